@@ -1,0 +1,46 @@
+# Each target sets up alone what it needs, on a fresh machine.
+#   make demo    train, sample, evaluate, ablate and report, small: minutes on two CPU cores
+#   make test    the test suite
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+DEMO   ?= runs/demo
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-slow lint format clean
+
+help:  ## This list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: $(STAMP)  ## Make .venv and install everything into it
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "error: Python 3.11 or newer is needed, $(PYTHON) is older; give another: make install PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $(STAMP)
+
+demo: install  ## Answer one ablation question from nothing and print the report's path (continues after a kill)
+	$(BIN)/mav demo --out $(DEMO)
+
+test: install  ## Run the fast tests
+	$(BIN)/python -m pytest
+
+test-slow: install  ## Run the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+lint: install  ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install  ## Mend style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## Remove what make made, runs excepted
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist

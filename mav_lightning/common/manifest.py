@@ -1,0 +1,73 @@
+"""A folder of generated clips: lossless files and one ``manifest.json`` that says where each came from."""
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+from mav_lightning.common.errors import UserError
+
+__all__ = ["MANIFEST", "ClipRecord", "read_manifest", "write_manifest"]
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class ClipRecord:
+    """One clip of a folder.
+
+    Attributes:
+        id: Unique in the folder; the key under which features and results are kept.
+        file: Path relative to the folder.
+        fps: Frames per second the clip was made for.
+        prompt: The text, or None for a clip made without one.
+        attributes: What is known of the content (for Shapes World: colour, shape, ground).
+        seed: Of the clip's own noise generator; None for clips that were not sampled.
+        checkpoints: Stage name → content id of the network that took part.
+    """
+
+    id: str
+    file: str
+    fps: float
+    prompt: str | None = None
+    attributes: dict[str, str] = field(default_factory=dict)
+    seed: int | None = None
+    checkpoints: dict[str, str] = field(default_factory=dict)
+
+
+def write_manifest(folder: Path, clips: Sequence[ClipRecord]) -> None:
+    """Writes ``folder/manifest.json`` in one step: a reader sees the old one or the new one, never half."""
+    _refuse_duplicates(folder, (clip.id for clip in clips))
+    partial = folder / f".{MANIFEST}.partial"
+    partial.write_text(json.dumps({"version": 1, "clips": [asdict(clip) for clip in clips]}, indent=1))
+    os.replace(partial, folder / MANIFEST)
+
+
+def read_manifest(folder: Path) -> list[ClipRecord]:
+    """Reads ``folder/manifest.json``.
+
+    Raises:
+        UserError: No such file, not a manifest, unknown keys, or the same id twice.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise UserError(f"{path}: no such manifest; generate clips with `mav generate … --out {folder}` first.")
+    known = {entry.name for entry in fields(ClipRecord)}
+    try:
+        clips = [
+            ClipRecord(**{key: value for key, value in clip.items() if key in known})
+            for clip in json.loads(path.read_text())["clips"]
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: not a clip manifest ({error}); write it again with `mav generate`.") from error
+    _refuse_duplicates(folder, (clip.id for clip in clips))
+    return clips
+
+
+def _refuse_duplicates(folder: Path, ids: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in ids:
+        if name in seen:
+            raise UserError(f"{folder}: clip id `{name}` appears twice in the manifest; give every clip its own id.")
+        seen.add(name)

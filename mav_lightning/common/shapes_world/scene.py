@@ -1,0 +1,129 @@
+"""What an object looks like, how it is captioned, and how it is drawn."""
+
+import itertools
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mav_lightning.common.shapes_world.laws import LAW_OF_SHAPE, Motion
+
+__all__ = [
+    "COLOURS",
+    "GROUNDS",
+    "HELD_OUT_PAIRS",
+    "RADIUS",
+    "SHAPES",
+    "Scene",
+    "all_scenes",
+    "caption",
+    "render",
+    "render_motion",
+]
+
+RADIUS = 0.2  # of the object, in frame widths: large enough to be told apart at 16 pixels
+COLOURS: dict[str, tuple[int, int, int]] = {
+    "red": (225, 40, 40),
+    "green": (40, 190, 60),
+    "blue": (50, 80, 235),
+    "yellow": (235, 215, 40),
+    "purple": (170, 50, 200),
+    "cyan": (40, 205, 215),
+}
+SHAPES = tuple(LAW_OF_SHAPE)
+# Grounds are grey and objects are not, so saturation alone finds the object: no measure needs to be told its colour.
+GROUNDS = ("dark", "light", "checkered")
+# Seen in stills, never in clips: animating these well is the sharpest test of motion without text.
+HELD_OUT_PAIRS = frozenset({
+    ("red", "cross"), ("green", "circle"), ("blue", "triangle"), ("yellow", "square"),
+    ("purple", "circle"), ("cyan", "cross"),
+})  # fmt: skip
+_TEMPLATES = (
+    "a {colour} {shape} on a {ground} background",
+    "{colour} {shape}, {ground} ground",
+    "a picture of a {colour} {shape} over a {ground} backdrop",
+    "there is a {shape} that is {colour} on {ground} ground",
+    "a {ground} scene with one {colour} {shape}",
+)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Colour, shape and ground of one picture: all that a caption may tell."""
+
+    colour: str
+    shape: str
+    ground: str
+
+    def attributes(self) -> dict[str, str]:
+        """As plain data, for manifests and sample metadata."""
+        return asdict(self)
+
+    @property
+    def held_out(self) -> bool:
+        """Whether this colour and shape never appear together in training clips."""
+        return (self.colour, self.shape) in HELD_OUT_PAIRS
+
+
+def all_scenes() -> list[Scene]:
+    """Every scene, in a fixed order."""
+    return [Scene(*names) for names in itertools.product(COLOURS, SHAPES, GROUNDS)]
+
+
+def caption(scene: Scene, phrasing: int = 0) -> str:
+    """Describes the appearance, never the motion; `phrasing` chooses a template, modulo their number.
+
+    Example:
+        >>> caption(Scene("red", "circle", "dark"))
+        'a red circle on a dark background'
+    """
+    return _TEMPLATES[phrasing % len(_TEMPLATES)].format(**scene.attributes())
+
+
+def render(scene: Scene, centres: NDArray[np.float64], size: int, supersample: int = 3) -> NDArray[np.uint8]:
+    """Draws the object at each centre.
+
+    Args:
+        scene: What to draw.
+        centres: Shape (T, 2), in frame widths, x right and y down.
+        size: Side of the square frame, in pixels.
+        supersample: Samples per pixel and axis, for smooth edges.
+
+    Returns:
+        Frames, shape (T, size, size, 3), uint8.
+    """
+    fine = size * supersample
+    ticks = (np.arange(fine) + 0.5) / fine
+    ground = np.broadcast_to(_ground(scene.ground, ticks)[..., None], (fine, fine, 3))
+    frames = np.empty((len(centres), size, size, 3), np.uint8)
+    for frame, (x, y) in zip(frames, centres, strict=True):
+        inside = _inside(scene.shape, (ticks[None, :] - x) / RADIUS, (ticks[:, None] - y) / RADIUS)
+        image = np.where(inside[..., None], np.asarray(COLOURS[scene.colour], np.float64), ground)
+        frame[:] = np.rint(image.reshape(size, supersample, size, supersample, 3).mean(axis=(1, 3)))
+    return frames
+
+
+def render_motion(scene: Scene, motion: Motion, seconds: NDArray[np.float64], size: int) -> NDArray[np.uint8]:
+    """Draws a clip of `motion` at the given times: shape (T,) in seconds → (T, size, size, 3) uint8."""
+    return render(scene, motion.at(seconds), size)
+
+
+def _ground(name: str, ticks: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Grey levels in [0, 255], broadcastable to (N, N)."""
+    if name == "checkered":
+        cells = np.floor(ticks * 4)
+        return np.where((cells[None, :] + cells[:, None]) % 2 == 0, 90.0, 150.0)
+    return np.full((1, 1), {"dark": 35.0, "light": 215.0}[name])
+
+
+def _inside(shape: str, u: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether points, in radii from the centre (v down), lie in the shape. Areas' centroids are at the centre."""
+    if shape == "circle":
+        return u**2 + v**2 <= 1.0
+    if shape == "square":
+        return np.maximum(np.abs(u), np.abs(v)) <= 0.82
+    if shape == "triangle":  # apex up; two thirds of the height above the centroid
+        return (v <= 0.55) & (v >= -1.1) & (np.abs(u) <= (v + 1.1) * 0.6)
+    if shape == "cross":
+        return (np.minimum(np.abs(u), np.abs(v)) <= 0.32) & (np.maximum(np.abs(u), np.abs(v)) <= 1.0)
+    raise KeyError(shape)

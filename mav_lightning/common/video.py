@@ -1,0 +1,258 @@
+"""Video files in and out through PyAV: probing, frames by time, H.264 for data sets, lossless FFV1 for results.
+
+Everything is capped *before* it is decoded, since a hundred kilobytes of H.264 can hold twenty gigabytes of frames.
+"""
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from mav_lightning.common.errors import UserError
+
+__all__ = [
+    "VideoError",
+    "VideoInfo",
+    "VideoLimits",
+    "encode_mp4",
+    "probe",
+    "read_frames",
+    "read_frames_at",
+    "write_lossless",
+]
+
+Source = bytes | Path
+
+
+class VideoError(UserError):
+    """A video that cannot be decoded, or that is larger than the limits allow."""
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What the packets of a video say, without decoding it.
+
+    Attributes:
+        fps: Mean frames per second.
+        frames: Number of frames.
+        width: Pixels.
+        height: Pixels.
+    """
+
+    fps: float
+    frames: int
+    width: int
+    height: int
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the first frame to the end of the last."""
+        return self.frames / self.fps
+
+
+@dataclass(frozen=True)
+class VideoLimits:
+    """Caps checked before decoding.
+
+    Attributes:
+        pixels: Largest width × height of a frame.
+        frames: Most frames in one video.
+        bytes: Largest file.
+    """
+
+    pixels: int = 4096 * 2304
+    frames: int = 100_000
+    bytes: int = 2 << 30
+
+
+DEFAULT_LIMITS = VideoLimits()
+
+
+def probe(source: Source, limits: VideoLimits = DEFAULT_LIMITS) -> VideoInfo:
+    """Counts packets and reads the header.
+
+    Raises:
+        VideoError: No video stream, no frames, an unreadable container, or a limit exceeded.
+    """
+    with _open(source, limits) as (container, stream):
+        frames = 0
+        for packet in container.demux(stream):
+            frames += packet.size > 0
+            if frames > limits.frames:
+                raise VideoError(f"{_name(source)}: more than {limits.frames} frames; cut it into shorter files.")
+        rate = stream.average_rate or stream.guessed_rate
+        if not frames or not rate:
+            raise VideoError(
+                f"{_name(source)}: holds no video frames ({frames} packets, rate {rate}); remove the file."
+            )
+        return VideoInfo(float(rate), frames, stream.codec_context.width, stream.codec_context.height)
+
+
+def read_frames_at(source: Source, seconds: Sequence[float], limits: VideoLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
+    """Decodes the source frame nearest to each time, starting from the keyframe before the first.
+
+    Args:
+        source: The file, or its bytes.
+        seconds: Non-decreasing times since the first frame. Times past the end give the last frame.
+        limits: Caps checked first.
+
+    Returns:
+        Frames, shape (len(seconds), H, W, 3), uint8 RGB.
+
+    Raises:
+        VideoError: Undecodable, corrupt or over a limit.
+    """
+    with _open(source, limits) as (container, stream):
+        origin = float((stream.start_time or 0) * stream.time_base) if stream.time_base else 0.0
+        first = float(seconds[0])
+        if first > 0 and stream.time_base and stream.start_time is not None:
+            container.seek(int((first + origin) / stream.time_base), stream=stream, backward=True)
+            chosen = _nearest(_timed_frames(container, stream, origin, seeked=True), seconds)
+            if chosen is not None:
+                return _to_array(chosen)
+            container.seek(0)  # a container whose index cannot be trusted: decode from the start
+        chosen = _nearest(_timed_frames(container, stream, origin, seeked=False), seconds)
+        if chosen is None:
+            raise VideoError(f"{_name(source)}: no frame could be decoded; re-encode or remove the file.")
+        return _to_array(chosen)
+
+
+def read_frames(source: Source, limits: VideoLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
+    """Decodes every frame, in order: shape (T, H, W, 3), uint8 RGB.
+
+    Raises:
+        VideoError: As `read_frames_at`; also where all decoded frames together exceed ``limits.bytes``.
+    """
+    with _open(source, limits) as (container, stream):
+        frames, size = [], 0
+        for frame in _decode(container, stream):
+            frames.append(frame.to_ndarray(format="rgb24"))
+            size += frames[-1].nbytes
+            if size > limits.bytes:
+                raise VideoError(
+                    f"{_name(source)}: decodes to more than {limits.bytes} bytes; cut it into shorter files."
+                )
+        if not frames:
+            raise VideoError(f"{_name(source)}: no frame could be decoded; re-encode or remove the file.")
+        return np.stack(frames)
+
+
+def encode_mp4(frames: NDArray[np.uint8], fps: float, crf: int = 18, gop: int = 12) -> bytes:
+    """Encodes (T, H, W, 3) uint8 RGB as H.264, yuv420p; the same frames give the same bytes.
+
+    Args:
+        frames: Height and width even, as 4:2:0 demands.
+        fps: Frames per second.
+        crf: Constant rate factor; 0 is best, 18 looks lossless, 51 is worst.
+        gop: Most frames between keyframes; short groups make seeking fast.
+    """
+    buffer = io.BytesIO()
+    options = {"crf": str(crf), "g": str(gop), "threads": "1", "preset": "fast"}
+    _encode(buffer, frames, fps, container="mp4", codec="libx264", pixels="yuv420p", options=options)
+    return buffer.getvalue()
+
+
+def write_lossless(path: Path, frames: NDArray[np.uint8], fps: float) -> None:
+    """Writes (T, H, W, 3) uint8 RGB to `path` (.mkv) as FFV1 in RGB: what is read back is bit for bit what went in."""
+    buffer = io.BytesIO()
+    _encode(buffer, frames, fps, container="matroska", codec="ffv1", pixels="bgr0", options={"threads": "1"})
+    path.write_bytes(buffer.getvalue())
+
+
+def _encode(
+    buffer: io.BytesIO,
+    frames: NDArray[np.uint8],
+    fps: float,
+    container: str,
+    codec: str,
+    pixels: str,
+    options: dict[str, str],
+) -> None:
+    from fractions import Fraction
+
+    # bitexact: no version strings or random track ids in the file
+    with av.open(buffer, "w", format=container, container_options={"fflags": "+bitexact"}) as output:
+        stream: Any = output.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=options)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = pixels
+        for frame in frames:
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
+        output.mux(stream.encode(None))
+
+
+@contextmanager
+def _open(source: Source, limits: VideoLimits) -> Iterator[tuple[Any, Any]]:
+    """Opens the first video stream after checking file and frame size; turns FFmpeg's errors into `VideoError`."""
+    size = len(source) if isinstance(source, bytes) else source.stat().st_size
+    if size > limits.bytes:
+        raise VideoError(
+            f"{_name(source)}: {size} bytes, more than the limit of {limits.bytes}; cut it into shorter files."
+        )
+    try:
+        opened = io.BytesIO(source) if isinstance(source, bytes) else str(source)
+        with av.open(opened, options={"err_detect": "explode"}) as container:
+            if not container.streams.video:
+                raise VideoError(f"{_name(source)}: no video stream; remove the file.")
+            stream = container.streams.video[0]
+            stream.thread_type, stream.codec_context.thread_count = (
+                "SLICE",
+                1,
+            )  # frame threads can deadlock on early exit
+            pixels = stream.codec_context.width * stream.codec_context.height
+            if pixels > limits.pixels:
+                raise VideoError(
+                    f"{_name(source)}: {pixels} pixels a frame, more than the limit of {limits.pixels}; scale it down."
+                )
+            yield container, stream
+    except av.FFmpegError as error:
+        raise VideoError(f"{_name(source)}: cannot be decoded ({error}); re-encode or remove the file.") from error
+
+
+def _decode(container: Any, stream: Any) -> Iterator[Any]:
+    for frame in container.decode(stream):
+        if frame.is_corrupt:
+            raise VideoError("a frame is corrupt; re-encode or remove the file.")
+        yield frame
+
+
+def _timed_frames(container: Any, stream: Any, origin: float, seeked: bool) -> Iterator[tuple[float, Any]]:
+    """Pairs each frame with its seconds since the start; without time stamps, by counting, if decoding began at 0."""
+    rate = float(stream.average_rate or stream.guessed_rate or 1)
+    for count, frame in enumerate(_decode(container, stream)):
+        if frame.time is None and seeked:
+            return
+        yield (count / rate if frame.time is None else frame.time - origin), frame
+
+
+def _nearest(timed: Iterator[tuple[float, Any]], seconds: Sequence[float]) -> list[Any] | None:
+    """The frame nearest to each time; None where the frames are missing or begin after the first time."""
+    chosen: list[Any] = []
+    before: tuple[float, Any] | None = None
+    for time, frame in timed:
+        if before is None and time > float(seconds[0]) + 1e-3 and time > 1e-3:
+            return None
+        while len(chosen) < len(seconds) and seconds[len(chosen)] <= time:
+            wanted = float(seconds[len(chosen)])
+            chosen.append(before[1] if before is not None and wanted - before[0] <= time - wanted else frame)
+        if len(chosen) == len(seconds):
+            return chosen
+        before = (time, frame)
+    return None if before is None else chosen + [before[1]] * (len(seconds) - len(chosen))
+
+
+def _to_array(frames: list[Any]) -> NDArray[np.uint8]:
+    arrays: dict[int, NDArray[np.uint8]] = {}  # a frame wanted twice is converted once
+    for frame in frames:
+        if id(frame) not in arrays:
+            arrays[id(frame)] = frame.to_ndarray(format="rgb24")
+    return np.stack([arrays[id(frame)] for frame in frames])
+
+
+def _name(source: Source) -> str:
+    return f"<{len(source)} bytes>" if isinstance(source, bytes) else str(source)
