@@ -12,6 +12,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from mav_lightning.common.errors import UserError
@@ -130,9 +131,9 @@ def read_frames(source: Source, limits: VideoLimits = DEFAULT_LIMITS) -> NDArray
         VideoError: As `read_frames_at`; also where all decoded frames together exceed ``limits.bytes``.
     """
     with _open(source, limits) as (container, stream):
-        frames, size = [], 0
+        frames, size, converter = [], 0, VideoReformatter()
         for frame in _decode(container, stream):
-            frames.append(frame.to_ndarray(format="rgb24"))
+            frames.append(converter.reformat(frame, format="rgb24").to_ndarray())
             size += frames[-1].nbytes
             if size > limits.bytes:
                 raise VideoError(
@@ -196,14 +197,16 @@ def _open(source: Source, limits: VideoLimits) -> Iterator[tuple[Any, Any]]:
         )
     try:
         opened = io.BytesIO(source) if isinstance(source, bytes) else str(source)
-        with av.open(opened, options={"err_detect": "explode"}) as container:
+        with av.open(opened, options={"err_detect": "explode"}, metadata_errors="replace") as container:
             if not container.streams.video:
                 raise VideoError(f"{_name(source)}: no video stream; remove the file.")
             stream = container.streams.video[0]
-            stream.thread_type, stream.codec_context.thread_count = (
-                "SLICE",
-                1,
-            )  # frame threads can deadlock on early exit
+            if stream.codec_context is None:
+                raise VideoError(
+                    f"{_name(source)}: in a codec unknown to FFmpeg; re-encode or remove the file."
+                )
+            stream.thread_type = "SLICE"  # frame threads can deadlock where decoding stops early
+            stream.codec_context.thread_count = 1
             pixels = stream.codec_context.width * stream.codec_context.height
             if pixels > limits.pixels:
                 raise VideoError(
@@ -247,10 +250,11 @@ def _nearest(timed: Iterator[tuple[float, Any]], seconds: Sequence[float]) -> li
 
 
 def _to_array(frames: list[Any]) -> NDArray[np.uint8]:
-    arrays: dict[int, NDArray[np.uint8]] = {}  # a frame wanted twice is converted once
+    arrays: dict[int, Any] = {}  # a frame wanted twice is converted once
+    converter = VideoReformatter()  # one for all: setting it up takes several times as long as a small frame
     for frame in frames:
         if id(frame) not in arrays:
-            arrays[id(frame)] = frame.to_ndarray(format="rgb24")
+            arrays[id(frame)] = converter.reformat(frame, format="rgb24").to_ndarray()
     return np.stack([arrays[id(frame)] for frame in frames])
 
 

@@ -1,7 +1,7 @@
 """The motion laws: analytic trajectories in frame widths and seconds.
 
-A law maps time to the object's centre, x to the right and y down, both in [0, 1] frame widths. It is exact at any time, so a
-clip can be rendered at any fps, size and start time, and a measured track can be fitted to it.
+A law maps time to the object's centre, x to the right and y down, both in [0, 1] frame widths. It is exact at any time,
+so a clip can be rendered at any fps, size and start time, and a measured track can be fitted to it.
 """
 
 from collections.abc import Callable

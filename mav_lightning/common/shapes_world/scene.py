@@ -1,6 +1,7 @@
 """What an object looks like, how it is captioned, and how it is drawn."""
 
 import itertools
+import math
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -94,18 +95,38 @@ def render(scene: Scene, centres: NDArray[np.float64], size: int, supersample: i
     """
     fine = size * supersample
     ticks = (np.arange(fine) + 0.5) / fine
-    ground = np.broadcast_to(_ground(scene.ground, ticks)[..., None], (fine, fine, 3))
-    frames = np.empty((len(centres), size, size, 3), np.uint8)
+    ground = np.broadcast_to(_ground(scene.ground, ticks), (fine, fine))
+    colour = np.asarray(COLOURS[scene.colour], np.float64)
+    empty = _shrink(np.repeat(ground[..., None], 3, axis=2), supersample)
+    frames = np.broadcast_to(empty, (len(centres), *empty.shape)).copy()
     for frame, (x, y) in zip(frames, centres, strict=True):
-        inside = _inside(scene.shape, (ticks[None, :] - x) / RADIUS, (ticks[:, None] - y) / RADIUS)
-        image = np.where(inside[..., None], np.asarray(COLOURS[scene.colour], np.float64), ground)
-        frame[:] = np.rint(image.reshape(size, supersample, size, supersample, 3).mean(axis=(1, 3)))
+        rows, columns = (_touched(centre, size) for centre in (y, x))  # the rest of the frame is ground
+        u, v = (ticks[_fine(part, supersample)] for part in (columns, rows))
+        inside = _inside(scene.shape, (u[None, :] - x) / RADIUS, (v[:, None] - y) / RADIUS)
+        behind = ground[_fine(rows, supersample), _fine(columns, supersample)]
+        frame[rows, columns] = _shrink(np.where(inside[..., None], colour, behind[..., None]), supersample)
     return frames
 
 
 def render_motion(scene: Scene, motion: Motion, seconds: NDArray[np.float64], size: int) -> NDArray[np.uint8]:
     """Draws a clip of `motion` at the given times: shape (T,) in seconds → (T, size, size, 3) uint8."""
     return render(scene, motion.at(seconds), size)
+
+
+def _touched(centre: float, size: int) -> slice:
+    """The pixels of one axis that an object at `centre` may cover; the triangle reaches furthest, 1.1 radii."""
+    low, high = ((centre + side * 1.1 * RADIUS) * size for side in (-1, 1))
+    return slice(min(max(math.floor(low), 0), size), min(max(math.ceil(high), 0), size))
+
+
+def _fine(pixels: slice, supersample: int) -> slice:
+    return slice(pixels.start * supersample, pixels.stop * supersample)
+
+
+def _shrink(image: NDArray[np.float64], supersample: int) -> NDArray[np.uint8]:
+    """Averages the samples of each pixel: (H * s, W * s, 3) → (H, W, 3) uint8."""
+    height, width = (side // supersample for side in image.shape[:2])
+    return np.rint(image.reshape(height, supersample, width, supersample, 3).mean(axis=(1, 3))).astype(np.uint8)
 
 
 def _ground(name: str, ticks: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,0 +1,99 @@
+"""What travels from the data to the networks: typed batches that check themselves."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+__all__ = ["ClipBatch", "ImageBatch"]
+
+
+class _Batch:
+    """What images and clips have in common; the subclasses are the dataclasses."""
+
+    pixels: Tensor
+    key: list[str]
+
+    def __len__(self) -> int:
+        """The number of samples B."""
+        return len(self.pixels)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
+        """The same batch with every tensor on `device`."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Self:
+        """The same batch with every tensor in page-locked memory, from which a GPU copies faster."""
+        return self._map(Tensor.pin_memory)
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
+        values = {name: function(value) if isinstance(value, Tensor) else value for name, value in vars(self).items()}
+        return type(self)(**values)
+
+    def _check(self, axes: str) -> None:
+        """Checks what both kinds share: `axes` spells the shape of the pixels, such as ``B3HW``."""
+        name, pixels, shape = type(self).__name__, self.pixels, tuple(self.pixels.shape)
+        if pixels.ndim != len(axes) or shape[1] != 3:
+            raise ValueError(f"{name}: `pixels` must have shape ({', '.join(axes)}), got {shape}.")
+        if not pixels.is_floating_point():
+            raise ValueError(f"{name}: `pixels` must be float in [-1, 1], got {pixels.dtype}; scale by x / 127.5 - 1.")
+        # One sample tells a forgotten scaling, and only on the CPU: on a GPU, looking would wait for the device.
+        if pixels.device.type == "cpu" and pixels.numel() and (peak := float(pixels[0].abs().max())) > 1.01:
+            raise ValueError(f"{name}: `pixels` must lie in [-1, 1], got a size of {peak:g}; scale or clamp them.")
+
+    def _check_lengths(self, **columns: list[str] | Tensor | None) -> None:
+        for column, values in columns.items():
+            if values is not None and len(values) != len(self):
+                name = type(self).__name__
+                raise ValueError(
+                    f"{name}: `{column}` has {len(values)} entries for {len(self)} samples; give each one."
+                )
+
+
+@dataclass(frozen=True)
+class ImageBatch(_Batch):
+    """A batch of still images, with or without text.
+
+    Attributes:
+        pixels: Shape (B, 3, H, W), float in [-1, 1].
+        caption: One text for each image; None where captions were not read.
+        key: Names of the samples, B of them.
+        embedding: CLIP image embeddings, shape (B, D); None where they are not cached.
+    """
+
+    pixels: Tensor
+    caption: list[str] | None
+    key: list[str]
+    embedding: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` for a wrong shape, type or range, or columns of unequal length."""
+        self._check("B3HW")
+        self._check_lengths(key=self.key, caption=self.caption, embedding=self.embedding)
+
+
+@dataclass(frozen=True)
+class ClipBatch(_Batch):
+    """A batch of unlabelled clips.
+
+    Attributes:
+        pixels: Shape (B, 3, T, H, W), float in [-1, 1].
+        fps: Frames per second of each clip as cut, shape (B,), float.
+        key: Names of the samples, B of them.
+        embedding: CLIP image embeddings, shape (B, D); None where they are not cached.
+    """
+
+    pixels: Tensor
+    fps: Tensor
+    key: list[str]
+    embedding: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` for a wrong shape, type or range, or columns of unequal length."""
+        self._check("B3THW")
+        if self.fps.ndim != 1 or not self.fps.is_floating_point():
+            got = f"{self.fps.dtype} of shape {tuple(self.fps.shape)}"
+            raise ValueError(f"ClipBatch: `fps` must be float of shape (B,), got {got}; give one rate for each clip.")
+        self._check_lengths(key=self.key, fps=self.fps, embedding=self.embedding)

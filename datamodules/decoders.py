@@ -1,0 +1,193 @@
+"""One sample's bytes → one training example, and examples → a batch: for captioned images and for clips."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from datamodules.batch import ClipBatch, ImageBatch
+from datamodules.cache import FrameCache
+from datamodules.fps_sampler import FpsSampler, truncate_fps
+from datamodules.media import Media, crop_to_square, decode_image, find_media, probe_media
+from datamodules.shards import IMAGE_SUFFIXES, VIDEO_SUFFIXES, SampleError
+from mav_lightning.common.errors import UserError
+from mav_lightning.common.video import read_frames_at
+
+__all__ = ["ClipDecoder", "Decoder", "Example", "ImageDecoder"]
+
+B_co = TypeVar("B_co", covariant=True)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One decoded sample.
+
+    Attributes:
+        key: Its name.
+        frames: Shape (T, H, W, 3), uint8; T is 1 for an image.
+        caption: Its text, or None where none was read.
+        fps: Frames per second as cut; None for an image.
+    """
+
+    key: str
+    frames: NDArray[np.uint8]
+    caption: str | None = None
+    fps: float | None = None
+
+
+class Decoder(Protocol[B_co]):
+    """What a reader needs to know of a kind of sample.
+
+    Attributes:
+        suffixes: The members it wants to see.
+    """
+
+    suffixes: frozenset[str]
+
+    def refusal(self, suffixes: Collection[str], media: Media | None) -> str | None:
+        """Why a sample with these members cannot be used, or None; `media` is None where nobody has looked yet."""
+
+    def decode(
+        self, key: str, members: Mapping[str, bytes], media: Media | None, rng: np.random.Generator, cache: FrameCache
+    ) -> Example:
+        """Decodes one sample, drawing all that is random from `rng`; `cache` may hold its frames already.
+
+        Raises:
+            UserError: The sample cannot be decoded.
+        """
+
+    def collate(self, examples: Sequence[Example]) -> B_co:
+        """Joins examples to a batch."""
+
+
+@dataclass(frozen=True)
+class ImageDecoder:
+    """Images, each with its caption.
+
+    Attributes:
+        size: Side of the square they are cut and scaled to, in pixels.
+        captioned: Whether an image without a text is refused. If False, no text is read at all.
+    """
+
+    size: int
+    captioned: bool = True
+    suffixes = frozenset((*IMAGE_SUFFIXES, "txt"))
+
+    def __post_init__(self) -> None:
+        """Raises `UserError` for a size of no pixels."""
+        _check_positive("size", self.size)
+
+    def refusal(self, suffixes: Collection[str], media: Media | None) -> str | None:
+        """Why a sample with these members cannot be used, or None."""
+        if find_media(suffixes, IMAGE_SUFFIXES) is None:
+            return f"holds no image (found {_listed(suffixes)})"
+        if self.captioned and "txt" not in suffixes:
+            return f"holds no caption (found {_listed(suffixes)})"
+        return None
+
+    def decode(
+        self, key: str, members: Mapping[str, bytes], media: Media | None, rng: np.random.Generator, cache: FrameCache
+    ) -> Example:
+        """Decodes, cuts and scales the image. Nothing is random: `rng` is not used."""
+        data = members[_require(self.refusal(members, media), find_media(members, IMAGE_SUFFIXES))]
+
+        def square() -> NDArray[np.uint8]:
+            return crop_to_square(decode_image(data), self.size)[None]
+
+        frames = cache.get(key, 3 * self.size**2, square)
+        return Example(key, square() if frames is None else frames, _text(members["txt"]) if self.captioned else None)
+
+    def collate(self, examples: Sequence[Example]) -> ImageBatch:
+        """Joins examples to a batch of pixels (B, 3, size, size)."""
+        captions = [example.caption for example in examples if example.caption is not None]
+        keys = [example.key for example in examples]
+        return ImageBatch(_pixels(examples).squeeze(2), captions if self.captioned else None, keys)
+
+
+@dataclass(frozen=True)
+class ClipDecoder:
+    """Clips cut from videos by time: frames at ``t0 + i / fps``, with a random start and a sampled rate.
+
+    Attributes:
+        size: Side of the square they are cut and scaled to, in pixels.
+        frames: Frames T of a clip.
+        fps: Draws the rate, which is then moved into what the video can give: [(T - 1) / its span, its own rate].
+    """
+
+    size: int
+    frames: int
+    fps: FpsSampler
+    suffixes = frozenset(VIDEO_SUFFIXES)
+
+    def __post_init__(self) -> None:
+        """Raises `UserError` for a size of no pixels or a clip of no frames."""
+        _check_positive("size", self.size)
+        _check_positive("frames", self.frames)
+
+    def refusal(self, suffixes: Collection[str], media: Media | None) -> str | None:
+        """Why a sample with these members cannot be used, or None."""
+        if find_media(suffixes, VIDEO_SUFFIXES) is None:
+            return f"holds no video (found {_listed(suffixes)})"
+        if media is not None and media.frames < self.frames:
+            return f"has {media.frames} frames, fewer than the {self.frames} of a clip"
+        return None
+
+    def decode(
+        self, key: str, members: Mapping[str, bytes], media: Media | None, rng: np.random.Generator, cache: FrameCache
+    ) -> Example:
+        """Draws rate and start, and decodes only the frames between, unless the whole video fits in `cache`."""
+        suffix = _require(self.refusal(members, media), find_media(members, VIDEO_SUFFIXES))
+        data = members[suffix]
+        if media is None:
+            media = probe_media(suffix, data)
+            _require(self.refusal(members, media), suffix)
+        source_fps = media.fps or 0.0
+        fps = truncate_fps(self.fps.sample(rng), self.frames, media.span, source_fps)
+        start = rng.uniform(0.0, max(media.span - (self.frames - 1) / fps, 0.0))
+        # Times are rounded to the source's frame grid: the nearest frame is the same, and a cache changes nothing.
+        picked = np.rint((start + np.arange(self.frames) / fps) * source_fps).astype(int)
+
+        def squares(numbers: NDArray[np.int_]) -> NDArray[np.uint8]:
+            frames = read_frames_at(data, (numbers / source_fps).tolist())
+            return np.stack([crop_to_square(Image.fromarray(frame), self.size) for frame in frames])
+
+        video = cache.get(key, media.frames * 3 * self.size**2, lambda: squares(np.arange(media.frames)))
+        return Example(key, squares(picked) if video is None else video[picked], fps=fps)
+
+    def collate(self, examples: Sequence[Example]) -> ClipBatch:
+        """Joins examples to a batch of pixels (B, 3, T, size, size) with their rates (B,)."""
+        fps = torch.tensor([example.fps for example in examples], dtype=torch.float32)
+        return ClipBatch(_pixels(examples), fps, [example.key for example in examples])
+
+
+def _pixels(examples: Sequence[Example]) -> Tensor:
+    """(T, H, W, 3) uint8 each → (B, 3, T, H, W) float32 in [-1, 1]."""
+    frames = torch.from_numpy(np.stack([example.frames for example in examples]))
+    return frames.permute(0, 4, 1, 2, 3).float().div(127.5).sub(1.0).contiguous()
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode().strip()
+    except UnicodeDecodeError as error:
+        raise SampleError(f"its caption is not UTF-8 ({error}); write it again.") from error
+
+
+def _require(refusal: str | None, suffix: str | None) -> str:
+    if refusal is not None or suffix is None:
+        raise SampleError(f"{refusal}.")
+    return suffix
+
+
+def _listed(suffixes: Collection[str]) -> str:
+    return ", ".join(sorted(suffixes)) or "nothing"
+
+
+def _check_positive(name: str, value: int) -> None:
+    if value < 1:
+        raise UserError(f"{name}: must be 1 or more, got {value}; choose another.")

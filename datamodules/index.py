@@ -1,0 +1,252 @@
+"""``index.json``: where every sample of a folder of shards lies, found once and trusted afterwards.
+
+Each shard is scanned once: offsets, sizes and checksums of the members, sha256 of the file, what the headers say, and
+which samples cannot be used. Readers then fetch any sample with one seek, in any order.
+"""
+
+import hashlib
+import json
+import os
+import tarfile
+import zlib
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from datamodules.media import Media, find_media, probe_media
+from datamodules.progress import Track, untracked
+from datamodules.shards import Group, SampleError, group_members
+from mav_lightning.common.errors import UserError
+
+__all__ = ["INDEX", "Index", "Member", "Sample", "Shard", "build_index", "folder_sha256", "load_index", "shard_folders"]
+
+INDEX = "index.json"
+_VERSION = 1
+_BLOCK = 512
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file inside a shard.
+
+    Attributes:
+        offset: Bytes from the start of the shard.
+        size: Bytes.
+        crc32: Of the bytes, so that damage after indexing is seen rather than decoded.
+    """
+
+    offset: int
+    size: int
+    crc32: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample of a shard.
+
+    Attributes:
+        key: Its name, unique in the folder.
+        members: Suffix → where it lies.
+        media: What the header of its video or image says; None where that could not be read.
+        error: Why it cannot be used, or None.
+    """
+
+    key: str
+    members: dict[str, Member]
+    media: Media | None
+    error: str | None
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One tar file: its name in the folder, size in bytes, sha256, and samples in the order of the file."""
+
+    name: str
+    bytes: int
+    sha256: str
+    samples: tuple[Sample, ...]
+
+
+@dataclass(frozen=True)
+class Index:
+    """What one folder of shards holds.
+
+    Attributes:
+        folder: Where the shards lie; not part of the content.
+        shards: In the order of their names.
+    """
+
+    folder: Path
+    shards: tuple[Shard, ...]
+
+    def __iter__(self) -> Iterator[tuple[Shard, Sample]]:
+        """Every sample with its shard, bad ones included."""
+        return ((shard, sample) for shard in self.shards for sample in shard.samples)
+
+    @property
+    def errors(self) -> dict[str, str]:
+        """``shard:key`` → why that sample cannot be used."""
+        return {f"{shard.name}:{sample.key}": sample.error for shard, sample in self if sample.error is not None}
+
+    @cached_property
+    def sha256(self) -> str:
+        """Identity of the content: the shards' bytes in order and which samples are usable; not where they lie."""
+        content = [
+            [shard.sha256, [sample.key for sample in shard.samples if sample.error is None]] for shard in self.shards
+        ]
+        return hashlib.sha256(json.dumps([_VERSION, content]).encode()).hexdigest()
+
+    def read(self, shard: Shard, sample: Sample, suffixes: Collection[str]) -> dict[str, bytes]:
+        """Reads those members of a sample that have one of the `suffixes`.
+
+        Raises:
+            SampleError: The bytes are not those that were indexed.
+        """
+        found: dict[str, bytes] = {}
+        with (self.folder / shard.name).open("rb", buffering=0) as file:
+            for suffix, member in sample.members.items():
+                if suffix in suffixes:
+                    found[suffix] = os.pread(file.fileno(), member.size, member.offset)
+                    if zlib.crc32(found[suffix]) != member.crc32:
+                        raise SampleError(f"`.{suffix}` has changed since it was indexed; restore {shard.name}.")
+        return found
+
+
+def build_index(folder: Path, track: Track = untracked) -> Index:
+    """Scans every ``*.tar`` of `folder` and writes ``index.json`` beside them.
+
+    Raises:
+        UserError: No folder, no shards, or a shard that was cut; then nothing is written.
+    """
+    if not (paths := _shard_paths(folder)):
+        raise UserError(f"{folder}: holds no .tar shards; write some with `mav data pack` or `mav data shapes`.")
+    seen: dict[str, str] = {}
+    shards = tuple(
+        _scan(path, seen) for path in track(paths, len(paths), f"indexing {folder.parent.name}/{folder.name}")
+    )
+    index = Index(folder, shards)
+    content = {"version": _VERSION, "sha256": index.sha256, "shards": [asdict(shard) for shard in shards]}
+    partial = folder / f".{INDEX}.partial"
+    partial.write_text(json.dumps(content, separators=(",", ":")))
+    os.replace(partial, folder / INDEX)
+    return index
+
+
+def load_index(folder: Path) -> Index:
+    """Reads ``folder/index.json`` and checks that it is about the shards that lie there now.
+
+    Raises:
+        UserError: No index, not an index, or shards that were added, removed, cut or rewritten since.
+    """
+    path, remedy = folder / INDEX, f"run `mav data index {folder}`"
+    present = _shard_paths(folder)
+    if not path.is_file():
+        raise UserError(f"{path}: no such index; {remedy}.")
+    try:
+        content = json.loads(path.read_text())
+        if content["version"] != _VERSION:
+            raise UserError(f"{path}: index version {content['version']}, this program writes {_VERSION}; {remedy}.")
+        index = Index(folder, tuple(_shard_from(shard) for shard in content["shards"]))
+        intact = content["sha256"] == index.sha256
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: not a shard index ({error!r}); {remedy}.") from error
+    if not intact:
+        raise UserError(f"{path}: has been edited or damaged; {remedy}.")
+    indexed = {shard.name: shard.bytes for shard in index.shards}
+    if changed := indexed.keys() ^ {shard.name for shard in present}:
+        raise UserError(f"{path}: is stale, {', '.join(sorted(changed))} added or removed since; restore, or {remedy}.")
+    for shard in present:
+        if (size := shard.stat().st_size) != indexed[shard.name]:
+            raise UserError(
+                f"{shard}: {size} bytes, but {indexed[shard.name]} when it was indexed: cut or rewritten since. "
+                f"Restore the shard; if the change is meant, {remedy}."
+            )
+    return index
+
+
+def shard_folders(root: Path) -> list[Path]:
+    """`root` and the folders below it that hold shards, in order.
+
+    Raises:
+        UserError: No such folder, or no shards anywhere in it.
+    """
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder; write shards with `mav data pack` or `mav data shapes`.")
+    if not (found := sorted({path.parent for path in root.rglob("*.tar")})):
+        raise UserError(f"{root}: holds no .tar shards; write some with `mav data pack` or `mav data shapes`.")
+    return found
+
+
+def folder_sha256(root: Path) -> str:
+    """Identity of a whole data set: of every shard folder below `root`, its place in there and its index's sha256."""
+    content = [[str(folder.relative_to(root)), load_index(folder).sha256] for folder in shard_folders(root)]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _shard_paths(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; write shards with `mav data pack` or `mav data shapes`.")
+    return sorted(path for path in folder.glob("*.tar") if path.is_file())
+
+
+def _scan(path: Path, seen: dict[str, str]) -> Shard:
+    """Indexes one shard; `seen` maps the keys of earlier shards to their shards."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        groups = list(group_members(_members(file, path)))
+        repeats = Counter(group.key for group in groups)
+        samples = []
+        for group in groups:
+            error = group.error
+            if repeats[group.key] > 1:
+                error = "its members are not adjacent, or its key is used twice; write the shard again"
+            elif group.key in seen:
+                error = f"its key is already used in {seen[group.key]}; give it another"
+            samples.append(_probe(file, group, error))
+        seen.update(dict.fromkeys(repeats, path.name))
+    return Shard(path.name, path.stat().st_size, digest, tuple(samples))
+
+
+def _members(file: BinaryIO, path: Path) -> Iterator[tuple[str, Member]]:
+    """Names and places of the files in an uncompressed tar, in order; refuses one whose end is missing."""
+    try:
+        file.seek(0)
+        with tarfile.open(fileobj=file, mode="r:") as archive:
+            for entry in archive:
+                if entry.isreg():
+                    data = os.pread(file.fileno(), entry.size, entry.offset_data)
+                    yield entry.name, Member(entry.offset_data, entry.size, zlib.crc32(data))
+            end = os.pread(file.fileno(), _BLOCK, archive.offset)
+    except tarfile.TarError as error:
+        raise UserError(f"{path}: cut or damaged ({error}); fetch or write the shard again.") from error
+    if end != bytes(_BLOCK):  # tarfile takes a cut between two members for the end
+        raise UserError(f"{path}: cut or damaged, its end is missing; fetch or write the shard again.")
+
+
+def _probe(file: BinaryIO, group: Group[Member], error: str | None) -> Sample:
+    media = None
+    if error is None:
+        suffix = find_media(group.members)
+        if suffix is None:
+            error = "holds no video or image"
+        else:
+            member = group.members[suffix]
+            try:
+                media = probe_media(suffix, os.pread(file.fileno(), member.size, member.offset))
+            except UserError as problem:
+                error = str(problem)
+    return Sample(group.key, dict(group.members), media, error)
+
+
+def _shard_from(shard: dict[str, Any]) -> Shard:
+    def sample_from(sample: dict[str, Any]) -> Sample:
+        members = {suffix: Member(**member) for suffix, member in sample["members"].items()}
+        media = None if sample["media"] is None else Media(**sample["media"])
+        return Sample(sample["key"], members, media, sample["error"])
+
+    return Shard(
+        shard["name"], shard["bytes"], shard["sha256"], tuple(sample_from(entry) for entry in shard["samples"])
+    )

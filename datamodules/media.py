@@ -1,0 +1,90 @@
+"""Encoded bytes → uint8 frames of one size: what a video or image is, and how it is cut down."""
+
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from datamodules.shards import IMAGE_SUFFIXES, VIDEO_SUFFIXES, SampleError
+from mav_lightning.common.video import probe
+
+__all__ = ["Media", "crop_to_square", "decode_image", "find_media", "probe_media"]
+
+MAX_IMAGE_PIXELS = 1 << 26  # checked on the header, before a small file can unfold into gigabytes
+
+
+@dataclass(frozen=True)
+class Media:
+    """What the header of a video or an image says.
+
+    Attributes:
+        width: Pixels.
+        height: Pixels.
+        frames: 1 for an image.
+        fps: Frames per second; None for an image.
+    """
+
+    width: int
+    height: int
+    frames: int = 1
+    fps: float | None = None
+
+    @property
+    def span(self) -> float:
+        """Seconds from the first frame to the last; 0 for an image."""
+        return 0.0 if self.fps is None else (self.frames - 1) / self.fps
+
+
+def find_media(suffixes: Iterable[str], kinds: Iterable[str] = (*VIDEO_SUFFIXES, *IMAGE_SUFFIXES)) -> str | None:
+    """The suffix of a sample's video, or else of its image, among `kinds`; None where there is neither."""
+    present = set(suffixes)
+    return next((suffix for suffix in kinds if suffix in present), None)
+
+
+def probe_media(suffix: str, data: bytes) -> Media:
+    """Reads the header of an image or the packets of a video.
+
+    Raises:
+        UserError: Unreadable, empty, or over a limit.
+    """
+    if suffix in IMAGE_SUFFIXES:
+        return Media(*_open_image(data).size)
+    info = probe(data)
+    return Media(info.width, info.height, info.frames, info.fps)
+
+
+def decode_image(data: bytes) -> Image.Image:
+    """Decodes an upright RGB image.
+
+    Raises:
+        SampleError: Not a JPEG, PNG or WebP, damaged, or of more than 64 megapixels.
+    """
+    image = _open_image(data)
+    try:
+        return ImageOps.exif_transpose(image).convert("RGB")
+    except (OSError, ValueError, SyntaxError) as error:  # Pillow's ways to say that a file is damaged
+        raise SampleError(f"cannot be decoded ({error}); replace or remove the image.") from error
+
+
+def crop_to_square(image: Image.Image, size: int) -> NDArray[np.uint8]:
+    """Cuts the largest centred square and scales it to (size, size, 3) uint8.
+
+    Shrinking averages the exact area under each pixel (box filter); enlarging is bicubic.
+    """
+    side = min(image.size)
+    left, top = (image.width - side) / 2, (image.height - side) / 2
+    filter_ = Image.Resampling.BOX if side >= size else Image.Resampling.BICUBIC
+    return np.asarray(image.resize((size, size), filter_, box=(left, top, left + side, top + side)))
+
+
+def _open_image(data: bytes) -> Image.Image:
+    try:
+        image = Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise SampleError(f"not a readable JPEG, PNG or WebP ({error}); replace or remove the image.") from error
+    if image.width * image.height > MAX_IMAGE_PIXELS:
+        raise SampleError(f"{image.width}x{image.height} pixels, more than {MAX_IMAGE_PIXELS}; scale the image down.")
+    return image

@@ -1,0 +1,110 @@
+"""Which samples make up which batch: a pure function of seed, epoch and rank, whatever the workers do."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mav_lightning.common.errors import UserError
+
+__all__ = ["EvalOrder", "TrainOrder", "sample_rng"]
+
+
+def sample_rng(seed: int, epoch: int, key: str) -> np.random.Generator:
+    """A sample's own generator: its cut is the same in any batch, on any rank and in any worker."""
+    digest = hashlib.blake2b(f"{seed}/{epoch}/{key}".encode(), digest_size=16).digest()
+    return np.random.default_rng(int.from_bytes(digest))
+
+
+@lru_cache(maxsize=2)
+def _shuffled(samples: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    return np.random.default_rng([seed, epoch]).permutation(samples)
+
+
+@dataclass(frozen=True)
+class TrainOrder:
+    """Endless passes over shuffled samples in full batches; what does not fill a step on every rank is left out.
+
+    Rank r of R takes every R-th batch, so R ranks with batches of B/R see in each step what one rank sees with B.
+
+    Attributes:
+        samples: Number of samples.
+        batch_size: Samples in a batch, on each rank.
+        seed: Of the shuffle, at least 0.
+        rank: Of this process.
+        world: Number of processes.
+    """
+
+    samples: int
+    batch_size: int
+    seed: int
+    rank: int = 0
+    world: int = 1
+
+    def __post_init__(self) -> None:
+        """Raises `UserError` where the samples do not fill one step."""
+        _check_batch_size(self.batch_size)
+        if self.seed < 0:
+            raise UserError(f"seed: must be 0 or more, got {self.seed}; choose another.")
+        if not len(self):
+            raise UserError(
+                f"{self.samples} usable training samples do not fill one step of {self.batch_size} on each of "
+                f"{self.world} process(es); set batch_size to at most {self.samples // self.world}, or add samples."
+                if self.samples >= self.world
+                else f"{self.samples} usable training samples for {self.world} processes; use fewer, or add samples."
+            )
+
+    def __len__(self) -> int:
+        """Steps in a pass, the same on every rank."""
+        return self.samples // (self.batch_size * self.world)
+
+    def batch(self, step: int) -> tuple[int, list[int]]:
+        """The epoch and the samples of this rank's batch at `step`, counted from the start of training."""
+        epoch, offset = divmod(step, len(self))
+        start = (offset * self.world + self.rank) * self.batch_size
+        return epoch, _shuffled(self.samples, self.seed, epoch)[start : start + self.batch_size].tolist()
+
+
+@dataclass(frozen=True)
+class EvalOrder:
+    """One pass in which every sample comes exactly once over all ranks, and every rank takes equally many steps.
+
+    Attributes:
+        samples: Number of samples.
+        batch_size: Most samples in a batch.
+        rank: Of this process.
+        world: Number of processes.
+    """
+
+    samples: int
+    batch_size: int
+    rank: int = 0
+    world: int = 1
+
+    def __post_init__(self) -> None:
+        """Raises `UserError` where some rank would have a step without a sample and leave the others waiting."""
+        _check_batch_size(self.batch_size)
+        if self.samples // self.world < len(self):
+            raise UserError(
+                f"{self.samples} usable validation samples cannot be shared evenly by {self.world} processes in "
+                f"batches of {self.batch_size}; "
+                + ("set batch_size=2 or more." if self.samples >= self.world else "use fewer, or add samples.")
+            )
+
+    def __len__(self) -> int:
+        """Steps, the same on every rank."""
+        largest_share = -(-self.samples // self.world)
+        return -(-largest_share // self.batch_size)
+
+    def batch(self, step: int) -> tuple[int, list[int]]:
+        """Epoch 0, so that every evaluation cuts the same clips, and the samples of this rank's batch at `step`."""
+        mine = range(self.rank, self.samples, self.world)
+        start, stop = (len(mine) * part // len(self) for part in (step, step + 1))
+        return 0, list(mine[start:stop])
+
+
+def _check_batch_size(batch_size: int) -> None:
+    if batch_size < 1:
+        raise UserError(f"batch_size: must be 1 or more, got {batch_size}; choose another.")

@@ -1,0 +1,117 @@
+"""The shard layout of WebDataset, img2dataset and video2dataset: names in a tar, samples from names, safe writing.
+
+A sample is a run of adjacent members ``key.suffix`` with one key. Names come from strangers: a key is only ever a name,
+never a path, and a suffix that is not listed here is never read.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import webdataset
+
+from mav_lightning.common.errors import UserError
+
+__all__ = [
+    "IMAGE_SUFFIXES", "SUFFIXES", "VIDEO_SUFFIXES", "Group", "SampleError",
+    "group_members", "new_folder", "suffix_of", "write_shards",
+]  # fmt: skip
+
+VIDEO_SUFFIXES = ("mp4", "avi", "webm", "mkv")
+IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp")
+SUFFIXES = frozenset((*VIDEO_SUFFIXES, *IMAGE_SUFFIXES, "txt", "json"))
+_KEY = re.compile(r"([A-Za-z0-9_-][A-Za-z0-9._-]*/)*[A-Za-z0-9_-]+")
+_SHARD_BYTES = 1 << 30
+
+Payload = TypeVar("Payload")
+
+
+class SampleError(UserError):
+    """One sample that cannot be used; readers count it, name it and go on."""
+
+
+@dataclass(frozen=True)
+class Group(Generic[Payload]):
+    """The members of one sample.
+
+    Attributes:
+        key: Name of the sample.
+        members: Suffix → payload, listed suffixes only.
+        error: Why the sample must not be used, or None.
+    """
+
+    key: str
+    members: Mapping[str, Payload] = field(default_factory=dict)
+    error: str | None = None
+
+
+def group_members(members: Iterable[tuple[str, Payload]]) -> Iterator[Group[Payload]]:
+    """Joins adjacent members of one shard into samples.
+
+    A sample is given out only once the next one, or the end, is reached: if reading `members` fails, the sample that
+    was being read is lost rather than passed on in half.
+    """
+    for key, run in groupby(members, key=lambda member: _split(member[0])[0]):
+        found: dict[str, Payload] = {}
+        errors = [] if _KEY.fullmatch(key) else [f"`{key}` is not a safe name; use letters, digits, `_` and `-`"]
+        for name, payload in run:
+            suffix = suffix_of(name)
+            if suffix in found:
+                errors.append(f"holds `.{suffix}` twice")
+            elif suffix in SUFFIXES:
+                found[suffix] = payload
+        yield Group(key, found, "; ".join(errors) or None)
+
+
+def suffix_of(name: str) -> str:
+    """The suffix of a member's name, in lower case and without its dot."""
+    return _split(name)[1]
+
+
+def _split(name: str) -> tuple[str, str]:
+    """``a/b.c.d`` → (``a/b``, ``c.d``): WebDataset cuts at the first dot of the last part of the path."""
+    folder, _, base = name.removeprefix("./").rpartition("/")
+    stem, _, suffix = base.partition(".")
+    return (f"{folder}/{stem}" if folder else stem), suffix.lower()
+
+
+def write_shards(folder: Path, samples: Iterable[Mapping[str, bytes]], samples_per_shard: int) -> int:
+    """Writes ``00000.tar``, ``00001.tar``, … of at most `samples_per_shard` samples or 1 GiB; returns the sample count.
+
+    Keys are running numbers, nine digits. The same samples give the same bytes: no times, no owners.
+    """
+    folder.mkdir(parents=True)
+    pattern = str(folder).replace("%", "%%") + "/%05d.tar"
+    count = 0
+    with webdataset.ShardWriter(
+        pattern, maxcount=samples_per_shard, maxsize=_SHARD_BYTES, verbose=0, mtime=0, encoder=False, compress=False
+    ) as writer:
+        for count, members in enumerate(samples, start=1):
+            writer.write({"__key__": f"{count - 1:09d}", **members})
+    return count
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """Gives a folder to fill and renames it to `out` at the end, so `out` is whole or absent whatever happens.
+
+    Raises:
+        UserError: `out` holds something already.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out}: already holds something; remove it, or choose another folder.")
+    partial = out.absolute().parent / f".{out.absolute().name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)  # what a killed process left
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        os.replace(partial, out)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise

@@ -1,0 +1,128 @@
+"""A contact sheet: what a data set looks like, on one picture."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from datamodules.index import Index, Sample, Shard, load_index, shard_folders
+from datamodules.media import crop_to_square, decode_image, find_media
+from datamodules.shards import IMAGE_SUFFIXES
+from mav_lightning.common.errors import UserError
+from mav_lightning.common.video import read_frames_at
+
+__all__ = ["contact_sheet"]
+
+_TILE, _GAP, _TEXT, _HEAD, _MARGIN = 112, 6, 30, 46, 20  # pixels
+_PAPER, _INK, _FAINT = (250, 250, 248), (25, 25, 30), (120, 120, 128)
+
+Tile = tuple[NDArray[np.uint8], str, int]  # the picture, what stands under it, over how many tiles
+
+
+def contact_sheet(root: Path, out: Path, rows: int = 4, columns: int = 8, seed: int = 0) -> None:
+    """Draws samples of every folder of shards at `root` and below.
+
+    A video takes a row of `columns` frames, evenly spaced from its first to its last; images stand side by side.
+
+    Args:
+        root: Data set, or one folder of shards.
+        out: The picture to write (.png).
+        rows: Rows for each folder.
+        columns: Tiles in a row.
+        seed: Of the choice of samples.
+
+    Raises:
+        UserError: No shards, no index, or numbers below 1.
+    """
+    if rows < 1 or columns < 1:
+        raise UserError(f"rows and columns: must be 1 or more, got {rows} and {columns}.")
+    sections = [_section(load_index(folder), root, rows, columns, seed) for folder in shard_folders(root)]
+    width = 2 * _MARGIN + columns * (_TILE + _GAP) - _GAP
+    sheet = Image.new("RGB", (width, 2 * _MARGIN + sum(section.height for section in sections)), _PAPER)
+    top = _MARGIN
+    for section in sections:
+        sheet.paste(section, (_MARGIN, top))
+        top += section.height
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".{out.name}.partial")
+    sheet.save(partial, "PNG")
+    partial.replace(out)
+
+
+def _section(index: Index, root: Path, rows: int, columns: int, seed: int) -> Image.Image:
+    """One folder: a heading and its rows of tiles."""
+    strips = _strips(index, rows, columns, seed)
+    step = _TILE + _TEXT + _GAP
+    picture = Image.new("RGB", (columns * (_TILE + _GAP), _HEAD + len(strips) * step), _PAPER)
+    draw = ImageDraw.Draw(picture)
+    place = index.folder.relative_to(root)
+    samples, bad = sum(len(shard.samples) for shard in index.shards), len(index.errors)
+    draw.text((0, 4), str(index.folder.name if place == Path() else place), _INK, ImageFont.load_default(20))
+    facts = f"{samples:,} samples in {len(index.shards):,} shard(s)" + (f", {bad:,} bad" if bad else "")
+    draw.text((columns * (_TILE + _GAP) - _GAP, 12), facts, _FAINT, ImageFont.load_default(13), anchor="ra")
+    for row, strip in enumerate(strips):
+        for column, (tile, text, width) in enumerate(strip):
+            corner = (column * (_TILE + _GAP), _HEAD + row * step)
+            picture.paste(Image.fromarray(tile), corner)
+            _write(draw, (corner[0], corner[1] + _TILE + 3), text, width * (_TILE + _GAP) - _GAP)
+    return picture
+
+
+def _strips(index: Index, rows: int, columns: int, seed: int) -> list[list[Tile]]:
+    """Rows of tiles from samples chosen at random; bad samples are passed over."""
+    strips: list[list[Tile]] = []
+    images: list[Tile] = []
+    samples = list(index)
+    for number in np.random.default_rng(seed).permutation(len(samples)):
+        if len(strips) == rows:
+            break
+        try:
+            tiles = _tiles(index, samples[number], columns)
+        except (UserError, OSError, UnicodeDecodeError):
+            continue
+        if len(tiles) > 1:
+            strips.append(tiles)
+            continue
+        images += tiles
+        if len(images) == columns:
+            strips.append(images)
+            images = []
+    if images and len(strips) < rows:
+        strips.append(images)
+    return strips
+
+
+def _tiles(index: Index, place: tuple[Shard, Sample], columns: int) -> list[Tile]:
+    """The frames of a video with one line of text, or an image with its caption; nothing for a bad sample."""
+    shard, sample = place
+    suffix, media = find_media(sample.members), sample.media
+    if sample.error is not None or suffix is None or media is None:
+        return []
+    members = index.read(shard, sample, (suffix, "txt"))
+    caption = members.get("txt", b"").decode()
+    if suffix in IMAGE_SUFFIXES:
+        return [(crop_to_square(decode_image(members[suffix]), _TILE), caption, 1)]
+    frames = read_frames_at(members[suffix], np.linspace(0.0, media.span, columns).tolist())
+    facts = f"{sample.key}, {media.width} x {media.height}, {media.fps:.4g} fps, {media.span:.1f} s"
+    texts = [f"{facts}: {caption or 'no caption'}", *[""] * (columns - 1)]
+    return [
+        (crop_to_square(Image.fromarray(frame), _TILE), text, columns)
+        for frame, text in zip(frames, texts, strict=True)
+    ]
+
+
+def _write(draw: ImageDraw.ImageDraw, corner: tuple[int, int], text: str, width: int) -> None:
+    """Writes up to two lines that fit into `width` pixels."""
+    font = ImageFont.load_default(12)
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if draw.textlength(longer, font) <= width or not lines[-1]:
+            lines[-1] = longer
+        elif len(lines) < 2:
+            lines.append(word)
+        else:
+            lines[-1] += " ..."
+            break
+    draw.multiline_text(corner, "\n".join(lines), _FAINT, font, spacing=1)

@@ -1,0 +1,210 @@
+"""The streaming reader: remote shards through webdataset, drawn with replacement. Not exactly resumable.
+
+Nothing in a shard is trusted: names are checked, only listed suffixes are read, nothing is unpickled, and a sample is
+used only if its shard went on, or properly ended, behind it. webdataset draws and shuffles; its openers, which run
+shells, and its file cache, which confuses shards of one name, are not involved.
+"""
+
+import http.client
+import re
+import tarfile
+import urllib.request
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any, Generic, TypeVar, cast
+
+import braceexpand
+import torch
+import webdataset
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from datamodules.batch import ClipBatch, ImageBatch
+from datamodules.cache import FrameCache
+from datamodules.decoders import Decoder, Example
+from datamodules.order import sample_rng
+from datamodules.reader import Fetched, unchanged
+from datamodules.shards import SUFFIXES, Group, SampleError, group_members, suffix_of
+from mav_lightning.common.errors import UserError
+from mav_lightning.common.video import VideoLimits
+
+__all__ = ["StreamingLoader", "shard_urls"]
+
+B = TypeVar("B", bound=ImageBatch | ClipBatch)
+_BLOCK = 512
+_TIMEOUT = 60.0  # seconds without a byte from a server
+
+
+def shard_urls(source: str | Path) -> list[str]:
+    """The shards of a local folder, or of a brace pattern such as ``https://host/{00000..00099}.tar``.
+
+    Raises:
+        UserError: No shards, or a scheme other than https; above all `pipe:`, which would run a shell.
+    """
+    if isinstance(source, Path):
+        urls = sorted(map(str, source.glob("*.tar")))
+    else:
+        urls = list(braceexpand.braceexpand(source))
+    for url in urls:
+        scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*):", url)
+        if scheme and scheme[1].lower() != "https":
+            raise UserError(
+                f"{url}: shards are read from local paths and https, not `{scheme[1]}:`; download or mount them."
+            )
+    if not urls:
+        raise UserError(f"{source}: holds no .tar shards; write some with `mav data pack` or `mav data shapes`.")
+    return urls
+
+
+class StreamingLoader(Generic[B]):
+    """Endless batches from shards drawn at random, each read from front to back through a shuffle buffer.
+
+    The same seed, ranks and workers give the same batches from the start; a resumed training starts over.
+
+    Args:
+        urls: Local paths or https addresses.
+        decoder: What the samples become.
+        batch_size: Samples in a batch, on each rank.
+        seed: Of the draws, the shuffle and the cuts.
+        rank: Of this process.
+        world: Number of processes.
+        workers: Processes that read ahead; 0 reads in this one.
+        shuffle: Samples waiting in the shuffle buffer of each worker, still encoded.
+        max_bad: Bad samples or shards in a row after which reading is given up.
+
+    Attributes:
+        bad: ``shard:key`` → why a sample, or the rest of a shard, was skipped.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        decoder: Decoder[B],
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        workers: int = 0,
+        shuffle: int = 256,
+        max_bad: int = 16,
+    ) -> None:
+        self.bad: dict[str, str] = {}
+        stream = _Stream(urls, decoder, batch_size, seed, rank, world, shuffle, max_bad)
+        self._loader: DataLoader[Fetched[B]] = DataLoader(
+            stream,
+            batch_size=None,
+            num_workers=workers,
+            collate_fn=unchanged,
+            pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),
+        )
+
+    def __iter__(self) -> Iterator[B]:
+        """Gives batches without end.
+
+        Raises:
+            UserError: Too many bad samples in a row.
+        """
+        for fetched in self._loader:
+            yield fetched.deliver(self.bad)
+
+
+class _Stream(IterableDataset[Fetched[B]]):
+    """One worker's batches."""
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        decoder: Decoder[B],
+        batch_size: int,
+        seed: int,
+        rank: int,
+        world: int,
+        shuffle: int,
+        max_bad: int,
+    ) -> None:
+        self.urls, self.decoder, self.batch_size, self.seed = urls, decoder, batch_size, seed
+        self.rank, self.world, self.shuffle, self.max_bad = rank, world, shuffle, max_bad
+
+    def __iter__(self) -> Iterator[Fetched[B]]:
+        worker = get_worker_info()
+        here, workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        place = self.rank * workers + here
+        seed = self.seed * self.world * workers + place
+        shards = webdataset.ResampledShards(list(self.urls), seed=seed, worker_seed=int, deterministic=True)
+        shuffled = webdataset.detshuffle(self.shuffle, initial=self.shuffle, seed=seed)
+        pipeline = webdataset.DataPipeline(shards, _samples, shuffled)
+        return self._batches(cast(Iterable[tuple[int, str, Group[bytes]]], pipeline), seed)
+
+    def _batches(self, samples: Iterable[tuple[int, str, Group[bytes]]], seed: int) -> Iterator[Fetched[B]]:
+        examples: list[Example] = []
+        bad: dict[str, str] = {}
+        nothing_kept = FrameCache(0)  # a stream may never see a sample twice
+        row = 0
+        for visit, url, group in samples:
+            try:
+                if group.error is not None:
+                    raise SampleError(group.error)
+                rng = sample_rng(seed, visit, group.key)
+                examples.append(self.decoder.decode(group.key, group.members, None, rng, nothing_kept))
+                row = 0
+            except (UserError, OSError) as error:
+                bad[f"{url}:{group.key}"] = str(error)
+                row += 1
+            if row == self.max_bad:
+                yield Fetched(bad=bad, failure=f"{row} bad samples in a row: {bad}; remove them, or check the address.")
+                return
+            if len(examples) == self.batch_size:
+                yield Fetched(self.decoder.collate(examples), bad)
+                examples, bad = [], {}
+
+
+def _samples(shards: Iterable[dict[str, str]]) -> Iterator[tuple[int, str, Group[bytes]]]:
+    """Shards → (number of the visit, url, sample); a shard that breaks off ends with a sample that says so."""
+    for visit, shard in enumerate(shards):
+        url, seen = shard["url"], set[str]()
+        try:
+            with _open(url) as stream:
+                for group in group_members(_members(stream)):
+                    if group.key in seen:
+                        group = Group(group.key, error="its key comes twice in the shard; write the shard again")
+                    seen.add(group.key)
+                    yield visit, url, group
+        except (UserError, OSError, tarfile.TarError, http.client.HTTPException) as error:
+            yield visit, url, Group(f"(after {len(seen)} samples)", error=f"the shard breaks off: {error}")
+
+
+def _open(url: str) -> IO[bytes]:
+    if url.startswith("https:"):
+        return cast(IO[bytes], urllib.request.urlopen(url, timeout=_TIMEOUT))
+    return open(url, "rb")
+
+
+def _members(stream: IO[bytes]) -> Iterator[tuple[str, bytes]]:
+    """Names and bytes of the files of a tar as it arrives; unlisted suffixes are passed over unread."""
+    watched: Any = _Watched(stream)
+    with tarfile.open(fileobj=watched, mode="r|") as archive:
+        for entry in archive:
+            if not entry.isreg():
+                continue
+            data = b""
+            if suffix_of(entry.name) in SUFFIXES:
+                if entry.size > VideoLimits().bytes:
+                    raise SampleError(f"`{entry.name}` has {entry.size} bytes, more than {VideoLimits().bytes}.")
+                file = archive.extractfile(entry)
+                data = b"" if file is None else file.read()
+            yield entry.name, data
+            cast(Any, archive).members = []  # tarfile would keep every entry it has seen
+    if watched.tail.strip(b"\0"):
+        raise SampleError("its end is missing.")  # tarfile takes a cut between two members for the end
+
+
+class _Watched:
+    """A stream that remembers the last block it gave."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.stream, self.tail = stream, b""
+
+    def read(self, size: int) -> bytes:
+        data = self.stream.read(size)
+        self.tail = data[-_BLOCK:] or self.tail
+        return data

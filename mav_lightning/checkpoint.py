@@ -1,0 +1,68 @@
+"""A trained network as a folder: ``weights.safetensors`` and ``network.json``, the config node that builds it."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from mav_lightning.common.errors import UserError
+from mav_lightning.config import instantiate
+
+__all__ = ["CARD", "WEIGHTS", "copy_network", "load_network", "network_id", "write_card"]
+
+WEIGHTS, CARD = "weights.safetensors", "network.json"
+
+
+def write_card(folder: Path, node: Mapping[str, Any]) -> None:
+    """Writes beside the weights how to build the network: its resolved ``_target_`` node."""
+    (folder / CARD).write_text(json.dumps(node, indent=1))
+
+
+def load_network(folder: str | Path) -> nn.Module:
+    """Builds the network of a trained stage and loads its weights.
+
+    Weights are stored under ``net.``, the name of the network in its LightningModule.
+
+    Raises:
+        UserError: Not such a folder, or the weights are another network's.
+    """
+    folder = Path(folder)
+    for file in (WEIGHTS, CARD):
+        if not (folder / file).is_file():
+            raise UserError(
+                f"{folder}: no trained network here, `{file}` is missing; train the stage with `mav train`."
+            )
+    try:
+        net = instantiate(json.loads((folder / CARD).read_text()))
+        stored = load_file(folder / WEIGHTS)
+    except (ValueError, SafetensorError) as error:
+        raise UserError(f"{folder}: unreadable network ({error}); train the stage again.") from error
+    weights = {name.removeprefix("net."): value for name, value in stored.items()}
+    wanted = net.state_dict()
+    wrong = sorted(name for name in wanted.keys() ^ weights.keys())
+    wrong += sorted(name for name in wanted.keys() & weights.keys() if wanted[name].shape != weights[name].shape)
+    if wrong:
+        raise UserError(
+            f"{folder}: the weights are of another network than {CARD} describes ({len(wrong)} differ, first "
+            f"`{wrong[0]}`); use the folder as the training wrote it."
+        )
+    net.load_state_dict(weights)
+    return net.eval()
+
+
+def copy_network(source: Path, target: Path) -> None:
+    """Copies a trained network, nothing else of its stage, to the folder `target`."""
+    target.mkdir(parents=True, exist_ok=True)
+    for file in (WEIGHTS, CARD):
+        shutil.copyfile(source / file, target / file)
+
+
+def network_id(folder: Path) -> str:
+    """Identifies a trained network by 64 bits of its weights' sha256: 16 hexadecimal digits."""
+    return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()[:16]

@@ -1,0 +1,149 @@
+"""``mav data``: write, pack, index, check and look at shards."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from datamodules.progress import Track
+
+T = TypeVar("T")
+
+app = typer.Typer(no_args_is_help=True, help="Write, pack, index, check and look at data sets of tar shards.")
+
+Root = Annotated[Path, typer.Argument(metavar="DIR", help="A data set, or one folder of shards.", show_default=False)]
+Out = Annotated[Path, typer.Option(help="Folder to write; must be new or empty.", show_default=False)]
+ShardSize = Annotated[int, typer.Option(help="Samples in a shard.")]
+
+
+@app.command()
+def shapes(
+    out: Out,
+    images: Annotated[int, typer.Option(help="Captioned training stills.")] = 4000,
+    clips: Annotated[int, typer.Option(help="Unlabelled training clips.")] = 800,
+    val_images: Annotated[int, typer.Option(help="Validation stills.")] = 360,
+    val_clips: Annotated[int, typer.Option(help="Validation clips; 72 show every scene once.")] = 144,
+    size: Annotated[int, typer.Option(help="Side of the frames in pixels, even.")] = 64,
+    seconds: Annotated[float, typer.Option(help="Length of a clip.")] = 4.0,
+    fps: Annotated[float, typer.Option(help="Frames per second of the clips.")] = 32.0,
+    seed: Annotated[int, typer.Option(help="The same seed writes the same bytes.")] = 0,
+    shard_size: ShardSize = 1000,
+    processes: Annotated[int | None, typer.Option(help="Processes that render; default: one for each core.")] = None,
+) -> None:
+    """Writes Shapes World, the embedded data set: coloured shapes whose motion no caption tells.
+
+    Example: mav data shapes --out runs/shapes --clips 200
+    """
+    from datamodules.shapes_world import write_shapes_world
+
+    with _tracker() as track:
+        write_shapes_world(
+            out, seed=seed, images=images, clips=clips, val_images=val_images, val_clips=val_clips, size=size,
+            seconds=seconds, fps=fps, shard_size=shard_size, processes=processes, track=track,
+        )  # fmt: skip
+    typer.echo(f"{out}: {images} + {val_images} stills, {clips} + {val_clips} clips. Look: mav data show {out}")
+
+
+@app.command()
+def pack(
+    src: Annotated[Path, typer.Argument(metavar="SRC", help="Folder of videos and images.", show_default=False)],
+    captions: Annotated[Path, typer.Option(help="Tab-separated table: file caption label group.", show_default=False)],
+    out: Out,
+    val: Annotated[float, typer.Option(help="Part of the groups held out for validation.")] = 0.1,
+    stills: Annotated[int, typer.Option(help="Image-text pairs taken from each captioned video.")] = 4,
+    shard_size: ShardSize = 1000,
+) -> None:
+    """Packs your own videos and images into shards; files that cannot be used are named, the rest goes on.
+
+    Example: mav data pack videos --captions videos/captions.tsv --out runs/mydata
+    """
+    from datamodules.pack import pack as pack_folder
+
+    with _tracker() as track:
+        report = pack_folder(src, captions, out, val=val, stills=stills, shard_size=shard_size, track=track)
+    for place, count in report.written.items():
+        typer.echo(f"{out / place}: {count} samples")
+    _list_files("undecodable, left out", [f"{file}: {reason}" for file, reason in report.undecodable.items()])
+    _list_files("without a caption (videos are packed as clips only, images are left out)", report.uncaptioned)
+
+
+@app.command()
+def index(root: Root) -> None:
+    """Scans every shard once and writes index.json beside it: offsets, checksums, fps, frames, sizes, errors.
+
+    Example: mav data index runs/mydata
+    """
+    from datamodules.index import build_index, shard_folders
+
+    with _tracker() as track:
+        built = [build_index(folder, track) for folder in shard_folders(root)]
+    for found in built:
+        samples = sum(len(shard.samples) for shard in found.shards)
+        typer.echo(f"{found.folder}: {samples} samples, {len(found.errors)} bad, sha256 {found.sha256[:16]}")
+        _list_files("bad", [f"{name}: {reason}" for name, reason in found.errors.items()])
+
+
+@app.command()
+def lint(root: Root) -> None:
+    """Verifies checksums and decodes every sample; exits with code 1 if anything is wrong.
+
+    Example: mav data lint runs/mydata
+    """
+    from datamodules.lint import lint as lint_folders
+
+    with _tracker() as track:
+        reports = lint_folders(root, track)
+    for report in reports:
+        typer.echo(
+            f"{report.folder}: {report.samples} samples, {len(report.problems)} problems, "
+            f"{report.uncaptioned} without a caption"
+        )
+        _list_files("problems", [f"{name}: {problem}" for name, problem in report.problems.items()])
+    if any(report.problems for report in reports):
+        raise typer.Exit(1)
+
+
+@app.command()
+def show(
+    root: Root,
+    out: Annotated[Path, typer.Option(help="Picture to write.")] = Path("contact-sheet.png"),
+    rows: Annotated[int, typer.Option(help="Rows for each folder of shards.")] = 4,
+    columns: Annotated[int, typer.Option(help="Frames of a video, or images, in a row.")] = 8,
+    seed: Annotated[int, typer.Option(help="Of the choice of samples.")] = 0,
+) -> None:
+    """Draws a contact sheet of a data set.
+
+    Example: mav data show runs/mydata --out sheet.png
+    """
+    from datamodules.show import contact_sheet
+
+    contact_sheet(root, out, rows=rows, columns=columns, seed=seed)
+    typer.echo(str(out))
+
+
+@contextmanager
+def _tracker() -> Iterator["Track"]:
+    """A progress display with rate and time left."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    text, rate = TextColumn("{task.description}"), TextColumn("{task.fields[rate]}")
+    with Progress(text, BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn()) as progress:
+
+        def track(items: Iterable[T], total: int, description: str) -> Iterator[T]:
+            task = progress.add_task(description, total=total, rate="")
+            for item in items:
+                yield item
+                speed = progress.tasks[task].speed
+                progress.update(task, advance=1, rate=f"{speed:.0f}/s" if speed else "")
+
+        yield track
+
+
+def _list_files(what: str, lines: list[str]) -> None:
+    if lines:
+        typer.echo(f"{len(lines)} {what}:", err=True)
+    for line in lines:
+        typer.echo(f"  {line}", err=True)

@@ -1,0 +1,1 @@
+"""Diffusion: schedule → denoiser → sampler, with guidance as a wrapper. Torch only; knows no network by name."""

@@ -1,0 +1,43 @@
+"""Optimizers and schedules as configs give them: callables that the module finishes, as it knows its parameters."""
+
+import math
+from collections.abc import Callable, Iterable
+
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+__all__ = ["MakeOptimizer", "WarmupCosine", "optimization", "trainable"]
+
+MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
+
+
+class WarmupCosine:
+    """Multiplies the learning rate by a linear warm-up, then by half a cosine down to `final`.
+
+    Args:
+        steps: Step at which the cosine ends; later steps stay at `final`.
+        warmup: Steps of the warm-up.
+        final: Last factor.
+    """
+
+    def __init__(self, steps: int, warmup: int = 100, final: float = 0.02) -> None:
+        self.steps, self.warmup, self.final = steps, warmup, final
+
+    def __call__(self, step: int) -> float:
+        """The factor at a step counted from 0."""
+        progress = min(1.0, step / self.steps)
+        cosine = self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * progress))
+        return min(1.0, (step + 1) / self.warmup) * cosine
+
+
+def trainable(module: nn.Module) -> list[nn.Parameter]:
+    """The parameters that ask for gradients."""
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]
+
+
+def optimization(module: nn.Module, make: MakeOptimizer, schedule: WarmupCosine) -> OptimizerLRSchedulerConfig:
+    """What Lightning's ``configure_optimizers`` returns for one optimizer scheduled by step."""
+    optimizer = make(trainable(module))
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, schedule), "interval": "step"}}

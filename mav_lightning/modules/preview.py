@@ -1,0 +1,72 @@
+"""Looking at a decoder while it trains: a few clips, and a cheap number for each."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mav_lightning.diffusion.denoiser import Denoiser
+from mav_lightning.diffusion.noise import seeded_noise
+from mav_lightning.diffusion.pixels import to_uint8
+from mav_lightning.diffusion.samplers import dpm_solver_pp_2m
+from mav_lightning.diffusion.schedule import karras_sigmas
+from mav_lightning.prompts import shapes_stills
+
+__all__ = ["ShapesPreview"]
+
+Score = Callable[[NDArray[np.uint8], NDArray[np.float64], Sequence[str]], Mapping[str, float]]
+
+
+class ShapesPreview:
+    """Animates stills of Shapes World: each shape's image embedding in, clips at several frame rates out.
+
+    No text takes part, so what it shows is the decoder's alone.
+
+    Args:
+        size: Side of the frames, in pixels.
+        frames: Frames in a clip.
+        fps: Frame rates, each for every still.
+        per_pair: Stills of every pair of colour and shape.
+        steps: Denoiser evaluations.
+        score: Clips (N, T, H, W, 3) uint8, their fps (N,) and shapes → named numbers; None scores nothing.
+        shown: Clips of each frame rate that TensorBoard plays.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        frames: int,
+        fps: Sequence[float] = (4.0, 8.0, 16.0),
+        per_pair: int = 1,
+        steps: int = 12,
+        score: Score | None = None,
+        shown: int = 8,
+    ) -> None:
+        stills, self.shapes = shapes_stills(size, per_pair)
+        self.stills = torch.from_numpy(stills).permute(0, 3, 1, 2).float() / 127.5 - 1
+        self.size, self.frames, self.fps, self.steps, self.score, self.shown = size, frames, fps, steps, score, shown
+
+    @torch.inference_mode()
+    def __call__(
+        self, denoiser: Denoiser, encoder: Callable[[Tensor], Tensor], device: torch.device
+    ) -> tuple[dict[str, tuple[NDArray[np.uint8], float]], dict[str, float]]:
+        """Samples.
+
+        Returns:
+            Tag → (clips, fps) to play, and name → number.
+        """
+        cond = encoder(self.stills.to(device))
+        clips = {rate: self._sample(denoiser, cond, rate) for rate in self.fps}
+        shown = {f"clips/{rate:g}fps": (video[: self.shown], rate) for rate, video in clips.items()}
+        if self.score is None:
+            return shown, {}
+        rates = np.repeat(np.asarray(self.fps, np.float64), len(self.shapes))
+        scores = self.score(np.concatenate(list(clips.values())), rates, self.shapes * len(self.fps))
+        return shown, {name: value for name, value in scores.items() if np.isfinite(value)}
+
+    def _sample(self, denoiser: Denoiser, cond: Tensor, rate: float) -> NDArray[np.uint8]:
+        fps = torch.full((len(cond),), rate, device=cond.device)
+        noise = seeded_noise(range(len(cond)), (3, self.frames, self.size, self.size)).to(cond.device)
+        return to_uint8(dpm_solver_pp_2m(lambda x, s: denoiser(x, s, cond, fps), noise, karras_sigmas(self.steps)))

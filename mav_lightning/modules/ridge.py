@@ -1,0 +1,53 @@
+"""Fitting the ridge map from text to image embeddings."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from lightning import LightningDataModule
+from safetensors.torch import save_file
+
+from datamodules.batch import ImageBatch
+from mav_lightning.common.errors import UserError
+from mav_lightning.nn.clip import SmallCLIP
+from mav_lightning.nn.ridge import RidgePrior
+
+__all__ = ["fit_ridge"]
+
+
+@torch.inference_mode()
+def fit_ridge(
+    net: RidgePrior, clip: SmallCLIP, data: LightningDataModule, out: Path, batches: int = 64, penalty: float = 1e-3
+) -> float:
+    """Fits `net` on the embeddings of image-text pairs and writes ``out/weights.safetensors``.
+
+    Args:
+        net: The map.
+        clip: Embeds both sides.
+        data: Image-text pairs; the first `batches` training batches are used.
+        out: Folder to write to.
+        batches: Number of batches.
+        penalty: Of `RidgePrior.fit`.
+
+    Returns:
+        The share of the image embeddings' variance that the map explains.
+
+    Raises:
+        UserError: Samples without captions.
+    """
+    data.setup("fit")
+    texts, images = [], []
+    for batch in itertools.islice(_endless(data), batches):
+        if batch.caption is None:
+            raise UserError(f"sample `{batch.key[0]}` has no caption; the prior learns from image-text pairs.")
+        texts.append(clip.encode_text(batch.caption))
+        images.append(clip.encode_image(batch.pixels))
+    explained = net.fit(torch.cat(texts), torch.cat(images), penalty)
+    save_file({f"net.{name}": value for name, value in net.state_dict().items()}, out / "weights.safetensors")
+    return explained
+
+
+def _endless(data: LightningDataModule) -> Iterator[ImageBatch]:
+    while True:
+        yield from data.train_dataloader()

@@ -1,0 +1,215 @@
+"""One U-Net for images and clips."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from mav_lightning.nn.embeddings import FrameTime, NumberEmbedding
+from mav_lightning.nn.layout import fold_frames, unfold_frames
+from mav_lightning.nn.pseudo3d import PseudoAttention3d, PseudoConv3d
+
+__all__ = ["SpaceTimeUNet"]
+
+FpsConditioning = Literal["off", "embedding", "seconds"]
+
+
+class SpaceTimeUNet(nn.Module):
+    """A U-Net of pseudo-3D convolutions and attention, conditioned on noise level, image embedding and fps.
+
+    Given images it skips every temporal layer, so the same network, with the same weights, is the image model it was
+    grown from; with temporal layers at initialisation a clip equals its frames (§3.2 of Make-A-Video).
+
+    The image embedding is added to the noise-level embedding and enters spatial attention as context tokens. The fps
+    embedding is added beside them and starts at zero.
+
+    Args:
+        in_channels: Channels of the input; 3 for RGB, more where a stage concatenates conditions.
+        out_channels: Channels of the output.
+        channels: Channels at the first level.
+        patch_size: Side of the square patches of pixels that the first level sees as one; 1 for single pixels.
+        multipliers: Channels of each level, as multiples of `channels`; each further level halves the resolution.
+        blocks: Residual blocks per level, on the way down; one more on the way up.
+        attention: Levels, counted from 0 at the finest, with spatial and temporal attention.
+        cond_channels: Length of the image embedding.
+        context_tokens: Number of context tokens made of the image embedding.
+        head_channels: Channels of an attention head.
+        temporal_kernel_size: Frames under the temporal convolution; 0 switches all of them off.
+        temporal_attention: Whether frames attend to frames where `attention` says so.
+        temporal_attention_everywhere: Whether they also do at the levels without spatial attention.
+        fps: How the frame rate enters: not at all, as an embedding, or as an embedding and as times in seconds.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 3,
+        out_channels: int = 3,
+        channels: int = 32,
+        patch_size: int = 1,
+        multipliers: Sequence[int] = (1, 2, 2),
+        blocks: int = 1,
+        attention: Sequence[int] = (1, 2),
+        cond_channels: int = 64,
+        context_tokens: int = 4,
+        head_channels: int = 32,
+        temporal_kernel_size: int = 3,
+        temporal_attention: bool = True,
+        temporal_attention_everywhere: bool = False,
+        fps: FpsConditioning = "seconds",
+    ) -> None:
+        super().__init__()
+        if fps not in ("off", "embedding", "seconds"):
+            raise ValueError(f"SpaceTimeUNet: `fps` must be off, embedding or seconds, got {fps!r}.")
+        widths = [channels * multiplier for multiplier in multipliers]
+        emb = 4 * channels
+        self.patch_size = patch_size
+        self.downsampling = patch_size * 2 ** (len(widths) - 1)
+        self.context_tokens = context_tokens
+        self.noise = NumberEmbedding(emb, 0.1, 100.0)
+        self.cond = nn.Linear(cond_channels, emb)
+        self.context = nn.Linear(cond_channels, context_tokens * emb)
+        self.temporal_fps = NumberEmbedding(emb, 0.3, 30.0, zero=True) if fps != "off" else None
+        self.frame_time = FrameTime(32, seconds=fps == "seconds")
+
+        def block(width_in: int, width_out: int, level: int) -> _Block:
+            attends = level in attention
+            return _Block(
+                width_in, width_out, emb, head_channels, temporal_kernel_size, self.frame_time.channels,
+                spatial_attention=attends,
+                temporal_attention=temporal_attention and (attends or temporal_attention_everywhere),
+            )  # fmt: skip
+
+        def conv(width_in: int, width_out: int, stride: int = 1) -> PseudoConv3d:
+            return PseudoConv3d(width_in, width_out, temporal_kernel_size=temporal_kernel_size, stride=stride)
+
+        self.enter = conv(in_channels * patch_size**2, widths[0])
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        skips, width = [widths[0]], widths[0]
+        for level, level_width in enumerate(widths):
+            for _ in range(blocks):
+                self.down.append(block(width, level_width, level))
+                width = level_width
+                skips.append(width)
+            if level + 1 < len(widths):
+                self.down.append(_Resample(conv(width, width, stride=2), up=False))
+                skips.append(width)
+        last = len(widths) - 1
+        self.middle = nn.ModuleList([block(width, width, last), block(width, width, last)])
+        for level, level_width in reversed(list(enumerate(widths))):
+            for _ in range(blocks + 1):
+                self.up.append(block(width + skips.pop(), level_width, level))
+                width = level_width
+            if level:
+                self.up.append(_Resample(conv(width, width), up=True))
+        self.leave_norm = nn.GroupNorm(8, width)
+        self.leave = conv(width, out_channels * patch_size**2)
+        nn.init.zeros_(self.leave.spatial.weight)
+
+    def forward(self, x: Tensor, noise: Tensor, cond: Tensor, fps: Tensor | None = None) -> Tensor:
+        """Runs the network.
+
+        Args:
+            x: Images, shape (B, C, H, W), or clips, shape (B, C, T, H, W); H and W multiples of `downsampling`.
+            noise: The noise level as the denoiser encodes it, shape (B,).
+            cond: Image embeddings, shape (B, D); a row of zeros means "no condition".
+            fps: Frames per second of the clips, shape (B,); required for clips, ignored for images.
+
+        Returns:
+            The output, shape of `x` with `out_channels` channels.
+
+        Raises:
+            ValueError: A shape the network cannot take, or clips without fps.
+        """
+        frames = self._check(x, fps)
+        emb = self.noise(noise) + self.cond(cond)
+        context = self.context(cond).reshape(len(cond), self.context_tokens, -1)
+        time = None
+        if frames is not None:
+            assert fps is not None
+            if self.temporal_fps is not None:
+                emb = emb + self.temporal_fps(fps.float().log())
+            time = self.frame_time(frames, fps)
+            emb, context = (y.repeat_interleave(frames, dim=0) for y in (emb, context))
+            x = fold_frames(x)
+        x = F.pixel_unshuffle(x, self.patch_size).contiguous(memory_format=torch.channels_last)
+        x = self.enter(x, frames)
+        skips = [x]
+        for layer in self.down:
+            x = layer(x, emb, context, time)
+            skips.append(x)
+        for layer in self.middle:
+            x = layer(x, emb, context, time)
+        for layer in self.up:
+            x = layer(x if isinstance(layer, _Resample) else torch.cat([x, skips.pop()], dim=1), emb, context, time)
+        x = F.pixel_shuffle(self.leave(F.silu(self.leave_norm(x)), frames), self.patch_size)
+        return x if frames is None else unfold_frames(x, frames)
+
+    def _check(self, x: Tensor, fps: Tensor | None) -> int | None:
+        """The number of frames, or None for images."""
+        if x.ndim not in (4, 5):
+            raise ValueError(
+                f"SpaceTimeUNet expects images (B, C, H, W) or clips (B, C, T, H, W), got {tuple(x.shape)}."
+            )
+        if x.shape[-1] % self.downsampling or x.shape[-2] % self.downsampling:
+            raise ValueError(
+                f"SpaceTimeUNet: frames of {x.shape[-2]}×{x.shape[-1]} pixels cannot be halved evenly; "
+                f"sides must be multiples of {self.downsampling}."
+            )
+        if x.ndim == 4:
+            return None
+        if fps is None:
+            raise ValueError("SpaceTimeUNet: clips need `fps`, shape (B,), in frames per second.")
+        return x.shape[2]
+
+
+class _Block(nn.Module):
+    """Norm, convolution, conditioning, norm, convolution, residual; then attention where asked for."""
+
+    def __init__(
+        self,
+        width_in: int,
+        width_out: int,
+        emb: int,
+        head_channels: int,
+        temporal_kernel_size: int,
+        time_channels: int,
+        spatial_attention: bool,
+        temporal_attention: bool,
+    ) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.GroupNorm(8, width_in), nn.GroupNorm(8, width_out)
+        self.conv1 = PseudoConv3d(width_in, width_out, temporal_kernel_size=temporal_kernel_size)
+        self.conv2 = PseudoConv3d(width_out, width_out, temporal_kernel_size=temporal_kernel_size)
+        nn.init.zeros_(self.conv2.spatial.weight)
+        self.modulate = nn.Linear(emb, 2 * width_out)
+        self.skip = nn.Conv2d(width_in, width_out, 1) if width_in != width_out else nn.Identity()
+        self.attention = (
+            PseudoAttention3d(
+                width_out, head_channels, emb, time_channels, spatial=spatial_attention, temporal=temporal_attention
+            )
+            if spatial_attention or temporal_attention
+            else None
+        )
+
+    def forward(self, x: Tensor, emb: Tensor, context: Tensor, time: Tensor | None) -> Tensor:
+        frames = None if time is None else time.shape[1]
+        h = self.conv1(F.silu(self.norm1(x)), frames)
+        scale, shift = self.modulate(F.silu(emb))[:, :, None, None].chunk(2, dim=1)
+        h = self.conv2(F.silu(self.norm2(h) * (1 + scale) + shift), frames)
+        x = self.skip(x) + h
+        return x if self.attention is None else self.attention(x, context, time)
+
+
+class _Resample(nn.Module):
+    """Halves the resolution by a strided convolution, or doubles it by nearest neighbour and a convolution."""
+
+    def __init__(self, conv: PseudoConv3d, up: bool) -> None:
+        super().__init__()
+        self.conv, self.up = conv, up
+
+    def forward(self, x: Tensor, emb: Tensor, context: Tensor, time: Tensor | None) -> Tensor:
+        if self.up:
+            x = F.interpolate(x, scale_factor=2.0, mode="nearest")
+        return self.conv(x, None if time is None else time.shape[1])

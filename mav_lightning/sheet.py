@@ -1,0 +1,39 @@
+"""A folder of clips as one picture."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from mav_lightning.common.manifest import read_manifest
+from mav_lightning.common.video import read_frames
+
+__all__ = ["write_sheet"]
+
+
+def write_sheet(folder: Path, out: Path, most: int = 24, frame_height: int = 64, caption_height: int = 14) -> None:
+    """Draws the first clips of a folder, one a row under its prompt, frames from left to right.
+
+    Args:
+        folder: Holds the clips and their manifest.
+        out: The PNG.
+        most: Clips drawn.
+        frame_height: Small frames are enlarged, by whole pixels, to at least this height.
+        caption_height: Pixels for the prompt.
+    """
+    rows = []
+    for record in read_manifest(folder)[:most]:
+        frames = read_frames(folder / record.file)
+        scale = max(1, -(-frame_height // frames.shape[1]))
+        strip = np.concatenate(list(frames), axis=1).repeat(scale, axis=0).repeat(scale, axis=1)
+        row = Image.new("RGB", (strip.shape[1], strip.shape[0] + caption_height), "white")
+        row.paste(Image.fromarray(strip), (0, caption_height))
+        text = f"{record.prompt or record.id}   ({record.fps:g} fps, seed {record.seed})"
+        ImageDraw.Draw(row).text((2, 1), text, fill="black")
+        rows.append(row)
+    sheet = Image.new("RGB", (max(row.width for row in rows), sum(row.height for row in rows)), "white")
+    top = 0
+    for row in rows:
+        sheet.paste(row, (0, top))
+        top += row.height
+    sheet.save(out)

@@ -1,0 +1,113 @@
+from pathlib import Path
+
+import lightning
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor, nn
+
+from datamodules.batch import ClipBatch
+from datamodules.datamodule import ClipData, ImageData
+from datamodules.fps_sampler import UniformFps
+from mav_lightning.common.errors import UserError
+
+
+class Recorder(lightning.LightningModule):
+    """Notes which clips it was shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(1, 1)
+        self.shown: list[tuple[list[str], float]] = []
+        self.validated: list[str] = []
+
+    def training_step(self, batch: ClipBatch, batch_idx: int) -> Tensor:
+        self.shown.append((batch.key, float(batch.pixels.double().sum())))
+        return self.layer(batch.fps[:, None]).mean()
+
+    def validation_step(self, batch: ClipBatch, batch_idx: int) -> None:
+        self.validated += batch.key
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.0)
+
+
+class StopAfter(Callback):
+    """Saves and leaves in the middle of a pass."""
+
+    def __init__(self, step: int, path: Path) -> None:
+        self.step, self.path = step, path
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: object) -> None:
+        if trainer.global_step == self.step:
+            trainer.save_checkpoint(self.path)
+            trainer.should_stop = True
+
+
+def clips(root: Path, **options: object) -> ClipData:
+    return ClipData(root, 8, 9, UniformFps(4, 16), batch_size=4, **options)
+
+
+def fit(data: ClipData, steps: int, *callbacks: Callback, ckpt_path: Path | None = None) -> Recorder:
+    module = Recorder()
+    trainer = lightning.Trainer(
+        accelerator="cpu", max_steps=steps, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, callbacks=list(callbacks), limit_val_batches=0,
+    )  # fmt: skip
+    trainer.fit(module, data, ckpt_path=ckpt_path, weights_only=True)
+    return module
+
+
+@pytest.mark.parametrize("stop", [3, 5, 7])
+def test_lightning_resumes_in_the_middle_of_a_pass(shapes: Path, tmp_path: Path, stop: int) -> None:
+    undisturbed, resumed = clips(shapes), clips(shapes)  # five steps make a pass
+    whole = fit(undisturbed, 12)
+
+    before = fit(clips(shapes), 12, StopAfter(stop, tmp_path / "x.ckpt"))
+    after = fit(resumed, 12, ckpt_path=tmp_path / "x.ckpt")
+
+    assert len(before.shown) == stop
+    assert before.shown + after.shown == whole.shown
+    assert resumed.fps.histogram() == undisturbed.fps.histogram()
+    assert sum(undisturbed.fps.histogram().values()) == 12 * 4
+
+
+def test_validation_shows_each_clip_once_and_the_same_cuts_every_time(shapes: Path) -> None:
+    loader = clips(shapes, workers=1).val_dataloader()
+
+    first, second = list(loader), list(loader)
+
+    assert sorted(key for batch in first for key in batch.key) == [f"{number:09d}" for number in range(72)]
+    assert all(torch.equal(one.pixels, other.pixels) for one, other in zip(first, second, strict=True))
+
+
+def test_images_come_with_their_captions(shapes: Path) -> None:
+    batch = next(iter(ImageData(shapes, size=8, batch_size=5).train_dataloader()))
+
+    assert batch.pixels.shape == (5, 3, 8, 8)
+    assert len(set(batch.caption)) > 1
+    assert next(iter(ImageData(shapes, 8, 5, captioned=False).train_dataloader())).caption is None
+
+
+def test_a_kinds_own_folder_is_as_good_as_the_whole_data_set(shapes: Path) -> None:
+    whole, part = clips(shapes), clips(shapes / "clips")
+
+    assert whole.index_sha256 == part.index_sha256
+    assert next(iter(whole.train_dataloader())).key == next(iter(part.train_dataloader())).key
+
+
+def test_ranks_and_caches_do_not_change_what_is_trained_on(shapes: Path) -> None:
+    plain, cached = (list(clips(shapes, cache_mb=size).train_dataloader()) for size in (0, 8))
+
+    assert all(torch.equal(one.pixels, other.pixels) for one, other in zip(plain, cached, strict=True))
+
+
+def test_without_a_val_folder_there_is_no_validation(clip_folder: Path) -> None:
+    assert clips(clip_folder.parent).val_dataloader() == []
+
+
+def test_mistakes_show_at_setup_with_a_way_out(shapes: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds neither `clips/train` nor `train`; write shards with `mav data shapes"):
+        clips(tmp_path / "nowhere").setup("fit")
+    with pytest.raises(UserError, match="reader: must be `indexed` or `streaming`, got `magic`"):
+        clips(shapes, reader="magic")

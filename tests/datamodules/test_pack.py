@@ -1,0 +1,119 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from datamodules.index import Index, load_index
+from datamodules.pack import pack
+from mav_lightning.common.errors import UserError
+
+HEADER = "file\tcaption\tlabel\tgroup\n"
+
+
+@pytest.fixture
+def source(tmp_path: Path, make_mp4: Callable[..., bytes], png: bytes) -> Path:
+    """Videos of three groups, an image, and one of each that is no use."""
+    folder = tmp_path / "source"
+    (folder / "deep").mkdir(parents=True)
+    for name in ("a1.mp4", "a2.mp4", "b1.mp4", "deep/c1.MP4", "untold.mp4"):
+        (folder / name).write_bytes(make_mp4(12))
+    (folder / "broken.mp4").write_bytes(make_mp4(12)[:300])
+    (folder / "photo.png").write_bytes(png)
+    (folder / "bare.png").write_bytes(png)
+    (folder / "notes.doc").write_bytes(b"not looked at")
+    table = HEADER + "".join(
+        f"{name}\tthe {name}\tx\t{group}\n"
+        for name, group in [("a1.mp4", "a"), ("a2.mp4", "a"), ("b1.mp4", "b"), ("deep/c1.MP4", "c"), ("photo.png", "")]
+    )
+    (folder / "captions.tsv").write_text(table + "broken.mp4\tbroken\t\t\n")
+    return folder
+
+
+def run(source: Path, out: str = "out", **options: float) -> Path:
+    pack(source, source / "captions.tsv", source.parent / out, **options)
+    return source.parent / out
+
+
+def contents(index: Index) -> dict[str, dict[str, bytes]]:
+    """File name → members, for the samples of an index."""
+    members = [index.read(shard, sample, sample.members) for shard, sample in index]
+    return {json.loads(one["json"])["file"]: one for one in members}
+
+
+def test_videos_become_clips_and_captioned_ones_stills(source: Path) -> None:
+    report = pack(source, source / "captions.tsv", source.parent / "out", val=0.0, stills=3)
+
+    clips, images = (load_index(source.parent / "out" / kind / "train") for kind in ("clips", "images"))
+    packed = contents(clips)
+    assert set(packed) == {"a1.mp4", "a2.mp4", "b1.mp4", "deep/c1.MP4", "untold.mp4"}
+    assert packed["a1.mp4"]["mp4"] == (source / "a1.mp4").read_bytes()
+    assert packed["a1.mp4"]["txt"] == b"the a1.mp4"
+    assert "txt" not in packed["untold.mp4"]
+    assert set(contents(images)) == {"a1.mp4", "a2.mp4", "b1.mp4", "deep/c1.MP4", "photo.png"}
+    assert report.written == {"clips/train": 5, "images/train": 4 * 3 + 1}
+
+
+def test_what_cannot_be_used_is_named_and_the_rest_goes_on(source: Path) -> None:
+    report = pack(source, source / "captions.tsv", source.parent / "out")
+
+    assert list(report.undecodable) == ["broken.mp4"]
+    assert "cannot be decoded" in report.undecodable["broken.mp4"]
+    assert report.uncaptioned == ["bare.png", "untold.mp4"]
+
+
+def test_groups_stay_together_and_the_split_is_repeatable(source: Path) -> None:
+    one, two = run(source, "one", val=0.4), run(source, "two", val=0.4)
+
+    splits = {split: set(contents(load_index(one / "clips" / split))) for split in ("train", "val")}
+    assert splits["train"]
+    assert splits["val"]
+    assert any({"a1.mp4", "a2.mp4"} <= files for files in splits.values())
+    for part in ("clips/train", "clips/val", "images/train", "images/val"):
+        assert load_index(one / part).sha256 == load_index(two / part).sha256
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (HEADER + "a1.mp4\tx\t\t\na1.mp4\ty\t\t\n", r"1 file\(s\) have more than one row: a1.mp4 \(line 3\); keep one"),
+        (HEADER + "a1.mp5\tx\t\t\n", r"1 row\(s\) name files that are not there: a1.mp5; did you mean `a1.mp4`\?"),
+        (HEADER + "../a1.mp4\tx\t\t\n", r"name files that are not there: ../a1.mp4"),
+        ("file\tcaptoin\na1.mp4\tx\n", "has no column `caption`; did you mean `captoin`"),
+        (HEADER + "a1.mp4\tx\n", "line 2 has 2 columns, its header 4; separate by tabs"),
+        (HEADER, "holds no rows"),
+    ],
+)
+def test_a_table_that_does_not_fit_packs_nothing(source: Path, table: str, message: str) -> None:
+    (source / "captions.tsv").write_text(table)
+
+    with pytest.raises(UserError, match=message):
+        run(source)
+    assert not (source.parent / "out").exists()
+
+
+def test_bad_places_and_numbers_are_refused(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    table = source / "captions.tsv"
+
+    for wrong, message in [
+        ((tmp_path / "nowhere", table, tmp_path / "out"), "no such folder; give the folder that holds the videos"),
+        ((tmp_path / "empty", table, tmp_path / "out"), "holds no mp4, avi, webm, mkv, jpg"),
+        ((source, tmp_path / "none.tsv", tmp_path / "out"), "no such caption table"),
+        ((source, table, source), "already holds something"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            pack(*wrong)
+    with pytest.raises(UserError, match=r"val: must be in \[0, 1\), got 1"):
+        run(source, val=1.0)
+
+
+def test_nothing_usable_leaves_nothing_behind(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "x.mp4").write_bytes(b"junk")
+    (source / "captions.tsv").write_text(HEADER + "x.mp4\tx\t\t\n")
+
+    with pytest.raises(UserError, match="none of 1 files can be used; the first, x.mp4: .* cannot be decoded"):
+        run(source)
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]

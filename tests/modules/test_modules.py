@@ -1,0 +1,119 @@
+import functools
+from typing import Any
+
+import pytest
+import torch
+
+from datamodules.batch import ClipBatch, ImageBatch
+from mav_lightning.common.errors import UserError
+from mav_lightning.diffusion.denoiser import EDMDenoiser
+from mav_lightning.diffusion.schedule import LogNormalNoise
+from mav_lightning.modules.clip import CLIPModule
+from mav_lightning.modules.decoder import SpatialDecoder, TemporalDecoder
+from mav_lightning.modules.frozen import FrozenImageEncoder
+from mav_lightning.modules.optim import WarmupCosine
+from mav_lightning.modules.preview import ShapesPreview
+from mav_lightning.nn.clip import SmallCLIP
+from mav_lightning.nn.unet import SpaceTimeUNet
+
+SMALL: dict[str, Any] = {
+    "channels": 16,
+    "multipliers": (1, 2),
+    "attention": (1,),
+    "cond_channels": 8,
+    "head_channels": 16,
+}
+IMAGE: dict[str, Any] = {**SMALL, "temporal_kernel_size": 0, "temporal_attention": False, "fps": "off"}
+optimizer = functools.partial(torch.optim.AdamW, lr=1e-2)
+
+
+def encoder() -> FrozenImageEncoder:
+    torch.manual_seed(0)
+    return FrozenImageEncoder(SmallCLIP(size=8, channels=8, width=8))
+
+
+def parts() -> dict[str, Any]:
+    return {"encoder": encoder(), "noise": LogNormalNoise(), "optimizer": optimizer, "schedule": WarmupCosine(10)}
+
+
+def clips(count: int = 2) -> ClipBatch:
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.rand(count, 3, 4, 8, 8, generator=generator) * 2 - 1
+    return ClipBatch(pixels, torch.full((count,), 8.0), [f"clip{i}" for i in range(count)])
+
+
+def test_a_temporal_decoder_equals_its_parent_frame_by_frame_before_its_first_step() -> None:
+    torch.manual_seed(0)
+    parent = EDMDenoiser(SpaceTimeUNet(**IMAGE)).double()
+    for parameter in parent.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    child = TemporalDecoder(EDMDenoiser(SpaceTimeUNet(**SMALL)), parent=parent.float(), **parts()).net.double()
+    x, sigma, cond = torch.randn(2, 3, 4, 8, 8).double(), torch.tensor([0.5, 3.0]).double(), torch.randn(2, 8).double()
+    clip = child(x, sigma, cond, torch.tensor([4.0, 16.0]).double())
+    for frame in range(4):
+        torch.testing.assert_close(clip[:, :, frame], parent.double()(x[:, :, frame], sigma, cond), atol=1e-12, rtol=0)
+
+
+def test_one_step_of_the_temporal_stage_moves_only_what_it_may() -> None:
+    parent = EDMDenoiser(SpaceTimeUNet(**IMAGE))
+    module = TemporalDecoder(EDMDenoiser(SpaceTimeUNet(**SMALL)), parent=parent, train="temporal", **parts())
+    for name, parameter in module.net.named_parameters():  # let the zero-initialised output pass gradients
+        if name.endswith("leave.spatial.weight"):
+            torch.nn.init.normal_(parameter)
+    before = {name: value.clone() for name, value in module.net.state_dict().items()}
+    step = module.configure_optimizers()["optimizer"]
+    module.losses(clips()).mean().backward()
+    step.step()
+    moved = {name for name, value in module.net.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved and all("temporal" in name for name in moved)
+
+
+def test_the_frozen_encoder_is_neither_saved_nor_trained() -> None:
+    module = SpatialDecoder(EDMDenoiser(SpaceTimeUNet(**IMAGE)), **parts())
+    assert all(name.startswith("net.") for name in module.state_dict())
+    module.losses(ImageBatch(torch.zeros(2, 3, 8, 8), None, ["a", "b"])).mean().backward()
+    assert all(parameter.grad is None for parameter in module.encoder.clip.parameters())
+
+
+def test_conditions_are_dropped_as_often_as_asked() -> None:
+    torch.manual_seed(0)
+    module = SpatialDecoder(EDMDenoiser(SpaceTimeUNet(**IMAGE)), cond_dropout=0.25, **parts())
+    dropped = (module.condition(torch.rand(2000, 3, 8, 8)) == 0).all(dim=1).float().mean()
+    assert float(dropped) == pytest.approx(0.25, abs=0.03)
+
+
+def test_condition_noise_has_the_promised_length() -> None:
+    torch.manual_seed(0)
+    images = torch.rand(500, 3, 8, 8)
+    module = SpatialDecoder(EDMDenoiser(SpaceTimeUNet(**IMAGE)), cond_dropout=0.0, cond_noise=0.3, **parts())
+    noise = (module.condition(images) - module.encoder(images)).norm(dim=1)
+    assert float(noise.square().mean().sqrt()) == pytest.approx(0.3, abs=0.02)
+
+
+def test_clip_without_captions_is_refused_by_key() -> None:
+    module = CLIPModule(SmallCLIP(size=8), optimizer, WarmupCosine(10))
+    with pytest.raises(UserError, match="sample `lonely` has no caption; CLIP learns from image-text pairs"):
+        module.training_step(ImageBatch(torch.zeros(1, 3, 8, 8), None, ["lonely"]), 0)
+
+
+def test_the_learning_rate_warms_up_and_ends_low() -> None:
+    schedule = WarmupCosine(steps=100, warmup=10, final=0.02)
+    assert schedule(0) == pytest.approx(0.1, abs=1e-3)
+    assert schedule(100) == schedule(1000) == pytest.approx(0.02)
+    assert all(schedule(step) >= schedule(step + 1) for step in range(10, 100))
+
+
+def test_a_preview_scores_what_it_plays() -> None:
+    asked: dict[str, Any] = {}
+
+    def score(videos: Any, fps: Any, shapes: Any) -> dict[str, float]:
+        asked.update(videos=videos, fps=fps, shapes=shapes)
+        return {"law": 0.5, "speed": float("nan")}
+
+    preview = ShapesPreview(size=8, frames=3, fps=(4.0, 8.0), steps=2, score=score, shown=5)
+    module = TemporalDecoder(EDMDenoiser(SpaceTimeUNet(**SMALL)), preview=preview, **parts())
+    shown, scores = preview(module.net, module.encoder, module.device)
+    assert scores == {"law": 0.5}, "a number that is not finite is no number to log"
+    assert asked["videos"].shape == (48, 3, 8, 8, 3) and asked["videos"].dtype.name == "uint8"
+    assert len(asked["shapes"]) == 48 and asked["fps"].tolist() == [4.0] * 24 + [8.0] * 24
+    assert {tag: clip.shape[0] for tag, (clip, _) in shown.items()} == {"clips/4fps": 5, "clips/8fps": 5}

@@ -1,0 +1,102 @@
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from mav_lightning.nn.unet import SpaceTimeUNet
+
+SMALL: dict[str, Any] = {
+    "channels": 16, "multipliers": (1, 2), "attention": (1,), "cond_channels": 8, "head_channels": 16, "patch_size": 2,
+}  # fmt: skip
+
+
+def randomised(**options: Any) -> SpaceTimeUNet:
+    """A small network with every weight random: at initialisation its output is zero."""
+    torch.manual_seed(0)
+    net = SpaceTimeUNet(**{**SMALL, **options})
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return net
+
+
+def inputs(frames: int = 3) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    draw = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
+    return {"x": draw(2, 3, frames, 8, 8), "noise": draw(2), "cond": draw(2, 8), "fps": torch.tensor([4.0, 16.0])}
+
+
+def test_an_image_network_treats_a_clip_as_its_frames() -> None:
+    net, given = randomised(temporal_kernel_size=0, temporal_attention=False, fps="off"), inputs()
+    alone = net(given["x"][:, :, 1], given["noise"], given["cond"])
+    torch.testing.assert_close(net(**given)[:, :, 1], alone, atol=1e-5, rtol=1e-4)
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "temporal convolution off": {"temporal_kernel_size": 0},
+    "wider temporal convolution": {"temporal_kernel_size": 5},
+    "temporal attention off": {"temporal_attention": False},
+    "temporal attention everywhere": {"temporal_attention_everywhere": True},
+    "no fps": {"fps": "off"},
+    "fps as an embedding only": {"fps": "embedding"},
+    "single pixels": {"patch_size": 1},
+    "more attention": {"attention": (0, 1)},
+    "more context": {"context_tokens": 2},
+    "more blocks": {"blocks": 2},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_every_argument_changes_the_output(change: str) -> None:
+    assert not torch.allclose(randomised()(**inputs()), randomised(**CHANGES[change])(**inputs()), atol=1e-3)
+
+
+@pytest.mark.parametrize(("fps", "matters"), [("off", False), ("embedding", True), ("seconds", True)])
+def test_the_frame_rate_matters_only_where_it_is_a_condition(fps: str, matters: bool) -> None:
+    net, given = randomised(fps=fps), inputs()
+    other = {**given, "fps": torch.tensor([8.0, 5.0])}
+    assert torch.allclose(net(**given), net(**other), atol=1e-5) is not matters
+
+
+@pytest.mark.parametrize("name", ["noise", "cond"])
+def test_every_condition_changes_the_output(name: str) -> None:
+    net, given = randomised(), inputs()
+    assert not torch.allclose(net(**given), net(**{**given, name: given[name] + 1.0}), atol=1e-3)
+
+
+def test_clips_do_not_see_each_other() -> None:
+    net, given = randomised().double(), {name: value.double() for name, value in inputs().items()}
+    whole = net(**given)
+    alone = net(**{name: value[1:] for name, value in given.items()})
+    torch.testing.assert_close(whole[1:], alone)
+
+
+def test_any_number_of_frames_is_legal() -> None:
+    for frames in (1, 2, 9):
+        assert randomised()(**inputs(frames)).shape == (2, 3, frames, 8, 8)
+
+
+def test_every_weight_takes_part_in_training() -> None:
+    net = randomised()
+    net(**inputs()).square().mean().backward()
+    idle = [name for name, parameter in net.named_parameters() if parameter.grad is None or not parameter.grad.any()]
+    # a key's bias shifts all attention scores of a query alike, so only the fused bias's key part may be idle
+    assert idle == []
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"x": torch.zeros(2, 3, 3, 6, 8)}, "6×8 pixels cannot be halved evenly; sides must be multiples of 4"),
+        ({"fps": None}, "clips need `fps`"),
+        ({"x": torch.zeros(3, 8, 8)}, r"expects images .* or clips .*, got \(3, 8, 8\)"),
+    ],
+)
+def test_input_it_cannot_take_is_refused_with_a_reason(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        randomised()(**{**inputs(), **given})
+
+
+def test_an_unknown_fps_conditioning_is_refused() -> None:
+    with pytest.raises(ValueError, match="`fps` must be off, embedding or seconds, got 'of'"):
+        SpaceTimeUNet(fps="of")  # type: ignore[arg-type]

@@ -1,0 +1,88 @@
+"""The certificate must fail networks broken on purpose, and name the layer."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mav_lightning.certify import certify_frames, certify_parent
+from mav_lightning.diffusion.denoiser import EDMDenoiser
+from mav_lightning.modules.transfer import transfer
+from mav_lightning.nn.unet import SpaceTimeUNet
+
+SMALL: dict[str, Any] = {
+    "channels": 16,
+    "multipliers": (1, 2),
+    "attention": (1,),
+    "cond_channels": 8,
+    "head_channels": 16,
+}
+
+
+def network(**options: Any) -> EDMDenoiser:
+    torch.manual_seed(0)
+    return EDMDenoiser(SpaceTimeUNet(**{**SMALL, **options}))
+
+
+@pytest.mark.parametrize("options", [{}, {"fps": "off"}, {"temporal_attention_everywhere": True}, {"patch_size": 2}])
+def test_a_sound_network_holds(options: dict[str, Any]) -> None:
+    net = network(**options)
+    found = certify_frames(net, net.net.downsampling, cond_channels=8)
+    assert found.holds and found.layer is None
+
+
+class MeanOverTime(nn.Module):
+    """A normalisation that looks at all frames: right for images, wrong for clips."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x - x.mean(dim=0, keepdim=True)
+
+
+def break_temporal_convolution(net: SpaceTimeUNet) -> None:
+    nn.init.normal_(net.down[0].conv1.temporal.weight)
+
+
+def break_temporal_projection(net: SpaceTimeUNet) -> None:
+    nn.init.normal_(net.middle[0].attention.temporal.project.weight)
+
+
+def break_fps_embedding(net: SpaceTimeUNet) -> None:
+    nn.init.normal_(net.temporal_fps[-1].weight)
+
+
+def break_normalisation(net: SpaceTimeUNet) -> None:
+    net.up[1].norm2 = MeanOverTime()
+
+
+def break_last_layer(net: SpaceTimeUNet) -> None:
+    nn.init.zeros_(net.leave.temporal.weight)
+
+
+@pytest.mark.parametrize(
+    ("damage", "layer"),
+    [
+        (break_temporal_convolution, "net.down.0.conv1"),
+        (break_temporal_projection, "net.middle.0.attention"),
+        (break_fps_embedding, "net.down.0.modulate"),
+        (break_normalisation, "net.up.1.norm2"),
+        (break_last_layer, "net.leave"),
+    ],
+)
+def test_a_broken_network_is_caught_and_its_first_broken_layer_named(damage: Any, layer: str) -> None:
+    net = network()
+    damage(net.net)
+    found = certify_frames(net, net.net.downsampling, cond_channels=8)
+    assert not found.holds
+    assert found.layer == layer
+
+
+def test_a_child_with_one_changed_weight_is_not_its_parent() -> None:
+    parent, child = network(temporal_kernel_size=0, temporal_attention=False, fps="off"), network()
+    for parameter in parent.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    transfer(parent, child)
+    assert certify_parent(child, parent, size=8, cond_channels=8).holds
+    child.net.middle[1].conv2.spatial.bias.data[3] += 1e-6
+    found = certify_parent(child, parent, size=8, cond_channels=8)
+    assert not found.holds and found.layer == "net.middle.1.conv2.spatial"

@@ -1,0 +1,153 @@
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from mav_lightning.checkpoint import load_network, write_card
+from mav_lightning.common.errors import UserError
+from mav_lightning.common.manifest import read_manifest
+from mav_lightning.common.video import read_frames
+from mav_lightning.config import instantiate
+from mav_lightning.pipeline import Pipeline, Sampling, sample_shapes, write_pipeline
+from mav_lightning.prompts import shapes_prompts
+from mav_lightning.sheet import write_sheet
+
+NODES: dict[str, dict[str, Any]] = {
+    "clip": {"_target_": "mav_lightning.nn.clip.SmallCLIP", "size": 8, "channels": 8, "width": 8},
+    "prior": {"_target_": "mav_lightning.nn.ridge.RidgePrior", "channels": 8},
+    "decoder": {
+        "_target_": "mav_lightning.diffusion.denoiser.EDMDenoiser",
+        "net": {
+            "_target_": "mav_lightning.nn.unet.SpaceTimeUNet", "channels": 16, "multipliers": [1, 2],
+            "attention": [1], "cond_channels": 8, "head_channels": 16,
+        },
+    },
+}  # fmt: skip
+SAMPLING = Sampling(size=8, frames=3, steps=2, batch_size=4)
+
+
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Trained networks as stages leave them, their weights random but not zero."""
+    torch.manual_seed(0)
+    folders = {}
+    for role, node in NODES.items():
+        folders[role] = tmp_path_factory.mktemp(role)
+        weights = {
+            f"net.{name}": torch.randn_like(value) * 0.2 for name, value in instantiate(node).state_dict().items()
+        }
+        save_file(weights, folders[role] / "weights.safetensors")
+        write_card(folders[role], node)
+    return folders
+
+
+@pytest.fixture(scope="module")
+def folder(stages: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pipeline")
+    write_pipeline(path, SAMPLING, stages, {role: "0" * 16 for role in stages})
+    return path
+
+
+def test_a_clip_alone_is_the_same_bits_as_among_others(folder: Path) -> None:
+    pipeline = Pipeline.from_pretrained(folder)
+    prompts = [f"prompt {i}" for i in range(6)]
+    together = pipeline(prompts, fps=[4.0, 8.0, 16.0, 4.0, 8.0, 16.0], seeds=range(6))
+    alone = pipeline(prompts[4:5], fps=[8.0], seeds=[4])
+    assert np.array_equal(together[4], alone[0])
+
+
+def test_a_clip_is_the_same_bits_in_another_process(folder: Path, tmp_path: Path) -> None:
+    program = (
+        "import sys, numpy, torch; torch.set_num_threads(1)\n"
+        "from mav_lightning.pipeline import Pipeline\n"
+        "numpy.save(sys.argv[2], Pipeline.from_pretrained(sys.argv[1])(['a red circle'], [8.0], [5]))\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(folder), str(tmp_path / "clip.npy")], check=True)
+    here = Pipeline.from_pretrained(folder)(["a red circle"], [8.0], [5])
+    assert np.array_equal(here, np.load(tmp_path / "clip.npy"))
+
+
+@pytest.mark.parametrize("other", [{"prompt": "a blue cross"}, {"fps": 16.0}, {"seed": 6}])
+def test_prompt_fps_and_seed_each_change_the_clip(folder: Path, other: dict[str, Any]) -> None:
+    given = {"prompt": "a red circle", "fps": 4.0, "seed": 5}
+    clips = [
+        Pipeline.from_pretrained(folder)([v["prompt"]], [v["fps"]], [v["seed"]]) for v in (given, {**given, **other})
+    ]
+    assert not np.array_equal(*clips)
+
+
+def test_settings_can_be_replaced_on_loading(folder: Path) -> None:
+    assert Pipeline.from_pretrained(folder, steps=5).sampling.steps == 5
+
+
+def test_a_study_samples_every_pair_at_every_rate_and_writes_where_it_came_from(
+    stages: dict[str, Path], tmp_path: Path
+) -> None:
+    told = []
+
+    def track(items: Any, total: int, description: str) -> Any:
+        for item in items:
+            told.append((item, total))
+            yield item
+
+    sample_shapes(**stages, sampling=SAMPLING, out=tmp_path, fps=[4, 8], per_pair=1, seed=1, track=track)
+    records = read_manifest(tmp_path / "clips")
+    assert len(records) == 48 and told[-1] == (48, 12)
+    assert len({record.seed for record in records}) == 48
+    assert {(r.attributes["colour"], r.attributes["shape"], r.fps) for r in records if r.fps == 4.0} == {
+        (p.attributes["colour"], p.attributes["shape"], 4.0) for p in shapes_prompts()
+    }
+    assert set(records[0].checkpoints) == {"clip", "prior", "decoder"}
+    pipeline = Pipeline.from_pretrained(tmp_path / "pipeline")
+    again = pipeline([records[7].prompt or ""], [records[7].fps], [records[7].seed or 0])
+    assert np.array_equal(again[0], read_frames(tmp_path / "clips" / records[7].file)), "files must be lossless"
+    write_sheet(tmp_path / "clips", tmp_path / "sheet.png")
+    assert (tmp_path / "sheet.png").stat().st_size > 1000
+
+
+def test_an_fps_of_zero_is_refused_before_anything_is_computed(folder: Path) -> None:
+    with pytest.raises(UserError, match="fps must be above 0 frames per second, got 0; for example `--fps 8`"):
+        Pipeline.from_pretrained(folder)(["x"], [0.0], [0])
+
+
+def test_no_prompt_is_refused(folder: Path) -> None:
+    with pytest.raises(UserError, match="no prompt given; for example"):
+        Pipeline.from_pretrained(folder)([], [], [])
+
+
+def test_a_folder_without_a_pipeline_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no pipeline here, `pipeline.json` is missing; `mav demo`"):
+        Pipeline.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [({"sampler": "ddmi"}, "sampler `ddmi`: unknown; known are ddim, dpm\\+\\+2m"), ({"steps": 1}, "needs steps ≥ 2")],
+)
+def test_impossible_settings_are_refused(setting: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Sampling(**{"size": 8, "frames": 3, **setting})
+
+
+def test_a_network_of_another_shape_is_refused_by_the_name_of_a_weight(stages: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "weights.safetensors").write_bytes((stages["clip"] / "weights.safetensors").read_bytes())
+    write_card(tmp_path, {**NODES["clip"], "channels": 4})
+    with pytest.raises(UserError, match=r"weights are of another network .* first `image"):
+        load_network(tmp_path)
+
+
+def test_a_folder_without_weights_says_how_to_train(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no trained network here, `weights.safetensors` is missing; train the stage"):
+        load_network(tmp_path)
+
+
+def test_a_file_cut_short_is_told(stages: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "weights.safetensors").write_bytes((stages["clip"] / "weights.safetensors").read_bytes()[:100])
+    write_card(tmp_path, NODES["clip"])
+    with pytest.raises(UserError, match="unreadable network .*; train the stage again"):
+        load_network(tmp_path)
