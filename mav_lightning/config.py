@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from mav_lightning.common.conf import conf_root
 from mav_lightning.common.errors import UserError, did_you_mean
 
-__all__ = ["Trunk", "check", "find_config", "instantiate", "load_config", "resolve_needs"]
+__all__ = ["Trunk", "check", "find_config", "instantiate", "load_config", "parse_override", "resolve_needs"]
 
 # A config may come out of somebody's checkpoint, and a target is a call. The list catches slips; it is no sandbox.
 ALLOWED_TARGETS = ("mav_lightning.", "datamodules.", "evaluation.", "torch.optim.", "lightning.pytorch.callbacks.")
@@ -128,7 +128,7 @@ def load_config(
     """
     file = find_config(path)
     config = {key: None for key in _TRUNK} | read_yaml(file)
-    for key, value in [*map(_parse_override, overrides), *(extra or {}).items()]:
+    for key, value in [*map(parse_override, overrides), *(extra or {}).items()]:
         _override(config, key, value, file)
     try:
         resolved: Any = OmegaConf.to_container(OmegaConf.create(config), resolve=True)
@@ -198,7 +198,7 @@ def resolve_needs(config: Mapping[str, Any], folders: Mapping[str, Path]) -> dic
     return walk(config)
 
 
-def _parse_override(word: str) -> tuple[str, Any]:
+def parse_override(word: str) -> tuple[str, Any]:
     key, equals, text = word.partition("=")
     if not equals or not key:
         raise UserError(f"override `{word}`: must read key=value, for example `seed=1` or `module.net.channels=48`.")

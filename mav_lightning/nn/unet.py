@@ -31,7 +31,7 @@ class SpaceTimeUNet(nn.Module):
         channels: Channels at the first level.
         patch_size: Side of the square patches of pixels that the first level sees as one; 1 for single pixels.
         multipliers: Channels of each level, as multiples of `channels`; each further level halves the resolution.
-        blocks: Residual blocks per level, on the way down; one more on the way up.
+        blocks: Residual blocks per level, on the way down and again on the way up; one more stands between.
         attention: Levels, counted from 0 at the finest, with spatial and temporal attention.
         cond_channels: Length of the image embedding.
         context_tokens: Number of context tokens made of the image embedding.
@@ -86,19 +86,17 @@ class SpaceTimeUNet(nn.Module):
 
         self.enter = conv(in_channels * patch_size**2, widths[0])
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
-        skips, width = [widths[0]], widths[0]
+        skips, width = [], widths[0]
         for level, level_width in enumerate(widths):
+            if level:
+                self.down.append(_Resample(conv(width, width, stride=2), up=False))
             for _ in range(blocks):
                 self.down.append(block(width, level_width, level))
                 width = level_width
                 skips.append(width)
-            if level + 1 < len(widths):
-                self.down.append(_Resample(conv(width, width, stride=2), up=False))
-                skips.append(width)
-        last = len(widths) - 1
-        self.middle = nn.ModuleList([block(width, width, last), block(width, width, last)])
+        self.middle = block(width, width, len(widths) - 1)
         for level, level_width in reversed(list(enumerate(widths))):
-            for _ in range(blocks + 1):
+            for _ in range(blocks):
                 self.up.append(block(width + skips.pop(), level_width, level))
                 width = level_width
             if level:
@@ -135,14 +133,14 @@ class SpaceTimeUNet(nn.Module):
             x = fold_frames(x)
         x = F.pixel_unshuffle(x, self.patch_size).contiguous(memory_format=torch.channels_last)
         x = self.enter(x, frames)
-        skips = [x]
+        skips = []
         for layer in self.down:
             x = layer(x, emb, context, time)
-            skips.append(x)
-        for layer in self.middle:
-            x = layer(x, emb, context, time)
+            if isinstance(layer, _Block):
+                skips.append(x)
+        x = self.middle(x, emb, context, time)
         for layer in self.up:
-            x = layer(x if isinstance(layer, _Resample) else torch.cat([x, skips.pop()], dim=1), emb, context, time)
+            x = layer(torch.cat([x, skips.pop()], dim=1) if isinstance(layer, _Block) else x, emb, context, time)
         x = F.pixel_shuffle(self.leave(F.silu(self.leave_norm(x)), frames), self.patch_size)
         return x if frames is None else unfold_frames(x, frames)
 

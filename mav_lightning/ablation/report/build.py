@@ -1,0 +1,60 @@
+"""Writes a study's report."""
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from mav_lightning.ablation.plan import read_plan
+from mav_lightning.ablation.report import text
+from mav_lightning.ablation.report.clips import gather_clips
+from mav_lightning.ablation.report.facts import gather_facts
+from mav_lightning.ablation.report.figures import draw_figures
+from mav_lightning.ablation.results import read_results
+from mav_lightning.runs.files import write_json, write_text
+
+__all__ = ["build_report"]
+
+
+def build_report(study: Path, out: Path | None = None) -> Path:
+    """Writes ``report.html``, ``report.md`` and ``report.json`` of a study, finished or not.
+
+    Args:
+        study: A study's folder.
+        out: Where to; the study's folder by default.
+
+    Returns:
+        The HTML file. It holds everything it shows and asks no network for anything.
+
+    Raises:
+        UserError: No such folder, or no study in it.
+    """
+    results = read_results(study, read_plan(study))
+    facts = gather_facts(results)
+    folder = out or study
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "report.json", facts)
+    write_text(folder / "report.md", _environment(escape=False).get_template("report.md.j2").render(facts))
+    page = _environment(escape=True).get_template("report.html.j2")
+    figures = draw_figures(results)
+    write_text(folder / "report.html", page.render(facts, figures=figures, clips=gather_clips(results)))
+    return folder / "report.html"
+
+
+def _environment(escape: bool) -> Environment:
+    loader = PackageLoader("mav_lightning.ablation.report", "assets")
+    environment = Environment(
+        loader=loader, autoescape=escape, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    filters: dict[str, Any] = {
+        "number": text.number,
+        "signed": text.signed,
+        "duration": text.duration,
+        "size": text.size,
+        "count": text.count,
+        "plain": text.plain,
+    }
+    environment.filters.update(filters)
+    environment.globals["asset"] = lambda name: Markup(loader.get_source(environment, name)[0])
+    return environment

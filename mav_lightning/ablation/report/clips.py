@@ -1,0 +1,82 @@
+"""The clips a report shows: each a PNG strip of its frames, small enough to live inside the page."""
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mav_lightning.ablation.results import StudyResults
+from mav_lightning.common.manifest import ClipRecord, read_manifest
+from mav_lightning.common.video import read_frames
+
+__all__ = ["MOST_CLIPS", "gather_clips"]
+
+MOST_CLIPS = 24  # of each trial
+_MOST_PIXELS = 192  # of a side; larger clips are shown smaller
+
+
+def gather_clips(results: StudyResults) -> dict[str, Any]:
+    """Strips of the clips that every sampled trial has, evenly spread over them and never chosen by hand.
+
+    Returns:
+        ``shown`` ([{"id", "prompt", "fps"}]), ``of`` (how many clips there were to choose from) and ``strips``
+        (variant → seed → clip id → {"src", "frames", "width", "height", "notes"}).
+    """
+    manifests = {
+        (result.trial.variant, result.trial.seed): {clip.id: clip for clip in read_manifest(result.clips)}
+        for result in results.trials
+        if result.clips
+    }
+    if not manifests:
+        return {"shown": [], "of": 0, "strips": {}}
+    first = next(iter(manifests.values()))
+    common = [clip for name, clip in first.items() if all(name in manifest for manifest in manifests.values())]
+    shown = (
+        [common[i] for i in np.unique(np.linspace(0, len(common) - 1, MOST_CLIPS).round().astype(int))]
+        if common
+        else []
+    )
+    strips: dict[str, dict[str, dict[str, Any]]] = {}
+    for result in results.trials:
+        if result.clips:
+            manifest = manifests[result.trial.variant, result.trial.seed]
+            verdicts = result.scores.get("clips", {})
+            strips.setdefault(result.trial.variant, {})[str(result.trial.seed)] = {
+                clip.id: _strip(result.clips, manifest[clip.id]) | {"notes": _notes(verdicts.get(clip.id, {}))}
+                for clip in shown
+            }
+    listed = [{"id": clip.id, "prompt": clip.prompt or clip.id, "fps": clip.fps} for clip in shown]
+    return {"shown": listed, "of": len(common), "strips": strips}
+
+
+def _strip(folder: Path, clip: ClipRecord) -> dict[str, Any]:
+    frames = _shrink(read_frames(folder / clip.file))
+    count, height, width, _ = frames.shape
+    buffer = io.BytesIO()
+    Image.fromarray(frames.transpose(1, 0, 2, 3).reshape(height, count * width, 3)).save(buffer, "PNG", optimize=True)
+    source = base64.b64encode(buffer.getvalue()).decode()
+    return {"src": f"data:image/png;base64,{source}", "frames": count, "width": width, "height": height}
+
+
+def _shrink(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height, width = frames.shape[1:3]
+    scale = _MOST_PIXELS / max(height, width)
+    if scale >= 1:
+        return frames
+    size = (round(width * scale), round(height * scale))
+    return np.stack([np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BOX)) for frame in frames])
+
+
+def _notes(verdict: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the evaluation found in this clip: ``{"text", "good"}``, good None where it is a mere number."""
+    notes: list[dict[str, Any]] = []
+    for key in ("law", "appearance"):
+        if isinstance(verdict.get(key), bool):
+            notes.append({"text": key, "good": verdict[key]})
+    if isinstance(verdict.get("speed_ratio"), float):
+        notes.append({"text": f"speed × {verdict['speed_ratio']:.2f}", "good": None})
+    return notes

@@ -1,0 +1,64 @@
+"""What the quality cost: steps, time, parameters and memory, by stage and by variant."""
+
+from typing import Any
+
+from mav_lightning.ablation.results import StudyResults, TrialResult
+
+__all__ = ["stage_costs", "total_seconds", "variant_costs"]
+
+_NUMBERS = ("steps", "seconds", "step_seconds", "parameters", "peak_rss_bytes")
+
+
+def stage_costs(results: StudyResults) -> list[dict[str, Any]]:
+    """One row for each stage name and the variants that share it, averaged over seeds."""
+    users: dict[str, list[str]] = {}
+    for trial in results.plan.trials:
+        for stage in trial.stages.values():
+            users.setdefault(stage.id, []).append(trial.variant)
+    records: dict[tuple[str, tuple[str, ...]], dict[str, dict[str, Any]]] = {}
+    for result in results.trials:
+        for name, done in result.done.items():
+            stage = result.trial.stages[name]
+            key = (name, tuple(dict.fromkeys(users[stage.id])))
+            records.setdefault(key, {})[stage.id] = done
+    return [
+        {"stage": name, "variants": list(variants), "runs": len(runs), **_means(list(runs.values()))}
+        for (name, variants), runs in records.items()
+    ]
+
+
+def variant_costs(results: StudyResults) -> list[dict[str, Any]]:
+    """One row a variant, averaged over its complete trials; a shared stage counts in full in each that needs it."""
+    rows = []
+    for name in results.plan.study.order:
+        trials = [_trial_cost(result) for result in results.of(name).values() if result.complete]
+        rows.append({"variant": name, "runs": len(trials), **_means(trials)})
+    return rows
+
+
+def total_seconds(result: TrialResult) -> float:
+    """Of all stages a trial is made of."""
+    return sum(done["seconds"] for done in result.done.values())
+
+
+def _trial_cost(result: TrialResult) -> dict[str, Any]:
+    """Steps and seconds add up, memory is the highest, parameters are of the stages that sampling needs."""
+    trained = [result.done[name] for name, stage in result.trial.stages.items() if stage.kind == "train"]
+    peaks = [done["peak_rss_bytes"] for done in result.done.values() if "peak_rss_bytes" in done]
+    needed = result.trial.sample.needs.values()
+    networks = [result.done[name] for name, stage in result.trial.stages.items() if stage.id in needed]
+    known = [done["parameters"] for done in networks if "parameters" in done]
+    return {
+        "steps": sum(done.get("steps", 0) for done in trained),
+        "seconds": total_seconds(result),
+        "parameters": sum(known) if known else None,
+        "peak_rss_bytes": max(peaks, default=None),
+    }
+
+
+def _means(records: list[dict[str, Any]]) -> dict[str, float | None]:
+    def mean(key: str) -> float | None:
+        known = [record[key] for record in records if record.get(key) is not None]
+        return sum(known) / len(known) if known else None
+
+    return {key: mean(key) for key in _NUMBERS}

@@ -1,0 +1,51 @@
+"""What sets each variant apart, read from the resolved configs and not from what the study's author meant."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mav_lightning.ablation.plan import Plan, Trial
+
+__all__ = ["config_differences"]
+
+
+def config_differences(plan: Plan) -> dict[str, list[dict[str, Any]]]:
+    """Variant → its differences from the baseline at the first seed, each ``{"key", "baseline", "value"}``.
+
+    A stage that only one of the two systems has is one difference, whose key is the stage's name.
+    """
+    seed = plan.study.seeds[0]
+    baseline = _settings(plan.trial(plan.study.baseline, seed))
+    return {name: _differences(baseline, _settings(plan.trial(name, seed))) for name in plan.study.order[1:]}
+
+
+def _differences(baseline: dict[str, dict[str, Any]], other: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for stage in baseline | other:
+        if stage not in baseline or stage not in other:
+            sides = [("not needed", "part of the system")[stage in side] for side in (baseline, other)]
+            found.append({"key": stage, "baseline": sides[0], "value": sides[1]})
+            continue
+        for key in baseline[stage] | other[stage]:
+            before, after = (side[stage].get(key) for side in (baseline, other))
+            if before != after:
+                found.append({"key": f"{stage}.{key}", "baseline": before, "value": after})
+    return found
+
+
+def _settings(trial: Trial) -> dict[str, dict[str, Any]]:
+    """Stage → dotted key → value, with needs told by the needed stage's name, as ids differ all the way down."""
+    names = {stage.id: name for name, stage in trial.stages.items()}
+    return {
+        name: {
+            **_flatten({key: value for key, value in stage.config.items() if key != "needs"}),
+            **{f"needs.{role}": names[needed] for role, needed in stage.needs.items()},
+        }
+        for name, stage in trial.stages.items()
+    }
+
+
+def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat

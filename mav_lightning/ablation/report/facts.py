@@ -1,0 +1,127 @@
+"""Everything the report says, as plain data: the content of ``report.json`` and of both templates."""
+
+from dataclasses import asdict
+from typing import Any
+
+from mav_lightning.ablation.report.answer import answer
+from mav_lightning.ablation.report.cost import stage_costs, variant_costs
+from mav_lightning.ablation.report.differences import config_differences
+from mav_lightning.ablation.report.origins import origins
+from mav_lightning.ablation.report.text import decimals
+from mav_lightning.ablation.results import StudyResults
+from mav_lightning.ablation.statistics import verdict
+from mav_lightning.ablation.study import Metric
+from mav_lightning.runs.files import read_json
+from mav_lightning.runs.ledger import State
+
+__all__ = ["gather_facts"]
+
+_WORDS = {
+    State.PENDING: "has not run yet",
+    State.RUNNING: "is running",
+    State.FAILED: "failed",
+    State.STALE: "was interrupted",
+}
+
+
+def gather_facts(results: StudyResults) -> dict[str, Any]:
+    """Plain data; numbers that do not exist are None."""
+    study = results.plan.study
+    complete = [result for result in results.trials if result.complete]
+    scores = complete[0].scores if complete else {}
+    pairs = (
+        min(len(one.seeds) for metric in study.metrics for one in results.compare(metric))
+        if len(study.variants) > 1
+        else 0
+    )
+    return {
+        "study": {**asdict(study), "order": study.order},
+        "answer": answer(results),
+        "verdict": verdict(pairs, len(study.variants) - 1),
+        "trials": {"planned": len(results.trials), "complete": len(complete)},
+        "protocol": scores.get("protocol", {}),
+        "extractors": scores.get("extractors", {}),
+        "clip_counts": scores.get("n", {}),
+        "table": [_group(results, metric) for metric in study.metrics],
+        "other_metrics": [_group(results, metric) for metric in _unasked(results)],
+        "stage_costs": stage_costs(results),
+        "variant_costs": variant_costs(results),
+        "differences": config_differences(results.plan),
+        "failures": _failures(results),
+        "unfinished": _unfinished(results),
+        "origins": origins(results),
+    }
+
+
+def _unasked(results: StudyResults) -> list[Metric]:
+    """Metrics the evaluation wrote beside those the study asks for."""
+    asked = {metric.name for metric in results.plan.study.metrics}
+    found: dict[str, Metric] = {}
+    for result in results.trials:
+        for name, entry in result.scores.get("metrics", {}).items():
+            if name not in asked:
+                found[name] = Metric(name, entry["better"])
+    return list(found.values())
+
+
+def _group(results: StudyResults, metric: Metric) -> dict[str, Any]:
+    """One metric's rows: the baseline's, then every other variant's with its comparison."""
+    study = results.plan.study
+    rows = [{"variant": study.baseline, **_values(results, metric, study.baseline), "comparison": None}]
+    for one in results.compare(metric):
+        comparison = {
+            "difference": one.difference,
+            "interval": one.interval,
+            "effect": one.effect,
+            "p": one.p,
+            "p_holm": one.p_holm,
+            "star": one.star,
+            "better": one.better,
+            "worse": one.worse,
+            "pairs": len(one.seeds),
+            "missing": one.missing,
+        }
+        rows.append({"variant": one.variant, **_values(results, metric, one.variant), "comparison": comparison})
+    units = {result.scores["metrics"].get(metric.name, {}).get("unit") for result in results.trials if result.complete}
+    return {
+        "metric": metric.name,
+        "better": metric.better,
+        "unit": next((unit for unit in units if unit), ""),
+        "digits": decimals(value for row in rows for value in row["values"]),
+        "rows": rows,
+    }
+
+
+def _values(results: StudyResults, metric: Metric, variant: str) -> dict[str, Any]:
+    trials = results.of(variant).values()
+    values = [result.value(metric.name) for result in trials]
+    known = [value for value in values if value is not None]
+    return {
+        "values": values,
+        "intervals": [result.interval(metric.name) for result in trials],
+        "mean": sum(known) / len(known) if known else None,
+        "n": len(known),
+    }
+
+
+def _failures(results: StudyResults) -> list[dict[str, Any]]:
+    found = []
+    for stage in results.plan.stages:
+        folder = results.folder(stage)
+        failed = read_json(folder.failed_file)
+        if failed and not folder.done_file.exists():
+            users = [f"{t.variant}, seed {t.seed}" for t in results.plan.trials if stage in t.stages.values()]
+            found.append(
+                {"stage": stage.name, "id": stage.id, "exit": failed["exit"], "log": failed["log"], "trials": users}
+            )
+    return found
+
+
+def _unfinished(results: StudyResults) -> list[dict[str, Any]]:
+    """Trials without results, and the first of their stages that is not done."""
+    return [
+        {"variant": result.trial.variant, "seed": result.trial.seed, "stage": name, "what": _WORDS[state]}
+        for result in results.trials
+        if not result.complete
+        for name, state in [next((n, s) for n, s in result.states.items() if s is not State.DONE)]
+    ]

@@ -1,0 +1,62 @@
+"""Numbers as people read them. A value that does not exist is a dash."""
+
+from collections.abc import Iterable
+from typing import Any
+
+__all__ = ["count", "decimals", "duration", "join", "number", "plain", "signed", "size"]
+
+DASH = "–"
+
+
+def decimals(values: Iterable[float | None]) -> int:
+    """Digits after the point that tell `values` of one metric apart, the same for all of them."""
+    largest = max((abs(value) for value in values if value is not None), default=0.0)
+    return next((digits for bound, digits in ((1000, 0), (10, 1), (1, 2), (0.01, 3)) if largest >= bound), 5)
+
+
+def number(value: float | None, digits: int) -> str:
+    """A number with `digits` after the point and a true minus sign."""
+    return DASH if value is None else f"{value:.{digits}f}".replace("-", "−")
+
+
+def signed(value: float | None, digits: int) -> str:
+    """As `number`, with a plus sign where it is one."""
+    return DASH if value is None else f"{value:+.{digits}f}".replace("-", "−")
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as ``42.0 s``, ``5 min 03 s`` or ``2 h 07 min``."""
+    if seconds is None:
+        return DASH
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def size(bytes: float | None) -> str:
+    """Bytes as ``920 MB`` or ``1.4 GB`` (powers of ten)."""
+    if bytes is None:
+        return DASH
+    return f"{bytes / 1e9:.1f} GB" if bytes >= 1e9 else f"{bytes / 1e6:.0f} MB"
+
+
+def count(value: float | None) -> str:
+    """A count as ``800``, ``12.3 k`` or ``0.77 M``."""
+    if value is None:
+        return DASH
+    if value >= 100_000:
+        return f"{value / 1e6:.2f} M"
+    return f"{value / 1e3:.1f} k" if value >= 10_000 else f"{value:.0f}"
+
+
+def plain(value: Any) -> str:
+    """A config value as YAML would write it."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)
+
+
+def join(words: list[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -1,0 +1,83 @@
+"""Runs a study: plans it, freezes it, runs what is missing, writes TensorBoard's HParams."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from mav_lightning.ablation.hparams import write_hparams
+from mav_lightning.ablation.plan import Plan, freeze, plan_study
+from mav_lightning.ablation.results import read_results
+from mav_lightning.ablation.study import load_study
+from mav_lightning.common.errors import UserError
+from mav_lightning.runs.display import Display
+from mav_lightning.runs.ledger import Ledger
+from mav_lightning.runs.schedule import Outcome, run_stages
+
+__all__ = ["STAGE_COMMAND", "StudyRun", "load_plan", "run_study"]
+
+# Runs the stage in the folder given as its last argument.
+STAGE_COMMAND = (sys.executable, "-m", "mav_lightning", "stage")
+
+
+@dataclass(frozen=True)
+class StudyRun:
+    """A study that has been run as far as it goes.
+
+    Attributes:
+        root: Its folder.
+        plan: What was to be done.
+        outcome: What was.
+    """
+
+    root: Path
+    plan: Plan
+    outcome: Outcome
+
+    @property
+    def complete(self) -> bool:
+        """Whether every trial has its results."""
+        return not self.outcome.failed and not self.outcome.skipped
+
+
+def load_plan(study: str | Path, overrides: Sequence[str] = ()) -> Plan:
+    """Reads and checks a study to the last stage; nothing is run or written.
+
+    Raises:
+        UserError: Anything wrong with the study, its recipe or their configs.
+    """
+    return plan_study(*load_study(study, overrides))
+
+
+def run_study(
+    study: str | Path,
+    out: Path,
+    overrides: Sequence[str] = (),
+    jobs: int = 1,
+    command: Sequence[str] | None = None,
+    console: Console | None = None,
+) -> StudyRun:
+    """Runs the stages of a study that are not done yet, however and whenever an earlier run ended.
+
+    Args:
+        study: The study file.
+        out: Its folder; studies that share a folder share stages.
+        overrides: See `load_study`.
+        jobs: Stages that run at once.
+        command: Runs one stage, see `run_stages`; `STAGE_COMMAND` by default.
+        console: Where progress goes; stdout by default.
+
+    Raises:
+        UserError: A mistake in the study or its configs, before anything runs.
+    """
+    if jobs < 1:
+        raise UserError(f"jobs must be at least 1, got {jobs}.")
+    plan = load_plan(study, overrides)
+    freeze(plan, out)
+    ledger = Ledger(out)
+    with Display(ledger, len(plan.stages), console) as display:
+        outcome = run_stages(ledger, plan.stages, command or STAGE_COMMAND, display, jobs, plan.study.threads)
+    write_hparams(read_results(out, plan))
+    return StudyRun(out, plan, outcome)

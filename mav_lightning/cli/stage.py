@@ -1,0 +1,90 @@
+"""``mav stage``: runs one stage of a study in its folder, as the study's executor calls it."""
+
+import resource
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+__all__ = ["stage"]
+
+T = TypeVar("T")
+
+
+def stage(folder: Annotated[Path, typer.Argument(help="A stage's folder, holding stage.json.")]) -> None:
+    """Run the stage in FOLDER, continuing from its own checkpoints.
+
+    Example: mav stage runs/quick/stages/temporal-0123456789abcdef
+    """
+    from mav_lightning.config import resolve_needs
+    from mav_lightning.runs.stage import StageFolder
+
+    place = StageFolder(folder)
+    planned = place.read_stage()
+    needs = {role: _artefact(StageFolder(path)) for role, path in place.needed().items()}
+    config = resolve_needs(planned.config, needs)
+    started = time.monotonic()
+    {"data": _data, "train": _train, "sample": _sample, "score": _score}[planned.kind](config, place, needs)
+    if not place.cost_file.exists():  # trainings write their own, summed over restarts
+        _write_cost(place, time.monotonic() - started)
+
+
+def _artefact(place: Any) -> Path:
+    """What others need of a finished stage."""
+    return {"data": place.path / "shards", "sample": place.clips}.get(place.read_stage().kind, place.path)
+
+
+def _data(config: dict[str, Any], place: Any, needs: dict[str, Path]) -> None:
+    from mav_lightning.config import instantiate
+
+    if not _artefact(place).exists():  # appears only when it is whole
+        instantiate(config["task"])(out=_artefact(place), track=_reporter(place))
+
+
+def _train(config: dict[str, Any], place: Any, needs: dict[str, Path]) -> None:
+    from mav_lightning.cli.train import run_training
+    from mav_lightning.training.report import ReportProgress
+
+    run_training(config, place.path, callbacks=(ReportProgress(place.write_progress),))
+
+
+def _sample(config: dict[str, Any], place: Any, needs: dict[str, Path]) -> None:
+    from mav_lightning.config import instantiate
+
+    instantiate(config["task"])(out=place.path, seed=config["seed"], track=_reporter(place))
+
+
+def _score(config: dict[str, Any], place: Any, needs: dict[str, Path]) -> None:
+    from evaluation.evaluate import evaluate
+
+    from evaluation.protocol import Protocol
+    from mav_lightning.runs.files import write_json
+
+    protocol = Protocol.from_dict(config["protocol"])
+    write_json(place.results_file, evaluate(needs["generated"], needs["real"], protocol))
+
+
+def _write_cost(place: Any, seconds: float) -> None:
+    from mav_lightning.runs.files import write_json
+
+    kilobyte = 1 if sys.platform == "darwin" else 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilobyte
+    unknown = {"steps": None, "parameters": None, "step_seconds": None}
+    write_json(place.cost_file, {"seconds": round(seconds, 3), "peak_rss_bytes": peak, **unknown})
+
+
+def _reporter(place: Any) -> Any:
+    """A `Track` that tells the study's driver how far the stage is, about once a second."""
+
+    def track(items: Iterable[T], total: int, description: str) -> Iterator[T]:
+        told = 0.0
+        for done, item in enumerate(items, start=1):
+            yield item
+            if time.monotonic() - told > 1.0:
+                place.write_progress(done, total, description)
+                told = time.monotonic()
+
+    return track

@@ -1,0 +1,102 @@
+"""What a person sees while stages run."""
+
+from collections.abc import Sequence
+from types import TracebackType
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from mav_lightning.runs.files import read_json
+from mav_lightning.runs.job import Job
+from mav_lightning.runs.lease import holder
+from mav_lightning.runs.ledger import Ledger
+from mav_lightning.runs.stage import Stage
+
+__all__ = ["Display"]
+
+_MARKS = {"ran": "[green]✓[/]", "reused": "[dim]·[/]", "failed": "[red]✗[/]", "skipped": "[yellow]–[/]"}
+
+
+class Display:
+    """A `Watch` on a terminal: one line for each settled stage, a bar for each running one and for all.
+
+    Args:
+        ledger: To say who holds a stage that another process runs.
+        total: Number of stages.
+        console: Where to; stdout by default. Where it is no terminal, only the settled lines are written.
+    """
+
+    def __init__(self, ledger: Ledger, total: int, console: Console | None = None) -> None:
+        self._ledger = ledger
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24, complete_style="cyan"),
+            TextColumn("{task.fields[count]}"),
+            _Rate(),
+            TimeElapsedColumn(),
+            _TimeLeft(),
+            console=console,
+            transient=True,
+        )
+        self._all = self._progress.add_task("[bold]stages[/]", total=total, count=f"0/{total}", unit="")
+        self._total, self._settled = total, 0
+        self._bars: dict[str, TaskID] = {}
+        self._announced: set[str] = set()
+
+    def __enter__(self) -> "Display":
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def started(self, job: Job) -> None:
+        """Adds a bar."""
+        self._bars[job.stage.id] = self._progress.add_task(_label(job.stage), total=None, count="", unit="")
+
+    def settled(self, stage: Stage, outcome: str, seconds: float | None) -> None:
+        """Replaces the bar by a line, and for a failure the end of its log."""
+        if (bar := self._bars.pop(stage.id, None)) is not None:
+            self._progress.remove_task(bar)
+        self._settled += 1
+        self._progress.update(self._all, completed=self._settled, count=f"{self._settled}/{self._total}")
+        took = f" {seconds:.1f} s" if seconds is not None else ""
+        self._progress.console.print(f"{_MARKS[outcome]} {_label(stage)} {outcome}{took}", highlight=False)
+        if outcome == "failed":
+            folder = self._ledger.folder(stage)
+            for line in folder.last_log_lines(8):
+                self._progress.console.print(f"    [dim]{escape(line)}[/]", highlight=False)
+            self._progress.console.print(f"    [dim]{escape(str(folder.log_file))}[/]", highlight=False, soft_wrap=True)
+
+    def tick(self, running: Sequence[Job], elsewhere: Sequence[Stage]) -> None:
+        """Moves the bars; says once for each stage that another process runs it."""
+        for job in running:
+            if progress := read_json(job.folder.progress_file):
+                done, total, unit = progress["done"], progress["total"], progress["unit"]
+                bar = self._bars[job.stage.id]
+                self._progress.update(bar, completed=done, total=total, count=f"{done}/{total}", unit=unit)
+        for stage in elsewhere:
+            if stage.id not in self._announced:
+                self._announced.add(stage.id)
+                who = escape(holder(self._ledger.folder(stage).path))
+                self._progress.console.print(f"… {_label(stage)} waits for {who}", highlight=False)
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        unit = task.fields["unit"]
+        return Text(f"{task.speed:.3g} {unit}/s" if unit and task.speed else "")
+
+
+class _TimeLeft(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        left = task.time_remaining if task.fields["unit"] else None
+        return Text("" if left is None else f"{int(left) // 60}:{int(left) % 60:02d} left", style="cyan")
+
+
+def _label(stage: Stage) -> str:
+    return f"{escape(stage.name)} [dim]{stage.id[:8]}[/]"

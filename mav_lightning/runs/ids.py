@@ -1,0 +1,72 @@
+"""Content ids: a stage is what it computes, so the same computation has the same name everywhere."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["SCHEMA", "UNHASHED", "stage_id"]
+
+# Raise when code changes results that no config key tells of: every id changes and nothing old is reused.
+SCHEMA = 1
+
+# Keys that say where, how fast or how loudly a stage runs, and never what comes out of it.
+UNHASHED = frozenset({
+    "name",
+    "needs",  # the ids of the needed stages are hashed in their place
+    "out",
+    "data.cache_mb",
+    "data.pin_memory",
+    "data.workers",
+    "fit.checkpoint_every",  # a continued training is bit for bit the undisturbed one
+    "task.workers",
+    "trainer.accelerator",
+    "trainer.default_root_dir",
+    "trainer.devices",
+    "trainer.enable_model_summary",
+    "trainer.enable_progress_bar",
+    "trainer.log_every_n_steps",
+    "trainer.logger",
+    "trainer.num_nodes",
+    "trainer.strategy",
+})  # fmt: skip
+_BRANCHES = frozenset(key.partition(".")[0] for key in UNHASHED if "." in key)
+
+
+def stage_id(config: Mapping[str, Any], needs: Mapping[str, str], schema: int = SCHEMA) -> str:
+    """Identifies a stage by 64 bits of sha256 over everything that can change its result.
+
+    A mapping with both ``root`` and ``index_sha256`` names a user's folder: its content counts, its path does not.
+
+    Args:
+        config: The resolved config, plain containers, defaults in.
+        needs: Role → id of the stage that fills it.
+        schema: Version of the code's results.
+
+    Returns:
+        16 hexadecimal digits.
+
+    Raises:
+        ValueError: A number that is not finite.
+        TypeError: A value that is not plain data.
+    """
+    content = _content(config)
+    for branch in _BRANCHES:
+        if content.get(branch) == {}:  # `trainer: {devices: 2}` says as little as no trainer at all
+            del content[branch]
+    # json writes floats by repr, which round-trips; canonical means sorted keys and no spaces
+    text = json.dumps(
+        {"config": content, "needs": dict(needs), "schema": schema},
+        sort_keys=True,
+        separators=(",", ":"),
+        allow_nan=False,
+    )
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _content(value: Any, path: str = "") -> Any:
+    if isinstance(value, Mapping):
+        dropped = {"root"} if value.get("index_sha256") else set()
+        paths = {key: f"{path}.{key}" if path else str(key) for key in value if key not in dropped}
+        return {key: _content(value[key], paths[key]) for key in paths if paths[key] not in UNHASHED}
+    return [_content(item, path) for item in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,46 @@
+"""The ledger: what has been done, read from the stage folders and nowhere else."""
+
+from enum import StrEnum
+from pathlib import Path
+
+from mav_lightning.runs.lease import LEASE, held
+from mav_lightning.runs.stage import Stage, StageFolder
+
+__all__ = ["Ledger", "State"]
+
+
+class State(StrEnum):
+    """What a stage's folder says about it."""
+
+    PENDING = "pending"  # nobody has begun
+    RUNNING = "running"  # a living process holds it
+    DONE = "done"
+    FAILED = "failed"  # ended by itself without a result; the next run tries again
+    STALE = "stale"  # whoever ran it was killed; the next run continues it
+
+
+class Ledger:
+    """The stages under ``<root>/stages``.
+
+    Args:
+        root: Folder of a study, or of several that share stages.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.stages = root / "stages"
+
+    def folder(self, stage: Stage) -> StageFolder:
+        """The stage's folder; one that another name left behind is found by its id and used."""
+        found = sorted(self.stages.glob(f"*-{stage.id}"))
+        return StageFolder(found[0] if found else self.stages / f"{stage.name}-{stage.id}")
+
+    def state(self, stage: Stage) -> State:
+        """What the disk says now."""
+        folder = self.folder(stage)
+        if folder.done_file.exists():
+            return State.DONE
+        if held(folder.path):
+            return State.RUNNING
+        if folder.failed_file.exists():
+            return State.FAILED
+        return State.STALE if (folder.path / LEASE).exists() else State.PENDING

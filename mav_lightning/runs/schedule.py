@@ -1,0 +1,158 @@
+"""Runs the missing stages of a plan, here, in dependency order."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Protocol
+
+from mav_lightning.runs.job import Job
+from mav_lightning.runs.lease import claim
+from mav_lightning.runs.ledger import Ledger, State
+from mav_lightning.runs.stage import Stage
+
+__all__ = ["Outcome", "Watch", "run_stages"]
+
+
+@dataclass
+class Outcome:
+    """What became of a plan.
+
+    Attributes:
+        ran: Done in this call.
+        reused: Were done already, or by somebody else meanwhile.
+        failed: Ended without a result.
+        skipped: Need a stage that failed.
+    """
+
+    ran: list[Stage] = field(default_factory=list)
+    reused: list[Stage] = field(default_factory=list)
+    failed: list[Stage] = field(default_factory=list)
+    skipped: list[Stage] = field(default_factory=list)
+
+
+class Watch(Protocol):
+    """Is told what happens; see `mav_lightning.runs.display`."""
+
+    def started(self, job: Job) -> None:
+        """A stage has begun."""
+
+    def settled(self, stage: Stage, outcome: str, seconds: float | None) -> None:
+        """A stage is ``ran``, ``reused``, ``failed`` or ``skipped``; `seconds` of this attempt, None without one."""
+
+    def tick(self, running: Sequence[Job], elsewhere: Sequence[Stage]) -> None:
+        """Time has passed; `elsewhere` are stages that another process runs."""
+
+
+def run_stages(
+    ledger: Ledger,
+    stages: Sequence[Stage],
+    command: Sequence[str],
+    watch: Watch,
+    jobs: int = 1,
+    threads: int = 2,
+    poll: float = 0.2,
+    grace: float = 30.0,
+) -> Outcome:
+    """Runs every stage that is not done, each as a subprocess; a failure stops only what needs it.
+
+    Returns when each stage is done, failed or skipped. A stage that another process runs is waited for. On SIGTERM,
+    SIGINT or any exception the running stages are asked to save, then ended, and stay to be continued.
+
+    Args:
+        ledger: Where the folders are.
+        stages: Needed stages before those that need them.
+        command: Runs the stage in the folder given as its last argument and exits with 0, leaving ``cost.json``.
+        watch: Is told what happens.
+        jobs: Stages that run at once.
+        threads: Each process computes with.
+        poll: Seconds between looks.
+        grace: Seconds a stopped stage may take to save.
+    """
+    for stage in stages:
+        ledger.folder(stage).create(stage)
+    return _Schedule(ledger, stages, command, watch, jobs, threads).run(poll, grace)
+
+
+class _Schedule:
+    def __init__(
+        self, ledger: Ledger, stages: Sequence[Stage], command: Sequence[str], watch: Watch, jobs: int, threads: int
+    ) -> None:
+        self.ledger, self.command, self.watch = ledger, command, watch
+        self.jobs, self.threads = jobs, threads
+        self.waiting, self.running = list(stages), list[Job]()
+        self.outcome = Outcome()
+
+    def run(self, poll: float, grace: float) -> Outcome:
+        with _termination_raises():
+            try:
+                while self.waiting or self.running:
+                    self._collect()
+                    elsewhere = [stage for stage in list(self.waiting) if self._advance(stage)]
+                    self.watch.tick(self.running, elsewhere)
+                    if self.running or elsewhere:
+                        time.sleep(poll)
+            finally:
+                for job in self.running:
+                    job.stop()
+                for job in self.running:
+                    job.abandon(grace)
+        return self.outcome
+
+    def _collect(self) -> None:
+        for job in [job for job in self.running if job.ended()]:
+            done = job.conclude()
+            self.running.remove(job)
+            (self.outcome.ran if done else self.outcome.failed).append(job.stage)
+            self.watch.settled(job.stage, "ran" if done else "failed", time.time() - job.started)
+
+    def _advance(self, stage: Stage) -> bool:
+        """Settles or starts a waiting stage if that can be done; returns whether another process runs it."""
+        needs = set(stage.needs.values())
+        if needs & {bad.id for bad in self.outcome.failed + self.outcome.skipped}:
+            self._settle(stage, self.outcome.skipped, "skipped")
+        elif self.ledger.state(stage) is State.DONE:
+            self._settle(stage, self.outcome.reused, "reused")
+        elif len(self.running) < self.jobs and needs <= {good.id for good in self.outcome.ran + self.outcome.reused}:
+            return not self._start(stage)
+        return False
+
+    def _start(self, stage: Stage) -> bool:
+        """Claims a stage and starts it; returns whether nobody else holds it."""
+        folder = self.ledger.folder(stage)
+        lease = claim(folder.path)
+        if lease is None:
+            return False
+        if folder.done_file.exists():  # somebody finished it between our look and our claim
+            lease.release()
+            self._settle(stage, self.outcome.reused, "reused")
+            return True
+        self.running.append(Job(stage, folder, lease, self.command, self.threads))
+        self.waiting.remove(stage)
+        self.watch.started(self.running[-1])
+        return True
+
+    def _settle(self, stage: Stage, where: list[Stage], word: str) -> None:
+        self.waiting.remove(stage)
+        where.append(stage)
+        self.watch.settled(stage, word, None)
+
+
+@contextmanager
+def _termination_raises() -> Iterator[None]:
+    """Turns SIGTERM into SystemExit(143), so that `finally` runs; only the main thread may, and need, do this."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,78 @@
+"""A study of stub stages: the quick study's shape, seconds to run."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mav_lightning.ablation.run import run_study
+
+STUB_COMMAND = (sys.executable, str(Path(__file__).with_name("stub_stage.py")))
+
+_STAGES = {
+    "data": "kind: data\nsize: 16\n",
+    "clip": "kind: train\nseed: 0\nframes: 3\nneeds: {data: '@data'}\n",
+    "spatial": "kind: train\nseed: 0\nframes: 9\nneeds: {data: '@data', clip: '@clip'}\n",
+    "temporal": "kind: train\nseed: 0\nframes: 8\nneeds: {data: '@data', parent: '@parent'}\n",
+    "sample": "kind: sample\nseed: 0\nsize: 16\nframes: 9\nneeds: {decoder: '@decoder'}\n",
+    "score": "kind: score\nneeds: {real: '@real', generated: '@generated'}\n",
+}
+_NEEDS = {
+    "data": "{}",
+    "clip": "{data: data}",
+    "spatial": "{data: data, clip: clip}",
+    "temporal": "{data: data, parent: spatial}",
+    "sample": "{decoder: temporal}",
+    "score": "{real: data, generated: sample}",
+}
+_STUDY = """
+question: Do temporal layers make motion, or are independent frames enough?
+recipe: {recipe}
+seeds: [0, 1]
+baseline: temporal
+metrics:
+  - {{name: shapes-fvd, better: lower}}
+  - {{name: law, better: higher}}
+  - {{name: flicker, better: lower}}
+  - {{name: appearance, better: higher}}
+overrides: {{temporal.frames: 9}}
+variants:
+  temporal: {{}}
+  per_frame: {{sample.needs.decoder: spatial}}
+"""
+
+
+@pytest.fixture(scope="session")
+def stub_command() -> tuple[str, ...]:
+    return STUB_COMMAND
+
+
+@pytest.fixture
+def write_study(tmp_path: Path) -> Callable[..., Path]:
+    """Writes stage configs, a recipe and the study; pairs of (old, new) edit the study's text."""
+    return _writer(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the study, run to its end; read it, and write nothing into it but reports."""
+    folder = tmp_path_factory.mktemp("finished")
+    run_study(_writer(folder)(), folder / "out", command=STUB_COMMAND)
+    return folder / "out"
+
+
+def _writer(tmp_path: Path) -> Callable[..., Path]:
+    def write(*edits: tuple[str, str]) -> Path:
+        for name, text in _STAGES.items():
+            (tmp_path / f"{name}.yaml").write_text(f"name: {name}\n{text}")
+        stages = "".join(f"  {n}: {{config: {tmp_path / n}.yaml, needs: {_NEEDS[n]}}}\n" for n in _STAGES)
+        (tmp_path / "recipe.yaml").write_text(f"stages:\n{stages}")
+        text = _STUDY.format(recipe=tmp_path / "recipe.yaml")
+        for old, new in edits:
+            assert old in text
+            text = text.replace(old, new)
+        (tmp_path / "quick.yaml").write_text(text)
+        return tmp_path / "quick.yaml"
+
+    return write

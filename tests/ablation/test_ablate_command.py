@@ -1,0 +1,64 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from mav_lightning.ablation import run
+from mav_lightning.cli.ablate import ablate
+from mav_lightning.cli.report import report
+from mav_lightning.common.errors import UserError
+
+Write = Callable[..., Path]
+app = typer.Typer()
+app.command()(ablate)
+app.command()(report)
+
+
+@pytest.fixture(autouse=True)
+def stub_stages(monkeypatch: pytest.MonkeyPatch, stub_command: tuple[str, ...]) -> None:
+    monkeypatch.setattr(run, "STAGE_COMMAND", stub_command)
+
+
+def test_a_dry_run_says_what_would_run_and_writes_nothing(write_study: Write, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["ablate", str(write_study()), "--out", str(tmp_path / "out"), "--dry-run"])
+
+    assert result.exit_code == 0
+    assert "4 trials, 15 stages: 15 pending. Nothing was run." in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_study_is_run_and_reported_and_its_report_can_be_written_again(write_study: Write, tmp_path: Path) -> None:
+    arguments = [str(write_study()), "seeds=[3]", "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, ["ablate", *arguments])
+    assert result.exit_code == 0, result.output
+    assert f"report: {tmp_path / 'out' / 'report.html'}" in result.output
+
+    (tmp_path / "out" / "report.html").unlink()
+    assert CliRunner().invoke(app, ["report", str(tmp_path / "out")]).exit_code == 0
+    assert (tmp_path / "out" / "report.html").exists()
+
+
+def test_failed_stages_are_named_and_the_exit_code_is_1(
+    write_study: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STUB_FAIL", "spatial")
+    result = CliRunner().invoke(app, ["ablate", str(write_study()), "seeds=[3]", "--out", str(tmp_path / "out")])
+
+    assert result.exit_code == 1
+    assert "failed: spatial-" in result.output
+    assert "the stub was told to fail" in result.output
+    assert "skipped for that: 5" in " ".join(result.output.split())
+
+
+def test_a_wrong_study_runs_nothing(write_study: Write, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["ablate", str(write_study()), "--out", str(tmp_path / "out"), "tmporal.x=1"])
+
+    assert isinstance(result.exception, UserError)
+    assert not (tmp_path / "out").exists()
+
+
+def test_jobs_below_one_are_refused(write_study: Write, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="jobs must be at least 1, got 0"):
+        run.run_study(write_study(), tmp_path, jobs=0)

@@ -1,0 +1,109 @@
+"""``kill -9`` of anything, then the same command: only missing work runs, and the results are the undisturbed ones."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mav_lightning.ablation.plan import read_plan
+from mav_lightning.ablation.results import read_results
+from mav_lightning.ablation.run import StudyRun, run_study
+
+Write = Callable[..., Path]
+DRIVER = """
+import sys
+from pathlib import Path
+from mav_lightning.ablation.run import run_study
+run_study(sys.argv[1], Path(sys.argv[2]), ["seeds=[0]"], command=sys.argv[3:])
+"""
+
+
+@pytest.fixture
+def blocked(
+    write_study: Write, stub_command: tuple[str, ...], tmp_path: Path, stage: str
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A driver whose stage `stage` hangs halfway, and the process id of that stage."""
+    os.mkfifo(tmp_path / "pipe")
+    environment = os.environ | {"STUB_BLOCK": stage, "STUB_PIPE": str(tmp_path / "pipe")}
+    command = [sys.executable, "-c", DRIVER, str(write_study()), str(tmp_path / "out"), *stub_command]
+    driver = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    with (tmp_path / "pipe").open() as pipe:
+        yield driver, int(pipe.readline())
+        driver.kill()
+        driver.wait()
+
+
+def finish(write_study: Write, stub_command: tuple[str, ...], out: Path) -> StudyRun:
+    return run_study(write_study(), out, ["seeds=[0]"], command=stub_command)
+
+
+def results(out: Path) -> dict[tuple[str, int], Any]:
+    found = read_results(out, read_plan(out)).trials
+    return {(result.trial.variant, result.trial.seed): result.scores for result in found}
+
+
+def trace(out: Path) -> Counter[tuple[str, str]]:
+    words = [line.split() for line in (out / "trace.txt").read_text().splitlines()]
+    return Counter((word, name.rpartition("-")[0]) for word, name in words)
+
+
+@pytest.mark.parametrize(
+    ("victim", "stage"), [("driver", "data"), ("driver", "temporal"), ("child", "spatial"), ("both", "temporal")]
+)
+def test_only_missing_work_runs_after_a_kill(
+    victim: str,
+    stage: str,
+    blocked: tuple[subprocess.Popen[bytes], int],
+    write_study: Write,
+    stub_command: tuple[str, ...],
+    tmp_path: Path,
+    finished_study: Path,
+) -> None:
+    driver, child = blocked
+    if victim in ("child", "both"):
+        os.kill(child, signal.SIGKILL)
+    if victim in ("driver", "both"):
+        driver.kill()
+    driver.wait()
+
+    run = finish(write_study, stub_command, tmp_path / "out")
+
+    assert run.complete
+    traced = trace(tmp_path / "out")
+    assert not any(word == "overlap" for word, _ in traced)
+    assert traced["start", stage] == 2
+    expected = {"data": 1, "clip": 1, "spatial": 1, "temporal": 1, "sample": 2, "score": 2}
+    assert {name: traced["end", name] for name in expected} == expected
+    assert sum(count for (word, _), count in traced.items() if word == "start") == sum(expected.values()) + 1
+    assert results(tmp_path / "out") == {
+        trial: found for trial, found in results(finished_study).items() if trial[1] == 0
+    }
+
+
+@pytest.mark.parametrize("stage", ["temporal"])
+def test_two_drivers_of_one_study_share_the_work_and_do_nothing_twice(
+    blocked: tuple[subprocess.Popen[bytes], int], write_study: Write, stub_command: tuple[str, ...], tmp_path: Path
+) -> None:
+    driver, child = blocked
+    command = [sys.executable, "-c", DRIVER, str(write_study()), str(tmp_path / "out"), *stub_command]
+    second = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert second.stdout is not None
+    said = ""
+    for line in second.stdout:
+        said += line
+        if "waits for process" in line:
+            break
+    os.kill(child, signal.SIGUSR1)  # lets the blocked stage go on
+    second.stdout.read()
+
+    assert (second.wait(), driver.wait()) == (0, 0)
+    assert "temporal" in said
+    assert set(trace(tmp_path / "out").values()) == {1, 2}
+    assert trace(tmp_path / "out")["start", "temporal"] == 1
+    assert not any(word == "overlap" for word, _ in trace(tmp_path / "out"))

@@ -1,0 +1,135 @@
+import html.parser
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mav_lightning.ablation.report import build_report
+from mav_lightning.ablation.report.text import count, duration, join, number, signed, size
+from mav_lightning.ablation.run import run_study
+from mav_lightning.common.errors import UserError
+
+Write = Callable[..., Path]
+
+
+class Page(html.parser.HTMLParser):
+    """Collects what a page would load, its ids, and the tags it opens and never closes."""
+
+    VOID = {"meta", "link", "input", "img", "br", "path", "use", "line", "rect"}
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        named = dict(attrs)
+        self.links += [value or "" for key, value in attrs if key in ("src", "href")]
+        self.ids += [named["id"] or ""] if "id" in named else []
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+
+def test_a_study_is_told_in_one_offline_page_and_as_markdown_and_json(finished_study: Path) -> None:
+    text = build_report(finished_study).read_text()
+    page = Page(text)
+
+    assert page.open == []
+    assert len(set(page.ids)) == len(page.ids)
+    assert all(link.startswith(("data:", "#")) for link in page.links)
+    assert not re.search(r"(?:url\(|@import|fetch\()\s*['\"]?(?!#)\w", text)
+    facts = json.loads((finished_study / "report.json").read_text())
+    assert facts["answer"].startswith("In both seeds temporal beats per_frame on shapes-fvd (")
+    assert [group["metric"] for group in facts["table"]] == ["shapes-fvd", "law", "flicker", "appearance"]
+    assert facts["trials"] == {"planned": 4, "complete": 4}
+    for told in (text, (finished_study / "report.md").read_text()):
+        assert "Two seeds give two pairs and nothing more" in told
+        assert "sample.needs.decoder" in told
+        assert "shapes-tiny" in told
+    assert "speed-ratio" in (finished_study / "report.md").read_text()
+
+
+def test_every_variant_and_seed_has_a_strip_for_every_clip_shown(finished_study: Path) -> None:
+    text = build_report(finished_study).read_text()
+    clips = json.loads(re.search(r'id="clip-data">(.*?)</script>', text, re.DOTALL)[1])
+    shown = {clip["id"] for clip in clips["shown"]}
+    assert {v: {s: set(strips) for s, strips in seeds.items()} for v, seeds in clips["strips"].items()} == {
+        variant: {"0": shown, "1": shown} for variant in ("temporal", "per_frame")
+    }
+    strip = clips["strips"]["temporal"]["0"]["000"]
+    assert (strip["frames"], strip["width"], strip["height"]) == (9, 16, 16)
+
+
+def test_the_same_study_gives_the_same_page(finished_study: Path, tmp_path: Path) -> None:
+    assert build_report(finished_study).read_bytes() == build_report(finished_study, tmp_path).read_bytes()
+
+
+def test_tensorboards_hparams_hold_each_trials_variant_and_the_declared_metrics(finished_study: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    runs = {file.parent.name for file in (finished_study / "tensorboard").rglob("events*")}
+    assert runs == {"temporal-seed0", "temporal-seed1", "per_frame-seed0", "per_frame-seed1"}
+    events = EventAccumulator(str(finished_study / "tensorboard" / "per_frame-seed0"))
+    events.Reload()
+    data = HParamsPluginData.FromString(
+        events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    ).session_start_info
+
+    assert data.hparams["variant"].string_value == "per_frame"
+    assert data.hparams["sample.needs.decoder"].string_value == "spatial"
+    assert {f"study/{name}" for name in ("shapes-fvd", "law", "flicker", "appearance")} <= set(events.Tags()["scalars"])
+
+
+def test_a_failure_is_told_with_its_log_and_the_rest_is_reported(
+    write_study: Write, stub_command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STUB_FAIL", "temporal")
+    edited = write_study(("question: Do", "question: <script>alert(1)</script> Do"))
+    study = run_study(edited, tmp_path / "out", command=stub_command)
+
+    assert not study.complete
+    assert {stage.name for stage in study.outcome.skipped} == {"sample", "score"}
+    text = build_report(study.root).read_text()
+    facts = json.loads((study.root / "report.json").read_text())
+    assert facts["answer"] == "No pair of trials is complete yet."
+    assert facts["trials"] == {"planned": 4, "complete": 2}
+    assert facts["failures"][0]["exit"] == 3
+    assert "RuntimeError: the stub was told to fail" in text
+    assert "temporal, seed 1: stage <b>temporal</b> failed." in text
+    assert "<script>alert(1)" not in text
+
+
+def test_a_study_that_has_not_begun_has_a_report_too(
+    write_study: Write, stub_command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STUB_FAIL", "data")
+    run_study(write_study(), tmp_path / "out", command=stub_command)
+    build_report(tmp_path / "out", tmp_path / "elsewhere")
+
+    assert "There is no complete pair yet" in (tmp_path / "elsewhere" / "report.html").read_text()
+    assert (tmp_path / "elsewhere" / "report.md").exists()
+
+
+def test_a_folder_without_a_study_is_a_user_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nowhere: no such folder; give the folder of a study, as `mav ablate"):
+        build_report(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="holds no study.json; give the folder of a study"):
+        build_report(tmp_path)
+
+
+def test_numbers_read_as_people_write_them() -> None:
+    assert (number(-1.25, 1), number(None, 1), signed(0.5, 2)) == ("−1.2", "–", "+0.50")
+    assert (duration(42.04), duration(303), duration(7620)) == ("42.0 s", "5 min 03 s", "2 h 07 min")
+    assert (size(9.2e8), size(1.4e9), count(770_000), count(800), count(12_300)) == (
+        "920 MB", "1.4 GB", "0.77 M", "800", "12.3 k",
+    )  # fmt: skip
+    assert (join(["a"]), join(["a", "b"]), join(["a", "b", "c"])) == ("a", "a and b", "a, b and c")

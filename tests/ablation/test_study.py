@@ -1,0 +1,113 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mav_lightning.ablation.plan import Plan, plan_study
+from mav_lightning.ablation.report.differences import config_differences
+from mav_lightning.ablation.study import load_study
+from mav_lightning.common.errors import UserError
+
+Write = Callable[..., Path]
+
+
+def plan(file: Path, *overrides: str) -> Plan:
+    return plan_study(*load_study(file, overrides))
+
+
+def test_trials_share_every_stage_that_a_variant_does_not_touch(write_study: Write) -> None:
+    study = plan(write_study())
+
+    # one data stage for all; per seed one clip, spatial and temporal stage, and two of sample and score
+    assert [stage.name for stage in study.stages].count("data") == 1
+    assert len(study.stages) == 1 + 2 * (3 + 2 * 2)
+    temporal, per_frame = study.trial("temporal", 0), study.trial("per_frame", 0)
+    assert per_frame.stages["spatial"] == temporal.stages["spatial"]
+    assert "temporal" not in per_frame.stages
+
+
+def test_trials_of_one_seed_sample_with_the_same_seed(write_study: Write) -> None:
+    study = plan(write_study())
+
+    assert [trial.seed for trial in study.trials] == [0, 0, 1, 1]
+    assert all(trial.sample.config["seed"] == trial.seed for trial in study.trials)
+
+
+def test_overrides_reach_all_variants_and_a_variants_own_deltas_win(write_study: Write) -> None:
+    edit = ("per_frame: {sample.needs.decoder: spatial}", "small: {temporal.frames: 5}")
+    study = plan(write_study(edit), "temporal.frames=7", "seeds=[4]")
+
+    assert study.trial("temporal", 4).stages["temporal"].config["frames"] == 7
+    assert study.trial("small", 4).stages["temporal"].config["frames"] == 5
+
+
+def test_differences_are_those_of_the_resolved_configs(write_study: Write) -> None:
+    edit = (
+        "per_frame: {sample.needs.decoder: spatial}",
+        "small: {temporal.frames: 5}\n  none: {sample.needs.decoder: spatial}",
+    )
+
+    assert config_differences(plan(write_study(edit))) == {
+        "small": [{"key": "temporal.frames", "baseline": 9, "value": 5}],
+        "none": [
+            {"key": "temporal", "baseline": "part of the system", "value": "not needed"},
+            {"key": "sample.needs.decoder", "baseline": "temporal", "value": "spatial"},
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("seeds: [0, 1]", "", "quick: `seeds` is missing; a study needs question, recipe, seeds"),
+        ("seeds: [0, 1]", "seedz: [0, 1]", "quick: unknown key `seedz`; did you mean `seeds`?"),
+        ("seeds: [0, 1]", "seeds: 3", "`seeds` must look like [0, 1], got 3"),
+        ("seeds: [0, 1]", "seeds: [0, 0]", "`seeds` [0, 0] names one twice"),
+        ("seeds: [0, 1]", "seeds: [zero]", "`seeds` must list whole numbers, got ['zero']; for example [0, 1, 2]"),
+        ("baseline: temporal", "baseline: temporl", "the baseline `temporl` is no variant; did you mean `temporal`?"),
+        ("better: lower", "better: small", "a metric must read {name: NAME, better: lower | higher | one}, got"),
+        ("temporal: {}", "temporal: 3", "variant `temporal` must map <stage>.<key> to a value, got 3; {} for none"),
+        ("decoder: spatial", "decoder: temporal", "variant `per_frame` changes nothing, it is the baseline `temporal`"),
+        (
+            "temporal: {}",
+            "temporal: {}\n  a: {temporal.frames: 4}\n  b: {temporal.frames: 4}",
+            "`a` and `b` are the same",
+        ),
+        ("sample.needs.decoder", "sampl.needs.decoder", "variant `per_frame`: `sampl.needs.decoder`: no stage `sampl`"),
+        ("temporal.frames: 9", "temporal.framez: 9", "stage `temporal`: override `framez`: no such key"),
+        ("recipe:", "recipe: x #", "x: no such config"),
+    ],
+)
+def test_a_wrong_study_is_told_before_anything_runs(write_study: Write, old: str, new: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        plan(write_study((old, new)))
+
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("sedes=[1]", "override `sedes`: no such key; did you mean `seeds`?"),
+        ("temporel.frames=3", "override `temporel.frames`: no such key"),
+        ("threads=0", "`threads` must be a whole number from 1, got 0"),
+        ("temporal.frames", "override `temporal.frames`: must read key=value"),
+    ],
+)
+def test_a_wrong_override_is_told_with_the_way_out(write_study: Write, override: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        plan(write_study(), override)
+
+    assert message in str(caught.value)
+
+
+def test_a_recipe_must_end_in_one_score_of_sampled_clips(write_study: Write, tmp_path: Path) -> None:
+    file = write_study()
+    (tmp_path / "score.yaml").write_text("name: score\nkind: train\nneeds: {real: '@real', generated: '@generated'}\n")
+    with pytest.raises(UserError, match="exactly one stage of kind score, found none"):
+        plan(file)
+
+    write_study()
+    (tmp_path / "sample.yaml").write_text("name: sample\nkind: data\nneeds: {decoder: '@decoder'}\n")
+    with pytest.raises(UserError, match="`score` must need one stage of kind sample, it needs data, data"):
+        plan(file)

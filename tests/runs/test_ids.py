@@ -1,0 +1,70 @@
+import pytest
+
+from mav_lightning.runs.ids import UNHASHED, stage_id
+
+CONFIG = {"kind": "train", "seed": 0, "module": {"lr": 1e-3, "dims": [16, 32]}, "trainer": {"precision": "32-true"}}
+
+
+def changed(path: str, value: object) -> dict:
+    """CONFIG with one dotted key set."""
+    *parents, last = path.split(".")
+    config = node = {key: dict(item) if isinstance(item, dict) else item for key, item in CONFIG.items()}
+    for parent in parents:
+        node = node.setdefault(parent, {})
+    node[last] = value
+    return config
+
+
+def test_the_id_is_64_bits_and_never_changes_by_itself() -> None:
+    assert stage_id({"kind": "data", "seed": 0}, {}, schema=1) == "805cd3a8f4fbe76e"
+
+
+def test_the_order_of_keys_does_not_matter() -> None:
+    assert stage_id(dict(reversed(CONFIG.items())), {"a": "1", "b": "2"}) == stage_id(CONFIG, {"b": "2", "a": "1"})
+
+
+@pytest.mark.parametrize("path", sorted(UNHASHED))
+def test_keys_that_cannot_change_a_result_do_not_change_the_id(path: str) -> None:
+    assert stage_id(changed(path, "anything"), {}) == stage_id(CONFIG, {})
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("seed", 1),
+        ("module.lr", 1.0000001e-3),
+        ("module.dims", [32, 16]),
+        ("module.name", "x"),  # only the top-level name is a mere name
+        ("trainer.precision", "bf16-mixed"),
+        ("fit.steps", 3),
+    ],
+)
+def test_everything_else_changes_the_id(path: str, value: object) -> None:
+    assert stage_id(changed(path, value), {}) != stage_id(CONFIG, {})
+
+
+def test_needed_stages_and_the_schema_are_part_of_the_id() -> None:
+    ids = {
+        stage_id(CONFIG, {}),
+        stage_id(CONFIG, {"a": "1"}),
+        stage_id(CONFIG, {"b": "1"}),
+        stage_id(CONFIG, {"a": "2"}),
+    }
+
+    assert len(ids | {stage_id(CONFIG, {}, schema=0)}) == 5
+
+
+def test_a_users_folder_counts_by_its_content_and_not_by_its_path() -> None:
+    here, there, other = (
+        {"task": {"root": root, "index_sha256": index}} for root, index in (("/a", "1"), ("/b", "1"), ("/a", "2"))
+    )
+
+    assert stage_id(here, {}) == stage_id(there, {}) != stage_id(other, {})
+    assert stage_id({"task": {"root": "/a"}}, {}) != stage_id({"task": {"root": "/b"}}, {})
+
+
+def test_a_config_that_is_not_plain_data_is_refused() -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        stage_id({"lr": float("nan")}, {})
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        stage_id({"lr": object()}, {})

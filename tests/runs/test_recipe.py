@@ -1,0 +1,100 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mav_lightning.common.errors import UserError
+from mav_lightning.runs.recipe import Recipe, load_recipe, plan_recipe
+
+CONFIGS = {
+    "data": "kind: data\nsize: 16",
+    "spatial": "kind: train\nseed: 0\nframes: 9\nneeds: {data: '@data'}",
+    "temporal": "kind: train\nseed: 0\nframes: 9\nneeds: {data: '@data', parent: '@parent'}",
+    "sample": "kind: sample\nseed: 0\nneeds: {decoder: '@decoder'}",
+}
+NEEDS = {"data": "", "spatial": "data: data", "temporal": "data: data, parent: spatial", "sample": "decoder: temporal"}
+
+
+def write_recipe(folder: Path, **needs: str) -> Path:
+    for name, text in CONFIGS.items():
+        (folder / f"{name}.yaml").write_text(f"name: {name}\n{text}\n")
+    lines = [f"  {name}: {{config: {folder / name}.yaml, needs: {{{NEEDS[name]}}}}}" for name in CONFIGS]
+    for name, text in needs.items():
+        lines[list(CONFIGS).index(name)] = f"  {name}: {{config: {folder / name}.yaml, needs: {{{text}}}}}"
+    (folder / "recipe.yaml").write_text("stages:\n" + "\n".join(reversed(lines)) + "\n")
+    return folder / "recipe.yaml"
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Recipe:
+    return load_recipe(write_recipe(tmp_path))
+
+
+def ids(recipe: Recipe, seed: int = 0, **deltas: Any) -> dict[str, str]:
+    named = {key.replace("__", "."): value for key, value in deltas.items()}
+    return {name: stage.id for name, stage in plan_recipe(recipe, named, seed, "study").items()}
+
+
+def test_needed_stages_come_first_whatever_the_files_order(recipe: Recipe) -> None:
+    assert list(recipe.stages) == ["data", "spatial", "temporal", "sample"]
+    assert recipe.targets == ["sample"]
+
+
+def test_a_delta_changes_its_stage_and_what_needs_it(recipe: Recipe) -> None:
+    base, changed = ids(recipe), ids(recipe, temporal__frames=8)
+
+    assert {name for name in base if base[name] != changed[name]} == {"temporal", "sample"}
+
+
+def test_the_seed_reaches_every_stage_that_has_one_and_no_other(recipe: Recipe) -> None:
+    zero, one = ids(recipe, seed=0), ids(recipe, seed=1)
+
+    assert {name for name in zero if zero[name] != one[name]} == {"spatial", "temporal", "sample"}
+
+
+def test_a_stage_that_a_delta_makes_needless_is_left_out(recipe: Recipe) -> None:
+    assert list(ids(recipe, sample__needs__decoder="spatial")) == ["data", "spatial", "sample"]
+
+
+def test_a_role_can_be_left_empty_on_purpose(recipe: Recipe) -> None:
+    stages = plan_recipe(recipe, {"temporal.needs.parent": None}, 0, "study")
+
+    assert list(stages) == ["data", "temporal", "sample"]
+    assert set(stages["temporal"].needs) == {"data"}
+
+
+@pytest.mark.parametrize(
+    ("delta", "value", "message"),
+    [
+        ("temporl.frames", 8, "study: `temporl.frames`: no stage `temporl`; did you mean `temporal`?"),
+        ("temporal", 8, "study: `temporal` names a stage and no key of it; write `temporal.<key>`."),
+        ("temporal.framez", 8, "study: stage `temporal`: override `framez`: no such key"),
+        ("sample.needs.decodr", "spatial", "stage `sample` has no role `decodr`; did you mean `decoder`?"),
+        ("sample.needs.decoder", "spatal", "`sample.needs.decoder` is `spatal`, no stage; did you mean `spatial`?"),
+        ("spatial.needs.data", "sample", "stages need each other in a circle (.*sample.*); change one of the needs"),
+    ],
+)
+def test_a_wrong_delta_is_told_with_the_way_out(recipe: Recipe, delta: str, value: object, message: str) -> None:
+    pattern = message.replace("?", r"\?").replace("..", r"\..")
+    with pytest.raises(UserError, match=pattern):
+        plan_recipe(recipe, {delta: value}, 0, "study")
+
+
+def test_a_stage_must_get_the_roles_it_needs_and_no_others(tmp_path: Path) -> None:
+    recipe = load_recipe(write_recipe(tmp_path, temporal="data: data"))
+    with pytest.raises(UserError, match="stage `temporal` needs `parent`; add `needs: {parent: <stage>}`"):
+        plan_recipe(recipe, {}, 0, "study")
+
+    recipe = load_recipe(write_recipe(tmp_path, spatial="data: data, clop: data"))
+    with pytest.raises(UserError, match="stage `spatial` has no role `clop`; it needs data"):
+        plan_recipe(recipe, {}, 0, "study")
+
+
+def test_a_file_that_is_no_recipe_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("stage: {}\n")
+    with pytest.raises(UserError, match="a recipe holds `stages:` and nothing else, got stage"):
+        load_recipe(tmp_path / "recipe.yaml")
+
+    (tmp_path / "recipe.yaml").write_text("stages: {data: {conf: x}}\n")
+    with pytest.raises(UserError, match=r"stage `data` must read `\{config: FILE, needs: \{role: stage\}\}`"):
+        load_recipe(tmp_path / "recipe.yaml")
