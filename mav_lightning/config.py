@@ -199,6 +199,11 @@ def resolve_needs(config: Mapping[str, Any], folders: Mapping[str, Path]) -> dic
 
 
 def parse_override(word: str) -> tuple[str, Any]:
+    """Splits ``key=value``; the value is read as YAML.
+
+    Raises:
+        UserError: No ``=``, no key, or a value that is not YAML.
+    """
     key, equals, text = word.partition("=")
     if not equals or not key:
         raise UserError(f"override `{word}`: must read key=value, for example `seed=1` or `module.net.channels=48`.")

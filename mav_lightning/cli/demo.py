@@ -19,7 +19,7 @@ PROMPTS = [
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder of the study; the same command continues it.")] = Path("runs/demo"),
-    jobs: Annotated[int, typer.Option(help="Stages that run at once.")] = 1,
+    jobs: Annotated[int, typer.Option(help="Stages that run at once.")] = 2,
 ) -> None:
     """Train everything small, answer one ablation question, generate a few clips, and print the report's path.
 

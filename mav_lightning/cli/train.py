@@ -51,17 +51,19 @@ def run_training(config: dict[str, Any], out: Path, callbacks: tuple = ()) -> No
     from mav_lightning.checkpoint import write_card
     from mav_lightning.config import instantiate
 
-    out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.get("seed", 0))  # initial weights
     if "task" in config:
-        instantiate(config["task"])(out=out)
+        task = instantiate(config["task"])
+        task(out=out)
         write_card(out, config["task"]["net"])
         return
     from mav_lightning.training.fit import fit
 
+    module, data = instantiate(config["module"]), instantiate(config["data"])
+    data.setup("fit")  # mistakes in the data show before anything is written
     fit(
-        instantiate(config["module"]),
-        instantiate(config["data"]),
+        module,
+        data,
         out=out,
         seed=config.get("seed", 0),
         trainer=config.get("trainer"),

@@ -202,9 +202,7 @@ def _open(source: Source, limits: VideoLimits) -> Iterator[tuple[Any, Any]]:
                 raise VideoError(f"{_name(source)}: no video stream; remove the file.")
             stream = container.streams.video[0]
             if stream.codec_context is None:
-                raise VideoError(
-                    f"{_name(source)}: in a codec unknown to FFmpeg; re-encode or remove the file."
-                )
+                raise VideoError(f"{_name(source)}: in a codec unknown to FFmpeg; re-encode or remove the file.")
             stream.thread_type = "SLICE"  # frame threads can deadlock where decoding stops early
             stream.codec_context.thread_count = 1
             pixels = stream.codec_context.width * stream.codec_context.height

@@ -44,6 +44,7 @@ def fit_ridge(
         texts.append(clip.encode_text(batch.caption))
         images.append(clip.encode_image(batch.pixels))
     explained = net.fit(torch.cat(texts), torch.cat(images), penalty)
+    out.mkdir(parents=True, exist_ok=True)
     save_file({f"net.{name}": value for name, value in net.state_dict().items()}, out / "weights.safetensors")
     return explained
 

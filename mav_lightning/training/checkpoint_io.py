@@ -1,0 +1,169 @@
+"""Checkpoints that are there or not there, never half: atomic, checksummed, and loaded without running code."""
+
+import hashlib
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.utilities.rank_zero import rank_zero_only, rank_zero_warn
+from lightning.pytorch.plugins.io import CheckpointIO
+from torch import Tensor
+
+from mav_lightning.common.errors import UserError
+from mav_lightning.training.whole_file import whole_file
+
+__all__ = ["AtomicCheckpointIO", "checkpoint_path", "checkpoint_step", "checkpoints", "newest_checkpoint"]
+
+SPARE_BYTES = 1 << 20  # pickle, zip headers and the sidecar, beside the tensors themselves
+
+
+class AtomicCheckpointIO(CheckpointIO):
+    """Writes each checkpoint under a temporary name in its own folder and gives it its real name last.
+
+    Lightning's own writer stages in the system's temporary folder; where that is another file system, a kill leaves a
+    truncated file and a full disk destroys the previous checkpoint. Beside ``x.ckpt`` lies ``x.ckpt.sha256``, in the
+    format of ``sha256sum -c``; it is written first, so a checkpoint without one was not written here.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Writes `checkpoint`; whatever goes wrong, the files that were there stay as they were.
+
+        Raises:
+            UserError: The disk is too full or refuses the write; the checkpoint holds objects that a safe load
+                refuses, which would otherwise be found out on resuming only; or `path` is a URL.
+        """
+        path = _local(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _refuse_full_disk(path, _bytes_of_tensors(checkpoint) + SPARE_BYTES)
+        try:
+            with whole_file(path) as partial:
+                torch.save(checkpoint, partial)
+                _refuse_unsafe(path, partial)
+                with whole_file(_sidecar(path)) as sidecar:
+                    sidecar.write_text(f"{_sha256(partial)}  {path.name}\n")
+        except (OSError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"{path}: the checkpoint cannot be written ({reason}); free space or make the folder writable, then "
+                "run the same command again: it continues from the checkpoint before."
+            ) from error
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True
+    ) -> dict[str, Any]:
+        """Reads a checkpoint, always with torch's safe unpickler, whatever `weights_only` says.
+
+        Raises:
+            UserError: No such file, a URL, bytes that differ from the recorded sha256, or not a safe checkpoint.
+        """
+        path = _local(path)
+        if not path.is_file():
+            raise UserError(f"{path}: no such checkpoint; give the path of a .ckpt file.")
+        if _recorded_sha256(path) not in (None, _sha256(path)):
+            raise UserError(f"{path}: does not match its checksum in {_sidecar(path).name}; use an older checkpoint.")
+        try:
+            return torch.load(path, map_location=map_location, weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"{path}: cannot be loaded as a checkpoint of tensors and plain values ({reason}); "
+                "give a file that this project wrote."
+            ) from error
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Deletes the checkpoint, then its checksum."""
+        path = _local(path)
+        path.unlink(missing_ok=True)
+        _sidecar(path).unlink(missing_ok=True)
+
+
+def checkpoint_path(folder: Path, step: int) -> Path:
+    """Where the checkpoint taken after `step` optimizer steps lies."""
+    return folder / f"step-{step:08d}.ckpt"
+
+
+def checkpoint_step(path: Path) -> int:
+    """The number of optimizer steps behind a checkpoint of this project."""
+    return int(path.stem.removeprefix("step-"))
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints in `folder`, newest first, unverified; none for a folder that is not there."""
+    return sorted(folder.glob("step-*.ckpt"), key=checkpoint_step, reverse=True)
+
+
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint whose bytes are those that were written, or None.
+
+    Newer ones that fail are renamed to ``*.corrupt`` with a warning, so that they count as a generation no longer.
+    """
+    for path in checkpoints(folder):
+        try:
+            if _recorded_sha256(path) == _sha256(path):
+                return path
+        except FileNotFoundError:  # another rank has just set it aside
+            continue
+        _set_aside(path)
+    return None
+
+
+@rank_zero_only
+def _set_aside(path: Path) -> None:
+    path.rename(path.with_name(f"{path.name}.corrupt"))
+    rank_zero_warn(f"{path} does not match its checksum: set aside as {path.name}.corrupt.")
+
+
+def _local(path: str | Path) -> Path:
+    if "://" in str(path):
+        raise UserError(f"{path}: checkpoints are read from local files only; download it and check its sha256 first.")
+    return Path(path)
+
+
+def _sidecar(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _recorded_sha256(path: Path) -> str | None:
+    """The checksum in the sidecar; None where there is no sidecar."""
+    try:
+        return _sidecar(path).read_text().partition(" ")[0]
+    except FileNotFoundError:
+        return None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _bytes_of_tensors(value: Any) -> int:
+    if isinstance(value, Tensor):
+        return value.nbytes
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list | tuple):
+        return 0
+    return sum(_bytes_of_tensors(item) for item in value)
+
+
+def _refuse_full_disk(path: Path, needed: int) -> None:
+    free = shutil.disk_usage(path.parent).free
+    if free < needed:
+        raise UserError(
+            f"{path}: the checkpoint needs {needed / 1e6:.1f} MB and the disk has {free / 1e6:.1f} MB left; free "
+            "space, then run the same command again: it continues from the checkpoint before."
+        )
+
+
+def _refuse_unsafe(path: Path, written: Path) -> None:
+    """Unpickles what was written, without its tensors' bytes, as resuming will."""
+    try:
+        torch.load(written, weights_only=True, mmap=True, map_location="meta")
+    except pickle.UnpicklingError as error:
+        reason = next((line.strip() for line in str(error).splitlines() if "GLOBAL" in line or "type" in line), "")
+        raise UserError(
+            f"{path}: the checkpoint would hold objects that a safe load refuses ({reason}); keep hyper-parameters and "
+            "callback states to tensors, numbers, strings, lists and dicts."
+        ) from error

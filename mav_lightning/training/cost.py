@@ -1,0 +1,96 @@
+"""What a training cost, summed over its restarts."""
+
+import resource
+import statistics
+import sys
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from torch import nn
+
+from mav_lightning.training.stepwise import StepCallback
+
+__all__ = ["Cost"]
+
+RECENT_STEPS = 1001
+
+
+class Cost(StepCallback):
+    """Measures time and memory; travels in the checkpoint, so a continued run adds up.
+
+    Work that a kill threw away is not in the sum: it is the cost of the weights, not of the accident.
+    """
+
+    def __init__(self) -> None:
+        self._seconds_before = 0.0
+        self._peak_before = 0
+        self._step_seconds: deque[float] = deque(maxlen=RECENT_STEPS)
+        self._started: float | None = None
+        self._step_started: float | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clock."""
+        super().on_train_start(trainer, pl_module)
+        self._started = time.monotonic()
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Starts the clock of a step at its first batch."""
+        if self._step_started is None:
+            self._step_started = time.monotonic()
+
+    def on_step_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stops the clock of a step."""
+        if self._step_started is not None:
+            self._step_seconds.append(time.monotonic() - self._step_started)
+        self._step_started = None
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stops the clock."""
+        self._seconds_before, self._started = self._seconds(), None
+
+    def summary(self, module: nn.Module, steps: int) -> dict[str, float]:
+        """The figures of ``cost.json``.
+
+        Returns:
+            ``steps``; ``seconds`` in the training loop, validation and checkpoints included; ``step_seconds``, the
+            median of the last thousand steps from the batch's arrival to the optimizer's end; ``peak_rss_bytes`` of
+            this process; ``parameters``, and ``trainable_parameters`` among them.
+        """
+        return {
+            "steps": steps,
+            "seconds": round(self._seconds(), 3),
+            "step_seconds": round(statistics.median(self._step_seconds), 6) if self._step_seconds else 0.0,
+            "peak_rss_bytes": self._peak(),
+            "parameters": sum(p.numel() for p in module.parameters()),
+            "trainable_parameters": sum(p.numel() for p in module.parameters() if p.requires_grad),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """The sums so far, for the checkpoint."""
+        return {"seconds": self._seconds(), "peak": self._peak(), "step_seconds": list(self._step_seconds)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Adds to the sums of the checkpoint."""
+        self._seconds_before, self._peak_before = state_dict["seconds"], state_dict["peak"]
+        self._step_seconds.extend(state_dict["step_seconds"])
+
+    def _seconds(self) -> float:
+        running = 0.0 if self._started is None else time.monotonic() - self._started
+        return self._seconds_before + running
+
+    def _peak(self) -> int:
+        return max(self._peak_before, _peak_rss_bytes())
+
+
+def _peak_rss_bytes() -> int:
+    """The most memory this process has held. On Linux from /proc, as getrusage there includes the parent's peak."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
+        if "VmHWM" in lines:
+            return int(lines["VmHWM"].split()[0]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

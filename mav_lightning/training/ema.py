@@ -1,0 +1,113 @@
+"""An exponential moving average of the weights being trained; samples come from the average."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor, nn
+
+from mav_lightning.common.errors import UserError
+from mav_lightning.training.stepwise import StepCallback
+
+__all__ = ["EMA", "state_dict_copy"]
+
+
+class EMA(StepCallback):
+    """Averages trainable floating-point parameters in float32; validation runs with the average in place.
+
+    Frozen parameters and buffers are not averaged: a frozen text encoder must not drift, nor an integer table of
+    timesteps be rounded. The decay warms up as ``min(decay, (1 + n) / (10 + n))`` after *n* updates, so that the
+    random start is forgotten. A checkpoint always holds the trained weights as weights and the average beside them.
+
+    Args:
+        decay: Share of the old average kept at each optimizer step, in [0, 1).
+    """
+
+    def __init__(self, decay: float) -> None:
+        if not 0 <= decay < 1:
+            raise UserError(f"ema_decay: must lie in [0, 1), got {decay}; 0.999 suits short runs, 0.9999 long ones.")
+        self.decay = decay
+        self.updates = 0
+        self.average: dict[str, Tensor] = {}
+        self._in_place = ExitStack()
+        self._lent = False
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts from the weights, or from the checkpoint's average, on the device of the weights."""
+        weights = _trained(pl_module)
+        if not self.average:
+            self.average = {name: weight.detach().float().clone() for name, weight in weights.items()}
+        elif self.average.keys() != weights.keys():
+            changed = sorted(self.average.keys() ^ weights.keys())
+            raise UserError(
+                f"The checkpoint averages other weights than the module trains ({len(changed)} differ, first "
+                f"`{changed[0]}`); restore the module's config or use another `out`."
+            )
+        self.average = {name: self.average[name].to(weight.device) for name, weight in weights.items()}
+
+    def on_step_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Moves the average towards the weights."""
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        weights = [weight.detach().float() for weight in _trained(pl_module).values()]
+        torch._foreach_lerp_(list(self.average.values()), weights, 1 - decay)
+
+    @contextmanager
+    def in_place(self, module: nn.Module) -> Iterator[None]:
+        """Lends `module` the average; the trained weights return on leaving, whatever happens inside."""
+        weights = _trained(module)
+        trained = {name: weight.detach().clone() for name, weight in weights.items()}
+        try:
+            self._lent = True
+            _assign(weights, self.average)
+            yield
+        finally:
+            _assign(weights, trained)
+            self._lent = False
+
+    def ema_state_dict(self, module: nn.Module) -> dict[str, Tensor]:
+        """``module.state_dict()`` with the average in place of the trained weights, as copies on the CPU."""
+        with self.in_place(module):
+            return state_dict_copy(module)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Puts the average in place."""
+        self._in_place.enter_context(self.in_place(pl_module))
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Puts the trained weights back."""
+        self._in_place.close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Puts the trained weights back where validation failed, before anybody saves them."""
+        self._in_place.close()
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Refuses to let the average pass for the trained weights."""
+        if self._lent:
+            raise RuntimeError("A checkpoint was asked for while EMA weights are in place; save it after validation.")
+
+    def state_dict(self) -> dict[str, Any]:
+        """The average and the number of updates, for the checkpoint."""
+        return {"updates": self.updates, "average": self.average}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes up where the checkpoint left off."""
+        self.updates, self.average = state_dict["updates"], state_dict["average"]
+
+
+def state_dict_copy(module: nn.Module) -> dict[str, Tensor]:
+    """``module.state_dict()`` as copies on the CPU that share no memory."""
+    return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
+
+
+def _trained(module: nn.Module) -> dict[str, nn.Parameter]:
+    return {name: p for name, p in module.named_parameters() if p.requires_grad and p.is_floating_point()}
+
+
+@torch.no_grad()
+def _assign(weights: dict[str, nn.Parameter], values: dict[str, Tensor]) -> None:
+    for name, weight in weights.items():
+        weight.copy_(values[name])

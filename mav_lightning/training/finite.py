@@ -1,0 +1,89 @@
+"""A guard between a batch that went wrong and the weights."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightning.fabric.utilities.rank_zero import rank_zero_warn
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+from torch.nn.utils import get_total_norm
+from torch.optim import Optimizer
+
+from mav_lightning.common.errors import UserError
+
+__all__ = ["FiniteGuard"]
+
+KEYS_SHOWN = 8
+
+
+class FiniteGuard(Callback):
+    """Skips an optimizer step whose loss or gradient norm is not finite, and stops the run after too many in a row.
+
+    A skipped step leaves weights and moments as they were: without gradients, torch's optimizers touch nothing. It
+    counts as a step of the budget and of the schedule. All ranks decide alike. Reading the verdict costs one
+    synchronisation with the device per step.
+
+    Args:
+        patience: How many steps in a row may be skipped; the next one stops the run.
+    """
+
+    def __init__(self, patience: int = 10) -> None:
+        self.patience = patience
+        self.skipped = 0
+        self._in_a_row: list[str] = []
+        self._batches: list[str] = []
+        self._finite_loss: Tensor | None = None
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Notes which samples the coming gradient is made of."""
+        self._batches.append(_describe(batch, batch_idx))
+
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        """Notes on the device, without waiting for it, whether the loss is finite."""
+        finite = loss.detach().isfinite().all()
+        self._finite_loss = finite if self._finite_loss is None else self._finite_loss & finite
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        """Drops the gradients of a step that would spoil the weights, and logs the gradient norm of the others.
+
+        Raises:
+            UserError: More than `patience` steps in a row were not finite; names the batches.
+        """
+        weights = [weight for group in optimizer.param_groups for weight in group["params"] if weight.grad is not None]
+        norm = get_total_norm([weight.grad for weight in weights])
+        finite = norm.isfinite() if self._finite_loss is None else norm.isfinite() & self._finite_loss
+        batches, self._batches, self._finite_loss = " + ".join(self._batches), [], None
+
+        if trainer.strategy.reduce_boolean_decision(bool(finite)):
+            self._in_a_row.clear()
+            pl_module.log("train/grad_norm", norm)
+            return
+        for weight in weights:
+            weight.grad = None
+        self.skipped += 1
+        self._in_a_row.append(f"step {trainer.global_step}: {batches}")
+        rank_zero_warn(f"Loss or gradient is not finite, the optimizer step is skipped: {self._in_a_row[-1]}")
+        if len(self._in_a_row) > self.patience:
+            raise UserError(
+                f"Loss or gradient was not finite in {len(self._in_a_row)} steps in a row; the weights are those of "
+                "the last good step. Lower the learning rate, set trainer.gradient_clip_val=1.0, or look at these "
+                "samples:\n  " + "\n  ".join(self._in_a_row)
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """The counts, for the checkpoint: a restart gives no new patience."""
+        return {"skipped": self.skipped, "in_a_row": list(self._in_a_row)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes up the counts of the checkpoint."""
+        self.skipped, self._in_a_row = state_dict["skipped"], list(state_dict["in_a_row"])
+
+
+def _describe(batch: Any, batch_idx: int) -> str:
+    """The keys of a batch's samples, from its attribute or entry ``key``; else its number in the epoch."""
+    keys = batch.get("key") if isinstance(batch, Mapping) else getattr(batch, "key", None)
+    if keys is None or isinstance(keys, torch.Tensor):
+        return f"batch {batch_idx} of the epoch"
+    more = f" and {len(keys) - KEYS_SHOWN} more" if len(keys) > KEYS_SHOWN else ""
+    return ", ".join(map(str, keys[:KEYS_SHOWN])) + more

@@ -1,0 +1,118 @@
+"""How far training is, how fast, and how long it will take: a bar in a terminal, lines in a log file."""
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+__all__ = ["TrainingProgress"]
+
+REDRAW_SECONDS = 0.25  # reading the loss waits for the device, so not at every step
+LINE_SECONDS = 10.0
+
+
+class TrainingProgress(ProgressBar):
+    """Counts optimizer steps of the whole run, over epochs and restarts.
+
+    Args:
+        console: Where to draw; None takes standard output. One that is no terminal gets a line every ten seconds.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        super().__init__()
+        self._console = console or Console()
+        self._interval = REDRAW_SECONDS if self._console.is_terminal else LINE_SECONDS
+        self._bar: Progress | None = None
+        self._enabled = True
+        self._samples = 0
+        self._started = self._shown = 0.0
+        self._first_step = 0
+        self._recent: deque[tuple[float, int]] = deque(maxlen=20)
+
+    def enable(self) -> None:
+        """Shows progress."""
+        self._enabled = True
+
+    def disable(self) -> None:
+        """Shows nothing, as on all ranks but the first."""
+        self._enabled = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clock and, in a terminal, the bar."""
+        self._started = self._shown = time.monotonic()
+        self._first_step = trainer.global_step
+        self._recent.append((self._started, 0))
+        if self._enabled and self._console.is_terminal:
+            columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[note]}"))
+            self._bar = Progress(TextColumn("training"), *columns, console=self._console)
+            self._bar.add_task("", total=trainer.max_steps, completed=trainer.global_step, note="")
+            self._bar.start()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Counts the batch; shows where it is time."""
+        self._samples += _samples_in(batch) * trainer.world_size
+        now = time.monotonic()
+        if self._enabled and (now - self._shown >= self._interval or trainer.global_step == trainer.max_steps):
+            self._show(trainer, _note(outputs, batch, self._rate(now), self._seconds_left(trainer, now)))
+            self._shown = now
+            self._recent.append((now, self._samples))
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Takes the bar down."""
+        self._stop()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Takes the bar down, so that the message after it is readable."""
+        self._stop()
+
+    def print(self, *args: Any, **kwargs: Any) -> None:
+        """Prints above the bar."""
+        self._console.print(*args, **kwargs)
+
+    def _show(self, trainer: Trainer, note: str) -> None:
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=trainer.global_step, note=note)
+        else:
+            line = f"step {trainer.global_step}/{trainer.max_steps} · {note}"
+            self._console.print(line, highlight=False, soft_wrap=True)
+
+    def _stop(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _rate(self, now: float) -> float:
+        """Samples per second over the last few times something was shown."""
+        then, samples = self._recent[0]
+        return (self._samples - samples) / max(now - then, 1e-9)
+
+    def _seconds_left(self, trainer: Trainer, now: float) -> float:
+        """By the mean pace since training started or continued, validation included."""
+        done = max(trainer.global_step - self._first_step, 1)
+        return (trainer.max_steps - trainer.global_step) * (now - self._started) / done
+
+
+def _note(outputs: Any, batch: Any, rate: float, seconds_left: float) -> str:
+    loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+    shown = [] if loss is None else [f"loss {float(loss):.4f}"]
+    unit = "clips" if getattr(batch, "fps", None) is not None else "samples"
+    minutes, seconds = divmod(round(seconds_left), 60)
+    hours, minutes = divmod(minutes, 60)
+    clock = f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+    return " · ".join([*shown, f"{rate:.1f} {unit}/s", f"{clock} left"])
+
+
+def _samples_in(batch: Any) -> int:
+    """The batch size: of typed batches their length, of tuples and dicts that of their first part."""
+    if isinstance(batch, Mapping):
+        batch = next(iter(batch.values()))
+    elif isinstance(batch, tuple | list):
+        batch = batch[0]
+    return len(batch)

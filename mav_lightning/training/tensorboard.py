@@ -1,0 +1,133 @@
+"""Pictures in TensorBoard: clips that really play, and the fps that training really saw.
+
+`SummaryWriter.add_video` needs a moviepy that no longer exists and then does nothing without an error. TensorBoard
+shows an animated GIF as any other image, so clips are written as GIFs here.
+"""
+
+import io
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from numpy.typing import NDArray
+from PIL import Image
+from tensorboard.compat.proto.summary_pb2 import Summary
+from torch.utils.tensorboard import SummaryWriter
+
+from mav_lightning.training.stepwise import StepCallback
+
+__all__ = ["FpsHistogram", "HasClips", "PlayingClips", "add_clips", "encode_gif", "tile_clips"]
+
+SHOWN_PIXELS = 96  # small clips are enlarged to at least this height
+
+
+@runtime_checkable
+class HasClips(Protocol):
+    """A module that can show what it makes."""
+
+    def sample_clips(self) -> Mapping[str, tuple[NDArray[np.uint8], float]]:
+        """Tag → clips, shape (N, T, H, W, 3), uint8, and their frames per second; called in validation, in EMA."""
+        ...
+
+
+class PlayingClips(Callback):
+    """Writes the clips of a module that has `sample_clips` at the end of every validation."""
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Asks every rank for clips, as sampling may need them all, and writes those of rank 0."""
+        if trainer.sanity_checking or not isinstance(pl_module, HasClips):
+            return
+        clips = pl_module.sample_clips()
+        writer = _writer(trainer)
+        if writer is not None:
+            for tag, (video, fps) in clips.items():
+                add_clips(writer, tag, video, fps, trainer.global_step)
+
+
+class FpsHistogram(StepCallback):
+    """Writes the distribution of ``batch.fps`` since the last histogram; silent for batches without fps.
+
+    Args:
+        every: Optimizer steps between two histograms.
+    """
+
+    def __init__(self, every: int) -> None:
+        self.every = every
+        self._seen: list[torch.Tensor] = []
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Notes the batch's fps."""
+        fps = getattr(batch, "fps", None)
+        if fps is not None:
+            self._seen.append(fps.detach())
+
+    def on_step_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes what was noted, where it is time."""
+        if not self._seen or trainer.global_step % self.every:
+            return
+        writer = _writer(trainer)
+        if writer is not None:
+            writer.add_histogram("data/fps", torch.cat(self._seen).float().cpu(), trainer.global_step)
+        self._seen.clear()
+
+
+def add_clips(writer: SummaryWriter, tag: str, clips: NDArray[np.uint8], fps: float, step: int) -> None:
+    """Shows clips side by side as one animated image.
+
+    Args:
+        writer: ``logger.experiment`` of a TensorBoardLogger.
+        tag: Under which TensorBoard files them.
+        clips: Shape (N, T, H, W, 3), uint8.
+        fps: At which they play, frames per second.
+        step: Of training.
+    """
+    frames = tile_clips(clips)
+    image = Summary.Image(
+        height=frames.shape[1], width=frames.shape[2], colorspace=3, encoded_image_string=encode_gif(frames, fps)
+    )
+    summary = Summary(value=[Summary.Value(tag=tag, image=image)])
+    writer._get_file_writer().add_summary(summary, step)  # there is no public way in
+
+
+def tile_clips(clips: NDArray[np.uint8], columns: int | None = None) -> NDArray[np.uint8]:
+    """Lays N clips out in a grid, row by row, small ones enlarged by whole pixels.
+
+    Args:
+        clips: Shape (N, T, H, W, 3), uint8.
+        columns: Of the grid; None makes it about square.
+
+    Returns:
+        One clip, shape (T, rows · H', columns · W', 3), uint8; cells without a clip are black.
+    """
+    if clips.ndim != 5 or clips.shape[-1] != 3 or clips.dtype != np.uint8:
+        raise ValueError(f"Clips must be (N, T, H, W, 3) uint8, got {clips.shape} {clips.dtype}.")
+    scale = max(1, -(-SHOWN_PIXELS // clips.shape[2]))
+    clips = clips.repeat(scale, axis=2).repeat(scale, axis=3)
+    n, t, h, w, _ = clips.shape
+    columns = columns or int(np.ceil(np.sqrt(n)))
+    rows = -(-n // columns)
+    grid = np.zeros((rows * columns, t, h, w, 3), np.uint8)
+    grid[:n] = clips
+    return grid.reshape(rows, columns, t, h, w, 3).transpose(2, 0, 3, 1, 4, 5).reshape(t, rows * h, columns * w, 3)
+
+
+def encode_gif(frames: NDArray[np.uint8], fps: float) -> bytes:
+    """Encodes a clip, shape (T, H, W, 3), uint8, as a GIF that loops for ever.
+
+    A GIF counts time in hundredths of a second; frame times are rounded, not durations, so the whole keeps its length.
+    """
+    times = np.round(np.arange(len(frames) + 1) * 100 / fps).astype(int) * 10
+    images = [Image.fromarray(frame) for frame in frames]
+    buffer = io.BytesIO()
+    durations = np.diff(times).tolist()
+    images[0].save(buffer, "GIF", save_all=True, append_images=images[1:], duration=durations, loop=0)
+    return buffer.getvalue()
+
+
+def _writer(trainer: Trainer) -> SummaryWriter | None:
+    """TensorBoard's writer on rank 0, if the run has one."""
+    boards = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+    return boards[0].experiment if boards and trainer.is_global_zero else None

@@ -1,0 +1,35 @@
+"""What a finished training leaves for others: weights as safetensors, cost as JSON."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mav_lightning.training.whole_file import whole_file
+
+__all__ = ["COST", "WEIGHTS", "is_finished", "write_results"]
+
+WEIGHTS = "weights.safetensors"
+COST = "cost.json"
+
+
+def write_results(out: Path, weights: Mapping[str, Tensor], cost: Mapping[str, Any]) -> None:
+    """Writes the weights, then the cost, whose presence therefore says that both are there.
+
+    Args:
+        out: The run's folder.
+        weights: A module's state dict, on the CPU, no two entries sharing memory.
+        cost: Plain values.
+    """
+    with whole_file(out / WEIGHTS) as partial:
+        save_file({name: value.contiguous() for name, value in weights.items()}, partial, {"format": "pt"})
+    with whole_file(out / COST) as partial:
+        partial.write_text(json.dumps(cost, indent=1) + "\n")
+
+
+def is_finished(out: Path) -> bool:
+    """Whether `write_results` has ended in this folder."""
+    return (out / COST).is_file() and (out / WEIGHTS).is_file()

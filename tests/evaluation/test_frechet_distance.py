@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+import scipy.linalg
+from numpy.typing import NDArray
+
+from evaluation.distance import frechet_distance, frechet_interval
+from evaluation.statistics import Moments
+
+
+def features(n: int, d: int = 12, seed: int = 0, offset: float = 0.0) -> NDArray[np.float64]:
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, d)) @ rng.normal(size=(d, d)) + offset
+
+
+def by_matrix_root(a: NDArray[np.float64], b: NDArray[np.float64], ddof: int) -> float:
+    left, right = (np.cov(side, rowvar=False, ddof=ddof) for side in (a, b))
+    root = scipy.linalg.sqrtm(left @ right).real
+    return float(np.square(a.mean(0) - b.mean(0)).sum() + np.trace(left + right - 2 * root))
+
+
+@pytest.mark.parametrize(("divisor", "ddof"), [("n-1", 1), ("n", 0)])
+def test_equals_the_textbook_formula(divisor: str, ddof: int) -> None:
+    a, b = features(60, seed=1), features(80, seed=2, offset=0.3)
+
+    distance = frechet_distance(Moments.of(a), Moments.of(b), divisor)  # type: ignore[arg-type]
+
+    assert distance == pytest.approx(by_matrix_root(a, b, ddof), rel=1e-10)
+
+
+def test_is_zero_for_equal_sets_and_symmetric() -> None:
+    a, b = Moments.of(features(40, seed=1)), Moments.of(features(50, seed=2))
+
+    assert frechet_distance(a, a) == pytest.approx(0.0, abs=1e-9)
+    assert frechet_distance(a, b) == pytest.approx(frechet_distance(b, a), rel=1e-12)
+
+
+def test_of_shifted_equals_the_squared_shift() -> None:
+    a = features(40)
+
+    assert frechet_distance(Moments.of(a), Moments.of(a + 2.0)) == pytest.approx(12 * 4.0, rel=1e-9)
+
+
+def test_stays_real_below_full_rank() -> None:
+    a, b = features(8, seed=1), features(7, seed=2)
+
+    assert np.isfinite(frechet_distance(Moments.of(a), Moments.of(b)))
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+def test_moments_merge_and_part_exactly_even_far_from_zero(offset: float) -> None:
+    rows = features(50, offset=offset)
+    whole, left, right = Moments.of(rows), Moments.of(rows[:17]), Moments.of(rows[17:])
+
+    for moments, wanted in ((left + right, whole), (whole - right, left)):
+        assert moments.n == wanted.n
+        np.testing.assert_allclose(moments.mean, wanted.mean, rtol=1e-12)
+        np.testing.assert_allclose(moments.scatter, wanted.scatter, atol=1e-10 * max(1.0, offset) * 10)
+
+
+def test_interval_holds_the_expected_distance_at_this_size() -> None:
+    rng, inside = np.random.default_rng(0), 0
+    draws = [(rng.normal(size=(60, 3)), rng.normal(size=(60, 3)) + 0.5) for _ in range(150)]
+    expected = np.mean([frechet_distance(Moments.of(a), Moments.of(b)) for a, b in draws])
+
+    for a, b in draws:
+        low, high = frechet_interval(list(a[:, None]), list(b[:, None]), range(60), range(60)) or (0, 0)
+        inside += low <= expected <= high
+
+    assert inside >= 0.88 * len(draws)
+
+
+def test_repeating_clips_of_one_source_does_not_narrow_the_interval() -> None:
+    a, b = list(features(40, 3, seed=1)[:, None]), list(features(40, 3, seed=2)[:, None])
+    single = frechet_interval(a, b, range(40), range(40))
+
+    groups = [number // 4 for number in range(160)]
+    repeated = frechet_interval(
+        [row for row in a for _ in range(4)], [row for row in b for _ in range(4)], groups, groups
+    )
+
+    assert single and repeated
+    assert repeated[1] - repeated[0] == pytest.approx(single[1] - single[0], rel=0.1)
+
+
+def test_two_groups_have_no_interval() -> None:
+    rows = list(features(10, 3)[:, None])
+
+    assert frechet_interval(rows, rows, [0] * 5 + [1] * 5, range(10)) is None

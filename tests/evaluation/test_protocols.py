@@ -1,0 +1,77 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from evaluation.extractors.store import load_extractor, weights_sha256
+from evaluation.protocol import FOLDER, known_protocols, load_protocol
+from mav_lightning.common.errors import UserError
+
+
+@pytest.mark.parametrize("name", known_protocols())
+def test_every_shipped_protocol_loads_and_pins_its_extractors(name: str) -> None:
+    protocol = load_protocol(name)
+
+    assert protocol.name == name
+    for role in (protocol.image, protocol.video, protocol.text):
+        load_extractor(role.name, role.sha256)
+
+
+def test_the_hash_covers_every_choice_but_not_the_name() -> None:
+    protocol = load_protocol("shapes-tiny")
+
+    assert replace(protocol, name="other").hash == protocol.hash
+    assert replace(protocol, seed=protocol.seed + 1).hash != protocol.hash
+    assert replace(protocol, divisor="n").hash != protocol.hash
+    assert replace(protocol, video=replace(protocol.video, sha256="0")).hash != protocol.hash
+    assert protocol.to_dict()["hash"] == protocol.hash
+
+
+def edited(folder: Path, old: str, new: str) -> str:
+    text = (FOLDER / "shapes-tiny.yaml").read_text()
+    assert old in text
+    path = folder / "mine.yaml"
+    path.write_text(text.replace(old, new))
+    return str(path)
+
+
+def test_ones_own_file_is_a_protocol(tmp_path: Path) -> None:
+    assert load_protocol(edited(tmp_path, "seed: 0", "seed: 5")).seed == 5
+
+
+def test_an_unknown_protocol_lists_the_known_ones() -> None:
+    with pytest.raises(
+        UserError, match=r"no protocol `shapes-tny`; did you mean `shapes-tiny`\?; known: .*shapes-tiny"
+    ):
+        load_protocol("shapes-tny")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("frames:", "framez:", r"unknown field `framez`; did you mean `frames`\?"),
+        ("seed: 0", "", r"no `seed`; a protocol names all of size, frames"),
+        ("frames: 9", "frames: nine", r"`frames` must be a positive whole number; got 'nine'"),
+        ("fps: [4, 8, 16]", "fps: [0]", r"`fps` must be a list of positive frame rates.*got \[0\]"),
+        ("divisor: n-1", "divisor: n-2", r"`divisor` must be one of n-1, n; got 'n-2'"),
+        ("image: {", "image: {weight: 1, ", r"unknown field `image.weight`"),
+        ("frames: 9", "frames: [", r"not YAML"),
+    ],
+)
+def test_a_wrong_field_is_named_with_what_would_be_right(tmp_path: Path, old: str, new: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_protocol(edited(tmp_path, old, new))
+
+
+def test_other_weights_than_those_pinned_are_refused() -> None:
+    with pytest.raises(UserError, match=r"`shapes-image`: the weights have sha256 \w+, not 1234; restore"):
+        load_extractor("shapes-image", "1234")
+
+
+def test_an_unknown_extractor_is_told_apart() -> None:
+    with pytest.raises(UserError, match=r"no extractor `shapes-imag`; did you mean `shapes-image`\?; known: "):
+        load_extractor("shapes-imag")
+
+
+def test_cards_tell_what_the_weights_are() -> None:
+    assert len(weights_sha256("shapes-video")) == 64

@@ -1,0 +1,63 @@
+"""Real processes to kill, cheaply: forked from a server that has imported Lightning once."""
+
+import multiprocessing
+import os
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # for `import toy_training`, here and in the processes
+
+import toy_training  # noqa: E402
+
+Launch = Callable[..., int]
+
+
+@pytest.fixture(scope="session")
+def launch() -> Launch:
+    """Runs `toy_training.run` in one process per rank; returns the exit code of rank 0, −9 after SIGKILL."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["toy_training", "pytest"])
+    paths = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
+    with pytest.MonkeyPatch.context() as patch:  # the server must find what it preloads
+        patch.setenv("PYTHONPATH", os.pathsep.join(paths))
+        multiprocessing.forkserver.ensure_running()  # type: ignore[attr-defined]
+
+    def run(out: Path, ranks: int = 1, **arguments: Any) -> int:
+        if ranks > 1:
+            arguments["trainer"] = {"devices": ranks, "strategy": "ddp", **arguments.get("trainer", {})}
+        processes = [
+            context.Process(target=toy_training.run, args=(out,), kwargs={**arguments, "env": environment})
+            for environment in _environments(ranks)
+        ]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(60)
+        assert all(process.exitcode is not None for process in processes), "still running after a minute"
+        return int(processes[0].exitcode or 0)
+
+    return run
+
+
+def _environments(ranks: int) -> list[dict[str, str]]:
+    """What a launcher tells each of the processes it starts; nothing where there is only one."""
+    if ranks == 1:
+        return [{}]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": "0", "WORLD_SIZE": str(ranks)}
+    return [{**shared, "LOCAL_RANK": str(rank)} for rank in range(ranks)]
+
+
+@pytest.fixture(scope="session")
+def undisturbed(launch: Launch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that nothing happened to."""
+    out = tmp_path_factory.mktemp("undisturbed")
+    assert launch(out) == 0
+    return out

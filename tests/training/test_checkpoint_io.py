@@ -1,0 +1,107 @@
+"""Checkpoints are whole, verified and safe, or an error says why not."""
+
+import os
+import pickle
+import resource
+import shutil
+import subprocess
+from collections import namedtuple
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mav_lightning.common.errors import UserError
+from mav_lightning.training import checkpoint_io
+from mav_lightning.training.checkpoint_io import AtomicCheckpointIO
+
+IO = AtomicCheckpointIO()
+STATE = {"state_dict": {"w": torch.arange(5000.0)}, "nested": [{"n": torch.tensor(3)}, "text", None]}
+
+
+def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
+    IO.save_checkpoint(STATE, tmp_path / "new" / "a.ckpt")
+
+    loaded = IO.load_checkpoint(tmp_path / "new" / "a.ckpt")
+
+    assert torch.equal(loaded["state_dict"]["w"], STATE["state_dict"]["w"])  # type: ignore[index, call-overload]
+    assert loaded["nested"][1:] == ["text", None]
+    assert sorted(os.listdir(tmp_path / "new")) == ["a.ckpt", "a.ckpt.sha256"]
+
+
+@pytest.mark.skipif(shutil.which("sha256sum") is None, reason="needs coreutils")
+def test_the_checksum_is_what_sha256sum_checks(tmp_path: Path) -> None:
+    IO.save_checkpoint(STATE, tmp_path / "a.ckpt")
+
+    subprocess.run(["sha256sum", "--check", "--quiet", "a.ckpt.sha256"], cwd=tmp_path, check=True)
+
+
+def test_a_disk_known_to_be_too_full_is_not_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(checkpoint_io.shutil, "disk_usage", lambda path: usage(10**9, 10**9, 1000))
+
+    with pytest.raises(UserError, match=r"needs 1\.1 MB and the disk has 0\.0 MB left; free space, then run the same"):
+        IO.save_checkpoint(STATE, tmp_path / "a.ckpt")
+
+    assert not os.listdir(tmp_path)
+
+
+def test_a_write_that_fails_halfway_leaves_the_old_checkpoint(tmp_path: Path) -> None:
+    IO.save_checkpoint(STATE, tmp_path / "a.ckpt")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(UserError, match="cannot be written .* free space or make the folder writable"):
+            IO.save_checkpoint({"w": torch.zeros(5000)}, tmp_path / "a.ckpt")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_what_could_not_be_loaded_again_is_refused_on_saving(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"safe load refuses \(.*PosixPath.*\); keep hyper-parameters .* to tensors"):
+        IO.save_checkpoint({"hyper_parameters": {"root": Path("/")}}, tmp_path / "a.ckpt")
+
+    assert not os.listdir(tmp_path)
+
+
+class Malicious:
+    def __reduce__(self) -> Any:
+        return os.system, ("touch pwned",)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_loading_runs_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"w": Malicious()}, "zip.ckpt")
+    Path("pickle.ckpt").write_bytes(pickle.dumps(Malicious()))
+
+    for name in ("zip.ckpt", "pickle.ckpt"):
+        with pytest.raises(UserError, match="cannot be loaded as a checkpoint of tensors and plain values"):
+            IO.load_checkpoint(name, weights_only=False)
+
+    assert not Path("pwned").exists()
+
+
+def test_addresses_missing_files_and_spoilt_bytes_are_refused(tmp_path: Path) -> None:
+    IO.save_checkpoint(STATE, tmp_path / "a.ckpt")
+    with (tmp_path / "a.ckpt").open("ab") as file:
+        file.write(b"x")
+
+    with pytest.raises(UserError, match="local files only; download it and check its sha256"):
+        IO.load_checkpoint("https://example.org/a.ckpt")
+    with pytest.raises(UserError, match="no such checkpoint"):
+        IO.load_checkpoint(tmp_path / "b.ckpt")
+    with pytest.raises(UserError, match=r"does not match its checksum in a\.ckpt\.sha256; use an older"):
+        IO.load_checkpoint(tmp_path / "a.ckpt")
+
+
+def test_a_removed_checkpoint_takes_its_checksum_with_it(tmp_path: Path) -> None:
+    IO.save_checkpoint(STATE, tmp_path / "a.ckpt")
+
+    IO.remove_checkpoint(tmp_path / "a.ckpt")
+
+    assert not os.listdir(tmp_path)

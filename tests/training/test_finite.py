@@ -1,0 +1,65 @@
+"""A loss that is not a number never reaches the weights, nor a checkpoint."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from toy_training import At, ToyModule, run
+
+from mav_lightning.common.errors import UserError
+from mav_lightning.training.checkpoint_io import checkpoints
+from mav_lightning.training.finite import FiniteGuard
+
+
+def last_checkpoint(out: Path) -> dict[str, Any]:
+    return torch.load(checkpoints(out / "checkpoints")[0], weights_only=True)
+
+
+def test_a_bad_step_changes_neither_weights_nor_moments(tmp_path: Path) -> None:
+    run(tmp_path / "good", steps=5)
+    with pytest.warns(UserWarning, match="the optimizer step is skipped: step 5: 5-0, 5-1, 5-2, 5-3"):
+        run(tmp_path / "bad", steps=6, module=ToyModule(nan_steps=(5,)))
+
+    good, bad = last_checkpoint(tmp_path / "good"), last_checkpoint(tmp_path / "bad")
+    for name, value in good["state_dict"].items():
+        assert torch.equal(value, bad["state_dict"][name])
+    for number, moments in good["optimizer_states"][0]["state"].items():
+        for name, value in moments.items():
+            assert torch.equal(value, bad["optimizer_states"][0]["state"][number][name])
+    assert bad["callbacks"]["FiniteGuard"]["skipped"] == 1
+
+
+def test_too_many_bad_steps_in_a_row_stop_the_run_and_name_the_samples(tmp_path: Path) -> None:
+    module = ToyModule(nan_steps=(2, *range(4, 23)))
+
+    with (
+        pytest.warns(UserWarning, match="not finite"),
+        pytest.raises(UserError, match=r"not finite in 11 steps in a row.*gradient_clip_val=1\.0") as caught,
+    ):
+        run(tmp_path, module=module)
+
+    assert "step 4: 4-0, 4-1, 4-2, 4-3\n" in str(caught.value) and "step 14: 14-0" in str(caught.value)
+    assert all(weight.isfinite().all() for weight in module.parameters())
+    assert all(weight.isfinite().all() for weight in last_checkpoint(tmp_path)["state_dict"].values())
+
+
+def test_a_restart_gives_no_new_patience() -> None:
+    guard, continued = FiniteGuard(), FiniteGuard()
+    guard.skipped, guard._in_a_row = 3, ["step 1: a", "step 2: b"]
+
+    continued.load_state_dict(guard.state_dict())
+
+    assert (continued.skipped, continued._in_a_row) == (3, ["step 1: a", "step 2: b"])
+
+
+def test_weights_that_are_not_finite_push_out_no_good_checkpoint(tmp_path: Path) -> None:
+    module = ToyModule()
+
+    def spoil() -> None:
+        module.net[0].weight.data[0, 0] = float("inf")
+
+    with pytest.raises(UserError, match=r"`net\.0\.weight` is not finite at step 12, so nothing is saved; .* are good"):
+        run(tmp_path, module=module, extra=[At("on_train_batch_end", 12, spoil)])
+
+    assert [path.name for path in checkpoints(tmp_path / "checkpoints")] == ["step-00000008.ckpt", "step-00000004.ckpt"]

@@ -1,0 +1,245 @@
+"""A training small enough to be run, killed and continued dozens of times: the stand-in for modules and readers.
+
+Run as a script by tests that need real processes: ``toy_training.py OUT '{"steps": …}' [--fault NAME STEP RANK]``.
+"""
+
+import json
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mav_lightning.common.torchvision_shim import ensure_torchvision_imports
+
+ensure_torchvision_imports()
+
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer  # noqa: E402
+
+from mav_lightning.training import checkpoint_io, whole_file  # noqa: E402
+from mav_lightning.training.fit import fit  # noqa: E402
+
+BATCHES = 5  # in an epoch: few, so that tests meet its end from every side
+BATCH_SIZE = 4
+FEATURES = 6
+
+
+class ToyBatch:
+    """A typed batch: x is (B, 6), fps is (B,)."""
+
+    def __init__(self, x: Tensor, key: list[str]) -> None:
+        self.x, self.key, self.fps = x, key, x[:, 0].abs() * 10 + 1
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def to(self, device: torch.device, **kwargs: Any) -> "ToyBatch":
+        return self
+
+
+class ToyLoader:
+    """Batches as a pure function of how many came before; its state is that number."""
+
+    def __init__(self, rank: int = 0, ranks: int = 1) -> None:
+        self.rank, self.ranks, self.step = rank, ranks, 0
+
+    def __len__(self) -> int:
+        return BATCHES
+
+    def __iter__(self) -> Iterator[ToyBatch]:
+        while True:
+            number = self.step * self.ranks + self.rank
+            self.step += 1
+            x = torch.randn(BATCH_SIZE, FEATURES, generator=torch.Generator().manual_seed(number))
+            yield ToyBatch(x, [f"{number}-{i}" for i in range(BATCH_SIZE)])
+            if self.step % BATCHES == 0:
+                return
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"step": self.step}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.step = state["step"]
+
+
+class ToyValLoader:
+    """Two batches, always the same."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def __iter__(self) -> Iterator[ToyBatch]:
+        return iter([ToyBatch(torch.ones(2, FEATURES) * i, ["a", "b"]) for i in range(len(self))])
+
+
+class ToyData(LightningDataModule):
+    """Train batches that depend on the rank, and two validation batches."""
+
+    def train_dataloader(self) -> ToyLoader:
+        assert self.trainer is not None
+        return ToyLoader(self.trainer.global_rank, self.trainer.world_size)
+
+    def val_dataloader(self) -> "ToyValLoader":
+        return ToyValLoader()
+
+
+class ToyModule(LightningModule):
+    """A denoiser in miniature: noise and dropout draw on torch's generator, and a buffer counts in integers.
+
+    Args:
+        nan_steps: Batches, counted over the run, whose loss is not a number.
+        width: Of the hidden layer.
+    """
+
+    def __init__(self, nan_steps: tuple[int, ...] = (), width: int = 8) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.nan_steps = nan_steps
+        self.net = nn.Sequential(nn.Linear(FEATURES, width), nn.SiLU(), nn.Dropout(0.3), nn.Linear(width, FEATURES))
+        self.frozen = nn.Linear(FEATURES, FEATURES).requires_grad_(False)
+        self.register_buffer("timesteps", torch.arange(1000))
+
+    def _loss(self, batch: ToyBatch) -> Tensor:
+        noise = torch.randn(batch.x.shape)
+        return (self.net(batch.x + noise) + noise).square().mean()
+
+    def training_step(self, batch: ToyBatch, batch_idx: int) -> Tensor:
+        loss = self._loss(batch)
+        if self.trainer.fit_loop.total_batch_idx in self.nan_steps:
+            loss = loss * float("nan")
+        self.log("train/loss", loss, batch_size=len(batch))
+        return loss
+
+    def validation_step(self, batch: ToyBatch, batch_idx: int) -> None:
+        self.log("val/loss", self._loss(batch), batch_size=len(batch), sync_dist=True)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        optimizer = torch.optim.AdamW([p for p in self.parameters() if p.requires_grad], lr=0.01)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / 10))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+class Trace(Callback):
+    """Appends one line per training batch, of every rank: number, epoch, keys, learning rate, loss."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        line = [trainer.fit_loop.total_batch_idx, trainer.current_epoch, batch.key[0], rate, float(outputs["loss"])]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.with_name(f"trace-{trainer.global_rank}.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+class At(Callback):
+    """Calls `action` in one hook once `step` optimizer steps are done."""
+
+    def __init__(self, hook: str, step: int, action: Callable[[], None], rank: int = 0) -> None:
+        self.step, self.action, self.rank = step, action, rank
+        setattr(self, hook, self._run)
+
+    def _run(self, trainer: Trainer, *args: Any) -> None:
+        if trainer.global_step == self.step and trainer.global_rank == self.rank and not trainer.sanity_checking:
+            self.action()
+
+
+def kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def terminate() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def fail() -> None:
+    raise RuntimeError("on purpose")
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def fill_disk() -> None:
+    """From now on the system refuses to write files of more than 10 kB."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))
+
+
+def kill_in_save(moment: str, step: int) -> None:
+    """Arms a kill in the middle of writing the checkpoint of `step`."""
+    name = f"step-{step:08d}.ckpt"
+
+    def when(module: Any, function: str, hit: Callable[..., bool]) -> None:
+        real = getattr(module, function)
+
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            if hit(*args):
+                kill()
+            return real(*args, **kwargs)
+
+        setattr(module, function, wrapped)
+
+    if moment == "written":  # all bytes are there, under the temporary name
+        when(checkpoint_io, "_sha256", lambda path: path.name == f".{name}.partial")
+    elif moment == "half":  # some bytes are there
+        real_save = torch.save
+
+        def half(value: Any, path: Path) -> None:
+            real_save(value, path)
+            if path.name == f".{name}.partial":
+                os.truncate(path, path.stat().st_size // 2)
+                kill()
+
+        checkpoint_io.torch.save = half  # type: ignore[assignment]
+    elif moment == "sidecar":  # the checksum has its name, the checkpoint not yet
+        when(whole_file.os, "replace", lambda source, target: Path(target).name == name)
+    else:
+        raise ValueError(moment)
+
+
+FAULTS = {
+    "kill-in-step": lambda step, rank: At("on_before_optimizer_step", step, kill, rank),
+    "kill-after-step": lambda step, rank: At("on_train_batch_end", step, kill, rank),
+    "kill-in-validation": lambda step, rank: At("on_validation_batch_start", step, kill, rank),
+    "fail-in-validation": lambda step, rank: At("on_validation_batch_start", step, fail, rank),
+    "term-in-step": lambda step, rank: At("on_before_optimizer_step", step, terminate, rank),
+    "interrupt-in-step": lambda step, rank: At("on_before_optimizer_step", step, interrupt, rank),
+    "disk-full": lambda step, rank: At("on_before_optimizer_step", step, fill_disk, rank),
+    "term-in-validation": lambda step, rank: At("on_validation_batch_start", step, terminate, rank),
+}
+
+
+def run(
+    out: Path,
+    fault: str = "",
+    at: int = -1,
+    rank: int = 0,
+    module: ToyModule | None = None,
+    extra: Sequence[Callback] = (),
+    env: Mapping[str, str] = MappingProxyType({}),
+    **kwargs: Any,
+) -> None:
+    """Trains the toy in `out`, with a fault at optimizer step `at` if one is named."""
+    torch.set_num_threads(1)
+    os.environ.update(env)
+    callbacks: list[Callback] = [Trace(out / "trace"), *extra]
+    if fault.startswith("save-"):
+        kill_in_save(fault.removeprefix("save-"), at)
+    elif fault:
+        callbacks.append(FAULTS[fault](at, rank))
+    trainer = {"accelerator": "cpu", "enable_progress_bar": False, **kwargs.pop("trainer", {})}
+    arguments = {"steps": 23, "checkpoint_every": 4, "ema_decay": 0.9, "logger": False, **kwargs}
+    fit(module or ToyModule(), ToyData(), out=out, trainer=trainer, callbacks=callbacks, **arguments)
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]), **json.loads(sys.argv[2]))
