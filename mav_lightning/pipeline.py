@@ -94,8 +94,8 @@ class Pipeline:
         folder = Path(folder)
         if not (folder / CONFIG).is_file():
             raise UserError(
-                f"{folder}: no pipeline here, `{CONFIG}` is missing; `mav demo` and `mav ablate` write pipelines to "
-                "`stages/sample-…/pipeline`."
+                f"{folder}: no pipeline here, `{CONFIG}` is missing; `mav demo` writes one, and "
+                "`mav pipeline` makes one of trained stages."
             )
         stored = json.loads((folder / CONFIG).read_text())
         networks = {role: load_network(folder / role) for role in ROLES}

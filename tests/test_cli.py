@@ -88,7 +88,10 @@ def test_every_command_explains_itself_with_an_example(
 def test_help_needs_nothing_heavy() -> None:
     import subprocess
 
-    program = "import sys; from mav_lightning.cli import app; print([n for n in ('torch', 'lightning', 'av') if n in sys.modules])"
+    program = (
+        "import sys; from mav_lightning.cli import app\n"
+        "print([name for name in ('torch', 'lightning', 'av') if name in sys.modules])"
+    )
     found = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert found.stdout.strip() == "[]"
 

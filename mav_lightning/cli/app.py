@@ -5,7 +5,7 @@ import sys
 import typer
 
 from mav_lightning import __version__
-from mav_lightning.cli import ablate, certify, config, data, demo, doctor, evaluate, generate, report, stage, train
+from mav_lightning.cli import ablate, certify, config, data, demo, doctor, evaluate, generate, pipeline, report, stage, train
 from mav_lightning.common.errors import UserError
 
 __all__ = ["app", "main"]
@@ -21,6 +21,7 @@ app = typer.Typer(
 app.command()(demo.demo)
 app.add_typer(data.app, name="data")
 app.command()(train.train)
+app.command()(pipeline.pipeline)
 app.command()(generate.generate)
 app.command()(evaluate.evaluate)
 app.command()(ablate.ablate)

@@ -28,6 +28,8 @@ def demo(
 
     Example: mav demo --out runs/demo
     """
+    import shutil
+
     from mav_lightning.ablation.plan import read_plan
     from mav_lightning.cli.ablate import ablate
     from mav_lightning.cli.generate import generate
@@ -35,6 +37,6 @@ def demo(
 
     ablate("ablation/quick.yaml", out=out, jobs=jobs)
     trial = next(trial for trial in read_plan(out).trials if trial.variant == "temporal")
-    pipeline = Ledger(out).folder(trial.sample).path / "pipeline"
-    generate(PROMPTS, pipeline=pipeline, out=out / "clips", fps=8.0, seed=0)
+    shutil.copytree(Ledger(out).folder(trial.sample).path / "pipeline", out / "pipeline", dirs_exist_ok=True)
+    generate(PROMPTS, pipeline=out / "pipeline", out=out / "clips", fps=8.0, seed=0)
     typer.echo(f"report: {out / 'report.html'}")

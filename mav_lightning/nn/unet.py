@@ -100,7 +100,8 @@ class SpaceTimeUNet(nn.Module):
                 self.up.append(block(width + skips.pop(), level_width, level))
                 width = level_width
             if level:
-                self.up.append(_Resample(conv(width, width), up=True))
+                self.up.append(_Resample(conv(width, widths[level - 1]), up=True))
+                width = widths[level - 1]
         self.leave_norm = nn.GroupNorm(8, width)
         self.leave = conv(width, out_channels * patch_size**2)
         nn.init.zeros_(self.leave.spatial.weight)
