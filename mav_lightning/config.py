@@ -238,7 +238,7 @@ def _inline_protocol(config: dict[str, Any]) -> None:
         known = sorted(file.stem for file in (conf_root() / "protocol").glob("*.yaml"))
         if name not in known:
             raise UserError(f"protocol `{name}`: unknown{did_you_mean(name, known)}; known are {', '.join(known)}.")
-        config["protocol"] = read_yaml(conf_root() / "protocol" / f"{name}.yaml")
+        config["protocol"] = {"name": name, **read_yaml(conf_root() / "protocol" / f"{name}.yaml")}
 
 
 def _with_defaults(value: Any, path: str = "") -> Any:

@@ -5,7 +5,20 @@ import sys
 import typer
 
 from mav_lightning import __version__
-from mav_lightning.cli import ablate, certify, config, data, demo, doctor, evaluate, generate, pipeline, report, stage, train
+from mav_lightning.cli import (
+    ablate,
+    certify,
+    config,
+    data,
+    demo,
+    doctor,
+    evaluate,
+    generate,
+    pipeline,
+    report,
+    stage,
+    train,
+)
 from mav_lightning.common.errors import UserError
 
 __all__ = ["app", "main"]

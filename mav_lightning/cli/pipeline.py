@@ -11,7 +11,9 @@ __all__ = ["pipeline"]
 def pipeline(
     clip: Annotated[Path, typer.Option(help="Folder of the trained CLIP.")],
     prior: Annotated[Path, typer.Option(help="Folder of the trained prior.")],
-    decoder: Annotated[Path, typer.Option(help="Folder of the trained decoder; an image decoder draws frame by frame.")],
+    decoder: Annotated[
+        Path, typer.Option(help="Folder of the trained decoder; an image decoder draws frame by frame.")
+    ],
     out: Annotated[Path, typer.Option(help="The pipeline's folder.")],
     size: Annotated[int, typer.Option(help="Side of the frames, in pixels.")] = 16,
     frames: Annotated[int, typer.Option(help="Frames in a clip.")] = 9,

@@ -58,13 +58,13 @@ def _sample(config: dict[str, Any], place: Any, needs: dict[str, Path]) -> None:
 
 
 def _score(config: dict[str, Any], place: Any, needs: dict[str, Path]) -> None:
-    from evaluation.evaluate import evaluate
-
-    from evaluation.protocol import Protocol
+    from evaluation import evaluate
+    from evaluation.protocol import parse_protocol
     from mav_lightning.runs.files import write_json
 
-    protocol = Protocol.from_dict(config["protocol"])
-    write_json(place.results_file, evaluate(needs["generated"], needs["real"], protocol))
+    fields = {name: value for name, value in config["protocol"].items() if name != "name"}
+    protocol = parse_protocol(Path(f"{config['protocol']['name']}.yaml"), fields)
+    write_json(place.results_file, evaluate(needs["generated"], needs["real"], protocol, track=_reporter(place)))
 
 
 def _write_cost(place: Any, seconds: float) -> None:

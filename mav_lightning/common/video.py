@@ -4,7 +4,8 @@ Everything is capped *before* it is decoded, since a hundred kilobytes of H.264 
 """
 
 import io
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,16 +111,16 @@ def read_frames_at(source: Source, seconds: Sequence[float], limits: VideoLimits
         VideoError: Undecodable, corrupt or over a limit.
     """
     with _open(source, limits) as (container, stream):
-        origin = float((stream.start_time or 0) * stream.time_base) if stream.time_base else 0.0
-        first = float(seconds[0])
-        if first > 0 and stream.time_base and stream.start_time is not None:
-            container.seek(int((first + origin) / stream.time_base), stream=stream, backward=True)
-            chosen = _nearest(_timed_frames(container, stream, origin, seeked=True), seconds)
-            if chosen is not None:
-                return _to_array(chosen)
-            container.seek(0)  # a container whose index cannot be trusted: decode from the start
-        chosen = _nearest(_timed_frames(container, stream, origin, seeked=False), seconds)
-        if chosen is None:
+        if float(seconds[0]) > 0 and _has_times(container, stream):
+            start = int(float(seconds[0]) / stream.time_base) + stream.start_time
+            container.seek(start, stream=stream, backward=True)
+            timed = _timed_frames(container, stream)
+            first = next(timed, None)
+            if first is not None and first[0] <= float(seconds[0]) + 1e-3:
+                return _to_array(_nearest(itertools.chain([first], timed), seconds))
+            container.seek(0)  # the container's index cannot be trusted: decode from the start
+        chosen = _nearest(_timed_frames(container, stream), seconds)
+        if not chosen:
             raise VideoError(f"{_name(source)}: no frame could be decoded; re-encode or remove the file.")
         return _to_array(chosen)
 
@@ -222,29 +223,32 @@ def _decode(container: Any, stream: Any) -> Iterator[Any]:
         yield frame
 
 
-def _timed_frames(container: Any, stream: Any, origin: float, seeked: bool) -> Iterator[tuple[float, Any]]:
-    """Pairs each frame with its seconds since the start; without time stamps, by counting, if decoding began at 0."""
+def _has_times(container: Any, stream: Any) -> bool:
+    """Whether frames carry the time they are shown at. AVI stores none, and FFmpeg's guesses come out of order."""
+    return container.format.name != "avi" and bool(stream.time_base) and stream.start_time is not None
+
+
+def _timed_frames(container: Any, stream: Any) -> Iterator[tuple[float, Any]]:
+    """Pairs each frame with its seconds since the first; where times are missing, frames are counted from the start."""
     rate = float(stream.average_rate or stream.guessed_rate or 1)
+    timed = _has_times(container, stream)
+    origin = float(stream.start_time * stream.time_base) if timed else 0.0
     for count, frame in enumerate(_decode(container, stream)):
-        if frame.time is None and seeked:
-            return
-        yield (count / rate if frame.time is None else frame.time - origin), frame
+        yield (frame.time - origin if timed and frame.time is not None else count / rate), frame
 
 
-def _nearest(timed: Iterator[tuple[float, Any]], seconds: Sequence[float]) -> list[Any] | None:
-    """The frame nearest to each time; None where the frames are missing or begin after the first time."""
+def _nearest(timed: Iterable[tuple[float, Any]], seconds: Sequence[float]) -> list[Any]:
+    """The frame nearest to each time, the last frame for times past the end; empty if there are no frames."""
     chosen: list[Any] = []
     before: tuple[float, Any] | None = None
     for time, frame in timed:
-        if before is None and time > float(seconds[0]) + 1e-3 and time > 1e-3:
-            return None
         while len(chosen) < len(seconds) and seconds[len(chosen)] <= time:
             wanted = float(seconds[len(chosen)])
             chosen.append(before[1] if before is not None and wanted - before[0] <= time - wanted else frame)
         if len(chosen) == len(seconds):
             return chosen
         before = (time, frame)
-    return None if before is None else chosen + [before[1]] * (len(seconds) - len(chosen))
+    return [] if before is None else chosen + [before[1]] * (len(seconds) - len(chosen))
 
 
 def _to_array(frames: list[Any]) -> NDArray[np.uint8]:

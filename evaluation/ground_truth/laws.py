@@ -1,0 +1,146 @@
+"""Which motion law a track follows, and how fast: every law is fitted with its phase, place and direction free."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mav_lightning.common.shapes_world.laws import LAWS, Law
+
+__all__ = ["SPEED_RANGE", "LawFit", "fit_law", "fit_laws", "fitted_speed"]
+
+Array = NDArray[np.float64]
+
+SPEED_RANGE = (0.25, 2.0)  # of the law's own; a bounce at 4 fps runs 0.23 cycles a frame, so faster ones alias
+_SLACK = 0.02  # widths a fitted place may leave the law's bounds by: a third of a pixel at 16 pixels
+_PHASES = 64  # of a cycle, in the coarse search
+_SPEEDS = np.geomspace(*SPEED_RANGE, 33)
+_CHUNK = 256  # clips refined at once, to bound memory
+
+
+@dataclass(frozen=True)
+class LawFit:
+    """The best fit of one law to each of N tracks.
+
+    Attributes:
+        residual: RMS distance between track and path, shape (N,), in widths; infinite where a frame shows no object.
+        phase: Cycles at the first frame, shape (N,).
+        place: Offset of the path, shape (N, 2), in widths, inside the law's own bounds.
+        direction: 1 or -1, shape (N,).
+        speed: Ratio to the law's own speed, shape (N,); all 1 unless it was fitted.
+        path: The fitted centres, shape (N, T, 2), in widths.
+    """
+
+    residual: Array
+    phase: Array
+    place: Array
+    direction: Array
+    speed: Array
+    path: Array
+
+    @property
+    def excursion(self) -> Array:
+        """RMS distance of the fitted path from its own mean, shape (N,), in widths: how much the law moves there."""
+        return np.sqrt(np.square(self.path - self.path.mean(axis=1, keepdims=True)).sum(axis=-1).mean(axis=-1))
+
+
+def fit_laws(track: Array, fps: Array) -> dict[str, LawFit]:
+    """Fits every law at its own speed.
+
+    Args:
+        track: Centres, shape (N, T, 2), in widths; NaN where a frame shows no object.
+        fps: Frames per second of each clip, shape (N,).
+    """
+    return {name: fit_law(track, fps, name) for name in LAWS}
+
+
+def fitted_speed(track: Array, fps: Array, laws: Sequence[str]) -> Array:
+    """How fast each clip follows its law: the time scale that fits best, searched in `SPEED_RANGE`.
+
+    A still clip gives the lowest speed of the range, as the slowest path is nearest to rest.
+
+    Args:
+        track: As in `fit_laws`.
+        fps: As in `fit_laws`.
+        laws: Name of each clip's law, N of them.
+
+    Returns:
+        Ratios to the laws' own speeds, shape (N,); 1 is right, NaN where a frame shows no object.
+    """
+    names, speed = np.asarray(laws), np.full(len(track), np.nan)
+    for name in np.unique(names):
+        chosen = names == name
+        fit = fit_law(track[chosen], fps[chosen], str(name), _SPEEDS)
+        speed[chosen] = np.where(np.isfinite(fit.residual), fit.speed, np.nan)
+    return speed
+
+
+def fit_law(track: Array, fps: Array, law: str, speeds: Array | None = None) -> LawFit:
+    """Fits one law by exhaustive search over phase, direction and, if asked, speed; the place is solved for exactly.
+
+    Args:
+        track: As in `fit_laws`.
+        fps: As in `fit_laws`.
+        law: Key of `LAWS`.
+        speeds: Geometric grid of speed ratios, refined around the best. None keeps the law's own speed.
+    """
+    n, frames, _ = track.shape
+    fit = LawFit(np.full(n, np.inf), np.zeros(n), np.zeros((n, 2)), np.ones(n), np.ones(n), np.zeros(track.shape))
+    seen = np.isfinite(track).all(axis=(1, 2))
+    for rate in np.unique(fps):
+        rows = np.flatnonzero(seen & (fps == rate))
+        for start in range(0, len(rows), _CHUNK):
+            chunk = rows[start : start + _CHUNK]
+            for direction in LAWS[law].directions:
+                clock = direction * np.arange(frames) / (rate * LAWS[law].period)
+                found = _fit_direction(track[chunk], clock, LAWS[law], direction, speeds)
+                better = found.residual < fit.residual[chunk]
+                for kept, new in zip(vars(fit).values(), vars(found).values(), strict=True):
+                    kept[chunk[better]] = new[better]
+    return fit
+
+
+def _fit_direction(track: Array, clock: Array, law: Law, direction: int, speeds: Array | None) -> LawFit:
+    """Searches a coarse grid, then a fine one around its best; `clock` is the cycles run at each frame, (T,)."""
+    grid, zoom = (np.ones(1), np.ones(1)) if speeds is None else (speeds, _zoom(speeds))
+    _, speed, phase = _search(track, clock, law, *_pairs(grid, np.arange(_PHASES) / _PHASES))
+    factor, shift = _pairs(zoom, np.linspace(-1.0, 1.0, 33) / _PHASES)
+    near = np.clip(speed * factor, grid[0], grid[-1])
+    residual, speed, phase = _search(track, clock, law, near, phase + shift)
+    path = law.path(speed * clock + phase)
+    place = _place(track.mean(axis=1) - path.mean(axis=1), law)
+    sense = np.full(len(track), float(direction))
+    return LawFit(residual[:, 0], np.mod(phase[:, 0], 1.0), place, sense, speed[:, 0], path + place[:, None])
+
+
+def _search(track: Array, clock: Array, law: Law, speed: Array, phase: Array) -> tuple[Array, Array, Array]:
+    """Residual, speed and phase, each (N, 1), of the best candidate: (K,) for all tracks, or (N, K), each its own."""
+    path = law.path(speed[..., None] * clock + phase[..., None])  # (K, T, 2) or (N, K, T, 2)
+    track_mean, path_mean = track.mean(axis=1), path.mean(axis=-2)
+    centred, moving = track - track_mean[:, None], path - path_mean[..., None, :]
+    offset = track_mean[:, None] - path_mean
+    # |track - path - place|^2, expanded: the cross term is one matrix product
+    product = np.einsum("ntx,ktx->nk" if path.ndim == 3 else "ntx,nktx->nk", centred, moving, optimize=True)
+    squares = np.square(centred).sum(axis=(1, 2))[:, None] + np.square(moving).sum(axis=(-2, -1)) - 2.0 * product
+    error = squares / track.shape[1] + np.square(offset - _place(offset, law)).sum(axis=-1)
+    best = error.argmin(axis=1)[:, None]
+    residual = np.sqrt(np.maximum(np.take_along_axis(error, best, axis=1), 0.0))
+    chosen = (np.take_along_axis(np.broadcast_to(axis, error.shape), best, axis=1) for axis in (speed, phase))
+    return residual, *chosen
+
+
+def _place(offset: Array, law: Law) -> Array:
+    """The allowed place nearest to the mean offset, (..., 2), which is the least-squares one."""
+    low, high = np.asarray(law.place).T
+    return np.clip(offset, low - _SLACK, high + _SLACK)
+
+
+def _zoom(speeds: Array) -> Array:
+    """Factors spanning one step of the grid to either side."""
+    return (speeds[1] / speeds[0]) ** np.linspace(-1.0, 1.0, 17)
+
+
+def _pairs(first: Array, second: Array) -> tuple[Array, Array]:
+    """Every combination of two axes, flattened: shapes (A,), (B,) → (A·B,) each."""
+    return np.repeat(first, len(second)), np.tile(second, len(first))

@@ -1,0 +1,51 @@
+"""Intervals for shares, means, medians and any statistic of clips."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+__all__ = ["Interval", "jackknife", "mean", "median", "wilson"]
+
+Interval = tuple[float, float] | None
+_LEVEL = 0.95
+
+
+def wilson(right: int, n: int) -> Interval:
+    """Wilson's score interval for a share; sound at 0 and 1, where the textbook one has no width. None if n is 0."""
+    if n == 0:
+        return None
+    low, high = stats.binomtest(right, n).proportion_ci(_LEVEL, method="wilson")
+    return float(low), float(high)
+
+
+def mean(values: NDArray[np.float64]) -> Interval:
+    """Student's t; None below two values."""
+    if len(values) < 2:
+        return None
+    reach = stats.t.ppf((1 + _LEVEL) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return float(values.mean() - reach), float(values.mean() + reach)
+
+
+def median(values: NDArray[np.float64]) -> Interval:
+    """Between order statistics, by the binomial distribution. None below the six values that 95 % needs."""
+    n = len(values)
+    if n < 6:
+        return None
+    rank = int(stats.binom.ppf((1 - _LEVEL) / 2, n, 0.5))
+    ordered = np.sort(values)
+    return float(ordered[rank - 1]), float(ordered[n - rank])
+
+
+def jackknife(statistic: Callable[[NDArray[np.intp]], float], n: int) -> Interval:
+    """Delete-one jackknife of a statistic of clip numbers; None below three clips, or where a deletion undefines it."""
+    if n < 3:
+        return None
+    rows = np.arange(n)
+    left_out = np.array([statistic(np.delete(rows, k)) for k in rows])
+    if not np.isfinite(left_out).all():
+        return None
+    error = np.sqrt((n - 1) / n * np.square(left_out - left_out.mean()).sum())
+    reach = stats.t.ppf((1 + _LEVEL) / 2, n - 1) * error
+    return float(statistic(rows) - reach), float(statistic(rows) + reach)

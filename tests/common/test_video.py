@@ -1,0 +1,87 @@
+import io
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from mav_lightning.common.video import (
+    VideoError,
+    VideoLimits,
+    encode_mp4,
+    probe,
+    read_frames,
+    read_frames_at,
+    write_lossless,
+)
+
+
+@pytest.fixture
+def numbered() -> np.ndarray:
+    """Thirty frames that are told apart by their grey level, whatever the codec does."""
+    return np.stack([np.full((32, 48, 3), 8 * number, np.uint8) for number in range(30)])
+
+
+def numbers(frames: np.ndarray) -> list[int]:
+    return np.rint(frames.mean(axis=(1, 2, 3)) / 8).astype(int).tolist()
+
+
+def as_avi(frames: np.ndarray, fps: int) -> bytes:
+    """MPEG-4 with B-frames in AVI: no usable time stamps, like much of UCF-101."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="avi") as output:
+        stream = output.add_stream("mpeg4", rate=Fraction(fps), options={"bf": "2", "g": "8"})
+        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv420p"
+        stream.bit_rate = 8_000_000  # the grey level must survive
+        for frame in frames:
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        output.mux(stream.encode(None))
+    return buffer.getvalue()
+
+
+def test_the_same_frames_give_the_same_bytes(numbered: np.ndarray) -> None:
+    assert encode_mp4(numbered, 10.0) == encode_mp4(numbered, 10.0)
+
+
+def test_a_lossless_file_gives_back_what_went_in(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (7, 18, 22, 3), dtype=np.uint8)
+    write_lossless(tmp_path / "noise.mkv", noise, 12.0)
+    assert np.array_equal(read_frames(tmp_path / "noise.mkv"), noise)
+    assert probe(tmp_path / "noise.mkv").fps == 12.0
+
+
+def test_probing_counts_frames_without_decoding(numbered: np.ndarray) -> None:
+    info = probe(encode_mp4(numbered, 10.0))
+    assert (info.fps, info.frames, info.width, info.height, info.duration) == (10.0, 30, 48, 32, 3.0)
+
+
+@pytest.mark.parametrize("encode", [lambda frames: encode_mp4(frames, 10.0, gop=8), lambda frames: as_avi(frames, 10)])
+@pytest.mark.parametrize("start", [0.0, 0.1, 0.77, 1.5, 2.6])
+def test_frames_are_the_nearest_to_their_times(encode: object, start: float, numbered: np.ndarray) -> None:
+    seconds = [start + step / 7 for step in range(6)]
+    expected = [min(29, int(np.ceil(10 * second - 0.5))) for second in seconds]
+    assert numbers(read_frames_at(encode(numbered), seconds)) == expected  # type: ignore[operator]
+
+
+def test_a_time_past_the_end_gives_the_last_frame(numbered: np.ndarray) -> None:
+    assert numbers(read_frames_at(encode_mp4(numbered, 10.0), [2.9, 3.0, 99.0])) == [29, 29, 29]
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        (VideoLimits(pixels=100), "1536 pixels a frame, more than the limit of 100; scale it down"),
+        (VideoLimits(frames=10), "more than 10 frames; cut it into shorter files"),
+        (VideoLimits(bytes=100), "bytes, more than the limit of 100; cut it into shorter files"),
+    ],
+)
+def test_limits_hold_before_anything_is_decoded(limits: VideoLimits, message: str, numbered: np.ndarray) -> None:
+    with pytest.raises(VideoError, match=message):
+        probe(encode_mp4(numbered, 10.0), limits)
+
+
+def test_no_video_is_told_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "text.mp4").write_text("not a video")
+    with pytest.raises(VideoError, match=r"text.mp4: cannot be decoded .*; re-encode or remove the file"):
+        read_frames_at(tmp_path / "text.mp4", [0.0])
