@@ -44,7 +44,7 @@ def break_temporal_convolution(net: SpaceTimeUNet) -> None:
 
 
 def break_temporal_projection(net: SpaceTimeUNet) -> None:
-    nn.init.normal_(net.middle.attention.temporal.project.weight)
+    nn.init.normal_(net.middle[0].attention.temporal.project.weight)
 
 
 def break_fps_embedding(net: SpaceTimeUNet) -> None:
@@ -63,8 +63,8 @@ def break_last_layer(net: SpaceTimeUNet) -> None:
     ("damage", "layer"),
     [
         (break_temporal_convolution, "net.down.0.conv1"),
-        (break_temporal_projection, "net.middle.attention"),
-        (break_fps_embedding, "net.down.0.modulate"),
+        (break_temporal_projection, "net.middle.0.attention"),
+        (break_fps_embedding, "net.mix.0"),
         (break_normalisation, "net.up.2.norm2"),
         (break_last_layer, "net.leave"),
     ],
@@ -83,6 +83,6 @@ def test_a_child_with_one_changed_weight_is_not_its_parent() -> None:
         nn.init.normal_(parameter, std=0.2)
     transfer(parent, child)
     assert certify_parent(child, parent, size=8, cond_channels=8).holds
-    child.net.middle.conv2.spatial.bias.data[3] += 1e-6
+    child.net.middle[0].conv2.spatial.bias.data[3] += 1e-6
     found = certify_parent(child, parent, size=8, cond_channels=8)
-    assert not found.holds and found.layer == "net.middle.conv2.spatial"
+    assert not found.holds and found.layer == "net.middle.0.conv2.spatial"

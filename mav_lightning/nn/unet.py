@@ -31,7 +31,8 @@ class SpaceTimeUNet(nn.Module):
         channels: Channels at the first level.
         patch_size: Side of the square patches of pixels that the first level sees as one; 1 for single pixels.
         multipliers: Channels of each level, as multiples of `channels`; each further level halves the resolution.
-        blocks: Residual blocks per level, on the way down and again on the way up; one more stands between.
+        blocks: Residual blocks per level, on the way down and again on the way up.
+        middle: Residual blocks between, at the coarsest level; where a clip is seen as a whole.
         attention: Levels, counted from 0 at the finest, with spatial and temporal attention.
         cond_channels: Length of the image embedding.
         context_tokens: Number of context tokens made of the image embedding.
@@ -50,6 +51,7 @@ class SpaceTimeUNet(nn.Module):
         patch_size: int = 1,
         multipliers: Sequence[int] = (1, 2, 2),
         blocks: int = 1,
+        middle: int = 1,
         attention: Sequence[int] = (1, 2),
         cond_channels: int = 64,
         context_tokens: int = 4,
@@ -67,11 +69,18 @@ class SpaceTimeUNet(nn.Module):
         self.patch_size = patch_size
         self.downsampling = patch_size * 2 ** (len(widths) - 1)
         self.context_tokens = context_tokens
-        self.noise = NumberEmbedding(emb, 0.1, 100.0)
+        self.noise = NumberEmbedding(emb, 0.3, 8.0)
         self.cond = nn.Linear(cond_channels, emb)
         self.context = nn.Linear(cond_channels, context_tokens * emb)
-        self.temporal_fps = NumberEmbedding(emb, 0.3, 30.0, zero=True) if fps != "off" else None
+        self.temporal_fps = NumberEmbedding(emb, 0.3, 6.0, zero=True) if fps != "off" else None
+        self.mix = nn.Sequential(nn.SiLU(), nn.Linear(emb, emb))
         self.frame_time = FrameTime(32, seconds=fps == "seconds")
+        # Tells every layer which frame it looks at: what moves can then be compared with where it ought to be.
+        timed = temporal_kernel_size > 0 or temporal_attention
+        self.temporal_time = nn.Linear(self.frame_time.channels, emb) if timed else None
+        if self.temporal_time is not None:
+            nn.init.zeros_(self.temporal_time.weight)
+            nn.init.zeros_(self.temporal_time.bias)
 
         def block(width_in: int, width_out: int, level: int) -> _Block:
             attends = level in attention
@@ -94,7 +103,7 @@ class SpaceTimeUNet(nn.Module):
                 self.down.append(block(width, level_width, level))
                 width = level_width
                 skips.append(width)
-        self.middle = block(width, width, len(widths) - 1)
+        self.middle = nn.ModuleList(block(width, width, len(widths) - 1) for _ in range(middle))
         for level, level_width in reversed(list(enumerate(widths))):
             for _ in range(blocks):
                 self.up.append(block(width + skips.pop(), level_width, level))
@@ -130,7 +139,11 @@ class SpaceTimeUNet(nn.Module):
             if self.temporal_fps is not None:
                 emb = emb + self.temporal_fps(fps.float().log())
             time = self.frame_time(frames, fps)
+        emb = emb + self.mix(emb)
+        if frames is not None:
             emb, context = (y.repeat_interleave(frames, dim=0) for y in (emb, context))
+            if self.temporal_time is not None and time is not None:
+                emb = emb + self.temporal_time(time).flatten(0, 1)
             x = fold_frames(x)
         x = F.pixel_unshuffle(x, self.patch_size).contiguous(memory_format=torch.channels_last)
         x = self.enter(x, frames)
@@ -139,7 +152,8 @@ class SpaceTimeUNet(nn.Module):
             x = layer(x, emb, context, time)
             if isinstance(layer, _Block):
                 skips.append(x)
-        x = self.middle(x, emb, context, time)
+        for layer in self.middle:
+            x = layer(x, emb, context, time)
         for layer in self.up:
             x = layer(torch.cat([x, skips.pop()], dim=1) if isinstance(layer, _Block) else x, emb, context, time)
         x = F.pixel_shuffle(self.leave(F.silu(self.leave_norm(x)), frames), self.patch_size)

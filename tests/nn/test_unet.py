@@ -43,6 +43,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "more attention": {"attention": (0, 1)},
     "more context": {"context_tokens": 2},
     "more blocks": {"blocks": 2},
+    "more blocks in the middle": {"middle": 2},
 }
 
 
