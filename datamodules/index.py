@@ -20,6 +20,7 @@ from datamodules.media import Media, find_media, probe_media
 from datamodules.progress import Track, untracked
 from datamodules.shards import Group, SampleError, group_members
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.whole_file import whole_file
 
 __all__ = ["INDEX", "Index", "Member", "Sample", "Shard", "build_index", "folder_sha256", "load_index", "shard_folders"]
 
@@ -129,9 +130,8 @@ def build_index(folder: Path, track: Track = untracked) -> Index:
     )
     index = Index(folder, shards)
     content = {"version": _VERSION, "sha256": index.sha256, "shards": [asdict(shard) for shard in shards]}
-    partial = folder / f".{INDEX}.partial"
-    partial.write_text(json.dumps(content, separators=(",", ":")))
-    os.replace(partial, folder / INDEX)
+    with whole_file(folder / INDEX) as partial:
+        partial.write_text(json.dumps(content, separators=(",", ":")))
     return index
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import nn
 
 from evaluation.extractors.shapes import ShapesClip, ShapesImage, ShapesVideo
 from mav_lightning.common.errors import UserError, did_you_mean
+from mav_lightning.common.whole_file import whole_file
 
 __all__ = ["EXTRACTORS", "load_extractor", "save_extractor", "weights_sha256"]
 
@@ -60,8 +60,6 @@ def save_extractor(name: str, network: nn.Module, arguments: dict[str, Any], fac
     """Writes weights and card; `facts` are the recipe's settings and the accuracies it measured."""
     data = save({key: value.contiguous() for key, value in network.state_dict().items()})
     card = {"name": name, "sha256": hashlib.sha256(data).hexdigest(), "arguments": arguments} | facts
-    WEIGHTS.mkdir(exist_ok=True)
     for suffix, content in (("safetensors", data), ("json", (json.dumps(card, indent=1) + "\n").encode())):
-        partial = WEIGHTS / f".{name}.{suffix}.partial"
-        partial.write_bytes(content)
-        os.replace(partial, WEIGHTS / f"{name}.{suffix}")
+        with whole_file(WEIGHTS / f"{name}.{suffix}") as partial:
+            partial.write_bytes(content)

@@ -1,16 +1,11 @@
 """``mav data``: write, pack, index, check and look at shards."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from datamodules.progress import Track
-
-T = TypeVar("T")
+from mav_lightning.cli.progress import tracker
 
 app = typer.Typer(no_args_is_help=True, help="Write, pack, index, check and look at data sets of tar shards.")
 
@@ -39,7 +34,7 @@ def shapes(
     """
     from datamodules.shapes_world import write_shapes_world
 
-    with _tracker() as track:
+    with tracker() as track:
         write_shapes_world(
             out, seed=seed, images=images, clips=clips, val_images=val_images, val_clips=val_clips, size=size,
             seconds=seconds, fps=fps, shard_size=shard_size, processes=processes, track=track,
@@ -62,7 +57,7 @@ def pack(
     """
     from datamodules.pack import pack as pack_folder
 
-    with _tracker() as track:
+    with tracker() as track:
         report = pack_folder(src, captions, out, val=val, stills=stills, shard_size=shard_size, track=track)
     for place, count in report.written.items():
         typer.echo(f"{out / place}: {count} samples")
@@ -78,7 +73,7 @@ def index(root: Root) -> None:
     """
     from datamodules.index import build_index, shard_folders
 
-    with _tracker() as track:
+    with tracker() as track:
         built = [build_index(folder, track) for folder in shard_folders(root)]
     for found in built:
         samples = sum(len(shard.samples) for shard in found.shards)
@@ -94,7 +89,7 @@ def lint(root: Root) -> None:
     """
     from datamodules.lint import lint as lint_folders
 
-    with _tracker() as track:
+    with tracker() as track:
         reports = lint_folders(root, track)
     for report in reports:
         typer.echo(
@@ -122,24 +117,6 @@ def show(
 
     contact_sheet(root, out, rows=rows, columns=columns, seed=seed)
     typer.echo(str(out))
-
-
-@contextmanager
-def _tracker() -> Iterator["Track"]:
-    """A progress display with rate and time left."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    text, rate = TextColumn("{task.description}"), TextColumn("{task.fields[rate]}")
-    with Progress(text, BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn()) as progress:
-
-        def track(items: Iterable[T], total: int, description: str) -> Iterator[T]:
-            task = progress.add_task(description, total=total, rate="")
-            for item in items:
-                yield item
-                speed = progress.tasks[task].speed
-                progress.update(task, advance=1, rate=f"{speed:.0f}/s" if speed else "")
-
-        yield track
 
 
 def _list_files(what: str, lines: list[str]) -> None:

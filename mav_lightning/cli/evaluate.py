@@ -1,13 +1,11 @@
 """``mav evaluate``: clips → numbers."""
 
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.progress import Progress
+from mav_lightning.cli.progress import tracker
 
 __all__ = ["evaluate"]
 
@@ -25,38 +23,18 @@ def evaluate(
 
     Example: mav evaluate --generated runs/clips --real runs/shapes --protocol shapes-tiny --out results.json
     """
-    import json
-    import os
-
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from evaluation import evaluate as run
     from evaluation import load_protocol
+    from mav_lightning.runs.files import write_json
 
     console = Console()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
-    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
-        results = run(generated, real, load_protocol(protocol), force, _tracker(progress))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.partial")
-    partial.write_text(json.dumps(results, indent=1, allow_nan=False) + "\n")
-    os.replace(partial, out)
+    with tracker() as track:
+        results = run(generated, real, load_protocol(protocol), force, track)
+    write_json(out, results)
     _print(results, console)
     console.print(f"results: {out}", soft_wrap=True, highlight=False)
-
-
-def _tracker(progress: "Progress") -> Any:
-    """Moves a bar, with rate, as items are taken."""
-
-    def track(items: Iterable[Any], total: int, description: str) -> Iterator[Any]:
-        task = progress.add_task(description, total=total, rate="")
-        for item in items:
-            yield item
-            speed = progress.tasks[task].speed
-            progress.update(task, advance=1, rate=f"{speed:.1f}/s" if speed else "")
-
-    return track
 
 
 def _print(results: dict[str, Any], console: Any) -> None:

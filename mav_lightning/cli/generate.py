@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from mav_lightning.cli.progress import tracker
+
 __all__ = ["generate"]
 
 
@@ -24,8 +26,6 @@ def generate(
 
     Example: mav generate "a red circle on a dark background" --pipeline runs/demo/pipeline --out clips --fps 8
     """
-    from rich.progress import track
-
     from mav_lightning.common.errors import UserError
     from mav_lightning.pipeline import Pipeline, sample_clips
     from mav_lightning.prompts import Prompt
@@ -39,7 +39,8 @@ def generate(
     asked = [Prompt(text) for text in prompts for _ in range(per_prompt)]
     chunks = -(-count // loaded.sampling.batch_size)
     work = sample_clips(loaded, out, asked, [fps] * count, range(seed, seed + count))
-    for _ in track(work, "sampling", total=chunks):
-        pass
+    with tracker() as track:
+        for _ in track(work, chunks, "sampling batches"):
+            pass
     write_sheet(out, out / "sheet.png")
     typer.echo(f"{count} clips: {out}; look at {out / 'sheet.png'}")

@@ -1,12 +1,12 @@
 """A folder of generated clips: lossless files and one ``manifest.json`` that says where each came from."""
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.whole_file import whole_file
 
 __all__ = ["MANIFEST", "ClipRecord", "read_manifest", "write_manifest"]
 
@@ -39,9 +39,8 @@ class ClipRecord:
 def write_manifest(folder: Path, clips: Sequence[ClipRecord]) -> None:
     """Writes ``folder/manifest.json`` in one step: a reader sees the old one or the new one, never half."""
     _refuse_duplicates(folder, (clip.id for clip in clips))
-    partial = folder / f".{MANIFEST}.partial"
-    partial.write_text(json.dumps({"version": 1, "clips": [asdict(clip) for clip in clips]}, indent=1))
-    os.replace(partial, folder / MANIFEST)
+    with whole_file(folder / MANIFEST) as partial:
+        partial.write_text(json.dumps({"version": 1, "clips": [asdict(clip) for clip in clips]}, indent=1))
 
 
 def read_manifest(folder: Path) -> list[ClipRecord]:

@@ -77,10 +77,7 @@ class SpaceTimeUNet(nn.Module):
         self.frame_time = FrameTime(32, seconds=fps == "seconds")
         # Tells every layer which frame it looks at: what moves can then be compared with where it ought to be.
         timed = temporal_kernel_size > 0 or temporal_attention
-        self.temporal_time = nn.Linear(self.frame_time.channels, emb) if timed else None
-        if self.temporal_time is not None:
-            nn.init.zeros_(self.temporal_time.weight)
-            nn.init.zeros_(self.temporal_time.bias)
+        self.temporal_time = _silent(nn.Linear(self.frame_time.channels, emb)) if timed else None
 
         def block(width_in: int, width_out: int, level: int) -> _Block:
             attends = level in attention
@@ -226,3 +223,10 @@ class _Resample(nn.Module):
         if self.up:
             x = F.interpolate(x, scale_factor=2.0, mode="nearest")
         return self.conv(x, None if time is None else time.shape[1])
+
+
+def _silent(layer: nn.Linear) -> nn.Linear:
+    """Starts a layer at zero, so that what it adds starts without effect."""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer

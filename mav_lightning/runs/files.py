@@ -1,21 +1,18 @@
 """JSON files that are whole or absent."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
+
+from mav_lightning.common.whole_file import whole_file
 
 __all__ = ["read_json", "write_json", "write_text"]
 
 
 def write_text(path: Path, text: str) -> None:
     """Writes `path` in one step that survives a crash: a reader sees the old file or the new one, never half."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -12,7 +12,7 @@ from lightning.pytorch.plugins.io import CheckpointIO
 from torch import Tensor
 
 from mav_lightning.common.errors import UserError
-from mav_lightning.training.whole_file import whole_file
+from mav_lightning.common.whole_file import whole_file
 
 __all__ = ["AtomicCheckpointIO", "checkpoint_path", "checkpoint_step", "checkpoints", "newest_checkpoint"]
 

@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from torch.utils import deterministic
 
 from mav_lightning.common.errors import UserError, did_you_mean
+from mav_lightning.common.whole_file import remove_partial_files
 from mav_lightning.training.checkpoint_io import AtomicCheckpointIO, checkpoint_step, newest_checkpoint
 from mav_lightning.training.checkpointer import Checkpointer
 from mav_lightning.training.cost import Cost
@@ -23,7 +24,6 @@ from mav_lightning.training.resume import refuse_other_run
 from mav_lightning.training.rng import SeedEveryBatch
 from mav_lightning.training.tensorboard import FpsHistogram, PlayingClips
 from mav_lightning.training.weights import is_finished, write_results
-from mav_lightning.training.whole_file import remove_partial_files
 
 __all__ = ["fit"]
 

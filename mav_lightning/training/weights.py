@@ -8,7 +8,7 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mav_lightning.training.whole_file import whole_file
+from mav_lightning.common.whole_file import whole_file
 
 __all__ = ["COST", "WEIGHTS", "is_finished", "write_results"]
 

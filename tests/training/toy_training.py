@@ -22,7 +22,8 @@ ensure_torchvision_imports()
 
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer  # noqa: E402
 
-from mav_lightning.training import checkpoint_io, whole_file  # noqa: E402
+from mav_lightning.common import whole_file  # noqa: E402
+from mav_lightning.training import checkpoint_io  # noqa: E402
 from mav_lightning.training.fit import fit  # noqa: E402
 
 BATCHES = 5  # in an epoch: few, so that tests meet its end from every side
@@ -189,13 +190,13 @@ def kill_in_save(moment: str, step: int) -> None:
         setattr(module, function, wrapped)
 
     if moment == "written":  # all bytes are there, under the temporary name
-        when(checkpoint_io, "_sha256", lambda path: path.name == f".{name}.partial")
+        when(checkpoint_io, "_sha256", lambda path: path.name == f".{name}.{os.getpid()}.partial")
     elif moment == "half":  # some bytes are there
         real_save = torch.save
 
         def half(value: Any, path: Path) -> None:
             real_save(value, path)
-            if path.name == f".{name}.partial":
+            if path.name == f".{name}.{os.getpid()}.partial":
                 os.truncate(path, path.stat().st_size // 2)
                 kill()
 

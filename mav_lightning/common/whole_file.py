@@ -17,7 +17,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     The temporary lies in the same folder because a rename is atomic within one file system only.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         partial.touch()
         mode = partial.stat().st_mode
