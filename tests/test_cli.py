@@ -67,6 +67,15 @@ def test_a_mistake_is_one_message_and_exit_code_2(
     assert "Traceback" not in printed
 
 
+def test_a_training_without_data_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "half.yaml").write_text("name: half\nkind: train\nmodule: {}\n")
+    monkeypatch.chdir(tmp_path)
+    code, printed = run(monkeypatch, capsys, "train", "half.yaml")
+    assert code == 2 and "half: a training needs `data`; add it to the config." in printed
+
+
 def test_nothing_is_left_behind_by_a_mistake(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

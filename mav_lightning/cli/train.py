@@ -45,10 +45,14 @@ def run_training(config: dict[str, Any], out: Path, callbacks: tuple = ()) -> No
         config: Of the kind train: with a `task`, that does the work; else module, data and trainer do.
         out: The stage's folder.
         callbacks: Lightning callbacks beside those of the training itself.
+
+    Raises:
+        UserError: A part is missing, or what the parts themselves raise.
     """
     import torch
 
     from mav_lightning.checkpoint import write_card
+    from mav_lightning.common.errors import UserError
     from mav_lightning.config import instantiate
 
     torch.manual_seed(config.get("seed", 0))  # initial weights
@@ -57,6 +61,8 @@ def run_training(config: dict[str, Any], out: Path, callbacks: tuple = ()) -> No
         task(out=out)
         write_card(out, config["task"]["net"])
         return
+    if missing := [key for key in ("module", "data", "fit") if key not in config]:
+        raise UserError(f"{config['name']}: a training needs `{missing[0]}`; add it to the config.")
     from mav_lightning.training.fit import fit
 
     module, data = instantiate(config["module"]), instantiate(config["data"])
