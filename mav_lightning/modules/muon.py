@@ -5,7 +5,7 @@ a loss of 0.14 with it and of 0.26 with AdamW, see docs/results/pilot.md.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -45,7 +45,9 @@ class Muon(Optimizer):
         eps: float = 1e-8,
     ) -> None:
         ratio = vector_lr / lr
-        super().__init__(params, {"lr": lr, "momentum": momentum, "ratio": ratio, "betas": tuple(betas), "eps": eps})
+        super().__init__(
+            params, {"lr": lr, "momentum": momentum, "ratio": ratio, "betas": tuple(betas), "eps": eps, "step": 0}
+        )
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -55,49 +57,73 @@ class Muon(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            given = [(parameter, parameter.grad) for parameter in group["params"] if parameter.grad is not None]
-            self._step_matrices([pair for pair in given if pair[0].ndim >= 2], group)
-            for parameter, gradient in given:
-                if parameter.ndim < 2:
-                    self._step_vector(parameter, gradient, group)
+            given = [parameter for parameter in group["params"] if parameter.grad is not None]
+            self._step_matrices([parameter for parameter in given if parameter.ndim >= 2], group)
+            self._step_vectors([parameter for parameter in given if parameter.ndim < 2], group)
         return loss
 
-    def _step_matrices(self, given: list[tuple[nn.Parameter, Tensor]], group: dict[str, Any]) -> None:
-        alike: dict[torch.Size, list[tuple[nn.Parameter, Tensor]]] = defaultdict(list)
-        for parameter, gradient in given:
-            state = self.state[parameter]
-            if not state:
-                state["momentum"] = torch.zeros_like(parameter)
-            state["momentum"].lerp_(gradient, 1 - group["momentum"])
-            direction = gradient.lerp(state["momentum"], group["momentum"]).flatten(1)
-            alike[direction.shape].append((parameter, direction))
-        for (rows, columns), items in alike.items():  # matrices of one shape are orthogonalised together
-            steps = orthogonalise(torch.stack([direction for _, direction in items])) * max(1.0, rows / columns) ** 0.5
-            for (parameter, _), step in zip(items, steps, strict=True):
-                parameter.add_(step.reshape(parameter.shape), alpha=-group["lr"])
+    def _step_matrices(self, parameters: list[nn.Parameter], group: dict[str, Any]) -> None:
+        if not parameters:
+            return
+        gradients, momenta = _gradients(parameters), self._states(parameters, "momentum")
+        torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
+        directions = torch._foreach_lerp(gradients, momenta, group["momentum"])
+        steps = orthogonalise([direction.flatten(1) for direction in directions])
+        for parameter, step in zip(parameters, steps, strict=True):
+            scale = max(1.0, step.shape[0] / step.shape[1]) ** 0.5
+            parameter.add_(step.reshape(parameter.shape), alpha=-group["lr"] * scale)
 
-    def _step_vector(self, parameter: nn.Parameter, gradient: Tensor, group: dict[str, Any]) -> None:
-        state = self.state[parameter]
-        if not state:
-            state.update(step=0, mean=torch.zeros_like(parameter), square=torch.zeros_like(parameter))
-        state["step"] += 1
+    def _step_vectors(self, parameters: list[nn.Parameter], group: dict[str, Any]) -> None:
+        if not parameters:
+            return
+        gradients = _gradients(parameters)
+        means, squares = self._states(parameters, "mean"), self._states(parameters, "square")
+        group["step"] += 1
         first, second = group["betas"]
-        state["mean"].lerp_(gradient, 1 - first)
-        state["square"].lerp_(gradient.square(), 1 - second)
-        mean = state["mean"] / (1 - first ** state["step"])
-        square = state["square"] / (1 - second ** state["step"])
-        parameter.addcdiv_(mean, square.sqrt().add_(group["eps"]), value=-group["lr"] * group["ratio"])
+        torch._foreach_lerp_(means, gradients, 1 - first)
+        torch._foreach_lerp_(squares, torch._foreach_mul(gradients, gradients), 1 - second)
+        spreads = torch._foreach_sqrt(torch._foreach_div(squares, 1 - second ** group["step"]))
+        torch._foreach_add_(spreads, group["eps"])
+        factor = -group["lr"] * group["ratio"] / (1 - first ** group["step"])
+        torch._foreach_addcdiv_([*parameters], means, spreads, value=factor)
+
+    def _states(self, parameters: list[nn.Parameter], name: str) -> list[Tensor]:
+        for parameter in parameters:
+            if name not in self.state[parameter]:
+                self.state[parameter][name] = torch.zeros_like(parameter)
+        return [self.state[parameter][name] for parameter in parameters]
 
 
-def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
-    """Pulls all singular values towards 1, keeping the singular vectors: (..., M, N) → (..., M, N).
+def orthogonalise(matrices: Sequence[Tensor], steps: int = 5) -> list[Tensor]:
+    """Pulls all singular values towards 1, keeping the singular vectors: N tensors (M, N) of any sizes → the same.
 
     `steps` quintic Newton-Schulz iterations leave them between about 0.7 and 1.2, which is near enough for a step.
+    Every iterate is a polynomial of the matrix's small Gram matrix times the matrix, so only Gram matrices are
+    iterated, those of one size together.
     """
-    x = matrices / (matrices.norm(dim=(-2, -1), keepdim=True) + 1e-7)
-    tall = x.shape[-2] > x.shape[-1]
-    x = x.mT if tall else x
+    wide = [matrix.mT if matrix.shape[0] > matrix.shape[1] else matrix for matrix in matrices]
+    wide = [matrix / (matrix.norm() + 1e-7) for matrix in wide]
+    alike: dict[int, list[int]] = defaultdict(list)
+    for index, matrix in enumerate(wide):
+        alike[len(matrix)].append(index)
+    for members in alike.values():
+        polynomials = _polynomial(torch.stack([wide[index] @ wide[index].mT for index in members]), steps)
+        for index, polynomial in zip(members, polynomials, strict=True):
+            wide[index] = polynomial @ wide[index]
+    pairs = zip(wide, matrices, strict=True)
+    return [result.mT if matrix.shape[0] > matrix.shape[1] else result for result, matrix in pairs]
+
+
+def _polynomial(gram: Tensor, steps: int) -> Tensor:
+    """What the iterations multiply a matrix with, given its Gram matrix, (N, M, M) → (N, M, M)."""
+    total = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device).expand_as(gram)
     for _ in range(steps):
-        gram = x @ x.mT
-        x = _A * x + (_B * gram + _C * gram @ gram) @ x
-    return x.mT if tall else x
+        factor = torch.baddbmm(gram, gram, gram, beta=_B, alpha=_C)
+        factor.diagonal(dim1=-2, dim2=-1).add_(_A)
+        total = factor @ total
+        gram = factor @ gram @ factor
+    return total
+
+
+def _gradients(parameters: list[nn.Parameter]) -> list[Tensor]:
+    return [parameter.grad for parameter in parameters if parameter.grad is not None]

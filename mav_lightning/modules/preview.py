@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mav_lightning.diffusion.denoiser import Denoiser
+from mav_lightning.diffusion.guidance import Guided
 from mav_lightning.diffusion.noise import seeded_noise
 from mav_lightning.diffusion.pixels import to_uint8
 from mav_lightning.diffusion.samplers import dpm_solver_pp_2m
@@ -29,7 +30,8 @@ class ShapesPreview:
         frames: Frames in a clip.
         fps: Frame rates, each for every still.
         per_pair: Stills of every pair of colour and shape.
-        steps: Denoiser evaluations.
+        steps: Of the sampler.
+        guidance_scale: 1 for none.
         score: Clips (N, T, H, W, 3) uint8, their fps (N,) and shapes → named numbers; None scores nothing.
         shown: Clips of each frame rate that TensorBoard plays.
     """
@@ -41,12 +43,14 @@ class ShapesPreview:
         fps: Sequence[float] = (4.0, 8.0, 16.0),
         per_pair: int = 1,
         steps: int = 12,
+        guidance_scale: float = 1.0,
         score: Score | None = None,
         shown: int = 8,
     ) -> None:
         stills, self.shapes = shapes_stills(size, per_pair)
         self.stills = torch.from_numpy(stills).permute(0, 3, 1, 2).float() / 127.5 - 1
-        self.size, self.frames, self.fps, self.steps, self.score, self.shown = size, frames, fps, steps, score, shown
+        self.size, self.frames, self.fps, self.score, self.shown = size, frames, fps, score, shown
+        self.steps, self.guidance_scale = steps, guidance_scale
 
     @torch.inference_mode()
     def __call__(
@@ -69,4 +73,5 @@ class ShapesPreview:
     def _sample(self, denoiser: Denoiser, cond: Tensor, rate: float) -> NDArray[np.uint8]:
         fps = torch.full((len(cond),), rate, device=cond.device)
         noise = seeded_noise(range(len(cond)), (3, self.frames, self.size, self.size)).to(cond.device)
-        return to_uint8(dpm_solver_pp_2m(lambda x, s: denoiser(x, s, cond, fps), noise, karras_sigmas(self.steps)))
+        guided = Guided(denoiser, self.guidance_scale)
+        return to_uint8(dpm_solver_pp_2m(lambda x, s: guided(x, s, cond, fps), noise, karras_sigmas(self.steps)))
