@@ -7,6 +7,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from mav_lightning.common.errors import UserError
+
 __all__ = ["ClipBatch", "ImageBatch"]
 
 
@@ -72,6 +74,19 @@ class ImageBatch(_Batch):
         """Raises `ValueError` for a wrong shape, type or range, or columns of unequal length."""
         self._check("B3HW")
         self._check_lengths(key=self.key, caption=self.caption, embedding=self.embedding)
+
+    def captions(self) -> list[str]:
+        """The captions, for what cannot do without.
+
+        Raises:
+            UserError: Captions were not read.
+        """
+        if self.caption is None:
+            raise UserError(
+                f"sample `{self.key[0]}` has no caption, and this stage learns from image-text pairs: pack images with "
+                "captions, and leave `data.captioned` true."
+            )
+        return self.caption
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import ClipRecord, write_manifest
 from mav_lightning.common.video import write_lossless
 from mav_lightning.diffusion.guidance import Guided
-from mav_lightning.diffusion.noise import seeded_noise
+from mav_lightning.diffusion.noise import SeededNoise
 from mav_lightning.diffusion.pixels import to_uint8
-from mav_lightning.diffusion.samplers import ddim, dpm_solver_pp_2m
+from mav_lightning.diffusion.samplers import SAMPLERS
 from mav_lightning.diffusion.schedule import karras_sigmas
 from mav_lightning.prompts import Prompt, shapes_prompts
 
@@ -29,7 +29,6 @@ __all__ = ["Pipeline", "Sampling", "sample_clips", "sample_shapes", "write_pipel
 
 CONFIG = "pipeline.json"
 ROLES = ("clip", "prior", "decoder")
-_SAMPLERS = {"ddim": ddim, "dpm++2m": dpm_solver_pp_2m}
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,8 @@ class Sampling:
     Attributes:
         size: Side of the frames, in pixels.
         frames: Frames in a clip.
-        sampler: ``ddim`` or ``dpm++2m``.
-        steps: Denoiser evaluations.
+        sampler: ``dpm++2m``, ``ddim``, ``heun`` or ``ddpm``, which adds noise on the way.
+        steps: Of the sampler; each is one denoiser evaluation, with ``heun`` two.
         guidance_scale: 1 for none.
         sigma_max: Noise level to start from.
         batch_size: Clips computed together. Batches are always filled up to it, so that a clip's pixels are the same
@@ -56,8 +55,8 @@ class Sampling:
     batch_size: int = 8
 
     def __post_init__(self) -> None:
-        if self.sampler not in _SAMPLERS:
-            raise UserError(f"sampler `{self.sampler}`: unknown; known are {', '.join(_SAMPLERS)}.")
+        if self.sampler not in SAMPLERS:
+            raise UserError(f"sampler `{self.sampler}`: unknown; known are {', '.join(SAMPLERS)}.")
         if self.steps < 2 or self.batch_size < 1:
             raise UserError(f"sampling needs steps ≥ 2 and batch_size ≥ 1, got {self.steps} and {self.batch_size}.")
 
@@ -66,8 +65,8 @@ class Pipeline:
     """Generates clips from text.
 
     Args:
-        clip: Embeds texts, ``encode_text(list of N strings) → (N, D)``.
-        prior: Text embeddings → image embeddings.
+        clip: Embeds texts and their words, ``encode_words(list of N strings) → (N, 1 + length, D)``.
+        prior: Text to image embeddings, ``predict(captions, seeds) → (N, D)``.
         decoder: The denoiser of images or of clips. An image denoiser gives frames that know nothing of each other.
         sampling: How clips are drawn.
         checkpoints: Role → id of the network, for manifests.
@@ -131,15 +130,15 @@ class Pipeline:
             fill = [count - 1] * (size - count)  # repeat the last clip: its copies are computed and dropped
             chosen = [*range(count), *fill]
             texts, rates, numbers = ([values[part][i] for i in chosen] for values in (prompts, fps, seeds))
-            cond = self.prior(self.clip.encode_text(texts))  # type: ignore[operator]
+            cond = self.prior.predict(self.clip.encode_words(texts), numbers)  # type: ignore[operator]
             yield to_uint8(self._decode(cond, torch.tensor(rates, dtype=torch.float32), numbers)[:count])
 
     def _decode(self, cond: Tensor, fps: Tensor, seeds: Sequence[int]) -> Tensor:
         s = self.sampling
         denoiser = Guided(self.decoder, s.guidance_scale)
-        noise = seeded_noise(seeds, (3, s.frames, s.size, s.size))
+        draw = SeededNoise(seeds, (3, s.frames, s.size, s.size))
         sigmas = karras_sigmas(s.steps, sigma_max=s.sigma_max)
-        return _SAMPLERS[s.sampler](lambda x, sigma: denoiser(x, sigma, cond, fps), noise, sigmas)
+        return SAMPLERS[s.sampler](lambda x, sigma: denoiser(x, sigma, cond, fps), draw, sigmas)
 
 
 def write_pipeline(folder: Path, sampling: Sampling, networks: Mapping[str, Path], ids: Mapping[str, str]) -> None:

@@ -127,7 +127,10 @@ def test_a_folder_without_a_pipeline_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("setting", "message"),
-    [({"sampler": "ddmi"}, "sampler `ddmi`: unknown; known are ddim, dpm\\+\\+2m"), ({"steps": 1}, "needs steps ≥ 2")],
+    [
+        ({"sampler": "ddmi"}, "sampler `ddmi`: unknown; known are ddpm, ddim, heun, dpm"),
+        ({"steps": 1}, "needs steps ≥ 2"),
+    ],
 )
 def test_impossible_settings_are_refused(setting: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):

@@ -5,7 +5,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Denoiser", "EDMDenoiser"]
+__all__ = ["CleanDenoiser", "Denoiser", "EDMDenoiser", "EpsDenoiser", "NetDenoiser", "VDenoiser"]
 
 
 class Denoiser(Protocol):
@@ -16,46 +16,106 @@ class Denoiser(Protocol):
         ...
 
 
-class EDMDenoiser(nn.Module):
-    r"""Wraps a network in EDM's preconditioning.
+class NetDenoiser(nn.Module):
+    r"""Makes a denoiser of a raw network: :math:`D(x; \sigma) = c_{skip} x + c_{out} F(c_{in} x; \ln(\sigma)/4)`.
 
-    :math:`D(x; \sigma) = c_{skip} x + c_{out} F(c_{in} x; c_{noise})`, with coefficients that keep the network's input
-    and target at unit variance for every noise level.
-
-    References:
-        EDM (Karras et al., 2022), Equation 7 and Table 1.
+    What the network predicts is a subclass's choice of the coefficients. The loss is the squared error of the network's
+    own target, so its weight is :math:`1/c_{out}^2`.
 
     Args:
         net: ``net(x, noise, cond, fps)``, noise being :math:`\ln(\sigma)/4`.
-        sigma_data: Standard deviation of the data, pixels in [-1, 1].
+        sigma_data: Standard deviation :math:`\sigma_d` of the data; of pixels in [-1, 1] about 0.5.
     """
 
     def __init__(self, net: nn.Module, sigma_data: float = 0.5) -> None:
         super().__init__()
         self.net, self.sigma_data = net, sigma_data
 
+    def coefficients(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        r""":math:`c_{skip}`, :math:`c_{out}` and :math:`c_{in}` at noise levels of any shape, each of that shape."""
+        raise NotImplementedError
+
     def forward(self, x: Tensor, sigma: Tensor, cond: Tensor, fps: Tensor | None = None) -> Tensor:
         """Estimates the clean sample.
 
         Args:
-            x: Noisy images (B, C, H, W) or clips (B, C, T, H, W).
+            x: Noisy samples: images (B, C, H, W), clips (B, C, T, H, W), embeddings (B, D).
             sigma: Noise levels, shape (B,).
-            cond: Image embeddings, shape (B, D); a row of zeros means "no condition".
+            cond: Conditions, shape (B, …); a row of zeros means "no condition".
             fps: Frames per second, shape (B,); required for clips.
 
         Returns:
             The expected clean sample, shape of `x`.
         """
-        s = sigma.reshape(-1, *[1] * (x.ndim - 1)).to(x.dtype)
-        total = (s.square() + self.sigma_data**2).sqrt()
-        c_skip, c_out, c_in = self.sigma_data**2 / total.square(), s * self.sigma_data / total, 1 / total
+        c_skip, c_out, c_in = self.coefficients(_column(sigma, x))
         return c_skip * x + c_out * self.net(c_in * x, sigma.log().to(x.dtype) / 4, cond, fps)
 
     def loss(self, x: Tensor, sigma: Tensor, cond: Tensor, fps: Tensor | None = None) -> Tensor:
-        r"""The denoising loss of each sample, weighted by :math:`(\sigma^2+\sigma_d^2)/(\sigma\sigma_d)^2`: shape (B,).
+        """The denoising loss of each sample, shape (B,).
 
         Noise is drawn from the global generator, for every frame by itself.
         """
-        noisy = x + sigma.reshape(-1, *[1] * (x.ndim - 1)) * torch.randn_like(x)
-        weight = (sigma.square() + self.sigma_data**2) / (sigma * self.sigma_data).square()
-        return weight * (self(noisy, sigma, cond, fps) - x).square().flatten(1).mean(1)
+        level = _column(sigma, x)
+        noisy = x + level * torch.randn_like(x)
+        weight = self.coefficients(level)[1].square().reciprocal()
+        return (weight * (self(noisy, sigma, cond, fps) - x).square()).flatten(1).mean(1)
+
+
+class EDMDenoiser(NetDenoiser):
+    r"""EDM's preconditioning: the network's input and target have unit variance at every noise level.
+
+    The loss is weighted by :math:`(\sigma^2+\sigma_d^2)/(\sigma\sigma_d)^2`.
+
+    References:
+        EDM (Karras et al., 2022), Equation 7 and Table 1. https://arxiv.org/abs/2206.00364
+    """
+
+    def coefficients(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As `NetDenoiser.coefficients`."""
+        total = (sigma.square() + self.sigma_data**2).sqrt()
+        return self.sigma_data**2 / total.square(), sigma * self.sigma_data / total, 1 / total
+
+
+class VDenoiser(NetDenoiser):
+    r"""The network predicts :math:`v = \alpha\varepsilon - \varsigma x_0` of the variance-preserving process.
+
+    With :math:`\alpha = 1/\sqrt{1+\sigma^2}` and :math:`\varsigma = \sigma\alpha`. It is EDM's preconditioning for data
+    of unit variance, with the opposite sign; `sigma_data` does not enter.
+
+    References:
+        Progressive distillation (Salimans and Ho, 2022), Appendix D. https://arxiv.org/abs/2202.00512
+    """
+
+    def coefficients(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As `NetDenoiser.coefficients`."""
+        alpha = (1 + sigma.square()).rsqrt()
+        return alpha.square(), -sigma * alpha, alpha
+
+
+class EpsDenoiser(NetDenoiser):
+    r"""The network predicts the noise: :math:`D = x - \sigma F`, as the decoder of Make-A-Video does (after DDPM).
+
+    References:
+        DDPM (Ho et al., 2020), Equation 14. https://arxiv.org/abs/2006.11239
+    """
+
+    def coefficients(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As `NetDenoiser.coefficients`."""
+        return torch.ones_like(sigma), -sigma, (self.sigma_data**2 + sigma.square()).rsqrt()
+
+
+class CleanDenoiser(NetDenoiser):
+    """The network predicts the clean sample itself, with a plain squared error: the prior's choice.
+
+    References:
+        DALL-E 2 (Ramesh et al., 2022), Equation 2. https://arxiv.org/abs/2204.06125
+    """
+
+    def coefficients(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As `NetDenoiser.coefficients`."""
+        c_in = (self.sigma_data**2 + sigma.square()).rsqrt()
+        return torch.zeros_like(sigma), torch.ones_like(sigma), c_in
+
+
+def _column(sigma: Tensor, x: Tensor) -> Tensor:
+    return sigma.reshape(-1, *[1] * (x.ndim - 1)).to(x.dtype)

@@ -1,16 +1,33 @@
-"""One generator per clip seed: clip *i* starts from the same noise in any batch, on any number of devices."""
+"""One generator per clip seed: clip *i* meets the same noise in any batch, on any number of devices."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-__all__ = ["seeded_noise"]
+__all__ = ["SeededNoise"]
 
 
-def seeded_noise(seeds: Sequence[int], shape: Sequence[int]) -> Tensor:
-    """Unit noise for each seed, shape (len(seeds), *shape), float32 on the CPU.
+class SeededNoise:
+    """Draws unit noise for a batch of clips, each from its own generator.
 
-    Row *i* depends on ``seeds[i]`` and `shape` alone.
+    The first draw is where sampling starts; samplers that add noise on the way draw again. Row *i* of every draw
+    depends on ``seeds[i]``, `shape` and the number of draws before it alone.
+
+    Args:
+        seeds: One for each clip, B of them.
+        shape: Of one clip.
+        device: Where the noise is wanted; it is always drawn on the CPU, in float32.
+        stream: Different streams of one seed are independent, so that one stage's draws leave another's alone.
     """
-    return torch.stack([torch.randn(tuple(shape), generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+
+    def __init__(
+        self, seeds: Sequence[int], shape: Sequence[int], device: torch.device | str = "cpu", stream: int = 0
+    ) -> None:
+        self._generators = [torch.Generator().manual_seed(seed + (stream << 48)) for seed in seeds]
+        self._shape, self._device = tuple(shape), device
+
+    def __call__(self) -> Tensor:
+        """The next unit noise, shape (B, *shape)."""
+        rows = [torch.randn(self._shape, generator=generator) for generator in self._generators]
+        return torch.stack(rows).to(self._device)

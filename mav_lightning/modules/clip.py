@@ -5,7 +5,6 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from datamodules.batch import ImageBatch
-from mav_lightning.common.errors import UserError
 from mav_lightning.modules.optim import MakeOptimizer, WarmupCosine, optimization
 from mav_lightning.nn.clip import SmallCLIP
 
@@ -32,7 +31,7 @@ class CLIPModule(LightningModule):
     def validation_step(self, batch: ImageBatch, batch_idx: int) -> None:
         """Logs the loss on unseen pairs, and how often a caption's nearest image has that caption."""
         self._loss(batch, "val")
-        captions = _captions(batch)
+        captions = batch.captions()
         nearest = (self.net.encode_text(captions) @ self.net.encode_image(batch.pixels).T).argmax(dim=1).tolist()
         right = sum(captions[i] == captions[j] for i, j in enumerate(nearest)) / len(captions)
         self.log("val/retrieval", right, batch_size=len(captions), sync_dist=True)
@@ -42,15 +41,7 @@ class CLIPModule(LightningModule):
         return optimization(self, self.make_optimizer, self.schedule)
 
     def _loss(self, batch: ImageBatch, stage: str) -> Tensor:
-        captions = _captions(batch)
+        captions = batch.captions()
         loss = self.net.loss(batch.pixels, captions)
         self.log(f"{stage}/loss", loss, batch_size=len(captions), sync_dist=stage == "val", prog_bar=True)
         return loss
-
-
-def _captions(batch: ImageBatch) -> list[str]:
-    if batch.caption is None:
-        raise UserError(
-            f"sample `{batch.key[0]}` has no caption; CLIP learns from image-text pairs: pack images with captions."
-        )
-    return batch.caption

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules.batch import ClipBatch, ImageBatch
-from mav_lightning.diffusion.denoiser import EDMDenoiser
+from mav_lightning.diffusion.denoiser import NetDenoiser
 from mav_lightning.diffusion.schedule import LogNormalNoise
 from mav_lightning.modules.optim import MakeOptimizer, WarmupCosine, optimization
 from mav_lightning.modules.preview import ShapesPreview
@@ -36,7 +36,7 @@ class SpatialDecoder(LightningModule):
 
     def __init__(
         self,
-        net: EDMDenoiser,
+        net: NetDenoiser,
         encoder: Callable[[Tensor], Tensor],
         noise: LogNormalNoise,
         optimizer: MakeOptimizer,
@@ -102,12 +102,12 @@ class TemporalDecoder(SpatialDecoder):
 
     def __init__(
         self,
-        net: EDMDenoiser,
+        net: NetDenoiser,
         encoder: Callable[[Tensor], Tensor],
         noise: LogNormalNoise,
         optimizer: MakeOptimizer,
         schedule: WarmupCosine,
-        parent: EDMDenoiser | None = None,
+        parent: NetDenoiser | None = None,
         train: Literal["all", "temporal"] = "all",
         preview: ShapesPreview | None = None,
         cond_dropout: float = 0.1,

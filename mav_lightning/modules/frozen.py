@@ -1,14 +1,17 @@
 """A network that is used but neither trained nor saved."""
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor, nn
 
 from mav_lightning.nn.clip import SmallCLIP
 
-__all__ = ["FrozenImageEncoder"]
+__all__ = ["FrozenCLIP"]
 
 
-class FrozenImageEncoder:
-    """Embeds images with a CLIP that stays as it is.
+class FrozenCLIP:
+    """Embeds images, and captions, with a CLIP that stays as it is.
 
     Deliberately no `nn.Module`: a module would enter its user's parameters and checkpoints, and a stage's checkpoint
     holds what the stage trained. The encoder is named by the stage it came from.
@@ -19,9 +22,14 @@ class FrozenImageEncoder:
 
     def __init__(self, clip: nn.Module) -> None:
         if not isinstance(clip, SmallCLIP):
-            raise TypeError(f"FrozenImageEncoder: needs a SmallCLIP, got a {type(clip).__name__}.")
+            raise TypeError(f"FrozenCLIP: needs a SmallCLIP, got a {type(clip).__name__}.")
         self.clip = clip.eval().requires_grad_(False)
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Embeds images (B, 3, H, W) in [-1, 1] as unit vectors (B, D) on the images' device."""
         return self.clip.to(pixels.device).encode_image(pixels)
+
+    @torch.no_grad()
+    def encode_words(self, captions: Sequence[str]) -> Tensor:
+        """Embeds N captions and their words, (N, 1 + length, D), on the device that images last came from."""
+        return self.clip.encode_words(captions)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mav_lightning.diffusion.denoiser import Denoiser
 from mav_lightning.diffusion.guidance import Guided
-from mav_lightning.diffusion.noise import seeded_noise
+from mav_lightning.diffusion.noise import SeededNoise
 from mav_lightning.diffusion.pixels import to_uint8
 from mav_lightning.diffusion.samplers import dpm_solver_pp_2m
 from mav_lightning.diffusion.schedule import karras_sigmas
@@ -72,6 +72,6 @@ class ShapesPreview:
 
     def _sample(self, denoiser: Denoiser, cond: Tensor, rate: float) -> NDArray[np.uint8]:
         fps = torch.full((len(cond),), rate, device=cond.device)
-        noise = seeded_noise(range(len(cond)), (3, self.frames, self.size, self.size)).to(cond.device)
+        draw = SeededNoise(range(len(cond)), (3, self.frames, self.size, self.size), cond.device)
         guided = Guided(denoiser, self.guidance_scale)
-        return to_uint8(dpm_solver_pp_2m(lambda x, s: guided(x, s, cond, fps), noise, karras_sigmas(self.steps)))
+        return to_uint8(dpm_solver_pp_2m(lambda x, s: guided(x, s, cond, fps), draw, karras_sigmas(self.steps)))

@@ -9,7 +9,6 @@ from lightning import LightningDataModule
 from safetensors.torch import save_file
 
 from datamodules.batch import ImageBatch
-from mav_lightning.common.errors import UserError
 from mav_lightning.nn.clip import SmallCLIP
 from mav_lightning.nn.ridge import RidgePrior
 
@@ -39,9 +38,7 @@ def fit_ridge(
     data.setup("fit")
     texts, images = [], []
     for batch in itertools.islice(_endless(data), batches):
-        if batch.caption is None:
-            raise UserError(f"sample `{batch.key[0]}` has no caption; the prior learns from image-text pairs.")
-        texts.append(clip.encode_text(batch.caption))
+        texts.append(clip.encode_text(batch.captions()))
         images.append(clip.encode_image(batch.pixels))
     explained = net.fit(torch.cat(texts), torch.cat(images), penalty)
     out.mkdir(parents=True, exist_ok=True)

@@ -83,12 +83,21 @@ class SmallCLIP(nn.Module):
 
     def encode_text(self, captions: Sequence[str]) -> Tensor:
         """Embeds N captions as unit vectors (N, D). An empty caption embeds too."""
+        return self.encode_words(captions)[:, 0]
+
+    def encode_words(self, captions: Sequence[str]) -> Tensor:
+        """Embeds N captions and each of their words, (N, 1 + length, D): what the prior reads.
+
+        The first row is `encode_text`; a row for every word follows, in the same space, and zeros where there is none.
+        """
         tokens = tokenize(captions, self.length, self.vocabulary).to(self.places.device)
         padding = tokens == 0
         padding[:, 0] = False  # attention over nothing would be NaN
         x = self.text(self.words(tokens) + self.places, src_key_padding_mask=padding)
         keep = (~padding)[..., None]
-        return F.normalize(self.text_out((x * keep).sum(1) / keep.sum(1)), dim=-1)
+        words = self.text_out(x) * keep
+        whole = F.normalize(self.text_out((x * keep).sum(1) / keep.sum(1)), dim=-1)
+        return torch.cat([whole[:, None], words], dim=1)
 
     def loss(self, pixels: Tensor, captions: Sequence[str]) -> Tensor:
         """The symmetric contrastive loss of a batch; equal captions count as one another's match."""

@@ -1,5 +1,7 @@
 """A linear map from text to image embeddings: the prior's place-holder, and afterwards its fair baseline."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
@@ -25,6 +27,10 @@ class RidgePrior(nn.Module):
     def forward(self, text: Tensor) -> Tensor:
         """Predicts unit image embeddings from text embeddings, (B, D) → (B, D)."""
         return F.normalize(text @ self.weight + self.bias, dim=-1)
+
+    def predict(self, captions: Tensor, seeds: Sequence[int]) -> Tensor:
+        """As of the diffusion prior: captions (B, 1 + length, D) → unit image embeddings (B, D); nothing is drawn."""
+        return self(captions[:, 0])
 
     def fit(self, text: Tensor, image: Tensor, penalty: float) -> float:
         """Solves for the map that minimises the squared error plus `penalty` times the squared weights, in float64.

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mav_lightning.diffusion.denoiser import EDMDenoiser
+from mav_lightning.diffusion.denoiser import CleanDenoiser, EDMDenoiser, EpsDenoiser, NetDenoiser, VDenoiser
 from mav_lightning.diffusion.guidance import Guided
-from mav_lightning.diffusion.noise import seeded_noise
+from mav_lightning.diffusion.noise import SeededNoise
 from mav_lightning.diffusion.pixels import to_uint8
-from mav_lightning.diffusion.samplers import Sampler, ddim, dpm_solver_pp_2m
+from mav_lightning.diffusion.samplers import SAMPLERS, Sampler, ddim, ddpm, dpm_solver_pp_2m, heun
 from mav_lightning.diffusion.schedule import LogNormalNoise, karras_sigmas
 
 MEAN, STD = 0.3, 0.5
@@ -29,12 +29,12 @@ def exact_sample(noise: Tensor, sigma_max: float) -> Tensor:
 
 
 def error(sampler: Sampler, steps: int) -> float:
-    noise = seeded_noise(range(4), (2, 3)).double()
+    noise = SeededNoise(range(4), (2, 3))().double()
     sigmas = karras_sigmas(steps, sigma_min=1e-3, sigma_max=20.0)
-    return float((sampler(gaussian_denoiser, noise, sigmas) - exact_sample(noise, 20.0)).abs().max())
+    return float((sampler(gaussian_denoiser, lambda: noise, sigmas) - exact_sample(noise, 20.0)).abs().max())
 
 
-@pytest.mark.parametrize(("sampler", "order"), [(ddim, 1), (dpm_solver_pp_2m, 2)])
+@pytest.mark.parametrize(("sampler", "order"), [(ddim, 1), (dpm_solver_pp_2m, 2), (heun, 2)])
 def test_samplers_converge_to_the_exact_solution_at_their_order(sampler: Sampler, order: int) -> None:
     coarse, fine = error(sampler, 40), error(sampler, 80)
     assert fine < coarse
@@ -46,9 +46,37 @@ def test_the_second_order_sampler_is_the_better_one_at_few_steps() -> None:
 
 
 def test_the_last_step_lands_on_the_estimate() -> None:
-    for sampler in (ddim, dpm_solver_pp_2m):
-        sample = sampler(lambda x, sigma: torch.full_like(x, 0.25), torch.randn(2, 3), karras_sigmas(5))
+    for sampler in SAMPLERS.values():
+        sample = sampler(lambda x, sigma: torch.full_like(x, 0.25), lambda: torch.randn(2, 3), karras_sigmas(5))
         torch.testing.assert_close(sample, torch.full((2, 3), 0.25))
+
+
+def test_ancestral_sampling_converges_to_the_data_distribution_at_first_order() -> None:
+    def bias(steps: int) -> float:
+        draw = SeededNoise(range(4), (50_000,))
+        sigmas = karras_sigmas(steps, sigma_min=1e-3, sigma_max=20.0)
+        sample = ddpm(gaussian_denoiser, lambda: draw().double(), sigmas)
+        assert float(sample.mean()) == pytest.approx(MEAN, abs=0.01)
+        return abs(float(sample.var()) - STD**2)
+
+    coarse, fine = bias(20), bias(80)
+    assert math.log(coarse / fine, 4) == pytest.approx(1, abs=0.35)
+
+
+def test_ancestral_sampling_forgets_where_it_began() -> None:
+    sigmas = karras_sigmas(20, sigma_max=20.0)
+    begin = torch.zeros(1000)
+
+    def starting(value: float) -> Callable[[], Tensor]:
+        fresh = SeededNoise([0], (1000,))
+        fixed = [begin + value]
+        return lambda: fixed.pop()[None] if fixed else fresh()
+
+    low, high = (ddpm(gaussian_denoiser, starting(value), sigmas) for value in (-1.0, 1.0))
+    kept = float(
+        (ddim(gaussian_denoiser, starting(1.0), sigmas) - ddim(gaussian_denoiser, starting(-1.0), sigmas)).mean()
+    )
+    assert float((high - low).mean().abs()) < 0.05 < kept
 
 
 def test_noise_levels_fall_from_the_first_to_zero() -> None:
@@ -94,6 +122,50 @@ def test_preconditioning_keeps_input_and_target_at_unit_variance() -> None:
         assert float(((clean - kept) / c_out).std()) == pytest.approx(1.0, abs=0.05)
 
 
+KINDS: list[type[NetDenoiser]] = [EDMDenoiser, VDenoiser, EpsDenoiser, CleanDenoiser]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_network_that_predicts_its_target_gives_the_clean_sample(kind: type[NetDenoiser]) -> None:
+    """The targets as their papers define them, in the variance-preserving variables where they do."""
+    torch.manual_seed(0)
+    clean, eps, sigma = torch.randn(5, 3), torch.randn(5, 3), torch.tensor([0.1, 0.5, 1.0, 4.0, 30.0])
+    s = sigma[:, None]
+    alpha = 1 / (1 + s.square()).sqrt()
+    targets = {
+        VDenoiser: alpha * eps - s * alpha * clean,
+        EpsDenoiser: eps,
+        CleanDenoiser: clean,
+        EDMDenoiser: (s.square() * clean - 0.25 * s * eps) / (s * 0.5 * (s.square() + 0.25).sqrt()),
+    }
+    denoiser = kind(Recorder(lambda _: targets[kind]))
+    torch.testing.assert_close(denoiser(clean + s * eps, sigma, torch.zeros(5, 1)), clean, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_loss_is_the_squared_error_of_the_networks_own_target(kind: type[NetDenoiser]) -> None:
+    clean, sigma = torch.randn(4, 3, 8, 8), torch.tensor([0.1, 1.0, 4.0, 30.0])
+    coefficients = kind(Recorder()).coefficients(sigma.reshape(-1, 1, 1, 1))
+
+    def missing_by(miss: float) -> Tensor:
+        c_skip, c_out, c_in = coefficients
+        net = Recorder(lambda x: (clean - c_skip * x / c_in) / c_out + miss)
+        return kind(net).loss(clean, sigma, torch.zeros(4, 1))
+
+    torch.testing.assert_close(missing_by(0.0), torch.zeros(4), atol=1e-4, rtol=0)
+    torch.testing.assert_close(missing_by(0.1), torch.full((4,), 0.01), rtol=0.05, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [EDMDenoiser, VDenoiser, EpsDenoiser])
+def test_the_networks_input_has_unit_variance_at_every_noise_level(kind: type[NetDenoiser]) -> None:
+    torch.manual_seed(0)
+    for level in (0.01, 1.0, 30.0):
+        net = Recorder()
+        noisy = (1 + level**2) ** 0.5 * torch.randn(64, 100)
+        kind(net, sigma_data=1.0)(noisy, torch.full((64,), level), torch.zeros(64, 1))
+        assert float(net.seen.std()) == pytest.approx(1.0, abs=0.03)
+
+
 def test_the_loss_of_a_silent_network_is_one_at_every_noise_level() -> None:
     torch.manual_seed(0)
     clean = 0.5 * torch.randn(6, 3, 4, 32, 32)
@@ -113,9 +185,10 @@ def test_guidance_extrapolates_from_the_unconditional_estimate() -> None:
 
 
 def test_a_clips_noise_depends_on_its_own_seed_alone() -> None:
-    together = seeded_noise([3, 7, 11], (3, 2, 4, 4))
-    assert torch.equal(together[1], seeded_noise([7], (3, 2, 4, 4))[0])
-    assert not torch.equal(together[0], together[1])
+    together, alone = SeededNoise([3, 7, 11], (3, 2, 4, 4)), SeededNoise([7], (3, 2, 4, 4))
+    first, second = together(), together()
+    assert torch.equal(first[1], alone()[0]) and torch.equal(second[1], alone()[0])
+    assert not torch.equal(first[0], first[1]) and not torch.equal(first, second)
 
 
 def test_pixels_are_rounded_once_and_cut_off_outside() -> None:

@@ -10,7 +10,7 @@ from mav_lightning.diffusion.denoiser import EDMDenoiser
 from mav_lightning.diffusion.schedule import LogNormalNoise
 from mav_lightning.modules.clip import CLIPModule
 from mav_lightning.modules.decoder import SpatialDecoder, TemporalDecoder
-from mav_lightning.modules.frozen import FrozenImageEncoder
+from mav_lightning.modules.frozen import FrozenCLIP
 from mav_lightning.modules.optim import WarmupCosine
 from mav_lightning.modules.preview import ShapesPreview
 from mav_lightning.nn.clip import SmallCLIP
@@ -27,9 +27,9 @@ IMAGE: dict[str, Any] = {**SMALL, "temporal_kernel_size": 0, "temporal_attention
 optimizer = functools.partial(torch.optim.AdamW, lr=1e-2)
 
 
-def encoder() -> FrozenImageEncoder:
+def encoder() -> FrozenCLIP:
     torch.manual_seed(0)
-    return FrozenImageEncoder(SmallCLIP(size=8, channels=8, width=8))
+    return FrozenCLIP(SmallCLIP(size=8, channels=8, width=8))
 
 
 def parts() -> dict[str, Any]:
@@ -92,7 +92,10 @@ def test_condition_noise_has_the_promised_length() -> None:
 
 def test_clip_without_captions_is_refused_by_key() -> None:
     module = CLIPModule(SmallCLIP(size=8), optimizer, WarmupCosine(10))
-    with pytest.raises(UserError, match="sample `lonely` has no caption; CLIP learns from image-text pairs"):
+    with pytest.raises(
+        UserError,
+        match="sample `lonely` has no caption, and this stage learns from image-text pairs: pack images with captions",
+    ):
         module.training_step(ImageBatch(torch.zeros(1, 3, 8, 8), None, ["lonely"]), 0)
 
 

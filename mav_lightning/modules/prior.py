@@ -1,0 +1,63 @@
+"""Training the prior: text to image embeddings, from image-text pairs alone."""
+
+import torch
+from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+
+from datamodules.batch import ImageBatch
+from mav_lightning.diffusion.prior import DiffusionPrior
+from mav_lightning.diffusion.schedule import LogNormalNoise
+from mav_lightning.modules.frozen import FrozenCLIP
+from mav_lightning.modules.optim import MakeOptimizer, WarmupCosine, optimization
+
+__all__ = ["PriorModule"]
+
+
+class PriorModule(LightningModule):
+    """Trains the diffusion prior of Make-A-Video (§3.1).
+
+    Args:
+        net: The prior.
+        encoder: The CLIP between whose two spaces it stands.
+        noise: Draws the noise levels of training.
+        optimizer: Makes the optimizer from the trainable parameters.
+        schedule: Factor of the learning rate by step.
+        cond_dropout: Share of captions trained without text, for guidance.
+    """
+
+    def __init__(
+        self,
+        net: DiffusionPrior,
+        encoder: FrozenCLIP,
+        noise: LogNormalNoise,
+        optimizer: MakeOptimizer,
+        schedule: WarmupCosine,
+        cond_dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.net, self.encoder, self.noise = net, encoder, noise
+        self.make_optimizer, self.schedule, self.cond_dropout = optimizer, schedule, cond_dropout
+
+    def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
+        """The squared error of the predicted embeddings, scaled to unit variance."""
+        return self._loss(batch, "train")
+
+    def validation_step(self, batch: ImageBatch, batch_idx: int) -> None:
+        """Logs the loss on unseen pairs, and how near drawn embeddings come to those of the captioned images."""
+        self._loss(batch, "val")
+        drawn = self.net.predict(self.encoder.encode_words(batch.captions()), list(range(len(batch))))
+        similarity = (drawn * self.encoder(batch.pixels)).sum(dim=1).mean()
+        self.log("val/similarity", similarity, batch_size=len(batch), sync_dist=True)
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """One optimizer over the transformer."""
+        return optimization(self, self.make_optimizer, self.schedule)
+
+    def _loss(self, batch: ImageBatch, stage: str) -> Tensor:
+        cond = self.encoder.encode_words(batch.captions())
+        cond = cond * (torch.rand(len(cond), 1, 1, device=self.device) >= self.cond_dropout)
+        images = self.encoder(batch.pixels)
+        loss = self.net.loss(images * images.shape[1] ** 0.5, self.noise(len(images), self.device), cond).mean()
+        self.log(f"{stage}/loss", loss, batch_size=len(batch), sync_dist=stage == "val", prog_bar=True)
+        return loss
