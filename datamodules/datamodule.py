@@ -8,7 +8,7 @@ from lightning import LightningDataModule
 
 from datamodules.batch import ClipBatch, ImageBatch
 from datamodules.decoders import ClipDecoder, Decoder, ImageDecoder
-from datamodules.fps_sampler import FpsSampler
+from datamodules.fps_sampler import BetaFps, FpsSampler
 from datamodules.index import Index, load_index
 from datamodules.order import EvalOrder, TrainOrder
 from datamodules.reader import EvalLoader, SampleReader, TrainLoader
@@ -153,6 +153,9 @@ class ClipData(ShardData[ClipBatch]):
         workers: Processes that read ahead; 0 reads in the training process.
         reader: ``indexed`` or ``streaming``.
         cache_mb: Memory for decoded training frames in MiB; worth it where a whole data set fits.
+
+    Raises:
+        UserError: A curriculum for a stream, which does not know how far training is.
     """
 
     def __init__(
@@ -167,6 +170,11 @@ class ClipData(ShardData[ClipBatch]):
         reader: Literal["indexed", "streaming"] = "indexed",
         cache_mb: int = 0,
     ) -> None:
+        if reader == "streaming" and isinstance(fps, BetaFps):
+            raise UserError(
+                "reader: a streaming reader does not know how far training is, so the fps curriculum would start anew "
+                "after every restart; use reader=indexed, or UniformFps."
+            )
         super().__init__(root, "clips", ClipDecoder(size, frames, fps), batch_size, seed, workers, reader, cache_mb)
         self.fps = fps
 

@@ -53,9 +53,17 @@ class Decoder(Protocol[B_co]):
         """Why a sample with these members cannot be used, or None; `media` is None where nobody has looked yet."""
 
     def decode(
-        self, key: str, members: Mapping[str, bytes], media: Media | None, rng: np.random.Generator, cache: FrameCache
+        self,
+        key: str,
+        members: Mapping[str, bytes],
+        media: Media | None,
+        rng: np.random.Generator,
+        cache: FrameCache,
+        clips: int | None = None,
     ) -> Example:
-        """Decodes one sample, drawing all that is random from `rng`; `cache` may hold its frames already.
+        """Decodes one sample, drawing all that is random from `rng`.
+
+        `cache` may hold its frames already; `clips` says how far training is, see `FpsSampler.sample`.
 
         Raises:
             UserError: The sample cannot be decoded.
@@ -91,9 +99,15 @@ class ImageDecoder:
         return None
 
     def decode(
-        self, key: str, members: Mapping[str, bytes], media: Media | None, rng: np.random.Generator, cache: FrameCache
+        self,
+        key: str,
+        members: Mapping[str, bytes],
+        media: Media | None,
+        rng: np.random.Generator,
+        cache: FrameCache,
+        clips: int | None = None,
     ) -> Example:
-        """Decodes, cuts and scales the image. Nothing is random: `rng` is not used."""
+        """Decodes, cuts and scales the image. Nothing is random: `rng` and `clips` are not used."""
         data = members[_require(self.refusal(members, media), find_media(members, IMAGE_SUFFIXES))]
 
         def square() -> NDArray[np.uint8]:
@@ -138,7 +152,13 @@ class ClipDecoder:
         return None
 
     def decode(
-        self, key: str, members: Mapping[str, bytes], media: Media | None, rng: np.random.Generator, cache: FrameCache
+        self,
+        key: str,
+        members: Mapping[str, bytes],
+        media: Media | None,
+        rng: np.random.Generator,
+        cache: FrameCache,
+        clips: int | None = None,
     ) -> Example:
         """Draws rate and start, and decodes only the frames between, unless the whole video fits in `cache`."""
         suffix = _require(self.refusal(members, media), find_media(members, VIDEO_SUFFIXES))
@@ -147,7 +167,7 @@ class ClipDecoder:
             media = probe_media(suffix, data)
             _require(self.refusal(members, media), suffix)
         source_fps = media.fps or 0.0
-        fps = truncate_fps(self.fps.sample(rng), self.frames, media.span, source_fps)
+        fps = truncate_fps(self.fps.sample(rng, clips), self.frames, media.span, source_fps)
         start = rng.uniform(0.0, max(media.span - (self.frames - 1) / fps, 0.0))
         # Times are rounded to the source's frame grid: the nearest frame is the same, and a cache changes nothing.
         picked = np.rint((start + np.arange(self.frames) / fps) * source_fps).astype(int)

@@ -66,6 +66,10 @@ class TrainOrder:
         start = (offset * self.world + self.rank) * self.batch_size
         return epoch, _shuffled(self.samples, self.seed, epoch)[start : start + self.batch_size].tolist()
 
+    def samples_before(self, step: int) -> int:
+        """Samples that all ranks were given before `step`."""
+        return step * self.batch_size * self.world
+
 
 @dataclass(frozen=True)
 class EvalOrder:
@@ -103,6 +107,10 @@ class EvalOrder:
         mine = range(self.rank, self.samples, self.world)
         start, stop = (len(mine) * part // len(self) for part in (step, step + 1))
         return 0, list(mine[start:stop])
+
+    def samples_before(self, step: int) -> int | None:
+        """None: an evaluation is no training."""
+        return None
 
 
 def _check_batch_size(batch_size: int) -> None:

@@ -66,8 +66,10 @@ class SampleReader(Generic[B]):
             raise UserError(f"{message}, so none is left; see all with `mav data lint {self.index.folder}`.")
         log.warning(message)
 
-    def read(self, number: int, epoch: int, bad: dict[str, str]) -> Example:
+    def read(self, number: int, epoch: int, bad: dict[str, str], before: int | None = None) -> Example:
         """Decodes sample `number`, or the next that can be; adds those that cannot to `bad`, ``shard:key`` → why.
+
+        `before` is the number of samples trained on before this one's batch, or None outside training.
 
         Raises:
             UserError: `max_bad` in a row were bad.
@@ -78,7 +80,7 @@ class SampleReader(Generic[B]):
             try:
                 members = self.index.read(shard, sample, self.decoder.suffixes)
                 rng = sample_rng(self.seed, epoch, sample.key)
-                return self.decoder.decode(sample.key, members, sample.media, rng, self._cache)
+                return self.decoder.decode(sample.key, members, sample.media, rng, self._cache, before)
             except (UserError, OSError) as error:
                 tried.append(f"{shard.name}:{sample.key}")
                 bad[tried[-1]] = str(error)
@@ -140,8 +142,9 @@ class _Steps(Dataset[Fetched[B]], Sampler[int]):
     def __getitem__(self, step: int) -> Fetched[B]:
         fetched: Fetched[B] = Fetched()
         epoch, numbers = self.order.batch(step)
+        before = self.order.samples_before(step)
         try:
-            examples = [self.reader.read(number, epoch, fetched.bad) for number in numbers]
+            examples = [self.reader.read(number, epoch, fetched.bad, before) for number in numbers]
         except UserError as error:
             fetched.failure = str(error)
         else:

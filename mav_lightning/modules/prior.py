@@ -54,10 +54,14 @@ class PriorModule(LightningModule):
         """One optimizer over the transformer."""
         return optimization(self, self.make_optimizer, self.schedule)
 
-    def _loss(self, batch: ImageBatch, stage: str) -> Tensor:
+    def losses(self, batch: ImageBatch) -> Tensor:
+        """The loss of each pair, shape (B,)."""
         cond = self.encoder.encode_words(batch.captions())
         cond = cond * (torch.rand(len(cond), 1, 1, device=self.device) >= self.cond_dropout)
         images = self.encoder(batch.pixels)
-        loss = self.net.loss(images * images.shape[1] ** 0.5, self.noise(len(images), self.device), cond).mean()
+        return self.net.loss(images * images.shape[1] ** 0.5, self.noise(len(images), self.device), cond)
+
+    def _loss(self, batch: ImageBatch, stage: str) -> Tensor:
+        loss = self.losses(batch).mean()
         self.log(f"{stage}/loss", loss, batch_size=len(batch), sync_dist=stage == "val", prog_bar=True)
         return loss

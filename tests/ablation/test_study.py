@@ -111,3 +111,15 @@ def test_a_recipe_must_end_in_one_score_of_sampled_clips(write_study: Write, tmp
     (tmp_path / "sample.yaml").write_text("name: sample\nkind: data\nneeds: {decoder: '@decoder'}\n")
     with pytest.raises(UserError, match="`score` must need one stage of kind sample, it needs data, data"):
         plan(file)
+
+
+def test_the_study_of_the_docs_changes_what_it_says(tmp_path: Path) -> None:
+    page = Path(__file__).parents[2] / "docs" / "studies.md"
+    example = tmp_path / "example.yaml"
+    example.write_text(page.read_text().split("```yaml\n")[1].split("```")[0])
+
+    study = plan(example)
+
+    assert len(study.trials) == 5 * 3
+    curriculum = study.trial("curriculum", 0).stages["temporal"].config["data"]["fps"]
+    assert curriculum["_target_"].endswith("BetaFps") and curriculum["low"] == 4.0

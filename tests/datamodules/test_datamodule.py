@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from datamodules.batch import ClipBatch
 from datamodules.datamodule import ClipData, ImageData
-from datamodules.fps_sampler import UniformFps
+from datamodules.fps_sampler import BetaFps, UniformFps
 from mav_lightning.common.errors import UserError
 
 
@@ -111,3 +111,8 @@ def test_mistakes_show_at_setup_with_a_way_out(shapes: Path, tmp_path: Path) -> 
         clips(tmp_path / "nowhere").setup("fit")
     with pytest.raises(UserError, match="reader: must be `indexed` or `streaming`, got `magic`"):
         clips(shapes, reader="magic")
+
+
+def test_a_curriculum_needs_a_reader_that_knows_how_far_it_is(clip_folder: Path) -> None:
+    with pytest.raises(UserError, match="use reader=indexed, or UniformFps"):
+        ClipData(clip_folder, 8, 9, BetaFps(4, 16, clips=100), batch_size=4, reader="streaming")

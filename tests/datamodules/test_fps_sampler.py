@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from datamodules.fps_sampler import UniformFps, truncate_fps
+from datamodules.fps_sampler import BetaFps, UniformFps, truncate_fps
 from mav_lightning.common.errors import UserError
 
 
@@ -28,6 +28,38 @@ def test_the_histogram_counts_what_was_realised_and_survives_a_checkpoint() -> N
 
     assert sampler.histogram() == {4: 2, 16: 1}
     assert resumed.histogram() == {4: 2, 16: 2}
+
+
+def mean_rate(sampler: BetaFps, clips: int | None) -> float:
+    return float(np.mean([sampler.sample(np.random.default_rng([i, 7]), clips) for i in range(2000)]))
+
+
+def test_the_curriculum_goes_evenly_from_high_rates_to_low_ones_and_stays_there() -> None:
+    curriculum = BetaFps(1, 31, clips=1000, first=0.8, last=0.2)
+
+    means = [mean_rate(curriculum, clips) for clips in (0, 250, 500, 1000, 9000)]
+
+    assert means == pytest.approx([25, 20.5, 16, 7, 7], abs=0.5)
+
+
+def test_outside_training_every_stage_of_the_curriculum_is_as_likely() -> None:
+    assert mean_rate(BetaFps(1, 31, clips=1000), None) == pytest.approx(16, abs=0.5)
+
+
+def test_a_curriculum_draws_within_its_range_and_the_narrower_the_more_concentrated() -> None:
+    spreads = []
+    for concentration in (2.0, 50.0):
+        sampler = BetaFps(4, 16, clips=10, concentration=concentration)
+        rates = [sampler.sample(np.random.default_rng(i), 5) for i in range(500)]
+        assert 4 <= min(rates) and max(rates) <= 16
+        spreads.append(np.std(rates))
+    assert spreads[1] < 0.3 * spreads[0]
+
+
+@pytest.mark.parametrize("wrong", [{"clips": 0}, {"first": 1.0}, {"last": 0.0}, {"concentration": 0.0}])
+def test_an_impossible_curriculum_is_refused_with_a_way_out(wrong: dict[str, float]) -> None:
+    with pytest.raises(UserError, match=r"got clips=.*; try first=0.8 last=0.2 concentration=4"):
+        BetaFps(4, 16, **{"clips": 10, **wrong})  # type: ignore[arg-type]
 
 
 def test_a_rate_is_truncated_to_what_the_source_can_give() -> None:

@@ -2,12 +2,13 @@ import logging
 from itertools import chain, islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from datamodules.batch import ClipBatch
 from datamodules.decoders import ClipDecoder
-from datamodules.fps_sampler import UniformFps
+from datamodules.fps_sampler import BetaFps, UniformFps
 from datamodules.index import build_index, load_index
 from datamodules.order import EvalOrder, TrainOrder
 from datamodules.reader import EvalLoader, SampleReader, TrainLoader
@@ -126,3 +127,18 @@ def test_samples_that_cannot_serve_are_left_out_before_training(
         UserError, match="12 of 12 samples cannot be used .* so none is left; see all with `mav data lint"
     ):
         SampleReader(index, ClipDecoder(8, 99, fps), seed=0)
+
+
+def test_a_curriculum_goes_by_the_clips_of_all_ranks_and_not_at_all_in_validation(clip_folder: Path) -> None:
+    asked: list[int | None] = []
+
+    class Asked(BetaFps):
+        def sample(self, rng: np.random.Generator, clips: int | None = None) -> float:
+            asked.append(clips)
+            return super().sample(rng, clips)
+
+    curriculum = SampleReader(load_index(clip_folder), ClipDecoder(8, 5, Asked(4, 16, clips=100)), seed=0)
+    list(TrainLoader(curriculum, TrainOrder(12, batch_size=3, seed=0, rank=1, world=2)))
+    list(EvalLoader(curriculum, EvalOrder(12, batch_size=6)))
+
+    assert asked == [0] * 3 + [6] * 3 + [None] * 12

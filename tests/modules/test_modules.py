@@ -7,13 +7,16 @@ import torch
 from datamodules.batch import ClipBatch, ImageBatch
 from mav_lightning.common.errors import UserError
 from mav_lightning.diffusion.denoiser import EDMDenoiser
+from mav_lightning.diffusion.prior import DiffusionPrior
 from mav_lightning.diffusion.schedule import LogNormalNoise
 from mav_lightning.modules.clip import CLIPModule
 from mav_lightning.modules.decoder import SpatialDecoder, TemporalDecoder
 from mav_lightning.modules.frozen import FrozenCLIP
 from mav_lightning.modules.optim import WarmupCosine
 from mav_lightning.modules.preview import ShapesPreview
+from mav_lightning.modules.prior import PriorModule
 from mav_lightning.nn.clip import SmallCLIP
+from mav_lightning.nn.prior import PriorTransformer
 from mav_lightning.nn.unet import SpaceTimeUNet
 
 SMALL: dict[str, Any] = {
@@ -120,3 +123,42 @@ def test_a_preview_scores_what_it_plays() -> None:
     assert asked["videos"].shape == (48, 3, 8, 8, 3) and asked["videos"].dtype.name == "uint8"
     assert len(asked["shapes"]) == 48 and asked["fps"].tolist() == [4.0] * 24 + [8.0] * 24
     assert {tag: clip.shape[0] for tag, (clip, _) in shown.items()} == {"clips/4fps": 5, "clips/8fps": 5}
+
+
+def prior_module(**options: Any) -> PriorModule:
+    net = DiffusionPrior(PriorTransformer(channels=8, length=16, width=16, layers=1, heads=2), steps=3)
+    return PriorModule(net, **parts(), **options)
+
+
+def pairs(count: int = 4) -> ImageBatch:
+    pixels = torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    return ImageBatch(pixels, ["a red circle", "a cross"] * (count // 2), [f"pair{i}" for i in range(count)])
+
+
+def test_the_prior_learns_from_pairs_and_leaves_its_clip_alone() -> None:
+    module = prior_module()
+    before = {name: value.clone() for name, value in module.encoder.clip.state_dict().items()}
+    step = module.configure_optimizers()["optimizer"]
+    losses = []
+    for _ in range(200):
+        step.zero_grad()
+        loss = module.losses(pairs()).mean()
+        loss.backward()
+        step.step()
+        losses.append(float(loss.detach()))
+    assert sum(losses[-20:]) < 0.75 * sum(losses[:20])
+    assert all(torch.equal(value, before[name]) for name, value in module.encoder.clip.state_dict().items())
+    assert all(name.startswith("net.") for name in module.state_dict())
+
+
+def test_a_prior_without_captions_is_refused_by_key() -> None:
+    with pytest.raises(UserError, match="sample `lonely` has no caption"):
+        prior_module().losses(ImageBatch(torch.zeros(1, 3, 8, 8), None, ["lonely"]))
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_a_prior_trained_without_text_cannot_tell_captions_apart(share: float) -> None:
+    module, seen = prior_module(cond_dropout=share), []
+    module.net.net.register_forward_pre_hook(lambda _, given: seen.append(given[2]))
+    module.losses(pairs())
+    assert bool((seen[0] == 0).all()) == (share == 1.0)

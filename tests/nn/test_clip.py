@@ -33,6 +33,18 @@ def test_padding_does_not_change_a_caption() -> None:
     torch.testing.assert_close(together[:1], alone)
 
 
+def test_words_stand_behind_their_caption_and_nothing_behind_them() -> None:
+    torch.manual_seed(0)
+    clip = SmallCLIP(length=5).eval()
+    rows = clip.encode_words(["a red circle", "", "one two three four five six"])
+    assert rows.shape == (3, 6, 64)
+    torch.testing.assert_close(rows[:, 0], clip.encode_text(["a red circle", "", "one two three four five six"]))
+    present = (rows != 0).any(dim=-1).sum(dim=1).tolist()
+    assert present == [4, 2, 6], "an empty caption keeps one place, attention needs something to look at"
+    other = clip.encode_words(["a red cross"])[0]
+    assert not torch.allclose(rows[0, 3], other[3])
+
+
 def test_equal_captions_are_no_mistake() -> None:
     """Two images of one caption cannot be told apart by text: the best loss is the entropy, not above it."""
     clip = SmallCLIP()
