@@ -1,7 +1,6 @@
 """The decoder's two trainings: how the world looks, from images; how it moves, from clips without text."""
 
 from collections.abc import Callable, Mapping
-from typing import Literal
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from mav_lightning.diffusion.denoiser import NetDenoiser
 from mav_lightning.diffusion.schedule import LogNormalNoise
 from mav_lightning.modules.optim import MakeOptimizer, WarmupCosine, optimization
 from mav_lightning.modules.preview import ShapesPreview
-from mav_lightning.modules.transfer import TransferReport, freeze_spatial, transfer
+from mav_lightning.modules.transfer import TransferReport, freeze_spatial, is_temporal, transfer
 
 __all__ = ["SpatialDecoder", "TemporalDecoder"]
 
@@ -90,7 +89,8 @@ class TemporalDecoder(SpatialDecoder):
     Args:
         net: The denoiser, with temporal layers.
         parent: The trained spatial denoiser; every weight of it must have its place in `net`. None starts from nothing.
-        train: ``"all"`` trains every layer, ``"temporal"`` only what the parent did not have.
+        spatial_lr: Factor of the learning rate of the layers that the parent has; they are sharp already, and steps as
+            long as the new layers need would blur them. 0 freezes them, 1 trains all alike.
         preview: Samples clips at every validation; None for none.
         encoder: As `SpatialDecoder`, like all that follow.
         noise: As there.
@@ -108,16 +108,24 @@ class TemporalDecoder(SpatialDecoder):
         optimizer: MakeOptimizer,
         schedule: WarmupCosine,
         parent: NetDenoiser | None = None,
-        train: Literal["all", "temporal"] = "all",
+        spatial_lr: float = 1.0,
         preview: ShapesPreview | None = None,
         cond_dropout: float = 0.1,
         cond_noise: float = 0.3,
     ) -> None:
         super().__init__(net, encoder, noise, optimizer, schedule, cond_dropout, cond_noise)
         self.transferred: TransferReport | None = None if parent is None else transfer(parent, net)
-        if train == "temporal":
+        if spatial_lr < 0:
+            raise ValueError(f"TemporalDecoder: `spatial_lr` must be 0 or more, got {spatial_lr}.")
+        if spatial_lr == 0:
             freeze_spatial(net)
-        self.preview = preview
+        self.spatial_lr, self.preview = spatial_lr, preview
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """One optimizer, in which the layers of the parent may have a learning rate of their own."""
+        return optimization(
+            self, self.make_optimizer, self.schedule, lambda name: 1.0 if is_temporal(name) else self.spatial_lr
+        )
 
     def losses(self, batch: ClipBatch) -> Tensor:  # type: ignore[override]
         """The loss of each clip, shape (B,)."""

@@ -1,16 +1,18 @@
 """Optimizers and schedules as configs give them: callables that the module finishes, as it knows its parameters."""
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-__all__ = ["MakeOptimizer", "WarmupCosine", "optimization", "trainable"]
+__all__ = ["MakeOptimizer", "WarmupCosine", "optimization"]
 
-MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
+MakeOptimizer = Callable[[Iterable[dict[str, Any]]], Optimizer]
 
 
 class WarmupCosine:
@@ -32,12 +34,25 @@ class WarmupCosine:
         return min(1.0, (step + 1) / self.warmup) * cosine
 
 
-def trainable(module: nn.Module) -> list[nn.Parameter]:
-    """The parameters that ask for gradients."""
-    return [parameter for parameter in module.parameters() if parameter.requires_grad]
+def optimization(
+    module: nn.Module,
+    make: MakeOptimizer,
+    schedule: WarmupCosine,
+    lr_factor: Callable[[str], float] = lambda name: 1.0,
+) -> OptimizerLRSchedulerConfig:
+    """What Lightning's ``configure_optimizers`` returns for one optimizer scheduled by step.
 
-
-def optimization(module: nn.Module, make: MakeOptimizer, schedule: WarmupCosine) -> OptimizerLRSchedulerConfig:
-    """What Lightning's ``configure_optimizers`` returns for one optimizer scheduled by step."""
-    optimizer = make(trainable(module))
+    Args:
+        module: Whose trainable parameters are optimized.
+        make: Makes the optimizer of parameter groups.
+        schedule: Factor of the learning rate by step.
+        lr_factor: Factor of the learning rate by the parameter's name.
+    """
+    alike: dict[float, list[nn.Parameter]] = defaultdict(list)
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            alike[lr_factor(name)].append(parameter)
+    optimizer = make([{"params": parameters} for parameters in alike.values()])
+    for group, factor in zip(optimizer.param_groups, alike, strict=True):
+        group["lr"] *= factor
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, schedule), "interval": "step"}}

@@ -7,7 +7,7 @@ from torch import nn
 
 from mav_lightning.common.errors import UserError
 
-__all__ = ["TransferReport", "freeze_spatial", "transfer"]
+__all__ = ["TransferReport", "freeze_spatial", "is_temporal", "transfer"]
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ def test_a_temporal_decoder_equals_its_parent_frame_by_frame_before_its_first_st
 
 def test_one_step_of_the_temporal_stage_moves_only_what_it_may() -> None:
     parent = EDMDenoiser(SpaceTimeUNet(**IMAGE))
-    module = TemporalDecoder(EDMDenoiser(SpaceTimeUNet(**SMALL)), parent=parent, train="temporal", **parts())
+    module = TemporalDecoder(EDMDenoiser(SpaceTimeUNet(**SMALL)), parent=parent, spatial_lr=0.0, **parts())
     for name, parameter in module.net.named_parameters():  # let the zero-initialised output pass gradients
         if name.endswith("leave.spatial.weight"):
             torch.nn.init.normal_(parameter)
@@ -69,6 +69,19 @@ def test_one_step_of_the_temporal_stage_moves_only_what_it_may() -> None:
     step.step()
     moved = {name for name, value in module.net.state_dict().items() if not torch.equal(value, before[name])}
     assert moved and all("temporal" in name for name in moved)
+
+
+def test_the_parents_layers_learn_as_much_slower_as_asked() -> None:
+    parent = EDMDenoiser(SpaceTimeUNet(**IMAGE))
+    module = TemporalDecoder(EDMDenoiser(SpaceTimeUNet(**SMALL)), parent=parent, spatial_lr=0.25, **parts())
+    rates = {
+        name: group["initial_lr"]
+        for group in module.configure_optimizers()["optimizer"].param_groups
+        for name, parameter in module.named_parameters()
+        if any(parameter is other for other in group["params"])
+    }
+    assert set(rates) == {name for name, _ in module.named_parameters()}
+    assert all(rate == pytest.approx(1e-2 if ".temporal" in name else 2.5e-3) for name, rate in rates.items())
 
 
 def test_the_frozen_encoder_is_neither_saved_nor_trained() -> None:
