@@ -27,7 +27,7 @@ class Muon(Optimizer):
         Muon: an optimizer for hidden layers in neural networks (Jordan et al., 2024).
 
     Args:
-        params: Parameters.
+        params: Parameters, or groups of them.
         lr: Length of a matrix step, in units of its spectral norm.
         momentum: Of the matrices, Nesterov's.
         vector_lr: AdamW's learning rate for parameters of fewer than two axes; a schedule scales it with `lr`.
