@@ -14,6 +14,7 @@ from datamodules.batch import ClipBatch, ImageBatch
 from datamodules.cache import FrameCache
 from datamodules.fps_sampler import FpsSampler, truncate_fps
 from datamodules.media import Media, crop_to_square, decode_image, find_media, probe_media
+from datamodules.order import Chance
 from datamodules.shards import IMAGE_SUFFIXES, VIDEO_SUFFIXES, SampleError
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.video import read_frames_at
@@ -53,17 +54,9 @@ class Decoder(Protocol[B_co]):
         """Why a sample with these members cannot be used, or None; `media` is None where nobody has looked yet."""
 
     def decode(
-        self,
-        key: str,
-        members: Mapping[str, bytes],
-        media: Media | None,
-        rng: np.random.Generator,
-        cache: FrameCache,
-        clips: int | None = None,
+        self, key: str, members: Mapping[str, bytes], media: Media | None, chance: Chance, cache: FrameCache
     ) -> Example:
-        """Decodes one sample, drawing all that is random from `rng`.
-
-        `cache` may hold its frames already; `clips` says how far training is, see `FpsSampler.sample`.
+        """Decodes one sample, drawing all that is random from `chance`; `cache` may hold its frames already.
 
         Raises:
             UserError: The sample cannot be decoded.
@@ -99,15 +92,9 @@ class ImageDecoder:
         return None
 
     def decode(
-        self,
-        key: str,
-        members: Mapping[str, bytes],
-        media: Media | None,
-        rng: np.random.Generator,
-        cache: FrameCache,
-        clips: int | None = None,
+        self, key: str, members: Mapping[str, bytes], media: Media | None, chance: Chance, cache: FrameCache
     ) -> Example:
-        """Decodes, cuts and scales the image. Nothing is random: `rng` and `clips` are not used."""
+        """Decodes, cuts and scales the image. Nothing is random: `chance` is not used."""
         data = members[_require(self.refusal(members, media), find_media(members, IMAGE_SUFFIXES))]
 
         def square() -> NDArray[np.uint8]:
@@ -152,13 +139,7 @@ class ClipDecoder:
         return None
 
     def decode(
-        self,
-        key: str,
-        members: Mapping[str, bytes],
-        media: Media | None,
-        rng: np.random.Generator,
-        cache: FrameCache,
-        clips: int | None = None,
+        self, key: str, members: Mapping[str, bytes], media: Media | None, chance: Chance, cache: FrameCache
     ) -> Example:
         """Draws rate and start, and decodes only the frames between, unless the whole video fits in `cache`."""
         suffix = _require(self.refusal(members, media), find_media(members, VIDEO_SUFFIXES))
@@ -167,8 +148,8 @@ class ClipDecoder:
             media = probe_media(suffix, data)
             _require(self.refusal(members, media), suffix)
         source_fps = media.fps or 0.0
-        fps = truncate_fps(self.fps.sample(rng, clips), self.frames, media.span, source_fps)
-        start = rng.uniform(0.0, max(media.span - (self.frames - 1) / fps, 0.0))
+        fps = truncate_fps(self.fps.sample(chance.rng, chance.clips), self.frames, media.span, source_fps)
+        start = chance.rng.uniform(0.0, max(media.span - (self.frames - 1) / fps, 0.0))
         # Times are rounded to the source's frame grid: the nearest frame is the same, and a cache changes nothing.
         picked = np.rint((start + np.arange(self.frames) / fps) * source_fps).astype(int)
 

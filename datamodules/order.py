@@ -9,7 +9,20 @@ from numpy.typing import NDArray
 
 from mav_lightning.common.errors import UserError
 
-__all__ = ["EvalOrder", "TrainOrder", "sample_rng"]
+__all__ = ["Chance", "EvalOrder", "TrainOrder", "sample_rng"]
+
+
+@dataclass(frozen=True)
+class Chance:
+    """What a sample's cut is drawn by.
+
+    Attributes:
+        rng: The sample's own generator.
+        clips: Samples trained on before this one's batch, over all ranks; None outside training.
+    """
+
+    rng: np.random.Generator
+    clips: int | None = None
 
 
 def sample_rng(seed: int, epoch: int, key: str) -> np.random.Generator:

@@ -16,7 +16,7 @@ from datamodules.batch import ClipBatch, ImageBatch
 from datamodules.cache import FrameCache
 from datamodules.decoders import Decoder, Example
 from datamodules.index import Index, Sample, Shard
-from datamodules.order import EvalOrder, TrainOrder, sample_rng
+from datamodules.order import Chance, EvalOrder, TrainOrder, sample_rng
 from mav_lightning.common.errors import UserError
 
 __all__ = ["EvalLoader", "Fetched", "SampleReader", "TrainLoader", "unchanged"]
@@ -79,8 +79,8 @@ class SampleReader(Generic[B]):
             shard, sample = self.samples[(number + shift) % len(self.samples)]
             try:
                 members = self.index.read(shard, sample, self.decoder.suffixes)
-                rng = sample_rng(self.seed, epoch, sample.key)
-                return self.decoder.decode(sample.key, members, sample.media, rng, self._cache, before)
+                chance = Chance(sample_rng(self.seed, epoch, sample.key), before)
+                return self.decoder.decode(sample.key, members, sample.media, chance, self._cache)
             except (UserError, OSError) as error:
                 tried.append(f"{shard.name}:{sample.key}")
                 bad[tried[-1]] = str(error)

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from datamodules.batch import ClipBatch, ImageBatch
 from datamodules.cache import FrameCache
 from datamodules.decoders import Decoder, Example
-from datamodules.order import sample_rng
+from datamodules.order import Chance, sample_rng
 from datamodules.reader import Fetched, unchanged
 from datamodules.shards import SUFFIXES, Group, SampleError, group_members, suffix_of
 from mav_lightning.common.errors import UserError
@@ -144,8 +144,8 @@ class _Stream(IterableDataset[Fetched[B]]):
             try:
                 if group.error is not None:
                     raise SampleError(group.error)
-                rng = sample_rng(seed, visit, group.key)
-                examples.append(self.decoder.decode(group.key, group.members, None, rng, nothing_kept))
+                chance = Chance(sample_rng(seed, visit, group.key))
+                examples.append(self.decoder.decode(group.key, group.members, None, chance, nothing_kept))
                 row = 0
             except (UserError, OSError) as error:
                 bad[f"{url}:{group.key}"] = str(error)

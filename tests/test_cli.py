@@ -46,7 +46,8 @@ WRONG = {
         ("evaluate", "--generated", "{tmp}", "--real", "{tmp}", "--protocol", "shapes-tyni"),
         "shapes-tiny",
     ),
-    "a config without a denoiser": (("certify", "stage/clip_tiny.yaml"), "has no denoiser to certify"),
+    "a config without a denoiser": (("certify", "stage/clip_tiny.yaml"), "has no denoiser of frames to certify"),
+    "a denoiser that knows no frames": (("certify", "stage/prior_tiny.yaml"), "has no denoiser of frames to certify"),
     "a missing source of videos": (
         ("data", "pack", "{tmp}/none", "--captions", "{tmp}/none.tsv", "--out", "{tmp}/o"),
         "none",

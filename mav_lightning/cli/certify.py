@@ -30,9 +30,10 @@ def certify(
 
     loaded = load_config(config, overrides or [])
     node = loaded.get("module", {}).get("net", {})
-    if "net" not in node:
+    if "cond_channels" not in node.get("net", {}):
         raise UserError(
-            f"{config}: has no denoiser to certify; give the config of a decoder, as stage/temporal_tiny.yaml."
+            f"{config}: has no denoiser of frames to certify; give the config of a decoder, "
+            "as stage/temporal_tiny.yaml."
         )
     torch.manual_seed(0)
     size, cond_channels = instantiate(node).net.downsampling, node["net"]["cond_channels"]

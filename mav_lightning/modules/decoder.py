@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules.batch import ClipBatch, ImageBatch
+from mav_lightning.common.errors import UserError
 from mav_lightning.diffusion.denoiser import NetDenoiser
 from mav_lightning.diffusion.schedule import LogNormalNoise
 from mav_lightning.modules.optim import MakeOptimizer, WarmupCosine, optimization
@@ -89,8 +90,7 @@ class TemporalDecoder(SpatialDecoder):
     Args:
         net: The denoiser, with temporal layers.
         parent: The trained spatial denoiser; every weight of it must have its place in `net`. None starts from nothing.
-        spatial_lr: Factor of the learning rate of the layers that the parent has; they are sharp already, and steps as
-            long as the new layers need would blur them. 0 freezes them, 1 trains all alike.
+        spatial_lr: Factor of the learning rate of the spatial layers: 0 freezes them, 1 trains all alike.
         preview: Samples clips at every validation; None for none.
         encoder: As `SpatialDecoder`, like all that follow.
         noise: As there.
@@ -116,7 +116,9 @@ class TemporalDecoder(SpatialDecoder):
         super().__init__(net, encoder, noise, optimizer, schedule, cond_dropout, cond_noise)
         self.transferred: TransferReport | None = None if parent is None else transfer(parent, net)
         if spatial_lr < 0:
-            raise ValueError(f"TemporalDecoder: `spatial_lr` must be 0 or more, got {spatial_lr}.")
+            raise UserError(
+                f"spatial_lr: must be 0, which freezes the spatial layers, or more, got {spatial_lr:g}; try 1."
+            )
         if spatial_lr == 0:
             freeze_spatial(net)
         self.spatial_lr, self.preview = spatial_lr, preview

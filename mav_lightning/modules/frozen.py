@@ -30,6 +30,6 @@ class FrozenCLIP:
         return self.clip.to(pixels.device).encode_image(pixels)
 
     @torch.no_grad()
-    def encode_words(self, captions: Sequence[str]) -> Tensor:
-        """Embeds N captions and their words, (N, 1 + length, D), on the device that images last came from."""
-        return self.clip.encode_words(captions)
+    def encode_words(self, captions: Sequence[str], device: torch.device) -> Tensor:
+        """Embeds N captions and their words, (N, 1 + length, D), on `device`."""
+        return self.clip.to(device).encode_words(captions)

@@ -46,7 +46,7 @@ class PriorModule(LightningModule):
     def validation_step(self, batch: ImageBatch, batch_idx: int) -> None:
         """Logs the loss on unseen pairs, and how near drawn embeddings come to those of the captioned images."""
         self._loss(batch, "val")
-        drawn = self.net.predict(self.encoder.encode_words(batch.captions()), list(range(len(batch))))
+        drawn = self.net.predict(self.encoder.encode_words(batch.captions(), self.device), list(range(len(batch))))
         similarity = (drawn * self.encoder(batch.pixels)).sum(dim=1).mean()
         self.log("val/similarity", similarity, batch_size=len(batch), sync_dist=True)
 
@@ -56,7 +56,7 @@ class PriorModule(LightningModule):
 
     def losses(self, batch: ImageBatch) -> Tensor:
         """The loss of each pair, shape (B,)."""
-        cond = self.encoder.encode_words(batch.captions())
+        cond = self.encoder.encode_words(batch.captions(), self.device)
         cond = cond * (torch.rand(len(cond), 1, 1, device=self.device) >= self.cond_dropout)
         images = self.encoder(batch.pixels)
         return self.net.loss(images * images.shape[1] ** 0.5, self.noise(len(images), self.device), cond)

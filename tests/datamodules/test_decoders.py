@@ -10,10 +10,15 @@ from datamodules.cache import FrameCache
 from datamodules.decoders import ClipDecoder, ImageDecoder
 from datamodules.fps_sampler import UniformFps
 from datamodules.media import Media, crop_to_square, probe_media
+from datamodules.order import Chance
 from datamodules.shards import SampleError
 from mav_lightning.common.errors import UserError
 
 NOTHING = FrameCache(0)
+
+
+def drawn(seed: int) -> Chance:
+    return Chance(np.random.default_rng(seed))
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -26,7 +31,7 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
 def test_frames_are_cut_by_time(make_mp4: Callable[..., bytes], fps: float) -> None:
     data, decoder = make_mp4(frames=60, fps=20.0), ClipDecoder(16, 5, UniformFps(fps, fps))
 
-    clip = decoder.decode("a", {"mp4": data}, probe_media("mp4", data), np.random.default_rng(0), NOTHING)
+    clip = decoder.decode("a", {"mp4": data}, probe_media("mp4", data), drawn(0), NOTHING)
 
     seconds = clip.frames.mean(axis=(1, 2, 3)) / 4 / 20.0  # frame i has level 4 i
     np.testing.assert_allclose(np.diff(seconds), 1 / fps, atol=1 / 20.0 + 0.02)
@@ -36,9 +41,9 @@ def test_frames_are_cut_by_time(make_mp4: Callable[..., bytes], fps: float) -> N
 
 def test_starts_are_random_and_stay_inside_the_video(make_mp4: Callable[..., bytes]) -> None:
     data, decoder = make_mp4(frames=60, fps=20.0), ClipDecoder(16, 5, UniformFps(8, 8))
-    rng = np.random.default_rng(1)
+    chance = drawn(1)
 
-    clips = [decoder.decode("a", {"mp4": data}, None, rng, NOTHING).frames.mean(axis=(1, 2, 3)) for _ in range(30)]
+    clips = [decoder.decode("a", {"mp4": data}, None, chance, NOTHING).frames.mean(axis=(1, 2, 3)) for _ in range(30)]
 
     assert min(clip[0] for clip in clips) < 30 < 150 < max(clip[0] for clip in clips)
     assert max(clip[-1] for clip in clips) <= 4 * 59 + 2
@@ -48,7 +53,7 @@ def test_a_rate_beyond_the_source_becomes_the_sources_own(make_mp4: Callable[...
     data = make_mp4(frames=11, fps=20.0)
 
     fast, slow = (
-        ClipDecoder(16, 11, UniformFps(fps, fps)).decode("a", {"mp4": data}, None, np.random.default_rng(0), NOTHING)
+        ClipDecoder(16, 11, UniformFps(fps, fps)).decode("a", {"mp4": data}, None, drawn(0), NOTHING)
         for fps in (90.0, 1.0)
     )
 
@@ -62,7 +67,7 @@ def test_a_cache_changes_nothing(make_mp4: Callable[..., bytes]) -> None:
 
     for seed in range(10):
         with_cache, without = (
-            decoder.decode("a", {"mp4": data}, media, np.random.default_rng(seed), kept) for kept in (cache, NOTHING)
+            decoder.decode("a", {"mp4": data}, media, drawn(seed), kept) for kept in (cache, NOTHING)
         )
         np.testing.assert_array_equal(with_cache.frames, without.frames)
     assert cache.free == 0
@@ -75,12 +80,12 @@ def test_short_or_missing_videos_are_refused(make_mp4: Callable[..., bytes]) -> 
     assert decoder.refusal(["mp4"], Media(8, 8, 8, 30.0)) == "has 8 frames, fewer than the 9 of a clip"
     assert decoder.refusal(["png", "txt"], None) == "holds no video (found png, txt)"
     with pytest.raises(SampleError, match="has 8 frames"):
-        decoder.decode("a", {"mp4": make_mp4(8)}, None, np.random.default_rng(0), NOTHING)
+        decoder.decode("a", {"mp4": make_mp4(8)}, None, drawn(0), NOTHING)
 
 
 def test_clips_collate_to_channels_first_in_minus_one_to_one(make_mp4: Callable[..., bytes]) -> None:
     decoder = ClipDecoder(16, 5, UniformFps(8, 8))
-    clip = decoder.decode("a", {"mp4": make_mp4()}, None, np.random.default_rng(0), NOTHING)
+    clip = decoder.decode("a", {"mp4": make_mp4()}, None, drawn(0), NOTHING)
 
     batch = decoder.collate([clip, clip])
 
@@ -91,15 +96,15 @@ def test_clips_collate_to_channels_first_in_minus_one_to_one(make_mp4: Callable[
 
 
 def test_captions_are_read_or_not_at_all(png: bytes) -> None:
-    members, rng = {"png": png, "txt": b" a red tile\n"}, np.random.default_rng(0)
+    members, chance = {"png": png, "txt": b" a red tile\n"}, drawn(0)
 
     captioned, bare = ImageDecoder(4), ImageDecoder(4, captioned=False)
 
-    assert captioned.collate([captioned.decode("a", members, None, rng, NOTHING)]).caption == ["a red tile"]
-    assert bare.collate([bare.decode("a", {"png": png}, None, rng, NOTHING)]).caption is None
+    assert captioned.collate([captioned.decode("a", members, None, chance, NOTHING)]).caption == ["a red tile"]
+    assert bare.collate([bare.decode("a", {"png": png}, None, chance, NOTHING)]).caption is None
     assert captioned.refusal(["png"], None) == "holds no caption (found png)"
     with pytest.raises(SampleError, match="caption is not UTF-8"):
-        captioned.decode("a", {"png": png, "txt": b"\xff"}, None, rng, NOTHING)
+        captioned.decode("a", {"png": png, "txt": b"\xff"}, None, chance, NOTHING)
 
 
 def test_shrinking_averages_areas_of_the_centred_square() -> None:
@@ -118,7 +123,7 @@ def test_images_are_turned_upright() -> None:
     exif[0x0112] = 6
     data = encoded(Image.fromarray(pixels), "JPEG", exif=exif, quality=95)
 
-    upright = ImageDecoder(4, captioned=False).decode("a", {"jpg": data}, None, np.random.default_rng(0), NOTHING)
+    upright = ImageDecoder(4, captioned=False).decode("a", {"jpg": data}, None, drawn(0), NOTHING)
 
     assert upright.frames[0, :2].mean() > 250
     assert upright.frames[0, 2:].mean() < 5
@@ -127,7 +132,7 @@ def test_images_are_turned_upright() -> None:
 @pytest.mark.parametrize("data", [b"", b"not an image", encoded(Image.new("RGB", (64, 64)))[:60]])
 def test_damaged_images_are_bad_samples(data: bytes) -> None:
     with pytest.raises(SampleError, match="replace or remove the image"):
-        ImageDecoder(4, captioned=False).decode("a", {"png": data}, None, np.random.default_rng(0), NOTHING)
+        ImageDecoder(4, captioned=False).decode("a", {"png": data}, None, drawn(0), NOTHING)
 
 
 def test_sizes_below_one_are_refused() -> None:

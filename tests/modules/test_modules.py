@@ -84,6 +84,11 @@ def test_the_parents_layers_learn_as_much_slower_as_asked() -> None:
     assert all(rate == pytest.approx(1e-2 if ".temporal" in name else 2.5e-3) for name, rate in rates.items())
 
 
+def test_a_negative_learning_rate_is_refused_with_a_way_out() -> None:
+    with pytest.raises(UserError, match="spatial_lr: must be 0, .*, or more, got -1; try 1"):
+        TemporalDecoder(EDMDenoiser(SpaceTimeUNet(**SMALL)), spatial_lr=-1.0, **parts())
+
+
 def test_the_frozen_encoder_is_neither_saved_nor_trained() -> None:
     module = SpatialDecoder(EDMDenoiser(SpaceTimeUNet(**IMAGE)), **parts())
     assert all(name.startswith("net.") for name in module.state_dict())
