@@ -67,6 +67,11 @@ class Study:
             near = did_you_mean(self.baseline, self.variants)
             known = ", ".join(self.variants)
             raise UserError(f"{self.name}: the baseline `{self.baseline}` is no variant{near}; there are {known}.")
+        if len(self.variants) < 2:
+            raise UserError(
+                f"{self.name}: `{self.baseline}` is the only variant, so there is nothing to compare; add another to "
+                "`variants`."
+            )
         if not self.metrics:
             raise UserError(
                 f"{self.name}: `metrics` is empty; name at least one, for example {{name: law, better: higher}}."

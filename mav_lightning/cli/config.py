@@ -10,7 +10,7 @@ __all__ = ["config"]
 def config(
     file: Annotated[str | None, typer.Argument(help="A stage's config, for example stage/temporal_tiny.yaml.")] = None,
     overrides: Annotated[
-        list[str] | None, typer.Argument(help="key=value, for example module.cond_dropout=0.2.")
+        list[str] | None, typer.Argument(help="key=value, for example module.denoising.cond_dropout=0.2.")
     ] = None,
     list_shipped: Annotated[bool, typer.Option("--list", help="Name the shipped configs.")] = False,
 ) -> None:

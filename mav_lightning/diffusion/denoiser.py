@@ -9,9 +9,11 @@ __all__ = ["CleanDenoiser", "Denoiser", "EDMDenoiser", "EpsDenoiser", "NetDenois
 
 
 class Denoiser(Protocol):
-    """Estimates the clean sample: ``denoiser(x, sigma, cond, fps)``, what samplers and guidance call."""
+    """Estimates the clean sample: ``denoiser(x, sigma, cond, fps, given)``, what samplers and guidance call."""
 
-    def __call__(self, x: Tensor, sigma: Tensor, cond: Tensor, fps: Tensor | None = None) -> Tensor:
+    def __call__(
+        self, x: Tensor, sigma: Tensor, cond: Tensor, fps: Tensor | None = None, given: Tensor | None = None
+    ) -> Tensor:
         """Maps noisy `x` (B, …) at noise levels `sigma` (B,) to the expected clean sample, shape of `x`."""
         ...
 
@@ -35,7 +37,9 @@ class NetDenoiser(nn.Module):
         r""":math:`c_{skip}`, :math:`c_{out}` and :math:`c_{in}` at noise levels of any shape, each of that shape."""
         raise NotImplementedError
 
-    def forward(self, x: Tensor, sigma: Tensor, cond: Tensor, fps: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, sigma: Tensor, cond: Tensor, fps: Tensor | None = None, given: Tensor | None = None
+    ) -> Tensor:
         """Estimates the clean sample.
 
         Args:
@@ -43,22 +47,46 @@ class NetDenoiser(nn.Module):
             sigma: Noise levels, shape (B,).
             cond: Conditions, shape (B, …); a row of zeros means "no condition".
             fps: Frames per second, shape (B,); required for clips.
+            given: What is known of every pixel, as further channels the network sees beside `x`, unscaled: shape of
+                `x` but for the channels. None where the network was built without them.
 
         Returns:
             The expected clean sample, shape of `x`.
         """
         c_skip, c_out, c_in = self.coefficients(_column(sigma, x))
-        return c_skip * x + c_out * self.net(c_in * x, sigma.log().to(x.dtype) / 4, cond, fps)
+        seen = c_in * x if given is None else torch.cat([c_in * x, given], dim=1)
+        return c_skip * x + c_out * self.net(seen, sigma.log().to(x.dtype) / 4, cond, fps)
 
-    def loss(self, x: Tensor, sigma: Tensor, cond: Tensor, fps: Tensor | None = None) -> Tensor:
+    def loss(
+        self,
+        x: Tensor,
+        sigma: Tensor,
+        cond: Tensor,
+        fps: Tensor | None = None,
+        given: Tensor | None = None,
+        wanted: Tensor | None = None,
+    ) -> Tensor:
         """The denoising loss of each sample, shape (B,).
 
         Noise is drawn from the global generator, for every frame by itself.
+
+        Args:
+            x: Clean samples, shape (B, …).
+            sigma: As in `forward`, like all that follow.
+            cond: As there.
+            fps: As there.
+            given: As there.
+            wanted: Weight of every element's error, broadcast to `x`, above 0 somewhere in every sample; None weighs
+                all alike.
         """
         level = _column(sigma, x)
         noisy = x + level * torch.randn_like(x)
         weight = self.coefficients(level)[1].square().reciprocal()
-        return (weight * (self(noisy, sigma, cond, fps) - x).square()).flatten(1).mean(1)
+        error = weight * (self(noisy, sigma, cond, fps, given) - x).square()
+        if wanted is None:
+            return error.flatten(1).mean(1)
+        share = wanted.to(error.dtype).expand_as(error).flatten(1)
+        return (share * error.flatten(1)).sum(1) / share.sum(1)
 
 
 class EDMDenoiser(NetDenoiser):

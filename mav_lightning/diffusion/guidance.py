@@ -22,15 +22,22 @@ class Guided:
     def __init__(self, denoiser: Denoiser, guidance_scale: float) -> None:
         self.denoiser, self.guidance_scale = denoiser, guidance_scale
 
-    def __call__(self, x: Tensor, sigma: Tensor, cond: Tensor, fps: Tensor | None = None) -> Tensor:
-        """As `Denoiser`."""
+    def __call__(
+        self, x: Tensor, sigma: Tensor, cond: Tensor, fps: Tensor | None = None, given: Tensor | None = None
+    ) -> Tensor:
+        """As `Denoiser`; what is `given` stays given."""
         if self.guidance_scale == 1.0:
-            return self.denoiser(x, sigma, cond, fps)
+            return self.denoiser(x, sigma, cond, fps, given)
         both = self.denoiser(
             torch.cat([x, x]),
             torch.cat([sigma, sigma]),
             torch.cat([torch.zeros_like(cond), cond]),
-            None if fps is None else torch.cat([fps, fps]),
+            _twice(fps),
+            _twice(given),
         )
         without, given = both.chunk(2)
         return without + self.guidance_scale * (given - without)
+
+
+def _twice(x: Tensor | None) -> Tensor | None:
+    return None if x is None else torch.cat([x, x])

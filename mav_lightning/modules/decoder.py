@@ -1,6 +1,6 @@
 """The decoder's two trainings: how the world looks, from images; how it moves, from clips without text."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -12,8 +12,7 @@ from torch import Tensor
 from datamodules.batch import ClipBatch, ImageBatch
 from mav_lightning.common.errors import UserError
 from mav_lightning.diffusion.denoiser import NetDenoiser
-from mav_lightning.diffusion.schedule import LogNormalNoise
-from mav_lightning.modules.optim import MakeOptimizer, WarmupCosine, optimization
+from mav_lightning.modules.denoising import Denoising
 from mav_lightning.modules.preview import ShapesPreview
 from mav_lightning.modules.transfer import TransferReport, freeze_spatial, is_temporal, transfer
 
@@ -25,29 +24,12 @@ class SpatialDecoder(LightningModule):
 
     Args:
         net: The denoiser.
-        encoder: Images (B, 3, H, W) in [-1, 1] → image embeddings (B, D).
-        noise: Draws the noise levels of training.
-        optimizer: Makes the optimizer from the trainable parameters.
-        schedule: Factor of the learning rate by step.
-        cond_dropout: Share of samples trained without condition, for guidance.
-        cond_noise: Standard deviation of the noise on the embedding, in units of its length. What stands between
-            text and decoder never hits an image's embedding exactly, so the decoder should not lean on its last digit.
+        denoising: How it is trained.
     """
 
-    def __init__(
-        self,
-        net: NetDenoiser,
-        encoder: Callable[[Tensor], Tensor],
-        noise: LogNormalNoise,
-        optimizer: MakeOptimizer,
-        schedule: WarmupCosine,
-        cond_dropout: float = 0.1,
-        cond_noise: float = 0.3,
-    ) -> None:
+    def __init__(self, net: NetDenoiser, denoising: Denoising) -> None:
         super().__init__()
-        self.net, self.encoder, self.noise = net, encoder, noise
-        self.make_optimizer, self.schedule = optimizer, schedule
-        self.cond_dropout, self.cond_noise = cond_dropout, cond_noise
+        self.net, self.denoising = net, denoising
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
         """The denoising loss of one batch."""
@@ -59,21 +41,15 @@ class SpatialDecoder(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """One optimizer over what is trainable."""
-        return optimization(self, self.make_optimizer, self.schedule)
+        return self.denoising.optimization(self)
 
     def losses(self, batch: ImageBatch) -> Tensor:
         """The loss of each sample, shape (B,)."""
-        cond = self.condition(batch.pixels)
+        cond = self.denoising.condition(batch.pixels)
         return self.net.loss(batch.pixels, self._levels(len(batch)), cond)
 
-    def condition(self, images: Tensor) -> Tensor:
-        """Embeds images (B, 3, H, W), roughens the embeddings and drops some: (B, D)."""
-        cond = self.encoder(images)
-        cond = cond + self.cond_noise / cond.shape[1] ** 0.5 * torch.randn_like(cond)
-        return cond * (torch.rand(len(cond), 1, device=cond.device) >= self.cond_dropout)
-
     def _levels(self, count: int) -> Tensor:
-        return self.noise(count, self.device)
+        return self.denoising.noise(count, self.device)
 
     def _step(self, batch: ImageBatch, stage: str) -> Tensor:
         loss = self.losses(batch).mean()
@@ -89,31 +65,24 @@ class TemporalDecoder(SpatialDecoder):
 
     Args:
         net: The denoiser, with temporal layers.
+        denoising: How it is trained.
         parent: The trained spatial denoiser; every weight of it must have its place in `net`. None starts from nothing.
         spatial_lr: Factor of the learning rate of the spatial layers: 0 freezes them, 1 trains all alike.
         preview: Samples clips at every validation; None for none.
-        encoder: As `SpatialDecoder`, like all that follow.
-        noise: As there.
-        optimizer: As there.
-        schedule: As there.
-        cond_dropout: As there.
-        cond_noise: As there.
+
+    Raises:
+        UserError: `spatial_lr` below 0, or a parent that does not fit.
     """
 
     def __init__(
         self,
         net: NetDenoiser,
-        encoder: Callable[[Tensor], Tensor],
-        noise: LogNormalNoise,
-        optimizer: MakeOptimizer,
-        schedule: WarmupCosine,
+        denoising: Denoising,
         parent: NetDenoiser | None = None,
         spatial_lr: float = 1.0,
         preview: ShapesPreview | None = None,
-        cond_dropout: float = 0.1,
-        cond_noise: float = 0.3,
     ) -> None:
-        super().__init__(net, encoder, noise, optimizer, schedule, cond_dropout, cond_noise)
+        super().__init__(net, denoising)
         self.transferred: TransferReport | None = None if parent is None else transfer(parent, net)
         if spatial_lr < 0:
             raise UserError(
@@ -125,21 +94,19 @@ class TemporalDecoder(SpatialDecoder):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """One optimizer, in which the layers of the parent may have a learning rate of their own."""
-        return optimization(
-            self, self.make_optimizer, self.schedule, lambda name: 1.0 if is_temporal(name) else self.spatial_lr
-        )
+        return self.denoising.optimization(self, lambda name: 1.0 if is_temporal(name) else self.spatial_lr)
 
     def losses(self, batch: ClipBatch) -> Tensor:  # type: ignore[override]
         """The loss of each clip, shape (B,)."""
         frame = int(torch.randint(batch.pixels.shape[2], ()))
-        cond = self.condition(batch.pixels[:, :, frame])
+        cond = self.denoising.condition(batch.pixels[:, :, frame])
         return self.net.loss(batch.pixels, self._levels(len(batch)), cond, batch.fps)
 
     def sample_clips(self) -> Mapping[str, tuple[NDArray[np.uint8], float]]:
         """The preview's clips; logs its numbers. Called at the end of every validation, with the averaged weights."""
         if self.preview is None:
             return {}
-        clips, scores = self.preview(self.net, self.encoder, self.device)
+        clips, scores = self.preview(self.net, self.denoising.encoder, self.device)
         for name, value in scores.items():
             self.log(f"val/{name}", value, rank_zero_only=True)
         return clips

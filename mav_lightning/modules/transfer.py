@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mav_lightning.common.errors import UserError
 
@@ -17,10 +17,13 @@ class TransferReport:
     Attributes:
         copied: In both networks, taken from the parent.
         new: In the child alone; temporal layers, as they were initialised.
+        widened: The first convolution of a child with further input channels, which start at zero: they are seen, and
+            change nothing yet. Empty where both see the same.
     """
 
     copied: list[str]
     new: list[str]
+    widened: list[str]
 
 
 def transfer(parent: nn.Module, child: nn.Module) -> TransferReport:
@@ -34,7 +37,9 @@ def transfer(parent: nn.Module, child: nn.Module) -> TransferReport:
     lost = sorted(set(source) - set(target))
     new = sorted(set(target) - set(source))
     missing = [name for name in new if not is_temporal(name)]
-    unlike = [name for name in source if name in target and source[name].shape != target[name].shape]
+    shared = sorted(set(source) & set(target))
+    widened = [name for name in shared if _is_wider_entrance(name, source[name], target[name])]
+    unlike = [name for name in shared if name not in widened and source[name].shape != target[name].shape]
     for problem, names in (
         ("not in the new network", lost),
         ("missing in the parent", missing),
@@ -47,8 +52,18 @@ def transfer(parent: nn.Module, child: nn.Module) -> TransferReport:
             )
     with torch.no_grad():
         for name, value in source.items():
-            target[name].copy_(value)
-    return TransferReport(sorted(source), new)
+            place = target[name]
+            if name in widened:
+                place = place.zero_()[:, : value.shape[1]]
+            place.copy_(value)
+    return TransferReport([name for name in shared if name not in widened], new, widened)
+
+
+def _is_wider_entrance(name: str, source: Tensor, target: Tensor) -> bool:
+    """Whether a weight is the first convolution's, and the child's differs in seeing more channels only."""
+    if not name.endswith("enter.spatial.weight") or target.shape[1] <= source.shape[1]:
+        return False
+    return target[:, : source.shape[1]].shape == source.shape
 
 
 def freeze_spatial(net: nn.Module) -> None:

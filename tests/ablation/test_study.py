@@ -76,6 +76,7 @@ def test_differences_are_those_of_the_resolved_configs(write_study: Write) -> No
         ("sample.needs.decoder", "sampl.needs.decoder", "variant `per_frame`: `sampl.needs.decoder`: no stage `sampl`"),
         ("temporal.frames: 9", "temporal.framez: 9", "stage `temporal`: override `framez`: no such key"),
         ("recipe:", "recipe: x #", "x: no such config"),
+        ("  per_frame: {", "#", "`temporal` is the only variant, so there is nothing to compare; add another"),
     ],
 )
 def test_a_wrong_study_is_told_before_anything_runs(write_study: Write, old: str, new: str, message: str) -> None:

@@ -175,7 +175,9 @@ def test_the_loss_of_a_silent_network_is_one_at_every_noise_level() -> None:
 
 
 def test_guidance_extrapolates_from_the_unconditional_estimate() -> None:
-    def denoiser(x: Tensor, sigma: Tensor, cond: Tensor, fps: Tensor | None = None) -> Tensor:
+    def denoiser(
+        x: Tensor, sigma: Tensor, cond: Tensor, fps: Tensor | None = None, given: Tensor | None = None
+    ) -> Tensor:
         return x + cond[:, :1] * (1 if fps is None else fps[:, None])
 
     x, sigma, cond, fps = torch.zeros(2, 3), torch.ones(2), torch.tensor([[1.0], [2.0]]), torch.tensor([1.0, 10.0])

@@ -7,11 +7,14 @@ import torch
 from datamodules.batch import ClipBatch, ImageBatch
 from mav_lightning.common.errors import UserError
 from mav_lightning.diffusion.denoiser import EDMDenoiser
+from mav_lightning.diffusion.known import Known, MaskSampler
 from mav_lightning.diffusion.prior import DiffusionPrior
 from mav_lightning.diffusion.schedule import LogNormalNoise
 from mav_lightning.modules.clip import CLIPModule
 from mav_lightning.modules.decoder import SpatialDecoder, TemporalDecoder
+from mav_lightning.modules.denoising import Denoising
 from mav_lightning.modules.frozen import FrozenCLIP
+from mav_lightning.modules.interpolator import Interpolator
 from mav_lightning.modules.optim import WarmupCosine
 from mav_lightning.modules.preview import ShapesPreview
 from mav_lightning.modules.prior import PriorModule
@@ -35,8 +38,8 @@ def encoder() -> FrozenCLIP:
     return FrozenCLIP(SmallCLIP(size=8, channels=8, width=8))
 
 
-def parts() -> dict[str, Any]:
-    return {"encoder": encoder(), "noise": LogNormalNoise(), "optimizer": optimizer, "schedule": WarmupCosine(10)}
+def denoising(**options: Any) -> Denoising:
+    return Denoising(encoder(), LogNormalNoise(), optimizer, WarmupCosine(10), **options)
 
 
 def clips(count: int = 2) -> ClipBatch:
@@ -50,7 +53,9 @@ def test_a_temporal_decoder_equals_its_parent_frame_by_frame_before_its_first_st
     parent = EDMDenoiser(SpaceTimeUNet(**IMAGE)).double()
     for parameter in parent.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
-    child = TemporalDecoder(EDMDenoiser(SpaceTimeUNet(**SMALL)), parent=parent.float(), **parts()).net.double()
+    child = TemporalDecoder(
+        EDMDenoiser(SpaceTimeUNet(**SMALL)), parent=parent.float(), denoising=denoising()
+    ).net.double()
     x, sigma, cond = torch.randn(2, 3, 4, 8, 8).double(), torch.tensor([0.5, 3.0]).double(), torch.randn(2, 8).double()
     clip = child(x, sigma, cond, torch.tensor([4.0, 16.0]).double())
     for frame in range(4):
@@ -59,7 +64,7 @@ def test_a_temporal_decoder_equals_its_parent_frame_by_frame_before_its_first_st
 
 def test_one_step_of_the_temporal_stage_moves_only_what_it_may() -> None:
     parent = EDMDenoiser(SpaceTimeUNet(**IMAGE))
-    module = TemporalDecoder(EDMDenoiser(SpaceTimeUNet(**SMALL)), parent=parent, spatial_lr=0.0, **parts())
+    module = TemporalDecoder(EDMDenoiser(SpaceTimeUNet(**SMALL)), parent=parent, spatial_lr=0.0, denoising=denoising())
     for name, parameter in module.net.named_parameters():  # let the zero-initialised output pass gradients
         if name.endswith("leave.spatial.weight"):
             torch.nn.init.normal_(parameter)
@@ -71,9 +76,42 @@ def test_one_step_of_the_temporal_stage_moves_only_what_it_may() -> None:
     assert moved and all("temporal" in name for name in moved)
 
 
+def interpolator(parent: EDMDenoiser | None = None) -> Interpolator:
+    net = EDMDenoiser(SpaceTimeUNet(in_channels=7, **SMALL))
+    return Interpolator(net, denoising(), MaskSampler(), parent=parent)
+
+
+def test_an_interpolator_equals_its_parent_before_its_first_step_whatever_is_known() -> None:
+    torch.manual_seed(0)
+    parent = EDMDenoiser(SpaceTimeUNet(**SMALL))
+    for parameter in parent.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    child = interpolator(parent)
+    assert child.transferred is not None and child.transferred.widened == ["net.enter.spatial.weight"]
+    batch = clips()
+    given = Known(batch.pixels, torch.rand(2, 4) < 0.5).channels()
+    arguments = torch.randn_like(batch.pixels), torch.tensor([0.5, 3.0]), torch.randn(2, 8), batch.fps
+    torch.testing.assert_close(child.net(*arguments, given), parent(*arguments))
+
+
+def test_an_interpolator_is_judged_by_the_unknown_frames_alone() -> None:
+    module, batch = interpolator(), clips(8)
+    masks = module.masks = lambda *_: torch.tensor([[True, False, False, True]] * 8)  # type: ignore[assignment]
+    with torch.no_grad():  # a network whose answer is its noisy input misses every frame by the noise
+        module.net.forward = lambda x, *_: x  # type: ignore[method-assign]
+        torch.manual_seed(0)
+        all_missed = module.losses(batch)
+        known = Known(batch.pixels, masks())
+        module.net.forward = lambda x, *_: known.keep(x)  # type: ignore[method-assign]
+        torch.manual_seed(0)
+        torch.testing.assert_close(module.losses(batch), all_missed)
+        module.net.forward = lambda x, *_: Known(batch.pixels, ~masks()).keep(x)  # type: ignore[method-assign]
+        assert bool((module.losses(batch) == 0).all())
+
+
 def test_the_parents_layers_learn_as_much_slower_as_asked() -> None:
     parent = EDMDenoiser(SpaceTimeUNet(**IMAGE))
-    module = TemporalDecoder(EDMDenoiser(SpaceTimeUNet(**SMALL)), parent=parent, spatial_lr=0.25, **parts())
+    module = TemporalDecoder(EDMDenoiser(SpaceTimeUNet(**SMALL)), parent=parent, spatial_lr=0.25, denoising=denoising())
     rates = {
         name: group["initial_lr"]
         for group in module.configure_optimizers()["optimizer"].param_groups
@@ -86,28 +124,26 @@ def test_the_parents_layers_learn_as_much_slower_as_asked() -> None:
 
 def test_a_negative_learning_rate_is_refused_with_a_way_out() -> None:
     with pytest.raises(UserError, match="spatial_lr: must be 0, .*, or more, got -1; try 1"):
-        TemporalDecoder(EDMDenoiser(SpaceTimeUNet(**SMALL)), spatial_lr=-1.0, **parts())
+        TemporalDecoder(EDMDenoiser(SpaceTimeUNet(**SMALL)), spatial_lr=-1.0, denoising=denoising())
 
 
 def test_the_frozen_encoder_is_neither_saved_nor_trained() -> None:
-    module = SpatialDecoder(EDMDenoiser(SpaceTimeUNet(**IMAGE)), **parts())
+    module = SpatialDecoder(EDMDenoiser(SpaceTimeUNet(**IMAGE)), denoising=denoising())
     assert all(name.startswith("net.") for name in module.state_dict())
     module.losses(ImageBatch(torch.zeros(2, 3, 8, 8), None, ["a", "b"])).mean().backward()
-    assert all(parameter.grad is None for parameter in module.encoder.clip.parameters())
+    assert all(parameter.grad is None for parameter in module.denoising.encoder.clip.parameters())
 
 
 def test_conditions_are_dropped_as_often_as_asked() -> None:
     torch.manual_seed(0)
-    module = SpatialDecoder(EDMDenoiser(SpaceTimeUNet(**IMAGE)), cond_dropout=0.25, **parts())
-    dropped = (module.condition(torch.rand(2000, 3, 8, 8)) == 0).all(dim=1).float().mean()
-    assert float(dropped) == pytest.approx(0.25, abs=0.03)
+    cond = denoising(cond_dropout=0.25).condition(torch.rand(2000, 3, 8, 8))
+    assert float((cond == 0).all(dim=1).float().mean()) == pytest.approx(0.25, abs=0.03)
 
 
 def test_condition_noise_has_the_promised_length() -> None:
     torch.manual_seed(0)
-    images = torch.rand(500, 3, 8, 8)
-    module = SpatialDecoder(EDMDenoiser(SpaceTimeUNet(**IMAGE)), cond_dropout=0.0, cond_noise=0.3, **parts())
-    noise = (module.condition(images) - module.encoder(images)).norm(dim=1)
+    images, how = torch.rand(500, 3, 8, 8), denoising(cond_dropout=0.0, cond_noise=0.3)
+    noise = (how.condition(images) - how.encoder(images)).norm(dim=1)
     assert float(noise.square().mean().sqrt()) == pytest.approx(0.3, abs=0.02)
 
 
@@ -135,8 +171,8 @@ def test_a_preview_scores_what_it_plays() -> None:
         return {"law": 0.5, "speed": float("nan")}
 
     preview = ShapesPreview(size=8, frames=3, fps=(4.0, 8.0), steps=2, score=score, shown=5)
-    module = TemporalDecoder(EDMDenoiser(SpaceTimeUNet(**SMALL)), preview=preview, **parts())
-    shown, scores = preview(module.net, module.encoder, module.device)
+    module = TemporalDecoder(EDMDenoiser(SpaceTimeUNet(**SMALL)), preview=preview, denoising=denoising())
+    shown, scores = preview(module.net, module.denoising.encoder, module.device)
     assert scores == {"law": 0.5}, "a number that is not finite is no number to log"
     assert asked["videos"].shape == (48, 3, 8, 8, 3) and asked["videos"].dtype.name == "uint8"
     assert len(asked["shapes"]) == 48 and asked["fps"].tolist() == [4.0] * 24 + [8.0] * 24
@@ -145,7 +181,7 @@ def test_a_preview_scores_what_it_plays() -> None:
 
 def prior_module(**options: Any) -> PriorModule:
     net = DiffusionPrior(PriorTransformer(channels=8, length=16, width=16, layers=1, heads=2), steps=3)
-    return PriorModule(net, **parts(), **options)
+    return PriorModule(net, encoder(), LogNormalNoise(), optimizer, WarmupCosine(10), **options)
 
 
 def pairs(count: int = 4) -> ImageBatch:
