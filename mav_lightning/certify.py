@@ -54,23 +54,27 @@ def certify_frames(denoiser: nn.Module, size: int, cond_channels: int) -> Certif
     """
     denoiser = denoiser.double().eval()
     _randomise_spatial(denoiser)
-    return _compare(denoiser, denoiser, size, cond_channels)
+    return _compare(denoiser, denoiser, size, cond_channels, frame_by_frame=True)
 
 
 def certify_parent(child: nn.Module, parent: nn.Module, size: int, cond_channels: int) -> Certificate:
-    """Compares a denoiser on clips with the parent it was cut from, frame by frame, weights as they are.
+    """Compares a denoiser on clips with the parent it was cut from, weights as they are.
+
+    With an image denoiser as parent it compares frame by frame, with one of clips the clips themselves. Channels that
+    the child alone sees are filled with noise.
 
     Args:
         child: The denoiser after the transfer of weights; float64 afterwards.
-        parent: The image denoiser; float64 afterwards.
+        parent: The denoiser of images or of clips; float64 afterwards.
         size: Side of the frames, in pixels.
         cond_channels: Length of an image embedding.
     """
-    return _compare(child.double().eval(), parent.double().eval(), size, cond_channels)
+    of_images = not any(is_temporal(name) for name, _ in parent.named_parameters())
+    return _compare(child.double().eval(), parent.double().eval(), size, cond_channels, frame_by_frame=of_images)
 
 
 @torch.no_grad()
-def _compare(on_clips: nn.Module, on_frames: nn.Module, size: int, cond_channels: int) -> Certificate:
+def _compare(on_clips: nn.Module, other: nn.Module, size: int, cond_channels: int, frame_by_frame: bool) -> Certificate:
     generator = torch.Generator().manual_seed(0)
 
     def draw(*shape: int) -> Tensor:
@@ -78,21 +82,33 @@ def _compare(on_clips: nn.Module, on_frames: nn.Module, size: int, cond_channels
 
     clips, cond = draw(_BATCH, 3, _FRAMES, size, size), draw(_BATCH, cond_channels)
     sigma, fps = draw(_BATCH).exp(), torch.linspace(3.0, 20.0, _BATCH, dtype=torch.float64)
+    given = draw(_BATCH, _further_channels(on_clips), _FRAMES, size, size)
+    seen = given[:, : _further_channels(other)]
     with _outputs(on_clips) as of_clips:
-        whole = on_clips(clips, sigma, cond, fps)
+        whole = on_clips(clips, sigma, cond, fps, given)
     alone, expected = [], defaultdict(list)
-    for clip, frame in itertools.product(range(_BATCH), range(_FRAMES)):
-        own = slice(clip, clip + 1)  # one frame at a time: in a batch, a layer could mix frames unnoticed
-        with _outputs(on_frames) as of_frame:
-            alone.append(on_frames(clips[own, :, frame], sigma[own], cond[own]))
-        for name, value in of_frame.items():
-            expected[name].append(value)
+    if frame_by_frame:  # one at a time: in a batch, a layer could mix frames unnoticed
+        for clip, frame in itertools.product(range(_BATCH), range(_FRAMES)):
+            own = slice(clip, clip + 1)
+            with _outputs(other) as of_frame:
+                alone.append(other(clips[own, :, frame], sigma[own], cond[own], given=seen[own, :, frame]))
+            for name, value in of_frame.items():
+                expected[name].append(value)
+    else:
+        with _outputs(other) as of_parent:
+            alone.append(_by_frame(other(clips, sigma, cond, fps, seen)))
+        expected.update({name: [_by_frame(value)] for name, value in of_parent.items()})
     error = _difference(_by_frame(whole), torch.cat(alone))
     layer = None
     if error > TOLERANCE:
         shared = ((name, value, torch.cat(expected[name])) for name, value in of_clips.items() if name in expected)
         layer = next((name for name, clip, frames in shared if _differs(clip, frames)), "the output")
     return Certificate(error, layer, size)
+
+
+def _further_channels(denoiser: nn.Module) -> int:
+    """Channels a denoiser of RGB sees beside the noisy pixels."""
+    return getattr(denoiser.net, "in_channels", 3) - 3
 
 
 @contextmanager

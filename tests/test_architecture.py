@@ -17,6 +17,10 @@ ALLOWED = {
         "mav_lightning.modules", "mav_lightning.diffusion", "mav_lightning.nn", "mav_lightning.common",
         "mav_lightning.prompts", "datamodules.batch",
     },
+    "mav_lightning.cascade": {
+        "mav_lightning.cascade", "mav_lightning.diffusion", "mav_lightning.checkpoint", "mav_lightning.prompts",
+        "mav_lightning.common",
+    },
     "mav_lightning.training": {"mav_lightning.training", "mav_lightning.common"},
     "mav_lightning.runs": {"mav_lightning.runs", "mav_lightning.config", "mav_lightning.common", "mav_lightning"},
     "mav_lightning.ablation": {

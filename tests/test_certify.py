@@ -25,7 +25,9 @@ def network(**options: Any) -> EDMDenoiser:
     return EDMDenoiser(SpaceTimeUNet(**{**SMALL, **options}))
 
 
-@pytest.mark.parametrize("options", [{}, {"fps": "off"}, {"temporal_attention_everywhere": True}, {"patch_size": 2}])
+@pytest.mark.parametrize(
+    "options", [{}, {"fps": "off"}, {"temporal_attention_everywhere": True}, {"patch_size": 2}, {"in_channels": 7}]
+)
 def test_a_sound_network_holds(options: dict[str, Any]) -> None:
     net = network(**options)
     found = certify_frames(net, net.net.downsampling, cond_channels=8)
@@ -86,3 +88,14 @@ def test_a_child_with_one_changed_weight_is_not_its_parent() -> None:
     child.net.middle[0].conv2.spatial.bias.data[3] += 1e-6
     found = certify_parent(child, parent, size=8, cond_channels=8)
     assert not found.holds and found.layer == "net.middle.0.conv2.spatial"
+
+
+def test_an_interpolator_equals_the_trained_decoder_it_was_cut_from_until_its_new_channels_speak() -> None:
+    parent, child = network(), network(in_channels=7)
+    for parameter in parent.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    transfer(parent, child)
+    assert certify_parent(child, parent, size=8, cond_channels=8).holds
+    child.net.enter.spatial.weight.data[0, 5, 1, 1] = 1e-6
+    found = certify_parent(child, parent, size=8, cond_channels=8)
+    assert not found.holds and found.layer == "net.enter.spatial"

@@ -8,12 +8,15 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from mav_lightning.cascade.export import sample_shapes
+from mav_lightning.cascade.pipeline import Pipeline, write_pipeline
+from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.checkpoint import load_network, write_card
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import read_manifest
 from mav_lightning.common.video import read_frames
 from mav_lightning.config import instantiate
-from mav_lightning.pipeline import Pipeline, Sampling, sample_shapes, write_pipeline
+from mav_lightning.diffusion.pixels import from_uint8, to_uint8
 from mav_lightning.prompts import shapes_prompts
 from mav_lightning.sheet import write_sheet
 
@@ -28,7 +31,9 @@ NODES: dict[str, dict[str, Any]] = {
         },
     },
 }  # fmt: skip
+NODES["interpolator"] = {**NODES["decoder"], "net": {**NODES["decoder"]["net"], "in_channels": 7}}
 SAMPLING = Sampling(size=8, frames=3, steps=2, batch_size=4)
+TEXT = ("clip", "prior", "decoder")  # what text alone needs
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +54,21 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def folder(stages: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pipeline")
-    write_pipeline(path, SAMPLING, stages, {role: "0" * 16 for role in stages})
+    write_pipeline(path, SAMPLING, {role: stages[role] for role in TEXT}, {role: "0" * 16 for role in TEXT})
     return path
+
+
+@pytest.fixture(scope="module")
+def cascade(stages: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
+    """With interpolation: 5 frames become 9."""
+    path = tmp_path_factory.mktemp("cascade")
+    sampling = Sampling(size=8, frames=5, skip=2, steps=3, batch_size=2)
+    write_pipeline(path, sampling, stages, {role: "0" * 16 for role in stages})
+    return Pipeline.from_pretrained(path)
+
+
+def pictures(clips: int, frames: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (clips, frames, 8, 8, 3), dtype=np.uint8)
 
 
 def test_a_clip_alone_is_the_same_bits_as_among_others(folder: Path) -> None:
@@ -64,7 +82,7 @@ def test_a_clip_alone_is_the_same_bits_as_among_others(folder: Path) -> None:
 def test_a_clip_is_the_same_bits_in_another_process(folder: Path, tmp_path: Path) -> None:
     program = (
         "import sys, numpy, torch; torch.set_num_threads(1)\n"
-        "from mav_lightning.pipeline import Pipeline\n"
+        "from mav_lightning.cascade.pipeline import Pipeline\n"
         "numpy.save(sys.argv[2], Pipeline.from_pretrained(sys.argv[1])(['a red circle'], [8.0], [5]))\n"
     )
     subprocess.run([sys.executable, "-c", program, str(folder), str(tmp_path / "clip.npy")], check=True)
@@ -95,7 +113,15 @@ def test_a_study_samples_every_pair_at_every_rate_and_writes_where_it_came_from(
             told.append((item, total))
             yield item
 
-    sample_shapes(**stages, sampling=SAMPLING, out=tmp_path, fps=[4, 8], per_pair=1, seed=1, track=track)
+    sample_shapes(
+        **{role: stages[role] for role in TEXT},
+        sampling=SAMPLING,
+        out=tmp_path,
+        fps=[4, 8],
+        per_pair=1,
+        seed=1,
+        track=track,
+    )
     records = read_manifest(tmp_path / "clips")
     assert len(records) == 48 and told[-1] == (48, 12)
     assert len({record.seed for record in records}) == 48
@@ -108,6 +134,51 @@ def test_a_study_samples_every_pair_at_every_rate_and_writes_where_it_came_from(
     assert np.array_equal(again[0], read_frames(tmp_path / "clips" / records[7].file)), "files must be lossless"
     write_sheet(tmp_path / "clips", tmp_path / "sheet.png")
     assert (tmp_path / "sheet.png").stat().st_size > 1000
+
+
+def test_interpolation_keeps_the_frames_the_decoder_drew(cascade: Pipeline) -> None:
+    given = {"prompts": ["a red circle", "a blue cross", "x"], "fps": [4.0, 8.0, 4.0], "seeds": range(3)}
+    keys, clips = cascade(**given, until="decoder"), cascade(**given)
+    assert keys.shape[1] == 5 and clips.shape[1] == 9 and cascade.rate == 2
+    assert np.array_equal(clips[:, ::2], keys)
+    assert np.array_equal(cascade(["x"], [4.0], [2])[0], clips[2]), "interpolation does not know its company"
+
+
+def test_every_use_keeps_what_it_was_given(cascade: Pipeline) -> None:
+    fps, seeds = [8.0] * 3, range(3)
+    image, pair, clip = pictures(3, 1), pictures(3, 2), pictures(3, 4)
+    assert np.array_equal(cascade.animate(image, fps, seeds)[:, :1], image)
+    assert np.array_equal(cascade.morph(pair, fps, seeds)[:, [0, -1]], pair)
+    longer = cascade.extrapolate(clip, fps, seeds)
+    assert longer.shape[1] == 4 + 3 and np.array_equal(longer[:, :4], clip)
+    closed = cascade.loop(clip, fps, seeds)
+    assert closed.shape[1] == 4 + 3 and np.array_equal(closed[:, :4], clip)
+    assert cascade.variation(clip, fps, seeds).shape == (3, 9, 8, 8, 3)
+
+
+def test_a_variation_hangs_on_what_the_clip_shows_and_not_on_the_order_of_its_frames(cascade: Pipeline) -> None:
+    clip = pictures(2, 4)
+    made = cascade.variation(clip, [8.0] * 2, [0, 0])
+    assert not np.array_equal(made[0], made[1])
+    backwards = cascade.variation(clip[:, ::-1], [8.0] * 2, [0, 0])
+    assert np.abs(made.astype(int) - backwards).max() <= 1
+
+
+def test_a_use_that_fills_frames_needs_the_network_for_it(folder: Path) -> None:
+    with pytest.raises(UserError, match="animate: this pipeline has no interpolation network; train one with"):
+        Pipeline.from_pretrained(folder).animate(pictures(1, 1), [8.0], [0])
+    with pytest.raises(UserError, match="skip=2: this pipeline has no interpolation network"):
+        Pipeline.from_pretrained(folder, skip=2)
+
+
+def test_frames_of_another_size_are_refused(cascade: Pipeline) -> None:
+    with pytest.raises(UserError, match=r"frames must have shape \(8, 8, 3\), got \(16, 16, 3\); scale them"):
+        cascade.animate(np.zeros((1, 1, 16, 16, 3), np.uint8), [8.0], [0])
+
+
+def test_pixels_survive_the_way_to_the_networks_and_back() -> None:
+    every_value = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 1, 16, 16, 3)
+    assert np.array_equal(to_uint8(from_uint8(every_value)), every_value)
 
 
 def test_an_fps_of_zero_is_refused_before_anything_is_computed(folder: Path) -> None:
@@ -130,6 +201,7 @@ def test_a_folder_without_a_pipeline_is_refused(tmp_path: Path) -> None:
     [
         ({"sampler": "ddmi"}, "sampler `ddmi`: unknown; known are ddpm, ddim, heun, dpm"),
         ({"steps": 1}, "needs steps ≥ 2"),
+        ({"skip": 4}, "skip: a frame skip of 4 does not fit 3 frames, .*; legal are 1, 2"),
     ],
 )
 def test_impossible_settings_are_refused(setting: dict[str, Any], message: str) -> None:

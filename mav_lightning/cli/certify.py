@@ -42,7 +42,9 @@ def certify(
     if not folder.startswith("@"):
         parent, child = load_network(folder), instantiate(node)
         transfer(parent, child)
-        checks[f"a clip equals the frames of {folder}"] = certify_parent(child, parent, loaded["size"], cond_channels)
+        checks[f"a clip equals what {folder} makes of it"] = certify_parent(
+            child, parent, loaded["size"], cond_channels
+        )
     for claim, found in checks.items():
         verdict = "holds" if found.holds else f"BROKEN, first by layer `{found.layer}`"
         typer.echo(

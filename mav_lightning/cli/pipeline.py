@@ -15,8 +15,12 @@ def pipeline(
         Path, typer.Option(help="Folder of the trained decoder; an image decoder draws frame by frame.")
     ],
     out: Annotated[Path, typer.Option(help="The pipeline's folder.")],
+    interpolator: Annotated[
+        Path | None, typer.Option(help="Folder of the trained interpolation network, for more frames and other uses.")
+    ] = None,
     size: Annotated[int, typer.Option(help="Side of the frames, in pixels.")] = 16,
     frames: Annotated[int, typer.Option(help="Frames in a clip.")] = 9,
+    skip: Annotated[int, typer.Option(help="Frame skip of interpolation; 1 leaves it out.")] = 1,
     steps: Annotated[int, typer.Option(help="Denoising steps.")] = 16,
     guidance_scale: Annotated[float, typer.Option(help="1 for none.")] = 1.0,
 ) -> None:
@@ -26,12 +30,15 @@ def pipeline(
 
     Example: mav pipeline --clip runs/clip --prior runs/prior --decoder runs/temporal --out runs/pipeline
     """
+    from mav_lightning.cascade.pipeline import Pipeline, write_pipeline
+    from mav_lightning.cascade.sampling import Sampling
     from mav_lightning.checkpoint import load_network, network_id
-    from mav_lightning.pipeline import Sampling, write_pipeline
 
     folders = {"clip": clip, "prior": prior, "decoder": decoder}
-    for folder in folders.values():
-        load_network(folder)  # a mistake shows before anything is written
-    sampling = Sampling(size=size, frames=frames, steps=steps, guidance_scale=guidance_scale)
+    if interpolator is not None:
+        folders["interpolator"] = interpolator
+    sampling = Sampling(size=size, frames=frames, skip=skip, steps=steps, guidance_scale=guidance_scale)
+    # a mistake shows before anything is written
+    Pipeline({role: load_network(folder) for role, folder in folders.items()}, sampling)
     write_pipeline(out, sampling, folders, {role: network_id(folder) for role, folder in folders.items()})
     typer.echo(f"pipeline: {out}")

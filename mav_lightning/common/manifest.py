@@ -25,6 +25,7 @@ class ClipRecord:
         attributes: What is known of the content (for Shapes World: colour, shape, ground).
         seed: Of the clip's own noise generator; None for clips that were not sampled.
         checkpoints: Stage name → content id of the network that took part.
+        source: File the clip was made from; None for a clip made from text alone.
     """
 
     id: str
@@ -34,6 +35,7 @@ class ClipRecord:
     attributes: dict[str, str] = field(default_factory=dict)
     seed: int | None = None
     checkpoints: dict[str, str] = field(default_factory=dict)
+    source: str | None = None
 
 
 def write_manifest(folder: Path, clips: Sequence[ClipRecord]) -> None:

@@ -45,3 +45,17 @@ def test_freezing_leaves_the_temporal_weights_alone_trainable() -> None:
     freeze_spatial(child)
     trainable = {name for name, parameter in child.named_parameters() if parameter.requires_grad}
     assert trainable == {name for name, _ in child.named_parameters() if "temporal" in name}
+
+
+def test_further_input_channels_start_at_zero_and_are_reported() -> None:
+    parent, child = SpaceTimeUNet(**SMALL), SpaceTimeUNet(in_channels=7, **SMALL)
+    report = transfer(parent, child)
+    assert report.widened == ["enter.spatial.weight"] and not report.new
+    assert set(report.copied) == set(parent.state_dict()) - {"enter.spatial.weight"}
+    assert torch.equal(child.enter.spatial.weight[:, :3], parent.enter.spatial.weight)
+    assert bool((child.enter.spatial.weight[:, 3:] == 0).all())
+
+
+def test_a_child_that_sees_less_than_its_parent_is_an_error() -> None:
+    with pytest.raises(UserError, match="1 of another shape, first `enter.spatial.weight`"):
+        transfer(SpaceTimeUNet(in_channels=7, **SMALL), SpaceTimeUNet(**SMALL))

@@ -1,0 +1,1 @@
+"""The trained networks in a row: settings, pipeline, and the files it writes."""

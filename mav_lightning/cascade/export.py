@@ -1,0 +1,99 @@
+"""Clips as files: what a pipeline is asked for, written with where it came from."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mav_lightning.cascade.pipeline import Pipeline, write_pipeline
+from mav_lightning.cascade.sampling import Sampling
+from mav_lightning.checkpoint import network_id
+from mav_lightning.common.manifest import ClipRecord, write_manifest
+from mav_lightning.common.video import write_lossless
+from mav_lightning.prompts import Prompt, shapes_prompts
+
+__all__ = ["sample_clips", "sample_shapes", "write_clips"]
+
+
+def sample_clips(
+    pipeline: Pipeline, out: Path, prompts: Sequence[Prompt], fps: Sequence[float], seeds: Sequence[int]
+) -> Iterator[int]:
+    """Writes one lossless file for each prompt, then the manifest; yields the number of clips written so far.
+
+    Args:
+        pipeline: The networks.
+        out: Folder, made if missing.
+        prompts: N prompts.
+        fps: N frame rates.
+        seeds: N seeds.
+    """
+    records = [
+        ClipRecord(
+            id=f"{number:05d}",
+            file=f"{number:05d}.mkv",
+            fps=float(rate) * pipeline.rate,
+            prompt=prompt.text,
+            attributes=prompt.attributes,
+            seed=seed,
+            checkpoints=pipeline.checkpoints,
+        )
+        for number, (prompt, rate, seed) in enumerate(zip(prompts, fps, seeds, strict=True))
+    ]
+    return write_clips(out, pipeline.batches([prompt.text for prompt in prompts], fps, seeds), records)
+
+
+def write_clips(out: Path, batches: Iterable[NDArray[np.uint8]], records: Sequence[ClipRecord]) -> Iterator[int]:
+    """Writes one lossless file for each record, then the manifest; yields the number of clips written so far.
+
+    Args:
+        out: Folder, made if missing.
+        batches: Clips (B, T, H, W, 3), in the order of `records`.
+        records: One for each clip.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    done = 0
+    for clips in batches:
+        for clip in clips:
+            write_lossless(out / records[done].file, clip, records[done].fps)
+            done += 1
+        yield done
+    write_manifest(out, records)
+
+
+def sample_shapes(
+    clip: Path,
+    prior: Path,
+    decoder: Path,
+    sampling: Sampling,
+    out: Path,
+    fps: Sequence[float],
+    per_pair: int,
+    seed: int,
+    track: Callable[..., Iterable[int]],
+) -> None:
+    """Samples a study's clips: every pair of colour and shape of Shapes World at every frame rate.
+
+    Writes ``out/pipeline``, which `mav generate` takes, and ``out/clips``. Two systems sampled with one seed start
+    each clip from the same noise.
+
+    Args:
+        clip: Folder of the trained CLIP.
+        prior: Folder of the trained prior.
+        decoder: Folder of the trained decoder.
+        sampling: How clips are drawn.
+        out: The stage's folder.
+        fps: Frame rates.
+        per_pair: Clips of every pair at every frame rate.
+        seed: Of the study's trial.
+        track: Wraps an iterable with a progress report, ``track(items, total, description)``.
+    """
+    folders = {"clip": Path(clip), "prior": Path(prior), "decoder": Path(decoder)}
+    ids = {role: network_id(folder) for role, folder in folders.items()}
+    write_pipeline(out / "pipeline", sampling, folders, ids)
+    prompts = shapes_prompts(per_pair) * len(fps)
+    rates = [float(rate) for rate in fps for _ in range(len(prompts) // len(fps))]
+    seeds = [seed * 1_000_000 + number for number in range(len(prompts))]
+    work = sample_clips(Pipeline.from_pretrained(out / "pipeline"), out / "clips", prompts, rates, seeds)
+    for _ in track(work, -(-len(prompts) // sampling.batch_size), "batches"):
+        pass

@@ -1,0 +1,223 @@
+"""From a text, an image or a clip to a clip: the trained networks in a row.
+
+``text → CLIP → prior → image embedding → decoder → interpolation → frames``. A pipeline is a folder of networks and one
+``pipeline.json``; it needs nothing else of the runs that trained them.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from mav_lightning.cascade.sampling import Sampling
+from mav_lightning.checkpoint import copy_network, load_network
+from mav_lightning.common.errors import UserError
+from mav_lightning.diffusion.guidance import Guided
+from mav_lightning.diffusion.known import Filling, Known, every, first
+from mav_lightning.diffusion.noise import SeededNoise
+from mav_lightning.diffusion.pixels import from_uint8, to_uint8
+from mav_lightning.diffusion.samplers import SAMPLERS, Denoise
+from mav_lightning.diffusion.schedule import karras_sigmas
+
+__all__ = ["OPTIONAL", "ROLES", "Pipeline", "Stage", "write_pipeline"]
+
+CONFIG = "pipeline.json"
+ROLES = ("clip", "prior", "decoder")
+OPTIONAL = ("interpolator",)
+Stage = Literal["decoder", "interpolator"]
+Clips = NDArray[np.uint8]
+_STREAMS = {"decoder": 0, "interpolator": 2}  # of a seed's noise; 1 is the prior's
+
+
+class Pipeline:
+    """Generates clips.
+
+    Clip *i* depends on its own input, fps and seed alone, to the bit. All clips are arrays (N, T, H, W, 3), uint8.
+
+    Args:
+        networks: Role → network. ``clip`` embeds texts and images, ``prior`` maps ``predict(words, seeds)`` to image
+            embeddings, ``decoder`` is the denoiser of images or of clips; an image denoiser gives frames that know
+            nothing of each other. ``interpolator`` is the denoiser that fills unknown frames; all but text and
+            `variation` need it.
+        sampling: How clips are drawn.
+        checkpoints: Role → id of the network, for manifests.
+    """
+
+    def __init__(
+        self, networks: Mapping[str, nn.Module], sampling: Sampling, checkpoints: Mapping[str, str] | None = None
+    ) -> None:
+        self.networks = {role: network.eval() for role, network in networks.items()}
+        self.sampling, self.checkpoints = sampling, dict(checkpoints or {})
+        if sampling.skip > 1:
+            self._interpolator(f"skip={sampling.skip}")
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, **sampling: object) -> "Pipeline":
+        """Loads a pipeline folder; keyword arguments replace fields of `Sampling`.
+
+        Raises:
+            UserError: Not a pipeline folder, or a network in it that does not load.
+        """
+        folder = Path(folder)
+        if not (folder / CONFIG).is_file():
+            raise UserError(
+                f"{folder}: no pipeline here, `{CONFIG}` is missing; `mav demo` writes one, and "
+                "`mav pipeline` makes one of trained stages."
+            )
+        stored = json.loads((folder / CONFIG).read_text())
+        settings = Sampling(**{**stored["sampling"], **sampling})
+        roles = [*ROLES, *(role for role in OPTIONAL if role in stored["checkpoints"])]
+        return cls({role: load_network(folder / role) for role in roles}, settings, stored["checkpoints"])
+
+    def __call__(
+        self, prompts: Sequence[str], fps: Sequence[float], seeds: Sequence[int], until: Stage = "interpolator"
+    ) -> Clips:
+        """Generates one clip for each prompt.
+
+        Args:
+            prompts: N texts.
+            fps: N frame rates that the decoder animates for, frames per second, positive.
+            seeds: N seeds.
+            until: The stage whose output is wanted. After ``interpolator``, where the settings have a `skip` above 1,
+                a clip has `rate` times its fps.
+        """
+        return np.concatenate(list(self.batches(prompts, fps, seeds, until)))
+
+    @property
+    def rate(self) -> int:
+        """Frames per second that come out for each that was asked of the decoder."""
+        return self.sampling.skip
+
+    @torch.inference_mode()
+    def batches(
+        self, prompts: Sequence[str], fps: Sequence[float], seeds: Sequence[int], until: Stage = "interpolator"
+    ) -> Iterator[Clips]:
+        """Generates batch by batch, as `__call__`: yields arrays of at most ``sampling.batch_size`` clips."""
+
+        def run(texts: list[str], rates: Tensor, numbers: list[int]) -> Tensor:
+            words = self.networks["clip"].encode_words(texts)  # type: ignore[operator]
+            return self._animated(self.networks["prior"].predict(words, numbers), rates, numbers, until)  # type: ignore[operator]
+
+        if not prompts:
+            raise UserError('no prompt given; for example `mav generate "a red circle on a dark background" …`.')
+        yield from self._in_batches(run, prompts, fps, seeds)
+
+    def variation(self, clips: Clips, fps: Sequence[float], seeds: Sequence[int]) -> Clips:
+        """New clips of what N clips show: their frames' mean embedding takes the text's place (§4)."""
+
+        def run(given: list[Clips], rates: Tensor, numbers: list[int]) -> Tensor:
+            return self._animated(self._embed(_pixels(given)), rates, numbers, "interpolator")
+
+        return self._all(run, clips, fps, seeds)
+
+    def animate(self, images: Clips, fps: Sequence[float], seeds: Sequence[int]) -> Clips:
+        """Clips that begin with N images (N, 1, H, W, 3) (§3.3)."""
+        return self._filled("animate", first(1, self.sampling.frames), images, fps, seeds)
+
+    def morph(self, ends: Clips, fps: Sequence[float], seeds: Sequence[int]) -> Clips:
+        """Clips from one image to another: N pairs (N, 2, H, W, 3), the first and the last frame (§4)."""
+        frames = self.sampling.frames
+        return self._filled("interpolate", every(frames - 1, frames), ends, fps, seeds)
+
+    def extrapolate(self, clips: Clips, fps: Sequence[float], seeds: Sequence[int]) -> Clips:
+        """N clips and what comes next: their last frames, half a window of them, begin the window to be filled."""
+        frames = self.sampling.frames
+        overlap = min(clips.shape[1], frames // 2)
+        more = self._filled("extrapolate", first(overlap, frames), clips[:, -overlap:], fps, seeds)
+        return np.concatenate([clips, more[:, overlap:]], axis=1)
+
+    def loop(self, clips: Clips, fps: Sequence[float], seeds: Sequence[int]) -> Clips:
+        """N clips and a way back: played over and over they have no seam."""
+        back = self.morph(clips[:, [-1, 0]], fps, seeds)
+        return np.concatenate([clips, back[:, 1:-1]], axis=1)
+
+    def _filled(self, use: str, mask: Tensor, frames: Clips, fps: Sequence[float], seeds: Sequence[int]) -> Clips:
+        """Puts the given frames where `mask` says, in order, and fills the others."""
+        self._interpolator(use)
+
+        def run(given: list[Clips], rates: Tensor, numbers: list[int]) -> Tensor:
+            pixels = _pixels(given)
+            clips = pixels.new_zeros(len(pixels), 3, len(mask), *pixels.shape[3:])
+            clips[:, :, mask] = pixels
+            known = Known(clips, mask.expand(len(pixels), -1))
+            return self._fill(known, self._embed(pixels), rates, numbers)
+
+        return self._all(run, frames, fps, seeds)
+
+    def _animated(self, cond: Tensor, fps: Tensor, seeds: Sequence[int], until: Stage) -> Tensor:
+        """Embeddings (B, D) → clips (B, 3, T, H, W)."""
+        s = self.sampling
+        guided = Guided(self.networks["decoder"], s.guidance_scale)
+        draw = SeededNoise(seeds, (3, s.frames, s.size, s.size), stream=_STREAMS["decoder"])
+        clips = self._sample(lambda x, sigma: guided(x, sigma, cond, fps), draw)
+        if until == "decoder" or s.skip == 1:
+            return clips
+        known = s.windows.split(clips)
+        count = len(known.mask) // len(clips)
+        cond, fps = cond.repeat_interleave(count, dim=0), fps.repeat_interleave(count) * s.skip
+        return s.windows.join(self._fill(known, cond, fps, seeds), len(clips))
+
+    def _fill(self, known: Known, cond: Tensor, fps: Tensor, seeds: Sequence[int]) -> Tensor:
+        """The unknown frames of clips, one or several windows for each seed."""
+        shape = (len(known.pixels) // len(seeds), *known.pixels.shape[1:])
+        noise = SeededNoise(seeds, shape, stream=_STREAMS["interpolator"])
+        filling = Filling(Guided(self._interpolator("interpolate"), self.sampling.guidance_scale), known)
+        return self._sample(lambda x, sigma: filling(x, sigma, cond, fps), lambda: noise().flatten(0, 1))
+
+    def _sample(self, denoise: Denoise, draw: Callable[[], Tensor]) -> Tensor:
+        sigmas = karras_sigmas(self.sampling.steps, sigma_max=self.sampling.sigma_max)
+        return SAMPLERS[self.sampling.sampler](denoise, draw, sigmas)
+
+    def _embed(self, clips: Tensor) -> Tensor:
+        """The mean embedding of the frames of clips (B, 3, T, H, W), of unit length: (B, D)."""
+        frames = clips.transpose(1, 2)
+        embedded = self.networks["clip"].encode_image(frames.flatten(0, 1))  # type: ignore[operator]
+        return F.normalize(embedded.unflatten(0, frames.shape[:2]).mean(dim=1), dim=1)
+
+    @torch.inference_mode()
+    def _all(self, run: Callable[..., Tensor], clips: Clips, fps: Sequence[float], seeds: Sequence[int]) -> Clips:
+        side = self.sampling.size
+        if clips.shape[2:] != (side, side, 3):
+            raise UserError(f"frames must have shape ({side}, {side}, 3), got {clips.shape[2:]}; scale them first.")
+        return np.concatenate(list(self._in_batches(run, list(clips), fps, seeds)))
+
+    def _in_batches(
+        self, run: Callable[..., Tensor], inputs: Sequence[Any], fps: Sequence[float], seeds: Sequence[int]
+    ) -> Iterator[Clips]:
+        if not all(rate > 0 for rate in fps):
+            raise UserError(f"fps must be above 0 frames per second, got {min(fps):g}; for example `--fps 8`.")
+        size = self.sampling.batch_size
+        for start in range(0, len(inputs), size):
+            part = slice(start, start + size)
+            count = len(inputs[part])
+            # repeat the last clip until the batch is full: its copies are computed and dropped
+            chosen = [*range(count), *[count - 1] * (size - count)]
+            given, rates, numbers = ([values[part][i] for i in chosen] for values in (inputs, fps, seeds))
+            yield to_uint8(run(given, torch.tensor(rates, dtype=torch.float32), numbers)[:count])
+
+    def _interpolator(self, use: str) -> nn.Module:
+        if "interpolator" not in self.networks:
+            raise UserError(
+                f"{use}: this pipeline has no interpolation network; train one with stage/interpolator_tiny.yaml and "
+                "give it to `mav pipeline --interpolator`."
+            )
+        return self.networks["interpolator"]
+
+
+def write_pipeline(folder: Path, sampling: Sampling, networks: Mapping[str, Path], ids: Mapping[str, str]) -> None:
+    """Copies the networks of trained stages into a pipeline folder; ``pipeline.json`` comes last."""
+    for role, source in networks.items():
+        copy_network(source, folder / role)
+    content = {"version": 1, "sampling": asdict(sampling), "checkpoints": dict(ids)}
+    (folder / CONFIG).write_text(json.dumps(content, indent=1))
+
+
+def _pixels(clips: Sequence[Clips]) -> Tensor:
+    return from_uint8(np.stack(clips))

@@ -1,0 +1,54 @@
+"""How a cascade draws its clips."""
+
+from dataclasses import dataclass
+
+from mav_lightning.common.errors import UserError
+from mav_lightning.diffusion.samplers import SAMPLERS
+from mav_lightning.diffusion.windows import Windows
+
+__all__ = ["Sampling"]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How clips are drawn.
+
+    Attributes:
+        size: Side of the frames, in pixels.
+        frames: Frames the decoder draws, and of a window of interpolation.
+        skip: Frame skip of interpolation: so many times as many frames per second. 1 leaves interpolation out.
+        sampler: ``dpm++2m``, ``ddim``, ``heun`` or ``ddpm``, which adds noise on the way.
+        steps: Of the sampler; each is one denoiser evaluation, with ``heun`` two.
+        guidance_scale: 1 for none.
+        sigma_max: Noise level to start from.
+        batch_size: Clips computed together. Batches are always filled up to it, so that a clip's pixels are the same
+            bits alone and in company.
+
+    Raises:
+        UserError: A setting that cannot work, with those that can.
+    """
+
+    size: int
+    frames: int
+    skip: int = 1
+    sampler: str = "dpm++2m"
+    steps: int = 16
+    guidance_scale: float = 1.0
+    sigma_max: float = 80.0
+    batch_size: int = 8
+
+    def __post_init__(self) -> None:
+        if self.sampler not in SAMPLERS:
+            raise UserError(f"sampler `{self.sampler}`: unknown; known are {', '.join(SAMPLERS)}.")
+        if self.steps < 2 or self.batch_size < 1:
+            raise UserError(f"sampling needs steps ≥ 2 and batch_size ≥ 1, got {self.steps} and {self.batch_size}.")
+        if self.skip > 1:
+            try:
+                self.windows.count(self.frames)
+            except ValueError as error:
+                raise UserError(f"skip: {error}") from error
+
+    @property
+    def windows(self) -> Windows:
+        """How interpolation covers the decoder's clip."""
+        return Windows(self.frames, self.skip)
