@@ -1,3 +1,4 @@
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from safetensors.torch import save_file
 from mav_lightning.cascade.export import sample_shapes
 from mav_lightning.cascade.pipeline import Pipeline, write_pipeline
 from mav_lightning.cascade.sampling import Sampling
+from mav_lightning.cascade.stages import Stages
 from mav_lightning.checkpoint import load_network, write_card
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import read_manifest
@@ -30,6 +32,11 @@ NODES: dict[str, dict[str, Any]] = {
             "attention": [1], "cond_channels": 8, "head_channels": 16,
         },
     },
+}  # fmt: skip
+SMALLER = {**NODES["decoder"]["net"], "in_channels": 7, "attention": [], "cond_channels": 1}
+NODES["sr_low"] = {**NODES["decoder"], "net": SMALLER}
+NODES["sr_high"] = {
+    **NODES["decoder"], "net": {**SMALLER, "temporal_kernel_size": 0, "temporal_attention": False, "fps": "off"},
 }  # fmt: skip
 NODES["interpolator"] = {**NODES["decoder"], "net": {**NODES["decoder"]["net"], "in_channels": 7}}
 SAMPLING = Sampling(size=8, frames=3, steps=2, batch_size=4)
@@ -60,9 +67,9 @@ def folder(stages: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="module")
 def cascade(stages: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
-    """With interpolation: 5 frames become 9."""
+    """All stages: 5 frames become 9, 8 pixels become 16 and 32."""
     path = tmp_path_factory.mktemp("cascade")
-    sampling = Sampling(size=8, frames=5, skip=2, steps=3, batch_size=2)
+    sampling = Sampling(size=8, frames=5, skip=2, low_factor=2, high_factor=2, chunk=4, steps=3, batch_size=2)
     write_pipeline(path, sampling, stages, {role: "0" * 16 for role in stages})
     return Pipeline.from_pretrained(path)
 
@@ -138,10 +145,12 @@ def test_a_study_samples_every_pair_at_every_rate_and_writes_where_it_came_from(
 
 def test_interpolation_keeps_the_frames_the_decoder_drew(cascade: Pipeline) -> None:
     given = {"prompts": ["a red circle", "a blue cross", "x"], "fps": [4.0, 8.0, 4.0], "seeds": range(3)}
-    keys, clips = cascade(**given, until="decoder"), cascade(**given)
+    keys, clips = cascade(**given, until="decoder"), cascade(**given, until="interpolator")
     assert keys.shape[1] == 5 and clips.shape[1] == 9 and cascade.rate == 2
     assert np.array_equal(clips[:, ::2], keys)
-    assert np.array_equal(cascade(["x"], [4.0], [2])[0], clips[2]), "interpolation does not know its company"
+    assert np.array_equal(cascade(["x"], [4.0], [2], until="interpolator")[0], clips[2]), (
+        "interpolation does not know its company"
+    )
 
 
 def test_every_use_keeps_what_it_was_given(cascade: Pipeline) -> None:
@@ -153,21 +162,52 @@ def test_every_use_keeps_what_it_was_given(cascade: Pipeline) -> None:
     assert longer.shape[1] == 4 + 3 and np.array_equal(longer[:, :4], clip)
     closed = cascade.loop(clip, fps, seeds)
     assert closed.shape[1] == 4 + 3 and np.array_equal(closed[:, :4], clip)
-    assert cascade.variation(clip, fps, seeds).shape == (3, 9, 8, 8, 3)
+    assert cascade.variation(clip, fps, seeds, until="sr_low").shape == (3, 9, 16, 16, 3)
+
+
+def test_the_whole_cascade_gives_large_clips_alone_as_in_company(cascade: Pipeline) -> None:
+    clips = cascade(["a red circle", "a blue cross", "x"], [4.0, 8.0, 4.0], range(3))
+    assert clips.shape == (3, 9, 32, 32, 3)
+    assert np.array_equal(cascade(["x"], [4.0], [2])[0], clips[2])
+
+
+@pytest.mark.parametrize("sampler", ["dpm++2m", "ddpm"])
+def test_spatial_super_resolution_draws_one_noise_for_all_frames_and_all_chunks(
+    cascade: Pipeline, sampler: str
+) -> None:
+    still = torch.rand(1, 3, 1, 8, 8).expand(2, 3, 9, 8, 8)
+    large = {}
+    for shared in (True, False):
+        settings = dataclasses.replace(cascade.sampling, shared_noise=shared, sampler=sampler)
+        large[shared] = Stages(cascade.networks, settings).sharpen_frames(still, torch.ones(2), [0, 1]).detach()
+    # chunks of 4, 4 and 1 frames: a float32 kernel may round the last one otherwise
+    torch.testing.assert_close(large[True], large[True][:, :, :1].expand_as(large[True]), atol=1e-4, rtol=0)
+    assert (large[False] - large[False][:, :, :1]).abs().max() > 0.1
+
+
+def test_spatial_super_resolution_does_not_depend_on_its_chunks(cascade: Pipeline) -> None:
+    clips, made = torch.rand(2, 3, 9, 8, 8), []
+    for chunk in (1, 4, 100):
+        settings = dataclasses.replace(cascade.sampling, chunk=chunk, sampler="ddpm")
+        made.append(Stages(cascade.networks, settings).sharpen_frames(clips, torch.ones(2), [0, 1]).detach())
+    torch.testing.assert_close(made[0], made[1], atol=1e-4, rtol=0)
+    torch.testing.assert_close(made[0], made[2], atol=1e-4, rtol=0)
 
 
 def test_a_variation_hangs_on_what_the_clip_shows_and_not_on_the_order_of_its_frames(cascade: Pipeline) -> None:
     clip = pictures(2, 4)
-    made = cascade.variation(clip, [8.0] * 2, [0, 0])
+    made = cascade.variation(clip, [8.0] * 2, [0, 0], until="decoder")
     assert not np.array_equal(made[0], made[1])
-    backwards = cascade.variation(clip[:, ::-1], [8.0] * 2, [0, 0])
+    backwards = cascade.variation(clip[:, ::-1], [8.0] * 2, [0, 0], until="decoder")
     assert np.abs(made.astype(int) - backwards).max() <= 1
 
 
 def test_a_use_that_fills_frames_needs_the_network_for_it(folder: Path) -> None:
-    with pytest.raises(UserError, match="animate: this pipeline has no interpolation network; train one with"):
+    with pytest.raises(
+        UserError, match="animate: this pipeline has no network `interpolator`; train one with stage/inter"
+    ):
         Pipeline.from_pretrained(folder).animate(pictures(1, 1), [8.0], [0])
-    with pytest.raises(UserError, match="skip=2: this pipeline has no interpolation network"):
+    with pytest.raises(UserError, match="skip=2: this pipeline has no network `interpolator`"):
         Pipeline.from_pretrained(folder, skip=2)
 
 
@@ -201,6 +241,7 @@ def test_a_folder_without_a_pipeline_is_refused(tmp_path: Path) -> None:
     [
         ({"sampler": "ddmi"}, "sampler `ddmi`: unknown; known are ddpm, ddim, heun, dpm"),
         ({"steps": 1}, "needs steps ≥ 2"),
+        ({"augmentation": 0.0}, "super-resolution needs factors and chunk ≥ 1 and augmentation > 0, got 1, 1, 8 and 0"),
         ({"skip": 4}, "skip: a frame skip of 4 does not fit 3 frames, .*; legal are 1, 2"),
     ],
 )

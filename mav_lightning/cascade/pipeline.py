@@ -1,7 +1,7 @@
 """From a text, an image or a clip to a clip: the trained networks in a row.
 
-``text → CLIP → prior → image embedding → decoder → interpolation → frames``. A pipeline is a folder of networks and one
-``pipeline.json``; it needs nothing else of the runs that trained them.
+``text → CLIP → prior → image embedding → decoder → interpolation → super-resolution``. A pipeline is a folder of
+networks and one ``pipeline.json``; it needs nothing else of the runs that trained them.
 """
 
 import json
@@ -17,23 +17,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from mav_lightning.cascade.sampling import Sampling
+from mav_lightning.cascade.stages import OPTIONAL, ROLES, Stages
 from mav_lightning.checkpoint import copy_network, load_network
 from mav_lightning.common.errors import UserError
-from mav_lightning.diffusion.guidance import Guided
-from mav_lightning.diffusion.known import Filling, Known, every, first
-from mav_lightning.diffusion.noise import SeededNoise
+from mav_lightning.diffusion.known import Known, every, first
 from mav_lightning.diffusion.pixels import from_uint8, to_uint8
-from mav_lightning.diffusion.samplers import SAMPLERS, Denoise
-from mav_lightning.diffusion.schedule import karras_sigmas
 
-__all__ = ["OPTIONAL", "ROLES", "Pipeline", "Stage", "write_pipeline"]
+__all__ = ["Pipeline", "Stage", "write_pipeline"]
 
 CONFIG = "pipeline.json"
-ROLES = ("clip", "prior", "decoder")
-OPTIONAL = ("interpolator",)
-Stage = Literal["decoder", "interpolator"]
+Stage = Literal["decoder", "interpolator", "sr_low", "sr_high"]
 Clips = NDArray[np.uint8]
-_STREAMS = {"decoder": 0, "interpolator": 2}  # of a seed's noise; 1 is the prior's
 
 
 class Pipeline:
@@ -45,7 +39,7 @@ class Pipeline:
         networks: Role → network. ``clip`` embeds texts and images, ``prior`` maps ``predict(words, seeds)`` to image
             embeddings, ``decoder`` is the denoiser of images or of clips; an image denoiser gives frames that know
             nothing of each other. ``interpolator`` is the denoiser that fills unknown frames; all but text and
-            `variation` need it.
+            `variation` need it. ``sr_low`` and ``sr_high`` are those of super-resolution.
         sampling: How clips are drawn.
         checkpoints: Role → id of the network, for manifests.
     """
@@ -55,8 +49,7 @@ class Pipeline:
     ) -> None:
         self.networks = {role: network.eval() for role, network in networks.items()}
         self.sampling, self.checkpoints = sampling, dict(checkpoints or {})
-        if sampling.skip > 1:
-            self._interpolator(f"skip={sampling.skip}")
+        self.stages = Stages(self.networks, sampling)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, **sampling: object) -> "Pipeline":
@@ -77,7 +70,7 @@ class Pipeline:
         return cls({role: load_network(folder / role) for role in roles}, settings, stored["checkpoints"])
 
     def __call__(
-        self, prompts: Sequence[str], fps: Sequence[float], seeds: Sequence[int], until: Stage = "interpolator"
+        self, prompts: Sequence[str], fps: Sequence[float], seeds: Sequence[int], until: Stage = "sr_high"
     ) -> Clips:
         """Generates one clip for each prompt.
 
@@ -85,8 +78,8 @@ class Pipeline:
             prompts: N texts.
             fps: N frame rates that the decoder animates for, frames per second, positive.
             seeds: N seeds.
-            until: The stage whose output is wanted. After ``interpolator``, where the settings have a `skip` above 1,
-                a clip has `rate` times its fps.
+            until: The stage whose output is wanted; stages that the settings leave out pass on what they get. From
+                ``interpolator`` on a clip has `rate` times its fps.
         """
         return np.concatenate(list(self.batches(prompts, fps, seeds, until)))
 
@@ -97,7 +90,7 @@ class Pipeline:
 
     @torch.inference_mode()
     def batches(
-        self, prompts: Sequence[str], fps: Sequence[float], seeds: Sequence[int], until: Stage = "interpolator"
+        self, prompts: Sequence[str], fps: Sequence[float], seeds: Sequence[int], until: Stage = "sr_high"
     ) -> Iterator[Clips]:
         """Generates batch by batch, as `__call__`: yields arrays of at most ``sampling.batch_size`` clips."""
 
@@ -109,11 +102,11 @@ class Pipeline:
             raise UserError('no prompt given; for example `mav generate "a red circle on a dark background" …`.')
         yield from self._in_batches(run, prompts, fps, seeds)
 
-    def variation(self, clips: Clips, fps: Sequence[float], seeds: Sequence[int]) -> Clips:
+    def variation(self, clips: Clips, fps: Sequence[float], seeds: Sequence[int], until: Stage = "sr_high") -> Clips:
         """New clips of what N clips show: their frames' mean embedding takes the text's place (§4)."""
 
         def run(given: list[Clips], rates: Tensor, numbers: list[int]) -> Tensor:
-            return self._animated(self._embed(_pixels(given)), rates, numbers, "interpolator")
+            return self._animated(self._embed(_pixels(given)), rates, numbers, until)
 
         return self._all(run, clips, fps, seeds)
 
@@ -138,42 +131,42 @@ class Pipeline:
         back = self.morph(clips[:, [-1, 0]], fps, seeds)
         return np.concatenate([clips, back[:, 1:-1]], axis=1)
 
+    def sharpen(self, clips: Clips, fps: Sequence[float], seeds: Sequence[int]) -> Clips:
+        """N clips of any length at the decoder's size, enlarged by both super-resolution stages (§3.2)."""
+
+        def run(given: list[Clips], rates: Tensor, numbers: list[int]) -> Tensor:
+            return self._sharpened(_pixels(given), rates, numbers, "sr_high")
+
+        return self._all(run, clips, fps, seeds)
+
     def _filled(self, use: str, mask: Tensor, frames: Clips, fps: Sequence[float], seeds: Sequence[int]) -> Clips:
         """Puts the given frames where `mask` says, in order, and fills the others."""
-        self._interpolator(use)
 
         def run(given: list[Clips], rates: Tensor, numbers: list[int]) -> Tensor:
             pixels = _pixels(given)
             clips = pixels.new_zeros(len(pixels), 3, len(mask), *pixels.shape[3:])
             clips[:, :, mask] = pixels
             known = Known(clips, mask.expand(len(pixels), -1))
-            return self._fill(known, self._embed(pixels), rates, numbers)
+            return self.stages.fill(known, self._embed(pixels), rates, numbers, use)
 
         return self._all(run, frames, fps, seeds)
 
     def _animated(self, cond: Tensor, fps: Tensor, seeds: Sequence[int], until: Stage) -> Tensor:
         """Embeddings (B, D) → clips (B, 3, T, H, W)."""
         s = self.sampling
-        guided = Guided(self.networks["decoder"], s.guidance_scale)
-        draw = SeededNoise(seeds, (3, s.frames, s.size, s.size), stream=_STREAMS["decoder"])
-        clips = self._sample(lambda x, sigma: guided(x, sigma, cond, fps), draw)
-        if until == "decoder" or s.skip == 1:
+        clips = self.stages.decode(cond, fps, seeds)
+        if until == "decoder":
             return clips
-        known = s.windows.split(clips)
-        count = len(known.mask) // len(clips)
-        cond, fps = cond.repeat_interleave(count, dim=0), fps.repeat_interleave(count) * s.skip
-        return s.windows.join(self._fill(known, cond, fps, seeds), len(clips))
+        if s.skip > 1:
+            clips, fps = self.stages.interpolate(clips, cond, fps * s.skip, seeds), fps * s.skip
+        return clips if until == "interpolator" else self._sharpened(clips, fps, seeds, until)
 
-    def _fill(self, known: Known, cond: Tensor, fps: Tensor, seeds: Sequence[int]) -> Tensor:
-        """The unknown frames of clips, one or several windows for each seed."""
-        shape = (len(known.pixels) // len(seeds), *known.pixels.shape[1:])
-        noise = SeededNoise(seeds, shape, stream=_STREAMS["interpolator"])
-        filling = Filling(Guided(self._interpolator("interpolate"), self.sampling.guidance_scale), known)
-        return self._sample(lambda x, sigma: filling(x, sigma, cond, fps), lambda: noise().flatten(0, 1))
-
-    def _sample(self, denoise: Denoise, draw: Callable[[], Tensor]) -> Tensor:
-        sigmas = karras_sigmas(self.sampling.steps, sigma_max=self.sampling.sigma_max)
-        return SAMPLERS[self.sampling.sampler](denoise, draw, sigmas)
+    def _sharpened(self, clips: Tensor, fps: Tensor, seeds: Sequence[int], until: Stage) -> Tensor:
+        if self.sampling.low_factor > 1:
+            clips = self.stages.sharpen_clip(clips, fps, seeds)
+        if until != "sr_low" and self.sampling.high_factor > 1:
+            clips = self.stages.sharpen_frames(clips, fps, seeds)
+        return clips
 
     def _embed(self, clips: Tensor) -> Tensor:
         """The mean embedding of the frames of clips (B, 3, T, H, W), of unit length: (B, D)."""
@@ -201,14 +194,6 @@ class Pipeline:
             chosen = [*range(count), *[count - 1] * (size - count)]
             given, rates, numbers = ([values[part][i] for i in chosen] for values in (inputs, fps, seeds))
             yield to_uint8(run(given, torch.tensor(rates, dtype=torch.float32), numbers)[:count])
-
-    def _interpolator(self, use: str) -> nn.Module:
-        if "interpolator" not in self.networks:
-            raise UserError(
-                f"{use}: this pipeline has no interpolation network; train one with stage/interpolator_tiny.yaml and "
-                "give it to `mav pipeline --interpolator`."
-            )
-        return self.networks["interpolator"]
 
 
 def write_pipeline(folder: Path, sampling: Sampling, networks: Mapping[str, Path], ids: Mapping[str, str]) -> None:

@@ -17,6 +17,12 @@ class Sampling:
         size: Side of the frames, in pixels.
         frames: Frames the decoder draws, and of a window of interpolation.
         skip: Frame skip of interpolation: so many times as many frames per second. 1 leaves interpolation out.
+        low_factor: How much spatiotemporal super-resolution enlarges; 1 leaves it out.
+        high_factor: How much spatial super-resolution enlarges what it is given; 1 leaves it out.
+        augmentation: Standard deviation of the noise on the small pictures, above 0.
+        shared_noise: Whether spatial super-resolution, which sees frames one by one, draws one noise for all frames of
+            a clip (§3.2) or for each its own.
+        chunk: Frames that spatial super-resolution works on at once; it bounds memory and changes nothing else.
         sampler: ``dpm++2m``, ``ddim``, ``heun`` or ``ddpm``, which adds noise on the way.
         steps: Of the sampler; each is one denoiser evaluation, with ``heun`` two.
         guidance_scale: 1 for none.
@@ -31,6 +37,11 @@ class Sampling:
     size: int
     frames: int
     skip: int = 1
+    low_factor: int = 1
+    high_factor: int = 1
+    augmentation: float = 0.1
+    shared_noise: bool = True
+    chunk: int = 8
     sampler: str = "dpm++2m"
     steps: int = 16
     guidance_scale: float = 1.0
@@ -42,6 +53,11 @@ class Sampling:
             raise UserError(f"sampler `{self.sampler}`: unknown; known are {', '.join(SAMPLERS)}.")
         if self.steps < 2 or self.batch_size < 1:
             raise UserError(f"sampling needs steps ≥ 2 and batch_size ≥ 1, got {self.steps} and {self.batch_size}.")
+        if min(self.low_factor, self.high_factor, self.chunk) < 1 or self.augmentation <= 0:
+            raise UserError(
+                "super-resolution needs factors and chunk ≥ 1 and augmentation > 0, got "
+                f"{self.low_factor}, {self.high_factor}, {self.chunk} and {self.augmentation:g}."
+            )
         if self.skip > 1:
             try:
                 self.windows.count(self.frames)

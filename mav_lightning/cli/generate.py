@@ -1,6 +1,7 @@
 """``mav generate``: clips from prompts, images and other clips."""
 
-from collections.abc import Iterable, Iterator
+import functools
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -67,11 +68,10 @@ def generate(
     seeds, rate = range(seed, seed + count), fps * (loaded.rate if use in ("prompts", "variation") else 1)
     batches: Iterable[NDArray[np.uint8]]
     if use == "prompts":
-        batches = loaded.batches(texts, [fps] * count, seeds)
+        batches = loaded.batches(texts, [fps] * count, seeds, until="interpolator")
     else:
         batches = _from_pictures(loaded, use, _read(use, pictures[use], fps, loaded.sampling.size), fps, seeds)
-    if loop:
-        batches = _looped(loaded, batches, rate, seeds)
+    batches = _finished(loaded, batches, rate, seeds, loop)
     records = [
         ClipRecord(
             id=f"{number:05d}",
@@ -137,22 +137,23 @@ def _from_pictures(
     """Clips of the same frames, one for each seed, batch by batch."""
     import numpy as np
 
-    make = {
+    uses: dict[str, Callable[..., NDArray[np.uint8]]] = {
         "animate": loaded.animate,
         "interpolate": loaded.morph,
         "extrapolate": loaded.extrapolate,
-        "variation": loaded.variation,
-    }[use]
+        "variation": functools.partial(loaded.variation, until="interpolator"),
+    }
     for start in range(0, len(seeds), loaded.sampling.batch_size):
         part = seeds[start : start + loaded.sampling.batch_size]
-        yield make(np.stack([frames] * len(part)), [fps] * len(part), part)
+        yield uses[use](np.stack([frames] * len(part)), [fps] * len(part), part)
 
 
-def _looped(
-    loaded: "Pipeline", batches: "Iterable[NDArray[np.uint8]]", rate: float, seeds: range
+def _finished(
+    loaded: "Pipeline", batches: "Iterable[NDArray[np.uint8]]", rate: float, seeds: range, loop: bool
 ) -> "Iterator[NDArray[np.uint8]]":
+    """Closes the loops, if wanted, and enlarges, if the pipeline does."""
     done = 0
     for clips in batches:
-        part = seeds[done : done + len(clips)]
-        yield loaded.loop(clips, [rate] * len(part), part)
-        done += len(part)
+        part, rates = seeds[done : done + len(clips)], [rate] * len(clips)
+        done += len(clips)
+        yield loaded.sharpen(loaded.loop(clips, rates, part) if loop else clips, rates, part)

@@ -18,9 +18,12 @@ def pipeline(
     interpolator: Annotated[
         Path | None, typer.Option(help="Folder of the trained interpolation network, for more frames and other uses.")
     ] = None,
-    size: Annotated[int, typer.Option(help="Side of the frames, in pixels.")] = 16,
+    sr_low: Annotated[Path | None, typer.Option(help="Folder of the trained spatiotemporal super-resolution.")] = None,
+    sr_high: Annotated[Path | None, typer.Option(help="Folder of the trained spatial super-resolution.")] = None,
+    size: Annotated[int, typer.Option(help="Side of the decoder's frames, in pixels.")] = 16,
     frames: Annotated[int, typer.Option(help="Frames in a clip.")] = 9,
     skip: Annotated[int, typer.Option(help="Frame skip of interpolation; 1 leaves it out.")] = 1,
+    factor: Annotated[int, typer.Option(help="How much each super-resolution network enlarges.")] = 2,
     steps: Annotated[int, typer.Option(help="Denoising steps.")] = 16,
     guidance_scale: Annotated[float, typer.Option(help="1 for none.")] = 1.0,
 ) -> None:
@@ -34,10 +37,20 @@ def pipeline(
     from mav_lightning.cascade.sampling import Sampling
     from mav_lightning.checkpoint import load_network, network_id
 
-    folders = {"clip": clip, "prior": prior, "decoder": decoder}
-    if interpolator is not None:
-        folders["interpolator"] = interpolator
-    sampling = Sampling(size=size, frames=frames, skip=skip, steps=steps, guidance_scale=guidance_scale)
+    given = {
+        "clip": clip, "prior": prior, "decoder": decoder,
+        "interpolator": interpolator, "sr_low": sr_low, "sr_high": sr_high,
+    }  # fmt: skip
+    folders = {role: folder for role, folder in given.items() if folder is not None}
+    sampling = Sampling(
+        size=size,
+        frames=frames,
+        skip=skip,
+        low_factor=factor if sr_low else 1,
+        high_factor=factor if sr_high else 1,
+        steps=steps,
+        guidance_scale=guidance_scale,
+    )
     # a mistake shows before anything is written
     Pipeline({role: load_network(folder) for role, folder in folders.items()}, sampling)
     write_pipeline(out, sampling, folders, {role: network_id(folder) for role, folder in folders.items()})

@@ -1,18 +1,19 @@
-"""How the interpolation network covers a clip: windows that share their boundary frames (§3.3)."""
+"""How networks that see a window of frames cover a longer clip."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from mav_lightning.diffusion.denoiser import Denoiser
 from mav_lightning.diffusion.known import Known, every
 
-__all__ = ["Windows"]
+__all__ = ["Sliding", "Windows"]
 
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows of T frames with every `skip`-th known; each begins with the frame the one before ends with.
+    """Interpolation (§3.3): windows of T frames with every `skip`-th known, which share their boundary frames.
 
     16 frames at skip 5 become 5 windows of 16 frames with 4 known each, and these (16 - 1) · 5 + 1 = 76 frames.
 
@@ -63,3 +64,45 @@ class Windows:
         of_clip = windows.unflatten(0, (clips, -1)).transpose(1, 2)  # (B, C, W, T, H, W)
         opening, rest = of_clip[:, :, 0, :1], of_clip[:, :, :, 1:].flatten(2, 3)
         return torch.cat([opening, rest], dim=2)
+
+
+class Sliding:
+    """Super-resolution: a denoiser of windows as one of clips of any length, without seams.
+
+    At every noise level the overlapping windows' estimates are averaged, nearer to a window's middle with more weight,
+    so that neighbours agree before they drift apart. Memory is that of one window.
+
+    References:
+        MultiDiffusion (Bar-Tal et al., 2023), Equation 5, along time. https://arxiv.org/abs/2302.08113
+
+    Args:
+        denoiser: Of clips of `frames` frames.
+        frames: Frames of a window.
+        overlap: Frames that neighbouring windows share at least, from 0 to frames - 1.
+    """
+
+    def __init__(self, denoiser: Denoiser, frames: int, overlap: int) -> None:
+        if not 0 <= overlap < frames:
+            raise ValueError(f"Sliding: `overlap` must be from 0 to {frames - 1}, got {overlap}.")
+        self.denoiser, self.frames, self.overlap = denoiser, frames, overlap
+
+    def __call__(
+        self, x: Tensor, sigma: Tensor, cond: Tensor, fps: Tensor | None = None, given: Tensor | None = None
+    ) -> Tensor:
+        """As `Denoiser`, for clips (B, C, N, H, W)."""
+        if x.shape[2] <= self.frames:
+            return self.denoiser(x, sigma, cond, fps, given)
+        place = torch.arange(self.frames, device=x.device)
+        tent = torch.minimum(place + 1, self.frames - place).to(x.dtype)[:, None, None]
+        total, weight = torch.zeros_like(x), x.new_zeros(x.shape[2], 1, 1)
+        for start in self._starts(x.shape[2]):
+            own = slice(start, start + self.frames)
+            seen = None if given is None else given[:, :, own]
+            total[:, :, own] += tent * self.denoiser(x[:, :, own], sigma, cond, fps, seen)
+            weight[own] += tent
+        return total / weight
+
+    def _starts(self, length: int) -> list[int]:
+        """First frames of the windows; the last window ends with the clip."""
+        last = length - self.frames
+        return [*range(0, last, self.frames - self.overlap), last]

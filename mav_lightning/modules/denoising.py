@@ -1,21 +1,29 @@
-"""How a denoiser is trained, whatever it denoises: its conditions, its noise levels and its optimizer."""
+"""What the trainings of all denoisers of pixels share: conditions, noise, optimizer, and a parent to start from."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
+from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor, nn
+from torch import Tensor
 
+from datamodules.batch import ClipBatch, ImageBatch
+from mav_lightning.common.errors import UserError
+from mav_lightning.diffusion.denoiser import NetDenoiser
 from mav_lightning.diffusion.schedule import LogNormalNoise
 from mav_lightning.modules.optim import MakeOptimizer, WarmupCosine, optimization
+from mav_lightning.modules.transfer import TransferReport, freeze_spatial, is_temporal, transfer
 
-__all__ = ["Denoising"]
+__all__ = ["Denoising", "DenoisingModule"]
+
+B = TypeVar("B", ImageBatch, ClipBatch, ImageBatch | ClipBatch)
 
 
 @dataclass(frozen=True)
 class Denoising:
-    """What the trainings of all denoisers of pixels have in common.
+    """How a denoiser is trained.
 
     Attributes:
         encoder: Images (B, 3, H, W) in [-1, 1] → image embeddings (B, D).
@@ -24,8 +32,7 @@ class Denoising:
         schedule: Factor of the learning rate by step.
         cond_dropout: Share of samples trained without condition, for guidance.
         cond_noise: Standard deviation of the noise on the embedding, in units of its length. What stands between
-            text and decoder never hits an image's embedding exactly, and knows nothing of where in the image things
-            are, which an embedding tells faintly; noise hides what is faint.
+            text and decoder never hits an image's embedding exactly, so the decoder should not lean on its last digit.
     """
 
     encoder: Callable[[Tensor], Tensor]
@@ -41,8 +48,71 @@ class Denoising:
         cond = cond + self.cond_noise / cond.shape[1] ** 0.5 * torch.randn_like(cond)
         return cond * (torch.rand(len(cond), 1, device=cond.device) >= self.cond_dropout)
 
-    def optimization(
-        self, module: nn.Module, lr_factor: Callable[[str], float] = lambda name: 1.0
-    ) -> OptimizerLRSchedulerConfig:
-        """One optimizer over what is trainable in `module`; see `optim.optimization`."""
-        return optimization(module, self.optimizer, self.schedule, lr_factor)
+    def condition_of_clips(self, clips: Tensor) -> Tensor:
+        """As `condition`, of one frame of clips (B, 3, T, H, W), the same of all, drawn at random.
+
+        The paper takes the first frame, which would tell where the clip begins.
+        """
+        return self.condition(clips[:, :, int(torch.randint(clips.shape[2], ()))])
+
+
+class DenoisingModule(LightningModule, Generic[B]):
+    """Trains a denoiser by the mean of `losses`, which a subclass says.
+
+    Args:
+        net: The denoiser.
+        denoising: How it is trained.
+        parent: A trained denoiser to start from; every weight of it must have its place in `net`. None starts from
+            nothing.
+        spatial_lr: Factor of the learning rate of the spatial layers: 0 freezes them, 1 trains all alike.
+
+    Attributes:
+        given_channels: Channels that the network sees beside the noisy pixels.
+
+    Raises:
+        UserError: `spatial_lr` below 0, a parent that does not fit, or a network that sees other channels.
+    """
+
+    given_channels = 0
+
+    def __init__(
+        self, net: NetDenoiser, denoising: Denoising, parent: NetDenoiser | None = None, spatial_lr: float = 1.0
+    ) -> None:
+        super().__init__()
+        seen, wanted = getattr(net.net, "in_channels", None), 3 + self.given_channels
+        if seen not in (None, wanted):
+            raise UserError(f"module.net.net.in_channels: must be {wanted} for {type(self).__name__}, got {seen}.")
+        self.net, self.denoising, self.spatial_lr = net, denoising, spatial_lr
+        self.transferred: TransferReport | None = None if parent is None else transfer(parent, net)
+        if spatial_lr < 0:
+            raise UserError(
+                f"spatial_lr: must be 0, which freezes the spatial layers, or more, got {spatial_lr:g}; try 1."
+            )
+        if spatial_lr == 0:
+            freeze_spatial(net)
+
+    def losses(self, batch: B) -> Tensor:
+        """The loss of each sample, shape (B,)."""
+        raise NotImplementedError
+
+    def training_step(self, batch: B, batch_idx: int) -> Tensor:
+        """The denoising loss of one batch."""
+        return self._step(batch, "train")
+
+    def validation_step(self, batch: B, batch_idx: int) -> None:
+        """Logs the loss on unseen samples."""
+        self._step(batch, "val")
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """One optimizer over what is trainable, in which the spatial layers may have a learning rate of their own."""
+        make, schedule = self.denoising.optimizer, self.denoising.schedule
+        return optimization(self, make, schedule, lambda name: 1.0 if is_temporal(name) else self.spatial_lr)
+
+    def levels(self, batch: B) -> Tensor:
+        """A noise level for each sample, shape (B,)."""
+        return self.denoising.noise(len(batch), self.device)
+
+    def _step(self, batch: B, stage: str) -> Tensor:
+        loss = self.losses(batch).mean()
+        self.log(f"{stage}/loss", loss, batch_size=len(batch), sync_dist=stage == "val", prog_bar=True)
+        return loss

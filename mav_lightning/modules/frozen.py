@@ -1,4 +1,4 @@
-"""A network that is used but neither trained nor saved."""
+"""Encoders that are used but neither trained nor saved."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mav_lightning.nn.clip import SmallCLIP
 
-__all__ = ["FrozenCLIP"]
+__all__ = ["Blind", "FrozenCLIP"]
 
 
 class FrozenCLIP:
@@ -33,3 +33,18 @@ class FrozenCLIP:
     def encode_words(self, captions: Sequence[str], device: torch.device) -> Tensor:
         """Embeds N captions and their words, (N, 1 + length, D), on `device`."""
         return self.clip.to(device).encode_words(captions)
+
+
+class Blind:
+    """Takes an encoder's place where a network is told nothing but what it is given: super-resolution.
+
+    Args:
+        channels: Length of the embeddings.
+    """
+
+    def __init__(self, channels: int) -> None:
+        self.channels = channels
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Embeds images (B, 3, H, W) as zeros (B, D), which means "no condition"."""
+        return pixels.new_zeros(len(pixels), self.channels)

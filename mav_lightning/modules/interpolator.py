@@ -1,18 +1,16 @@
 """Training the interpolation network: from known frames to those between, before and after them."""
 
-import torch
 from torch import Tensor
 
 from datamodules.batch import ClipBatch
 from mav_lightning.diffusion.denoiser import NetDenoiser
 from mav_lightning.diffusion.known import Known, MaskSampler
-from mav_lightning.modules.decoder import TemporalDecoder
-from mav_lightning.modules.denoising import Denoising
+from mav_lightning.modules.denoising import Denoising, DenoisingModule
 
 __all__ = ["Interpolator"]
 
 
-class Interpolator(TemporalDecoder):
+class Interpolator(DenoisingModule[ClipBatch]):
     """Fine-tunes a temporal decoder to fill the unknown frames of a clip: ↑F of Make-A-Video (§3.3).
 
     The network sees four channels beside the noisy clip: its known frames, the others black, and the mask. They start
@@ -24,11 +22,13 @@ class Interpolator(TemporalDecoder):
         denoising: How it is trained.
         masks: Draws which frames are known.
         parent: The trained temporal denoiser. None starts from nothing.
-        spatial_lr: As `TemporalDecoder`.
+        spatial_lr: As `DenoisingModule`.
 
     Raises:
-        UserError: As `TemporalDecoder`.
+        UserError: As `DenoisingModule`.
     """
+
+    given_channels = 4
 
     def __init__(
         self,
@@ -41,10 +41,9 @@ class Interpolator(TemporalDecoder):
         super().__init__(net, denoising, parent, spatial_lr)
         self.masks = masks
 
-    def losses(self, batch: ClipBatch) -> Tensor:  # type: ignore[override]
+    def losses(self, batch: ClipBatch) -> Tensor:
         """The loss of the unknown frames of each clip, shape (B,)."""
-        frames = batch.pixels.shape[2]
-        known = Known(batch.pixels, self.masks(len(batch), frames, self.device))
-        cond = self.denoising.condition(batch.pixels[:, :, int(torch.randint(frames, ()))])
+        known = Known(batch.pixels, self.masks(len(batch), batch.pixels.shape[2], self.device))
+        cond = self.denoising.condition_of_clips(batch.pixels)
         wanted = ~known.mask[:, None, :, None, None]
-        return self.net.loss(batch.pixels, self._levels(len(batch)), cond, batch.fps, known.channels(), wanted)
+        return self.net.loss(batch.pixels, self.levels(batch), cond, batch.fps, known.channels(), wanted)

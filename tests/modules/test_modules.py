@@ -9,6 +9,7 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.diffusion.denoiser import EDMDenoiser
 from mav_lightning.diffusion.known import Known, MaskSampler
 from mav_lightning.diffusion.prior import DiffusionPrior
+from mav_lightning.diffusion.resolution import enlarge, shrink
 from mav_lightning.diffusion.schedule import LogNormalNoise
 from mav_lightning.modules.clip import CLIPModule
 from mav_lightning.modules.decoder import SpatialDecoder, TemporalDecoder
@@ -18,6 +19,7 @@ from mav_lightning.modules.interpolator import Interpolator
 from mav_lightning.modules.optim import WarmupCosine
 from mav_lightning.modules.preview import ShapesPreview
 from mav_lightning.modules.prior import PriorModule
+from mav_lightning.modules.super_resolution import SuperResolution
 from mav_lightning.nn.clip import SmallCLIP
 from mav_lightning.nn.prior import PriorTransformer
 from mav_lightning.nn.unet import SpaceTimeUNet
@@ -107,6 +109,54 @@ def test_an_interpolator_is_judged_by_the_unknown_frames_alone() -> None:
         torch.testing.assert_close(module.losses(batch), all_missed)
         module.net.forward = lambda x, *_: Known(batch.pixels, ~masks()).keep(x)  # type: ignore[method-assign]
         assert bool((module.losses(batch) == 0).all())
+
+
+def super_resolution(**options: Any) -> SuperResolution:
+    net = EDMDenoiser(SpaceTimeUNet(in_channels=7, **{**IMAGE, "attention": ()}))
+    return SuperResolution(net, denoising(), **{"factor": 2, "crop": 4, "augmentation": LogNormalNoise(), **options})
+
+
+def test_super_resolution_sees_the_shrunk_crop_that_it_is_to_enlarge() -> None:
+    module, seen = super_resolution(augmentation=LogNormalNoise(-20.0, 0.0)), []
+    module.net.register_forward_pre_hook(lambda _, given: seen.append(given))
+    pixels = clips().pixels[:, :, 0]
+    module.losses(ImageBatch(pixels, None, ["a", "b"]))
+    x, _, _, fps, given = seen[0]
+    assert x.shape == (2, 3, 4, 4) and given.shape == (2, 4, 4, 4) and fps is None
+    crops = [pixels[..., i : i + 4, j : j + 4] for i in (0, 2, 4) for j in (0, 2, 4)]
+    assert any(torch.allclose(given[:, :3], enlarge(shrink(crop, 2), 2), atol=1e-6) for crop in crops)
+
+
+def test_super_resolution_learns_from_clips_as_from_images() -> None:
+    net = EDMDenoiser(SpaceTimeUNet(in_channels=7, **{**SMALL, "attention": ()}))
+    parent = super_resolution().net
+    module = SuperResolution(net, denoising(), 2, 4, LogNormalNoise(), parent=parent)
+    assert module.transferred is not None and module.transferred.new
+    assert module.losses(clips()).shape == (2,)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"crop": 5}, "crop: must be a multiple of the factor, which is 2 or more; got 5 and 2"),
+        ({"factor": 1}, "crop: must be a multiple of the factor, which is 2 or more; got 4 and 1"),
+    ],
+)
+def test_a_crop_that_cannot_be_shrunk_is_refused(options: dict[str, int], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        super_resolution(**options)
+
+
+def test_a_crop_larger_than_the_pictures_is_refused_with_their_size() -> None:
+    with pytest.raises(UserError, match="crop: 16 pixels are more than the pictures have, 8"):
+        super_resolution(crop=16).losses(ImageBatch(torch.zeros(2, 3, 8, 8), None, ["a", "b"]))
+
+
+def test_a_network_that_sees_other_channels_than_its_stage_gives_is_refused() -> None:
+    with pytest.raises(UserError, match="in_channels: must be 7 for Interpolator, got 3"):
+        Interpolator(EDMDenoiser(SpaceTimeUNet(**SMALL)), denoising(), MaskSampler())
+    with pytest.raises(UserError, match="in_channels: must be 3 for SpatialDecoder, got 7"):
+        SpatialDecoder(EDMDenoiser(SpaceTimeUNet(in_channels=7, **IMAGE)), denoising())
 
 
 def test_the_parents_layers_learn_as_much_slower_as_asked() -> None:
