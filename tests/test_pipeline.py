@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from mav_lightning.cascade.export import sample_shapes
 from mav_lightning.cascade.pipeline import Pipeline, write_pipeline
 from mav_lightning.cascade.sampling import Sampling
+from mav_lightning.cascade.sheet import write_sheet
 from mav_lightning.cascade.stages import Stages
 from mav_lightning.checkpoint import load_network, write_card
 from mav_lightning.common.errors import UserError
@@ -20,7 +21,6 @@ from mav_lightning.common.video import read_frames
 from mav_lightning.config import instantiate
 from mav_lightning.diffusion.pixels import from_uint8, to_uint8
 from mav_lightning.prompts import shapes_prompts
-from mav_lightning.sheet import write_sheet
 
 NODES: dict[str, dict[str, Any]] = {
     "clip": {"_target_": "mav_lightning.nn.clip.SmallCLIP", "size": 8, "channels": 8, "width": 8},

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mav_lightning.cascade.files import write_clip
+from mav_lightning.cascade.mark import draw_mark, provenance
 from mav_lightning.cascade.pipeline import Pipeline, write_pipeline
 from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.checkpoint import network_id
 from mav_lightning.common.manifest import ClipRecord, write_manifest
-from mav_lightning.common.video import write_lossless
 from mav_lightning.prompts import Prompt, shapes_prompts
 
 __all__ = ["sample_clips", "sample_shapes", "write_clips"]
@@ -19,7 +20,7 @@ __all__ = ["sample_clips", "sample_shapes", "write_clips"]
 def sample_clips(
     pipeline: Pipeline, out: Path, prompts: Sequence[Prompt], fps: Sequence[float], seeds: Sequence[int]
 ) -> Iterator[int]:
-    """Writes one lossless file for each prompt, then the manifest; yields the number of clips written so far.
+    """Writes one lossless file for each prompt, unmarked, then the manifest; yields the number of clips so far.
 
     Args:
         pipeline: The networks.
@@ -40,22 +41,27 @@ def sample_clips(
         )
         for number, (prompt, rate, seed) in enumerate(zip(prompts, fps, seeds, strict=True))
     ]
-    return write_clips(out, pipeline.batches([prompt.text for prompt in prompts], fps, seeds), records)
+    return write_clips(out, pipeline.batches([prompt.text for prompt in prompts], fps, seeds), records, mark=False)
 
 
-def write_clips(out: Path, batches: Iterable[NDArray[np.uint8]], records: Sequence[ClipRecord]) -> Iterator[int]:
-    """Writes one lossless file for each record, then the manifest; yields the number of clips written so far.
+def write_clips(
+    out: Path, batches: Iterable[NDArray[np.uint8]], records: Sequence[ClipRecord], mark: bool
+) -> Iterator[int]:
+    """Writes a file for each record, then the manifest; yields the number of clips written so far.
+
+    Every file says that it is synthetic; see `mark.provenance`.
 
     Args:
         out: Folder, made if missing.
         batches: Clips (B, T, H, W, 3), in the order of `records`.
-        records: One for each clip.
+        records: One for each clip; the suffix of its file says the form.
+        mark: Whether the clips get the visible mark. What is to be measured goes without.
     """
     out.mkdir(parents=True, exist_ok=True)
-    done = 0
+    done, comment = 0, provenance(records)
     for clips in batches:
-        for clip in clips:
-            write_lossless(out / records[done].file, clip, records[done].fps)
+        for clip in draw_mark(clips) if mark else clips:
+            write_clip(out / records[done].file, clip, records[done].fps, comment)
             done += 1
         yield done
     write_manifest(out, records)

@@ -14,6 +14,7 @@ from mav_lightning.cli import (
     doctor,
     evaluate,
     generate,
+    inspect,
     pipeline,
     report,
     stage,
@@ -36,6 +37,7 @@ app.add_typer(data.app, name="data")
 app.command()(train.train)
 app.command()(pipeline.pipeline)
 app.command()(generate.generate)
+app.command()(inspect.inspect)
 app.command()(evaluate.evaluate)
 app.command()(ablate.ablate)
 app.command()(report.report)

@@ -30,6 +30,12 @@ def generate(
     variation: Annotated[Path | None, typer.Option(help="A clip to make others like.")] = None,
     loop: Annotated[bool, typer.Option("--loop", help="Lead every clip back to its beginning.")] = False,
     fps: Annotated[float, typer.Option(help="Frames per second to animate for, and to read a clip at.")] = 8.0,
+    form: Annotated[
+        str, typer.Option("--format", help="mkv (lossless), mp4, gif, or frames: a folder of PNGs for each clip.")
+    ] = "mkv",
+    mark: Annotated[
+        bool, typer.Option(help="Draw the visible mark. Leave it out for clips that are to be measured.")
+    ] = True,
     per_prompt: Annotated[int, typer.Option(min=1, help="Clips of each prompt, image or clip.")] = 1,
     seed: Annotated[int, typer.Option(help="Of the first clip; the next ones count up.")] = 0,
     steps: Annotated[int | None, typer.Option(help="Denoising steps; the pipeline's own by default.")] = None,
@@ -38,8 +44,8 @@ def generate(
     """Generate clips, with one contact sheet to look at.
 
     From text; and, where the pipeline has an interpolation network, from images and clips, which are scaled and cut to
-    its square. Clips are lossless files; the same input, fps, seed and steps give the same pixels, alone or among
-    others.
+    its square. The same input, fps, seed and steps give the same pixels, alone or among others. Every file says that it
+    is synthetic, and bears a visible mark unless --no-mark is given; `mav inspect` reads both.
 
     Examples:
         mav generate "a red circle on a dark background" --pipeline runs/demo/pipeline --out clips --fps 8
@@ -47,13 +53,16 @@ def generate(
         mav generate --animate photo.png --pipeline runs/pipeline --out clips --per-prompt 4
     """
     from mav_lightning.cascade.export import write_clips
+    from mav_lightning.cascade.files import FORMATS
     from mav_lightning.cascade.pipeline import Pipeline
+    from mav_lightning.cascade.sheet import write_sheet
     from mav_lightning.common.errors import UserError
     from mav_lightning.common.manifest import ClipRecord
-    from mav_lightning.sheet import write_sheet
 
     if fps <= 0:
         raise UserError(f"--fps: must be above 0 frames per second, got {fps:g}; for example `--fps 8`.")
+    if form not in FORMATS:
+        raise UserError(f"--format: must be one of {', '.join(FORMATS)}, got `{form}`.")
     pictures = {
         "animate": [animate] if animate else [],
         "interpolate": list(interpolate or ()),
@@ -75,7 +84,7 @@ def generate(
     records = [
         ClipRecord(
             id=f"{number:05d}",
-            file=f"{number:05d}.mkv",
+            file=f"{number:05d}{FORMATS[form][0]}",
             fps=rate,
             prompt=texts[number] if texts else None,
             seed=seeds[number],
@@ -84,8 +93,9 @@ def generate(
         )
         for number in range(count)
     ]
+    work, chunks = write_clips(out, batches, records, mark), -(-count // loaded.sampling.batch_size)
     with tracker() as track:
-        for _ in track(write_clips(out, batches, records), -(-count // loaded.sampling.batch_size), "sampling batches"):
+        for _ in track(work, chunks, "sampling batches"):
             pass
     write_sheet(out, out / "sheet.png")
     typer.echo(f"{count} clips: {out}; look at {out / 'sheet.png'}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.whole_file import whole_file
 
-__all__ = ["MANIFEST", "ClipRecord", "read_manifest", "write_manifest"]
+__all__ = ["MANIFEST", "ClipRecord", "manifest_text", "read_manifest", "write_manifest"]
 
 MANIFEST = "manifest.json"
 
@@ -42,7 +42,12 @@ def write_manifest(folder: Path, clips: Sequence[ClipRecord]) -> None:
     """Writes ``folder/manifest.json`` in one step: a reader sees the old one or the new one, never half."""
     _refuse_duplicates(folder, (clip.id for clip in clips))
     with whole_file(folder / MANIFEST) as partial:
-        partial.write_text(json.dumps({"version": 1, "clips": [asdict(clip) for clip in clips]}, indent=1))
+        partial.write_text(manifest_text(clips))
+
+
+def manifest_text(clips: Sequence[ClipRecord]) -> str:
+    """The manifest of these clips, as `write_manifest` writes it."""
+    return json.dumps({"version": 1, "clips": [asdict(clip) for clip in clips]}, indent=1)
 
 
 def read_manifest(folder: Path) -> list[ClipRecord]:

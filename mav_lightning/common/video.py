@@ -24,6 +24,7 @@ __all__ = [
     "VideoLimits",
     "encode_mp4",
     "probe",
+    "read_comment",
     "read_frames",
     "read_frames_at",
     "write_lossless",
@@ -145,7 +146,7 @@ def read_frames(source: Source, limits: VideoLimits = DEFAULT_LIMITS) -> NDArray
         return np.stack(frames)
 
 
-def encode_mp4(frames: NDArray[np.uint8], fps: float, crf: int = 18, gop: int = 12) -> bytes:
+def encode_mp4(frames: NDArray[np.uint8], fps: float, crf: int = 18, gop: int = 12, comment: str = "") -> bytes:
     """Encodes (T, H, W, 3) uint8 RGB as H.264, yuv420p; the same frames give the same bytes.
 
     Args:
@@ -153,24 +154,37 @@ def encode_mp4(frames: NDArray[np.uint8], fps: float, crf: int = 18, gop: int = 
         fps: Frames per second.
         crf: Constant rate factor; 0 is best, 18 looks lossless, 51 is worst.
         gop: Most frames between keyframes; short groups make seeking fast.
+        comment: Stored in the container, where `read_comment` finds it.
     """
     buffer = io.BytesIO()
     options = {"crf": str(crf), "g": str(gop), "threads": "1", "preset": "fast"}
-    _encode(buffer, frames, fps, container="mp4", codec="libx264", pixels="yuv420p", options=options)
+    _encode(buffer, frames, fps, comment, container="mp4", codec="libx264", pixels="yuv420p", options=options)
     return buffer.getvalue()
 
 
-def write_lossless(path: Path, frames: NDArray[np.uint8], fps: float) -> None:
+def write_lossless(path: Path, frames: NDArray[np.uint8], fps: float, comment: str = "") -> None:
     """Writes (T, H, W, 3) uint8 RGB to `path` (.mkv) as FFV1 in RGB: what is read back is bit for bit what went in."""
     buffer = io.BytesIO()
-    _encode(buffer, frames, fps, container="matroska", codec="ffv1", pixels="bgr0", options={"threads": "1"})
+    _encode(buffer, frames, fps, comment, container="matroska", codec="ffv1", pixels="bgr0", options={"threads": "1"})
     path.write_bytes(buffer.getvalue())
+
+
+def read_comment(path: Path) -> str:
+    """The comment that a video's container holds; empty where there is none.
+
+    Raises:
+        VideoError: Not a video.
+    """
+    with _open(path, DEFAULT_LIMITS) as (container, _):
+        tags = {name.lower(): value for name, value in container.metadata.items()}
+        return tags.get("comment", "")
 
 
 def _encode(
     buffer: io.BytesIO,
     frames: NDArray[np.uint8],
     fps: float,
+    comment: str,
     container: str,
     codec: str,
     pixels: str,
@@ -180,6 +194,8 @@ def _encode(
 
     # bitexact: no version strings or random track ids in the file
     with av.open(buffer, "w", format=container, container_options={"fflags": "+bitexact"}) as output:
+        if comment:
+            output.metadata["comment"] = comment
         stream: Any = output.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=options)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = pixels

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from mav_lightning.cascade.files import read_clip
 from mav_lightning.common.manifest import read_manifest
-from mav_lightning.common.video import read_frames
 
 __all__ = ["write_sheet"]
 
@@ -23,12 +23,12 @@ def write_sheet(folder: Path, out: Path, most: int = 24, frame_height: int = 64,
     """
     rows = []
     for record in read_manifest(folder)[:most]:
-        frames = read_frames(folder / record.file)
+        frames, _ = read_clip(folder / record.file)
         scale = max(1, -(-frame_height // frames.shape[1]))
         strip = np.concatenate(list(frames), axis=1).repeat(scale, axis=0).repeat(scale, axis=1)
         row = Image.new("RGB", (strip.shape[1], strip.shape[0] + caption_height), "white")
         row.paste(Image.fromarray(strip), (0, caption_height))
-        text = f"{record.prompt or record.id}   ({record.fps:g} fps, seed {record.seed})"
+        text = f"{record.prompt or record.source or record.id}   ({record.fps:g} fps, seed {record.seed})"
         ImageDraw.Draw(row).text((2, 1), text, fill="black")
         rows.append(row)
     sheet = Image.new("RGB", (max(row.width for row in rows), sum(row.height for row in rows)), "white")

@@ -1,0 +1,32 @@
+"""``mav inspect``: what a clip says of its origin."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["inspect"]
+
+
+def inspect(
+    file: Annotated[Path, typer.Argument(help="A clip: mkv, mp4, gif, png, or a folder of frames.")],
+) -> None:
+    """Read back what a generated file says of itself, and whether it bears the visible mark.
+
+    Prints JSON. A manifest.json beside the file is compared with the hash in it.
+
+    Example: mav inspect clips/00000.mp4
+    """
+    import hashlib
+    import json
+
+    from mav_lightning.cascade.files import read_clip
+    from mav_lightning.cascade.mark import has_mark
+    from mav_lightning.common.manifest import MANIFEST
+
+    frames, facts = read_clip(file)
+    found: dict[str, object] = {**facts, "visible_mark": has_mark(frames), "frames": len(frames)}
+    manifest = file.parent / MANIFEST
+    if "manifest_sha256" in facts and manifest.is_file():
+        found["manifest_matches"] = hashlib.sha256(manifest.read_bytes()).hexdigest() == facts["manifest_sha256"]
+    typer.echo(json.dumps(found, indent=1))

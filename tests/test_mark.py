@@ -1,0 +1,100 @@
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from mav_lightning.cascade.export import write_clips
+from mav_lightning.cascade.files import FORMATS, read_clip, write_clip
+from mav_lightning.cascade.mark import SOURCE_TYPE, draw_mark, has_mark
+from mav_lightning.cli.app import app
+from mav_lightning.common.errors import UserError
+from mav_lightning.common.manifest import ClipRecord
+
+GROUNDS = {"dark": 0, "grey": 128, "light": 255}
+
+
+def plain(level: int, size: int = 64) -> np.ndarray:
+    return np.full((2, 3, size, size, 3), level, np.uint8)
+
+
+@pytest.mark.parametrize("level", GROUNDS.values(), ids=GROUNDS)
+@pytest.mark.parametrize("size", [16, 64, 256])
+def test_the_mark_shows_on_any_ground_and_touches_nothing_else(level: int, size: int) -> None:
+    clips = plain(level, size)
+    marked = draw_mark(clips)
+    changed = (marked != clips).any(axis=(0, 1, 4))
+    side = max(1, size // 32)
+    assert changed[-side:, -5 * side :].any(), "some squares stand out from any ground"
+    assert not changed[:-side].any() and not changed[:, : -5 * side].any()
+    assert has_mark(marked[0]) and not has_mark(clips[0])
+    assert bool((marked.max(axis=-1) == marked.min(axis=-1)).all()), "a mark without colour misleads no measure of it"
+
+
+def test_the_mark_of_one_frame_does_not_vouch_for_the_others() -> None:
+    frames = plain(128)[0]
+    frames[0] = draw_mark(frames)[0]
+    assert not has_mark(frames)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_form_of_file_bears_the_mark_and_says_where_it_comes_from(form: str, tmp_path: Path) -> None:
+    records = [ClipRecord(id=str(n), file=f"{n}{FORMATS[form][0]}", fps=8.0, prompt="x") for n in range(2)]
+    clips = np.random.default_rng(0).integers(60, 180, (2, 3, 64, 64, 3), dtype=np.uint8)
+    assert list(write_clips(tmp_path, [clips], records, mark=True)) == [2]
+    shown = CliRunner().invoke(app, ["inspect", str(tmp_path / records[1].file)])
+    assert shown.exit_code == 0, shown.output
+    found = json.loads(shown.output)
+    assert found["generator"].startswith("mav-lightning ") and found["digital_source_type"] == SOURCE_TYPE
+    assert found["visible_mark"] and found["manifest_matches"] and found["frames"] == 3
+    assert found["manifest_sha256"] == hashlib.sha256((tmp_path / "manifest.json").read_bytes()).hexdigest()
+    if form in ("mkv", "frames"):
+        assert np.array_equal(read_clip(tmp_path / records[1].file)[0], draw_mark(clips)[1])
+
+
+def test_an_unmarked_file_still_says_where_it_comes_from(tmp_path: Path) -> None:
+    clips = plain(100)
+    list(write_clips(tmp_path, [clips[:1]], [ClipRecord(id="0", file="0.mkv", fps=8.0)], mark=False))
+    frames, facts = read_clip(tmp_path / "0.mkv")
+    assert np.array_equal(frames, clips[0]) and facts["digital_source_type"] == SOURCE_TYPE
+
+
+def test_a_changed_manifest_is_told(tmp_path: Path) -> None:
+    list(write_clips(tmp_path, [plain(9)[:1]], [ClipRecord(id="0", file="0.mp4", fps=8.0)], mark=True))
+    (tmp_path / "manifest.json").write_text("{}")
+    assert not json.loads(CliRunner().invoke(app, ["inspect", str(tmp_path / "0.mp4")]).output)["manifest_matches"]
+
+
+def test_a_strangers_file_says_nothing(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.mp4", plain(50)[0], 8.0, comment="holiday")
+    frames, facts = read_clip(tmp_path / "a.mp4")
+    assert facts == {} and not has_mark(frames)
+
+
+def test_gifs_play_at_their_rate(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.gif", draw_mark(plain(50))[0] + np.arange(3, dtype=np.uint8)[:, None, None, None], 8.0, "")
+    with Image.open(tmp_path / "a.gif") as image:
+        assert image.n_frames == 3 and image.info["duration"] == pytest.approx(125, abs=5)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("missing.mp4", None, "no such file or folder"),
+        ("text.png", b"hello", "not a readable image"),
+        ("text.mp4", b"hello", "text.mp4"),
+    ],
+)
+def test_what_is_no_clip_is_refused_by_name(name: str, content: bytes | None, message: str, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        read_clip(tmp_path / name)
+
+
+def test_a_folder_without_frames_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="a folder without PNGs; give a clip"):
+        read_clip(tmp_path)
