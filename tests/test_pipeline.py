@@ -7,17 +7,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
+from typer.testing import CliRunner
 
 from mav_lightning.cascade.export import sample_shapes
+from mav_lightning.cascade.files import read_clip
+from mav_lightning.cascade.mark import has_mark
 from mav_lightning.cascade.pipeline import Pipeline, write_pipeline
 from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.cascade.sheet import write_sheet
 from mav_lightning.cascade.stages import Stages
 from mav_lightning.checkpoint import load_network, write_card
+from mav_lightning.cli.app import app
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import read_manifest
-from mav_lightning.common.video import read_frames
+from mav_lightning.common.video import read_frames, write_lossless
 from mav_lightning.config import instantiate
 from mav_lightning.diffusion.pixels import from_uint8, to_uint8
 from mav_lightning.prompts import shapes_prompts
@@ -267,3 +272,68 @@ def test_a_file_cut_short_is_told(stages: dict[str, Path], tmp_path: Path) -> No
     write_card(tmp_path, NODES["clip"])
     with pytest.raises(UserError, match="unreadable network .*; train the stage again"):
         load_network(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def cascade_folder(stages: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("cascade_cli")
+    sampling = Sampling(size=8, frames=5, skip=2, low_factor=2, high_factor=2, steps=2, batch_size=2)
+    write_pipeline(path, sampling, stages, {role: "0" * 16 for role in stages})
+    return path
+
+
+@pytest.fixture(scope="module")
+def pictures_on_disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two photos of odd sizes and modes, a clip of 6 frames at 8 fps, and one of a single frame."""
+    folder = tmp_path_factory.mktemp("given")
+    Image.fromarray(pictures(1, 1)[0, 0]).resize((40, 30)).save(folder / "a.png")
+    Image.fromarray(pictures(1, 1)[0, 0]).convert("L").resize((9, 21)).save(folder / "b.jpg")
+    write_lossless(folder / "clip.mkv", pictures(1, 6)[0], 8.0)
+    write_lossless(folder / "still.mkv", pictures(1, 1)[0], 8.0)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("wish", "frames", "fps"),
+    [
+        (["a red circle"], 9, 16.0),
+        (["--animate", "a.png"], 5, 8.0),
+        (["--interpolate", "a.png", "b.jpg"], 5, 8.0),
+        (["--extrapolate", "clip.mkv"], 6 + 3, 8.0),
+        (["--variation", "clip.mkv"], 9, 16.0),
+        (["--extrapolate", "clip.mkv", "--loop"], 6 + 3 + 3, 8.0),
+        (["a red circle", "--loop", "--format", "mp4"], 9 + 3, 16.0),
+    ],
+)
+def test_every_use_makes_large_marked_clips_with_their_origin(
+    wish: list[str], frames: int, fps: float, cascade_folder: Path, pictures_on_disk: Path, tmp_path: Path
+) -> None:
+    words = [str(pictures_on_disk / word) if (pictures_on_disk / word).is_file() else word for word in wish]
+    arguments = ["generate", *words, "--pipeline", str(cascade_folder), "--out", str(tmp_path), "--per-prompt", "3"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    records = read_manifest(tmp_path)
+    assert [record.seed for record in records] == [0, 1, 2] and all(record.fps == fps for record in records)
+    clips = [read_clip(tmp_path / record.file)[0] for record in records]
+    assert all(clip.shape == (frames, 32, 32, 3) and has_mark(clip) for clip in clips)
+    assert not np.array_equal(clips[0], clips[1])
+    assert records[0].source is None if wish[0] == "a red circle" else Path(words[1]).name in str(records[0].source)
+    assert (tmp_path / "sheet.png").is_file()
+
+
+def test_a_clip_of_one_frame_cannot_be_continued_and_the_way_out_is_told(
+    cascade_folder: Path, pictures_on_disk: Path, tmp_path: Path
+) -> None:
+    given = ["--extrapolate", str(pictures_on_disk / "still.mkv"), "--pipeline", str(cascade_folder)]
+    done = CliRunner().invoke(app, ["generate", *given, "--out", str(tmp_path / "out")])
+    assert isinstance(done.exception, UserError)
+    assert "only one frame at 8 fps (it has 1 at 8); raise --fps, or use --animate" in str(done.exception)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_no_image_cannot_be_animated(cascade_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("hello")
+    given = ["--animate", str(tmp_path / "text.png"), "--pipeline", str(cascade_folder), "--out", str(tmp_path / "o")]
+    done = CliRunner().invoke(app, ["generate", *given])
+    assert isinstance(done.exception, UserError) and "not a readable JPEG, PNG or WebP" in str(done.exception)
+    assert not (tmp_path / "o").exists()

@@ -49,8 +49,8 @@ FORMATS: dict[str, tuple[str, Callable[[Path, Frames, float, str], None]]] = {
 def write_clip(path: Path, frames: Frames, fps: float, comment: str) -> None:
     """Writes a clip (T, H, W, 3) in the form that its suffix names.
 
-    ``.mkv`` is lossless, ``.mp4`` plays anywhere, ``.gif`` has 256 colours and times in hundredths of a second, and a
-    path without a suffix becomes a folder of PNGs.
+    ``.mkv`` is lossless, ``.mp4`` plays anywhere, ``.gif`` has 256 colours, times in hundredths of a second, and one
+    longer frame where neighbours are alike; a path without a suffix becomes a folder of PNGs.
 
     Args:
         path: Of the new file.
