@@ -1,4 +1,5 @@
 import dataclasses
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -337,3 +338,11 @@ def test_a_file_that_is_no_image_cannot_be_animated(cascade_folder: Path, tmp_pa
     done = CliRunner().invoke(app, ["generate", *given])
     assert isinstance(done.exception, UserError) and "not a readable JPEG, PNG or WebP" in str(done.exception)
     assert not (tmp_path / "o").exists()
+
+
+def test_the_example_of_the_documents_runs(cascade_folder: Path) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "cascade.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(example.replace("runs/cascade", str(cascade_folder)), names)
+    assert names["clips"].shape == (1, 9, 32, 32, 3) and names["keys"].shape == (1, 5, 8, 8, 3)

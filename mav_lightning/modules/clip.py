@@ -5,7 +5,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from datamodules.batch import ImageBatch
-from mav_lightning.modules.optim import MakeOptimizer, WarmupCosine, optimization
+from mav_lightning.modules.optim import MakeOptimizer, Schedule, optimization
 from mav_lightning.nn.clip import SmallCLIP
 
 __all__ = ["CLIPModule"]
@@ -20,7 +20,7 @@ class CLIPModule(LightningModule):
         schedule: Factor of the learning rate by step.
     """
 
-    def __init__(self, net: SmallCLIP, optimizer: MakeOptimizer, schedule: WarmupCosine) -> None:
+    def __init__(self, net: SmallCLIP, optimizer: MakeOptimizer, schedule: Schedule) -> None:
         super().__init__()
         self.net, self.make_optimizer, self.schedule = net, optimizer, schedule
 

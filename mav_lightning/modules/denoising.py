@@ -13,7 +13,7 @@ from datamodules.batch import ClipBatch, ImageBatch
 from mav_lightning.common.errors import UserError
 from mav_lightning.diffusion.denoiser import NetDenoiser
 from mav_lightning.diffusion.schedule import LogNormalNoise
-from mav_lightning.modules.optim import MakeOptimizer, WarmupCosine, optimization
+from mav_lightning.modules.optim import MakeOptimizer, Schedule, optimization
 from mav_lightning.modules.transfer import TransferReport, freeze_spatial, is_temporal, transfer
 
 __all__ = ["Denoising", "DenoisingModule"]
@@ -38,7 +38,7 @@ class Denoising:
     encoder: Callable[[Tensor], Tensor]
     noise: LogNormalNoise
     optimizer: MakeOptimizer
-    schedule: WarmupCosine
+    schedule: Schedule
     cond_dropout: float = 0.1
     cond_noise: float = 0.3
 

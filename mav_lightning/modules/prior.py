@@ -9,7 +9,7 @@ from datamodules.batch import ImageBatch
 from mav_lightning.diffusion.prior import DiffusionPrior
 from mav_lightning.diffusion.schedule import LogNormalNoise
 from mav_lightning.modules.frozen import FrozenCLIP
-from mav_lightning.modules.optim import MakeOptimizer, WarmupCosine, optimization
+from mav_lightning.modules.optim import MakeOptimizer, Schedule, optimization
 
 __all__ = ["PriorModule"]
 
@@ -32,7 +32,7 @@ class PriorModule(LightningModule):
         encoder: FrozenCLIP,
         noise: LogNormalNoise,
         optimizer: MakeOptimizer,
-        schedule: WarmupCosine,
+        schedule: Schedule,
         cond_dropout: float = 0.1,
     ) -> None:
         super().__init__()
