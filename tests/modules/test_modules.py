@@ -16,7 +16,7 @@ from mav_lightning.modules.decoder import SpatialDecoder, TemporalDecoder
 from mav_lightning.modules.denoising import Denoising
 from mav_lightning.modules.frozen import FrozenCLIP
 from mav_lightning.modules.interpolator import Interpolator
-from mav_lightning.modules.optim import WarmupCosine
+from mav_lightning.modules.optim import WarmupCosine, WarmupStableDecay
 from mav_lightning.modules.preview import ShapesPreview
 from mav_lightning.modules.prior import PriorModule
 from mav_lightning.modules.super_resolution import SuperResolution
@@ -211,6 +211,15 @@ def test_the_learning_rate_warms_up_and_ends_low() -> None:
     assert schedule(0) == pytest.approx(0.1, abs=1e-3)
     assert schedule(100) == schedule(1000) == pytest.approx(0.02)
     assert all(schedule(step) >= schedule(step + 1) for step in range(10, 100))
+
+
+def test_the_learning_rate_can_stay_up_and_then_fall_in_a_straight_line() -> None:
+    schedule = WarmupStableDecay(steps=100, warmup=10, decay=0.4, final=0.02)
+    assert schedule(0) == pytest.approx(0.1)
+    assert {schedule(step) for step in range(9, 61)} == {1.0}
+    falls = [schedule(step) - schedule(step + 1) for step in range(60, 100)]
+    assert falls == pytest.approx([0.98 / 40] * 40)
+    assert schedule(100) == schedule(1000) == pytest.approx(0.02)
 
 
 def test_a_preview_scores_what_it_plays() -> None:
