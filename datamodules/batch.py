@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mav_lightning.common.errors import UserError
 
-__all__ = ["ClipBatch", "ImageBatch"]
+__all__ = ["ClipBatch", "ImageBatch", "JointBatch"]
 
 
 class _Batch:
@@ -112,3 +112,29 @@ class ClipBatch(_Batch):
             got = f"{self.fps.dtype} of shape {tuple(self.fps.shape)}"
             raise ValueError(f"ClipBatch: `fps` must be float of shape (B,), got {got}; give one rate for each clip.")
         self._check_lengths(key=self.key, fps=self.fps, embedding=self.embedding)
+
+
+@dataclass(frozen=True)
+class JointBatch:
+    """Clips and stills of one training step.
+
+    Attributes:
+        clips: As `ClipBatch`.
+        images: As `ImageBatch`.
+    """
+
+    clips: ClipBatch
+    images: ImageBatch
+
+    def __len__(self) -> int:
+        """The number of samples of both kinds."""
+        return len(self.clips) + len(self.images)
+
+    @property
+    def fps(self) -> Tensor:
+        """Of the clips."""
+        return self.clips.fps
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
+        """The same batch with every tensor on `device`."""
+        return type(self)(self.clips.to(device, non_blocking), self.images.to(device, non_blocking))

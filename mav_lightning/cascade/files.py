@@ -11,6 +11,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.gif import encode_gif
 from mav_lightning.common.video import VideoError, encode_mp4, read_comment, read_frames, write_lossless
 
 __all__ = ["FORMATS", "read_clip", "write_clip"]
@@ -25,8 +26,7 @@ def _mp4(path: Path, frames: Frames, fps: float, comment: str) -> None:
 
 
 def _gif(path: Path, frames: Frames, fps: float, comment: str) -> None:
-    first, *rest = (Image.fromarray(frame) for frame in frames)
-    first.save(path, save_all=True, append_images=rest, duration=1000 / fps, loop=0, comment=comment.encode())
+    path.write_bytes(encode_gif(frames, fps, comment))
 
 
 def _pngs(path: Path, frames: Frames, fps: float, comment: str) -> None:

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from datamodules.batch import ClipBatch, ImageBatch
+from datamodules.batch import ClipBatch, ImageBatch, JointBatch
 from mav_lightning.diffusion.denoiser import NetDenoiser
 from mav_lightning.modules.denoising import Denoising, DenoisingModule
 from mav_lightning.modules.preview import ShapesPreview
@@ -27,10 +28,10 @@ class SpatialDecoder(DenoisingModule[ImageBatch]):
 
     def losses(self, batch: ImageBatch) -> Tensor:
         """The loss of each image, shape (B,)."""
-        return self.net.loss(batch.pixels, self.levels(batch), self.denoising.condition(batch.pixels))
+        return _losses_of_images(self, batch)
 
 
-class TemporalDecoder(DenoisingModule[ClipBatch]):
+class TemporalDecoder(DenoisingModule[ClipBatch | JointBatch]):
     """Fine-tunes a spatial decoder, grown by temporal layers, on clips without text (§3.2 of Make-A-Video).
 
     It starts from `parent`'s weights and, before its first step, equals it frame by frame.
@@ -57,8 +58,10 @@ class TemporalDecoder(DenoisingModule[ClipBatch]):
         super().__init__(net, denoising, parent, spatial_lr)
         self.preview = preview
 
-    def losses(self, batch: ClipBatch) -> Tensor:
-        """The loss of each clip, shape (B,)."""
+    def losses(self, batch: ClipBatch | JointBatch) -> Tensor:
+        """The loss of each clip, and in joint batches of each image, which skips time: shape (B,)."""
+        if isinstance(batch, JointBatch):
+            return torch.cat([self.losses(batch.clips), _losses_of_images(self, batch.images)])
         cond = self.denoising.condition_of_clips(batch.pixels)
         return self.net.loss(batch.pixels, self.levels(batch), cond, batch.fps)
 
@@ -70,3 +73,7 @@ class TemporalDecoder(DenoisingModule[ClipBatch]):
         for name, value in scores.items():
             self.log(f"val/{name}", value, rank_zero_only=True)
         return clips
+
+
+def _losses_of_images(module: DenoisingModule, batch: ImageBatch) -> Tensor:
+    return module.net.loss(batch.pixels, module.levels(batch), module.denoising.condition(batch.pixels))

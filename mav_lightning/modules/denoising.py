@@ -9,7 +9,7 @@ from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from datamodules.batch import ClipBatch, ImageBatch
+from datamodules.batch import ClipBatch, ImageBatch, JointBatch
 from mav_lightning.common.errors import UserError
 from mav_lightning.diffusion.denoiser import NetDenoiser
 from mav_lightning.diffusion.schedule import LogNormalNoise
@@ -18,7 +18,7 @@ from mav_lightning.modules.transfer import TransferReport, freeze_spatial, is_te
 
 __all__ = ["Denoising", "DenoisingModule"]
 
-B = TypeVar("B", ImageBatch, ClipBatch, ImageBatch | ClipBatch)
+B = TypeVar("B", ImageBatch, ClipBatch, ImageBatch | ClipBatch, ClipBatch | JointBatch)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@
 shows an animated GIF as any other image, so clips are written as GIFs here.
 """
 
-import io
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -13,13 +12,13 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from numpy.typing import NDArray
-from PIL import Image
 from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
+from mav_lightning.common.gif import encode_gif
 from mav_lightning.training.stepwise import StepCallback
 
-__all__ = ["FpsHistogram", "HasClips", "PlayingClips", "add_clips", "encode_gif", "tile_clips"]
+__all__ = ["FpsHistogram", "HasClips", "PlayingClips", "add_clips", "tile_clips"]
 
 SHOWN_PIXELS = 96  # small clips are enlarged to at least this height
 
@@ -112,19 +111,6 @@ def tile_clips(clips: NDArray[np.uint8], columns: int | None = None) -> NDArray[
     grid = np.zeros((rows * columns, t, h, w, 3), np.uint8)
     grid[:n] = clips
     return grid.reshape(rows, columns, t, h, w, 3).transpose(2, 0, 3, 1, 4, 5).reshape(t, rows * h, columns * w, 3)
-
-
-def encode_gif(frames: NDArray[np.uint8], fps: float) -> bytes:
-    """Encodes a clip, shape (T, H, W, 3), uint8, as a GIF that loops for ever.
-
-    A GIF counts time in hundredths of a second; frame times are rounded, not durations, so the whole keeps its length.
-    """
-    times = np.round(np.arange(len(frames) + 1) * 100 / fps).astype(int) * 10
-    images = [Image.fromarray(frame) for frame in frames]
-    buffer = io.BytesIO()
-    durations = np.diff(times).tolist()
-    images[0].save(buffer, "GIF", save_all=True, append_images=images[1:], duration=durations, loop=0)
-    return buffer.getvalue()
 
 
 def _writer(trainer: Trainer) -> SummaryWriter | None:

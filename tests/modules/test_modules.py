@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 import torch
 
-from datamodules.batch import ClipBatch, ImageBatch
+from datamodules.batch import ClipBatch, ImageBatch, JointBatch
 from mav_lightning.common.errors import UserError
 from mav_lightning.diffusion.denoiser import EDMDenoiser
 from mav_lightning.diffusion.known import Known, MaskSampler
@@ -76,6 +76,19 @@ def test_one_step_of_the_temporal_stage_moves_only_what_it_may() -> None:
     step.step()
     moved = {name for name, value in module.net.state_dict().items() if not torch.equal(value, before[name])}
     assert moved and all("temporal" in name for name in moved)
+
+
+def test_a_joint_batch_teaches_motion_by_its_clips_and_looks_by_its_images() -> None:
+    module = TemporalDecoder(EDMDenoiser(SpaceTimeUNet(**SMALL)), denoising())
+    images = ImageBatch(clips(3).pixels[:, :, 0], None, ["a", "b", "c"])
+    torch.nn.init.normal_(module.net.net.leave.spatial.weight)
+    losses = module.losses(JointBatch(clips(), images))
+    assert losses.shape == (5,)
+    losses[2:].sum().backward(retain_graph=True)
+    reached = {name for name, weight in module.net.named_parameters() if weight.grad is not None}
+    assert reached and not any(".temporal" in name for name in reached), "images skip time"
+    losses[:2].sum().backward()
+    assert any(".temporal" in name for name, weight in module.net.named_parameters() if weight.grad is not None)
 
 
 def interpolator(parent: EDMDenoiser | None = None) -> Interpolator:
