@@ -94,9 +94,10 @@ class Pipeline:
     ) -> Iterator[Clips]:
         """Generates batch by batch, as `__call__`: yields arrays of at most ``sampling.batch_size`` clips."""
 
-        def run(texts: list[str], rates: Tensor, numbers: list[int]) -> Tensor:
+        def run(texts: list[str], rates: Tensor, numbers: list[int], count: int) -> Tensor:
             words = self.networks["clip"].encode_words(texts)  # type: ignore[operator]
-            return self._animated(self.networks["prior"].predict(words, numbers), rates, numbers, until)  # type: ignore[operator]
+            cond = self.networks["prior"].predict(words, numbers)  # type: ignore[operator]
+            return self._animated(cond, rates, numbers, count, until)
 
         if not prompts:
             raise UserError('no prompt given; for example `mav generate "a red circle on a dark background" …`.')
@@ -105,8 +106,8 @@ class Pipeline:
     def variation(self, clips: Clips, fps: Sequence[float], seeds: Sequence[int], until: Stage = "sr_high") -> Clips:
         """New clips of what N clips show: their frames' mean embedding takes the text's place (§4)."""
 
-        def run(given: list[Clips], rates: Tensor, numbers: list[int]) -> Tensor:
-            return self._animated(self._embed(_pixels(given)), rates, numbers, until)
+        def run(given: list[Clips], rates: Tensor, numbers: list[int], count: int) -> Tensor:
+            return self._animated(self._embed(_pixels(given)), rates, numbers, count, until)
 
         return self._all(run, clips, fps, seeds)
 
@@ -134,15 +135,17 @@ class Pipeline:
     def sharpen(self, clips: Clips, fps: Sequence[float], seeds: Sequence[int]) -> Clips:
         """N clips of any length at the decoder's size, enlarged by both super-resolution stages (§3.2)."""
 
-        def run(given: list[Clips], rates: Tensor, numbers: list[int]) -> Tensor:
-            return self._sharpened(_pixels(given), rates, numbers, "sr_high")
+        def run(given: list[Clips], rates: Tensor, numbers: list[int], count: int) -> Tensor:
+            pixels = _pixels(given)
+            each = (slice(i, i + 1) for i in range(count))
+            return torch.cat([self._sharpened(pixels[one], rates[one], numbers[one], "sr_high") for one in each])
 
         return self._all(run, clips, fps, seeds)
 
     def _filled(self, use: str, mask: Tensor, frames: Clips, fps: Sequence[float], seeds: Sequence[int]) -> Clips:
         """Puts the given frames where `mask` says, in order, and fills the others."""
 
-        def run(given: list[Clips], rates: Tensor, numbers: list[int]) -> Tensor:
+        def run(given: list[Clips], rates: Tensor, numbers: list[int], count: int) -> Tensor:
             pixels = _pixels(given)
             clips = pixels.new_zeros(len(pixels), 3, len(mask), *pixels.shape[3:])
             clips[:, :, mask] = pixels
@@ -151,14 +154,19 @@ class Pipeline:
 
         return self._all(run, frames, fps, seeds)
 
-    def _animated(self, cond: Tensor, fps: Tensor, seeds: Sequence[int], until: Stage) -> Tensor:
-        """Embeddings (B, D) → clips (B, 3, T, H, W)."""
-        s = self.sampling
-        clips = self.stages.decode(cond, fps, seeds)
+    def _animated(self, cond: Tensor, fps: Tensor, seeds: Sequence[int], count: int, until: Stage) -> Tensor:
+        """Embeddings (B, D) → the first `count` clips (count, 3, T, H, W)."""
+        clips = self.stages.decode(cond, fps, seeds)[:count]
         if until == "decoder":
             return clips
-        if s.skip > 1:
-            clips, fps = self.stages.interpolate(clips, cond, fps * s.skip, seeds), fps * s.skip
+        # clip by clip: larger batches gain nothing here, and what fills a batch would cost as much as a clip
+        each = (slice(i, i + 1) for i in range(count))
+        return torch.cat([self._refined(clips[one], cond[one], fps[one], seeds[one], until) for one in each])
+
+    def _refined(self, clips: Tensor, cond: Tensor, fps: Tensor, seeds: Sequence[int], until: Stage) -> Tensor:
+        skip = self.sampling.skip
+        if skip > 1:
+            clips, fps = self.stages.interpolate(clips, cond, fps * skip, seeds), fps * skip
         return clips if until == "interpolator" else self._sharpened(clips, fps, seeds, until)
 
     def _sharpened(self, clips: Tensor, fps: Tensor, seeds: Sequence[int], until: Stage) -> Tensor:
@@ -193,7 +201,7 @@ class Pipeline:
             # repeat the last clip until the batch is full: its copies are computed and dropped
             chosen = [*range(count), *[count - 1] * (size - count)]
             given, rates, numbers = ([values[part][i] for i in chosen] for values in (inputs, fps, seeds))
-            yield to_uint8(run(given, torch.tensor(rates, dtype=torch.float32), numbers)[:count])
+            yield to_uint8(run(given, torch.tensor(rates, dtype=torch.float32), numbers, count)[:count])
 
 
 def write_pipeline(folder: Path, sampling: Sampling, networks: Mapping[str, Path], ids: Mapping[str, str]) -> None:

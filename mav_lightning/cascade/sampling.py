@@ -27,8 +27,8 @@ class Sampling:
         steps: Of the sampler; each is one denoiser evaluation, with ``heun`` two.
         guidance_scale: 1 for none.
         sigma_max: Noise level to start from.
-        batch_size: Clips computed together. Batches are always filled up to it, so that a clip's pixels are the same
-            bits alone and in company.
+        batch_size: Clips that the decoder computes together. Batches are always filled up to it, so that a clip is the
+            same bits alone and in company; the later stages take clips one by one.
 
     Raises:
         UserError: A setting that cannot work, with those that can.
