@@ -14,7 +14,7 @@ from mav_lightning.checkpoint import network_id
 from mav_lightning.common.manifest import ClipRecord, write_manifest
 from mav_lightning.prompts import Prompt, shapes_prompts
 
-__all__ = ["sample_clips", "sample_shapes", "write_clips"]
+__all__ = ["clip_records", "sample_clips", "sample_shapes", "write_clips"]
 
 
 def sample_clips(
@@ -29,19 +29,41 @@ def sample_clips(
         fps: N frame rates.
         seeds: N seeds.
     """
-    records = [
+    records = clip_records(pipeline, [float(rate) * pipeline.rate for rate in fps], seeds, prompts)
+    return write_clips(out, pipeline.batches([prompt.text for prompt in prompts], fps, seeds), records, mark=False)
+
+
+def clip_records(
+    pipeline: Pipeline,
+    fps: Sequence[float],
+    seeds: Sequence[int],
+    prompts: Sequence[Prompt] | None = None,
+    suffix: str = ".mkv",
+    source: str | None = None,
+) -> list[ClipRecord]:
+    """What a manifest says of clips that are about to be drawn, numbered from 0.
+
+    Args:
+        pipeline: Draws them.
+        fps: N frame rates of the files.
+        seeds: N seeds.
+        prompts: N prompts; None for clips made without text.
+        suffix: Of the files.
+        source: What the clips are made from; None for text.
+    """
+    return [
         ClipRecord(
             id=f"{number:05d}",
-            file=f"{number:05d}.mkv",
-            fps=float(rate) * pipeline.rate,
-            prompt=prompt.text,
-            attributes=prompt.attributes,
+            file=f"{number:05d}{suffix}",
+            fps=rate,
+            prompt=prompts[number].text if prompts else None,
+            attributes=prompts[number].attributes if prompts else {},
             seed=seed,
             checkpoints=pipeline.checkpoints,
+            source=source,
         )
-        for number, (prompt, rate, seed) in enumerate(zip(prompts, fps, seeds, strict=True))
+        for number, (rate, seed) in enumerate(zip(fps, seeds, strict=True))
     ]
-    return write_clips(out, pipeline.batches([prompt.text for prompt in prompts], fps, seeds), records, mark=False)
 
 
 def write_clips(

@@ -52,12 +52,12 @@ def generate(
 
         mav generate --animate photo.png --pipeline runs/pipeline --out clips --per-prompt 4
     """
-    from mav_lightning.cascade.export import write_clips
+    from mav_lightning.cascade.export import clip_records, write_clips
     from mav_lightning.cascade.files import FORMATS
     from mav_lightning.cascade.pipeline import Pipeline
     from mav_lightning.cascade.sheet import write_sheet
     from mav_lightning.common.errors import UserError
-    from mav_lightning.common.manifest import ClipRecord
+    from mav_lightning.prompts import Prompt
 
     if fps <= 0:
         raise UserError(f"--fps: must be above 0 frames per second, got {fps:g}; for example `--fps 8`.")
@@ -75,24 +75,15 @@ def generate(
     texts = [text for text in prompts or [] for _ in range(per_prompt)]
     count = len(texts) or per_prompt
     seeds, rate = range(seed, seed + count), fps * (loaded.rate if use in ("prompts", "variation") else 1)
+    asked = [Prompt(text) for text in texts] or None
+    source = " ".join(map(str, pictures.get(use, []))) or None
+    records = clip_records(loaded, [rate] * count, seeds, asked, FORMATS[form][0], source)
     batches: Iterable[NDArray[np.uint8]]
     if use == "prompts":
         batches = loaded.batches(texts, [fps] * count, seeds, until="interpolator")
     else:
         batches = _from_pictures(loaded, use, _read(use, pictures[use], fps, loaded.sampling.size), fps, seeds)
     batches = _finished(loaded, batches, rate, seeds, loop)
-    records = [
-        ClipRecord(
-            id=f"{number:05d}",
-            file=f"{number:05d}{FORMATS[form][0]}",
-            fps=rate,
-            prompt=texts[number] if texts else None,
-            seed=seeds[number],
-            checkpoints=loaded.checkpoints,
-            source=" ".join(map(str, pictures.get(use, []))) or None,
-        )
-        for number in range(count)
-    ]
     work, chunks = write_clips(out, batches, records, mark), -(-count // loaded.sampling.batch_size)
     with tracker() as track:
         for _ in track(work, chunks, "sampling batches"):
