@@ -1,4 +1,4 @@
-"""A trained network as a folder: ``weights.safetensors`` and ``network.json``, the config node that builds it."""
+"""A trained network as a folder: ``weights.safetensors``, and ``network.json``, which says how to build it."""
 
 import hashlib
 import json
@@ -14,14 +14,40 @@ from torch import nn
 from mav_lightning.common.errors import UserError
 from mav_lightning.config import instantiate
 
-__all__ = ["CARD", "WEIGHTS", "copy_network", "load_network", "network_id", "write_card"]
+__all__ = ["CARD", "WEIGHTS", "copy_network", "load_network", "network_id", "read_card", "write_card"]
 
 WEIGHTS, CARD = "weights.safetensors", "network.json"
 
 
-def write_card(folder: Path, node: Mapping[str, Any]) -> None:
-    """Writes beside the weights how to build the network: its resolved ``_target_`` node."""
-    (folder / CARD).write_text(json.dumps(node, indent=1))
+def write_card(folder: Path, node: Mapping[str, Any], trained: Mapping[str, Any] | None = None) -> None:
+    """Writes beside the weights what they are.
+
+    Args:
+        folder: Of the weights.
+        node: The resolved ``_target_`` node that builds the network.
+        trained: What it was trained for, as far as known: ``name``, ``seed``, ``size``, ``frames``, ``fps`` (lowest and
+            highest).
+    """
+    (folder / CARD).write_text(json.dumps({"net": node, "trained": trained or {}}, indent=1))
+
+
+def read_card(folder: str | Path) -> dict[str, Any]:
+    """Reads what `write_card` wrote: ``net`` and ``trained``.
+
+    Raises:
+        UserError: Not the folder of a trained network.
+    """
+    folder = Path(folder)
+    for file in (WEIGHTS, CARD):
+        if not (folder / file).is_file():
+            raise UserError(
+                f"{folder}: no trained network here, `{file}` is missing; train the stage with `mav train`."
+            )
+    try:
+        card = json.loads((folder / CARD).read_text())
+        return {"net": card["net"], "trained": card["trained"]}
+    except (ValueError, LookupError, TypeError) as error:
+        raise UserError(f"{folder}: unreadable {CARD} ({error!r}); train the stage again.") from error
 
 
 def load_network(folder: str | Path) -> nn.Module:
@@ -32,16 +58,10 @@ def load_network(folder: str | Path) -> nn.Module:
     Raises:
         UserError: Not such a folder, or the weights are another network's.
     """
-    folder = Path(folder)
-    for file in (WEIGHTS, CARD):
-        if not (folder / file).is_file():
-            raise UserError(
-                f"{folder}: no trained network here, `{file}` is missing; train the stage with `mav train`."
-            )
+    folder, net = Path(folder), instantiate(read_card(folder)["net"])
     try:
-        net = instantiate(json.loads((folder / CARD).read_text()))
         stored = load_file(folder / WEIGHTS)
-    except (ValueError, SafetensorError) as error:
+    except SafetensorError as error:
         raise UserError(f"{folder}: unreadable network ({error}); train the stage again.") from error
     weights = {name.removeprefix("net."): value for name, value in stored.items()}
     wanted = net.state_dict()

@@ -24,7 +24,7 @@ __all__ = ["Trunk", "check", "find_config", "instantiate", "load_config", "parse
 
 # A config may come out of somebody's checkpoint, and a target is a call. The list catches slips; it is no sandbox.
 ALLOWED_TARGETS = ("mav_lightning.", "datamodules.", "evaluation.", "torch.optim.", "lightning.pytorch.callbacks.")
-KINDS = ("data", "train", "sample", "score")
+KINDS = ("data", "train", "pipeline", "sample", "score")
 
 
 @dataclass
@@ -33,12 +33,12 @@ class Trunk:
 
     Attributes:
         name: Of the stage; names its folder, never part of its identity.
-        kind: data, train, sample or score.
+        kind: data, train, pipeline, sample or score.
         needs: Role → folder of the stage that fills it. ``"@role"`` stands for the folder until it is known.
         seed: Of data order, initial weights and noise. None in stages that have no randomness of their own.
         size: Side of the square frames, in pixels.
         frames: Frames in a clip.
-        task: Of the kinds data and sample: the function that does the work.
+        task: Of the kinds data, pipeline and sample: the function that does the work.
         data: Of the kind train: the LightningDataModule.
         module: Of the kind train: the LightningModule.
         fit: Of the kind train: arguments of `mav_lightning.training.fit.fit`.

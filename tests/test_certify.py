@@ -26,12 +26,28 @@ def network(**options: Any) -> EDMDenoiser:
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"fps": "off"}, {"temporal_attention_everywhere": True}, {"patch_size": 2}, {"in_channels": 7}]
+    "options",
+    [
+        {},
+        {"fps": "off"},
+        {"temporal_attention_everywhere": True},
+        {"patch_size": 2},
+        {"in_channels": 7},
+        {"factorised": False},
+        {"temporal_kernel_size": 0},
+        {"temporal_attention": False},
+    ],
 )
 def test_a_sound_network_holds(options: dict[str, Any]) -> None:
     net = network(**options)
     found = certify_frames(net, net.net.downsampling, cond_channels=8)
     assert found.holds and found.layer is None
+
+
+def test_temporal_layers_that_start_at_random_are_told() -> None:
+    net = network(identity_init=False)
+    found = certify_frames(net, net.net.downsampling, cond_channels=8)
+    assert not found.holds and found.layer is not None
 
 
 class MeanOverTime(nn.Module):

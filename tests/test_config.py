@@ -5,8 +5,10 @@ import pytest
 from mav_lightning.common.conf import conf_root
 from mav_lightning.common.errors import UserError
 from mav_lightning.config import find_config, instantiate, load_config, resolve_needs
+from mav_lightning.runs.recipe import load_recipe, plan_recipe
 
 STAGES = sorted(conf_root().glob("stage/*.yaml"))
+RECIPES = sorted(conf_root().glob("recipe/*.yaml"))
 
 
 @pytest.fixture
@@ -23,6 +25,14 @@ def config(tmp_path: Path) -> Path:
 def test_every_shipped_stage_resolves(file: Path) -> None:
     loaded = load_config(file)
     assert loaded["name"] and not [key for key in loaded if loaded[key] is None]
+
+
+@pytest.mark.parametrize("file", RECIPES, ids=lambda path: path.stem)
+def test_every_shipped_recipe_is_planned(file: Path) -> None:
+    recipe = load_recipe(file)
+    planned = plan_recipe(recipe, {}, seed=1, where=file.name)
+    assert set(planned) == set(recipe.stages)
+    assert all(stage.config["seed"] == 1 for stage in planned.values() if stage.kind == "train")
 
 
 @pytest.mark.parametrize("file", [file for file in STAGES if "module" in load_config(file)], ids=lambda path: path.stem)
@@ -74,7 +84,7 @@ def test_seed_zero_is_kept(config: Path) -> None:
         ("modul.size=4", "has no `modul` to set it in"),
         ("size", "override `size`: must read key=value, for example"),
         ("seed=three", "`seed`: .*three"),
-        ("kind=trian", "`kind` must be one of data, train, sample, score, got 'trian'"),
+        ("kind=trian", "`kind` must be one of data, train, pipeline, sample, score, got 'trian'"),
         ("trainer.max_stepz=4", r"has no argument `max_stepz`; did you mean `max_steps`\?|no such key"),
         ("module._target_=os.system", "_target_ `os.system`: not allowed; targets start with"),
         ("module._target_=mav_lightning.nn.clip.SmolCLIP", "cannot be imported"),

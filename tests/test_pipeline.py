@@ -1,5 +1,6 @@
 import dataclasses
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -67,7 +68,7 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def folder(stages: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pipeline")
-    write_pipeline(path, SAMPLING, {role: stages[role] for role in TEXT}, {role: "0" * 16 for role in TEXT})
+    write_pipeline(path, SAMPLING, {role: stages[role] for role in TEXT})
     return path
 
 
@@ -76,7 +77,7 @@ def cascade(stages: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
     """All stages: 5 frames become 9, 8 pixels become 16 and 32."""
     path = tmp_path_factory.mktemp("cascade")
     sampling = Sampling(size=8, frames=5, skip=2, low_factor=2, high_factor=2, chunk=4, steps=3, batch_size=2)
-    write_pipeline(path, sampling, stages, {role: "0" * 16 for role in stages})
+    write_pipeline(path, sampling, stages)
     return Pipeline.from_pretrained(path)
 
 
@@ -256,6 +257,27 @@ def test_impossible_settings_are_refused(setting: dict[str, Any], message: str) 
         Sampling(**{"size": 8, "frames": 3, **setting})
 
 
+def test_a_frame_rate_that_the_networks_were_not_trained_for_is_refused(
+    stages: dict[str, Path], tmp_path: Path
+) -> None:
+    for role, fps in (("decoder", [4.0, 16.0]), ("interpolator", [4.0, 24.0])):
+        shutil.copytree(stages[role], tmp_path / role)
+        write_card(tmp_path / role, NODES[role], {"fps": fps})
+    sampling = Sampling(size=8, frames=5, skip=2, steps=2, batch_size=1)
+    bounded = {role: tmp_path / role for role in ("decoder", "interpolator")}
+    write_pipeline(tmp_path / "pipeline", sampling, stages | bounded)
+    pipeline = Pipeline.from_pretrained(tmp_path / "pipeline")
+
+    assert pipeline(["a circle"], [12.0], [0]).shape[1] == 9
+    with pytest.raises(UserError, match="fps 3: `decoder` was trained for .* 4 to 16 frames per second; choose a rate"):
+        pipeline(["a circle"], [3.0], [0])
+    with pytest.raises(UserError, match="fps 16: `interpolator` was trained for clips asked for at 2 to 12 frames"):
+        pipeline(["a circle"], [16.0], [0])
+    assert pipeline(["a circle"], [16.0], [0], until="decoder").shape[1] == 5, "what does not interpolate may"
+    with pytest.raises(UserError, match="fps 25: `interpolator` was trained for clips asked for at 4 to 24 frames"):
+        pipeline.animate(pictures(1, 1), [25.0], [0])
+
+
 def test_a_network_of_another_shape_is_refused_by_the_name_of_a_weight(stages: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "weights.safetensors").write_bytes((stages["clip"] / "weights.safetensors").read_bytes())
     write_card(tmp_path, {**NODES["clip"], "channels": 4})
@@ -279,7 +301,7 @@ def test_a_file_cut_short_is_told(stages: dict[str, Path], tmp_path: Path) -> No
 def cascade_folder(stages: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("cascade_cli")
     sampling = Sampling(size=8, frames=5, skip=2, low_factor=2, high_factor=2, steps=2, batch_size=2)
-    write_pipeline(path, sampling, stages, {role: "0" * 16 for role in stages})
+    write_pipeline(path, sampling, stages)
     return path
 
 

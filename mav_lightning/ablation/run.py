@@ -1,6 +1,5 @@
 """Runs a study: plans it, freezes it, runs what is missing, writes TensorBoard's HParams."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,9 @@ from mav_lightning.ablation.study import load_study
 from mav_lightning.common.errors import UserError
 from mav_lightning.runs.display import Display
 from mav_lightning.runs.ledger import Ledger
-from mav_lightning.runs.schedule import Outcome, run_stages
+from mav_lightning.runs.schedule import STAGE_COMMAND, Outcome, run_stages
 
-__all__ = ["STAGE_COMMAND", "StudyRun", "load_plan", "run_study"]
-
-# Runs the stage in the folder given as its last argument.
-STAGE_COMMAND = (sys.executable, "-m", "mav_lightning", "stage")
+__all__ = ["StudyRun", "load_plan", "run_study"]
 
 
 @dataclass(frozen=True)
@@ -35,11 +31,6 @@ class StudyRun:
     root: Path
     plan: Plan
     outcome: Outcome
-
-    @property
-    def complete(self) -> bool:
-        """Whether every trial has its results."""
-        return not self.outcome.failed and not self.outcome.skipped
 
 
 def load_plan(study: str | Path, overrides: Sequence[str] = ()) -> Plan:

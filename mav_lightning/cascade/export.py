@@ -10,7 +10,6 @@ from mav_lightning.cascade.files import write_clip
 from mav_lightning.cascade.mark import draw_mark, provenance
 from mav_lightning.cascade.pipeline import Pipeline, write_pipeline
 from mav_lightning.cascade.sampling import Sampling
-from mav_lightning.checkpoint import network_id
 from mav_lightning.common.manifest import ClipRecord, write_manifest
 from mav_lightning.prompts import Prompt, shapes_prompts
 
@@ -116,9 +115,7 @@ def sample_shapes(
         seed: Of the study's trial.
         track: Wraps an iterable with a progress report, ``track(items, total, description)``.
     """
-    folders = {"clip": Path(clip), "prior": Path(prior), "decoder": Path(decoder)}
-    ids = {role: network_id(folder) for role, folder in folders.items()}
-    write_pipeline(out / "pipeline", sampling, folders, ids)
+    write_pipeline(out / "pipeline", sampling, {"clip": clip, "prior": prior, "decoder": decoder})
     prompts = shapes_prompts(per_pair) * len(fps)
     rates = [float(rate) for rate in fps for _ in range(len(prompts) // len(fps))]
     seeds = [seed * 1_000_000 + number for number in range(len(prompts))]

@@ -18,7 +18,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.cascade.stages import OPTIONAL, ROLES, Stages
-from mav_lightning.checkpoint import copy_network, load_network
+from mav_lightning.checkpoint import copy_network, load_network, network_id, read_card
 from mav_lightning.common.errors import UserError
 from mav_lightning.diffusion.known import Known, every, first
 from mav_lightning.diffusion.pixels import from_uint8, to_uint8
@@ -42,13 +42,20 @@ class Pipeline:
             `variation` need it. ``sr_low`` and ``sr_high`` are those of super-resolution.
         sampling: How clips are drawn.
         checkpoints: Role → id of the network, for manifests.
+        trained_fps: Role → the lowest and the highest frame rate that the network was trained for; others are refused.
+            Of roles that are missing any rate is taken.
     """
 
     def __init__(
-        self, networks: Mapping[str, nn.Module], sampling: Sampling, checkpoints: Mapping[str, str] | None = None
+        self,
+        networks: Mapping[str, nn.Module],
+        sampling: Sampling,
+        checkpoints: Mapping[str, str] | None = None,
+        trained_fps: Mapping[str, tuple[float, float]] | None = None,
     ) -> None:
         self.networks = {role: network.eval() for role, network in networks.items()}
         self.sampling, self.checkpoints = sampling, dict(checkpoints or {})
+        self.trained_fps = dict(trained_fps or {})
         self.stages = Stages(self.networks, sampling)
 
     @classmethod
@@ -67,7 +74,9 @@ class Pipeline:
         stored = json.loads((folder / CONFIG).read_text())
         settings = Sampling(**{**stored["sampling"], **sampling})
         roles = [*ROLES, *(role for role in OPTIONAL if role in stored["checkpoints"])]
-        return cls({role: load_network(folder / role) for role in roles}, settings, stored["checkpoints"])
+        trained = {role: read_card(folder / role)["trained"] for role in roles}
+        fps = {role: tuple(card["fps"]) for role, card in trained.items() if "fps" in card}
+        return cls({role: load_network(folder / role) for role in roles}, settings, stored["checkpoints"], fps)
 
     def __call__(
         self, prompts: Sequence[str], fps: Sequence[float], seeds: Sequence[int], until: Stage = "sr_high"
@@ -76,10 +85,13 @@ class Pipeline:
 
         Args:
             prompts: N texts.
-            fps: N frame rates that the decoder animates for, frames per second, positive.
+            fps: N frame rates that the decoder animates for, frames per second, within what it was trained for.
             seeds: N seeds.
             until: The stage whose output is wanted; stages that the settings leave out pass on what they get. From
                 ``interpolator`` on a clip has `rate` times its fps.
+
+        Raises:
+            UserError: No prompt, or a frame rate that the networks do not know.
         """
         return np.concatenate(list(self.batches(prompts, fps, seeds, until)))
 
@@ -101,7 +113,7 @@ class Pipeline:
 
         if not prompts:
             raise UserError('no prompt given; for example `mav generate "a red circle on a dark background" …`.')
-        yield from self._in_batches(run, prompts, fps, seeds)
+        yield from self._in_batches(run, prompts, self._animatable(fps, until), seeds)
 
     def variation(self, clips: Clips, fps: Sequence[float], seeds: Sequence[int], until: Stage = "sr_high") -> Clips:
         """New clips of what N clips show: their frames' mean embedding takes the text's place (§4)."""
@@ -109,7 +121,7 @@ class Pipeline:
         def run(given: list[Clips], rates: Tensor, numbers: list[int], count: int) -> Tensor:
             return self._animated(self._embed(_pixels(given)), rates, numbers, count, until)
 
-        return self._all(run, clips, fps, seeds)
+        return self._all(run, clips, self._animatable(fps, until), seeds)
 
     def animate(self, images: Clips, fps: Sequence[float], seeds: Sequence[int]) -> Clips:
         """Clips that begin with N images (N, 1, H, W, 3) (§3.3)."""
@@ -152,7 +164,7 @@ class Pipeline:
             known = Known(clips, mask.expand(len(pixels), -1))
             return self.stages.fill(known, self._embed(pixels), rates, numbers, use)
 
-        return self._all(run, frames, fps, seeds)
+        return self._all(run, frames, self._within("interpolator", fps), seeds)
 
     def _animated(self, cond: Tensor, fps: Tensor, seeds: Sequence[int], count: int, until: Stage) -> Tensor:
         """Embeddings (B, D) → the first `count` clips (count, 3, T, H, W)."""
@@ -182,6 +194,24 @@ class Pipeline:
         embedded = self.networks["clip"].encode_image(frames.flatten(0, 1))  # type: ignore[operator]
         return F.normalize(embedded.unflatten(0, frames.shape[:2]).mean(dim=1), dim=1)
 
+    def _animatable(self, fps: Sequence[float], until: Stage) -> Sequence[float]:
+        """Checks the frame rates asked of the decoder, and what interpolation makes of them."""
+        skip = self.sampling.skip
+        if until != "decoder" and skip > 1:
+            self._within("interpolator", fps, skip)
+        return self._within("decoder", fps)
+
+    def _within(self, role: str, fps: Sequence[float], skip: int = 1) -> Sequence[float]:
+        """Refuses frame rates that a network was not trained for, told as they were asked: 1 / `skip` of its own."""
+        low, high = (bound / skip for bound in self.trained_fps.get(role, (0.0, float("inf"))))
+        for rate in fps:
+            if rate > 0 and not low <= rate <= high:
+                raise UserError(
+                    f"fps {rate:g}: `{role}` was trained for clips asked for at {low:g} to {high:g} frames per "
+                    "second; choose a rate among these."
+                )
+        return fps
+
     @torch.inference_mode()
     def _all(self, run: Callable[..., Tensor], clips: Clips, fps: Sequence[float], seeds: Sequence[int]) -> Clips:
         side = self.sampling.size
@@ -204,12 +234,24 @@ class Pipeline:
             yield to_uint8(run(given, torch.tensor(rates, dtype=torch.float32), numbers, count)[:count])
 
 
-def write_pipeline(folder: Path, sampling: Sampling, networks: Mapping[str, Path], ids: Mapping[str, str]) -> None:
-    """Copies the networks of trained stages into a pipeline folder; ``pipeline.json`` comes last."""
-    for role, source in networks.items():
-        copy_network(source, folder / role)
-    content = {"version": 1, "sampling": asdict(sampling), "checkpoints": dict(ids)}
-    (folder / CONFIG).write_text(json.dumps(content, indent=1))
+def write_pipeline(out: Path, sampling: Sampling, networks: Mapping[str, str | Path]) -> None:
+    """Copies the networks of trained stages into a pipeline folder; ``pipeline.json`` comes last.
+
+    Args:
+        out: The pipeline's folder.
+        sampling: How its clips are drawn.
+        networks: Role → folder of the trained network.
+
+    Raises:
+        UserError: A network that does not load, or one that `sampling` asks for and nobody gave; nothing is written.
+    """
+    folders = {role: Path(folder) for role, folder in networks.items()}
+    Pipeline({role: load_network(folder) for role, folder in folders.items()}, sampling)
+    for role, folder in folders.items():
+        copy_network(folder, out / role)
+    checkpoints = {role: network_id(folder) for role, folder in folders.items()}
+    content = {"version": 1, "sampling": asdict(sampling), "checkpoints": checkpoints}
+    (out / CONFIG).write_text(json.dumps(content, indent=1))
 
 
 def _pixels(clips: Sequence[Clips]) -> Tensor:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mav_lightning.cli.progress import exit_if_failed
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -41,11 +43,7 @@ def ablate(
     run = run_study(study, root, overrides or [], jobs, console=console)
     report = build_report(root)
     console.print(f"report: {report}", soft_wrap=True, highlight=False)
-    if not run.complete:
-        names = ", ".join(f"{stage.name}-{stage.id}" for stage in run.outcome.failed)
-        count = len(run.outcome.skipped)
-        console.print(f"[red]failed:[/] {names}; skipped for that: {count}. The same command tries them again.")
-        raise typer.Exit(1)
+    exit_if_failed(console, run.outcome)
 
 
 def _describe(study: str, overrides: list[str], root: Path, console: "Console") -> None:

@@ -33,9 +33,8 @@ def pipeline(
 
     Example: mav pipeline --clip runs/clip --prior runs/prior --decoder runs/temporal --out runs/pipeline
     """
-    from mav_lightning.cascade.pipeline import Pipeline, write_pipeline
+    from mav_lightning.cascade.pipeline import write_pipeline
     from mav_lightning.cascade.sampling import Sampling
-    from mav_lightning.checkpoint import load_network, network_id
 
     given = {
         "clip": clip, "prior": prior, "decoder": decoder,
@@ -51,7 +50,5 @@ def pipeline(
         steps=steps,
         guidance_scale=guidance_scale,
     )
-    # a mistake shows before anything is written
-    Pipeline({role: load_network(folder) for role, folder in folders.items()}, sampling)
-    write_pipeline(out, sampling, folders, {role: network_id(folder) for role, folder in folders.items()})
+    write_pipeline(out, sampling, folders)
     typer.echo(f"pipeline: {out}")

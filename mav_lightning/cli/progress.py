@@ -1,13 +1,18 @@
-"""A progress display for work that takes a `track` argument."""
+"""What a person is told of work that goes on, or went wrong."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-if TYPE_CHECKING:
-    from datamodules.progress import Track
+import typer
 
-__all__ = ["tracker"]
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from datamodules.progress import Track
+    from mav_lightning.runs.schedule import Outcome
+
+__all__ = ["exit_if_failed", "tracker"]
 
 T = TypeVar("T")
 
@@ -28,3 +33,14 @@ def tracker() -> Iterator["Track"]:
                 progress.update(task, advance=1, rate=f"{speed:.3g}/s" if speed else "")
 
         yield track
+
+
+def exit_if_failed(console: "Console", outcome: "Outcome") -> None:
+    """Names the stages that failed, and exits with 1; does nothing where all are done."""
+    if outcome.complete:
+        return
+    names = ", ".join(f"{stage.name}-{stage.id}" for stage in outcome.failed)
+    skipped = len(outcome.skipped)
+    told = f"[red]failed:[/] {names}; skipped for that: {skipped}. The same command tries them again."
+    console.print(told, soft_wrap=True)
+    raise typer.Exit(1)

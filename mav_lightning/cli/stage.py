@@ -27,14 +27,16 @@ def stage(folder: Annotated[Path, typer.Argument(help="A stage's folder, holding
     needs = {role: _artefact(StageFolder(path)) for role, path in place.needed().items()}
     config = resolve_needs(planned.config, needs)
     started = time.monotonic()
-    {"data": _data, "train": _train, "sample": _sample, "score": _score}[planned.kind](config, place, needs)
+    run = {"data": _data, "train": _train, "pipeline": _pipeline, "sample": _sample, "score": _score}[planned.kind]
+    run(config, place, needs)
     if not place.cost_file.exists():  # trainings write their own, summed over restarts
         _write_cost(place, time.monotonic() - started)
 
 
 def _artefact(place: Any) -> Path:
     """What others need of a finished stage."""
-    return {"data": place.path / "shards", "sample": place.clips}.get(place.read_stage().kind, place.path)
+    within = {"data": "shards", "pipeline": "pipeline", "sample": place.clips.name}
+    return place.path / within.get(place.read_stage().kind, "")
 
 
 def _data(config: dict[str, Any], place: Any, needs: dict[str, Path]) -> None:
@@ -49,6 +51,12 @@ def _train(config: dict[str, Any], place: Any, needs: dict[str, Path]) -> None:
     from mav_lightning.training.report import ReportProgress
 
     run_training(config, place.path, callbacks=(ReportProgress(place.write_progress),))
+
+
+def _pipeline(config: dict[str, Any], place: Any, needs: dict[str, Path]) -> None:
+    from mav_lightning.config import instantiate
+
+    instantiate(config["task"])(out=_artefact(place))
 
 
 def _sample(config: dict[str, Any], place: Any, needs: dict[str, Path]) -> None:

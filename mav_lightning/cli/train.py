@@ -1,24 +1,33 @@
-"""``mav train``: trains one stage."""
+"""``mav train``: trains one stage, or a whole system."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from mav_lightning.cli.progress import exit_if_failed
+
 __all__ = ["run_training", "train"]
 
 
 def train(
-    config: Annotated[str, typer.Argument(help="The stage's config, for example stage/spatial_tiny.yaml.")],
+    config: Annotated[str, typer.Argument(help="A stage's config, stage/spatial_tiny.yaml, or a recipe's.")],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(help="key=value; needs.<role>=DIR names the folder of a stage or of shards it needs."),
+        typer.Argument(
+            help="key=value; needs.<role>=DIR names the folder of a stage or of shards it needs. For a recipe "
+            "<stage>.key=value, and seed=n for all stages."
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder; runs/<name> by default.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Of a recipe: stages that run at once.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Of a recipe: threads of each stage.")] = 1,
 ) -> None:
     """Train a stage, or continue its training: after a kill, the same command goes on bit for bit.
 
-    Writes checkpoints, TensorBoard logs, and at the end weights.safetensors with the averaged weights.
+    Writes checkpoints, TensorBoard logs, and at the end weights.safetensors with the averaged weights. Of a recipe it
+    trains all stages, needed ones first, each once, in DIR/stages, and puts a pipeline for `mav generate` together if
+    the recipe has one.
 
     Examples:
         mav data shapes --out runs/shapes
@@ -26,16 +35,45 @@ def train(
         mav train stage/clip_tiny.yaml needs.data=runs/shapes --out runs/clip
 
         mav train stage/spatial_tiny.yaml needs.data=runs/shapes needs.clip=runs/clip fit.steps=500
+
+        mav train recipe/tiny.yaml --out runs/tiny --jobs 2
     """
     from mav_lightning.common.errors import UserError
-    from mav_lightning.config import load_config, resolve_needs
+    from mav_lightning.config import find_config, load_config, read_yaml, resolve_needs
 
+    file = find_config(config)
+    if "stages" in read_yaml(file):
+        _train_recipe(file, overrides or [], out or Path("runs") / file.stem, jobs, threads)
+        return
     resolved = resolve_needs(load_config(config, overrides or []), {})
     if resolved["kind"] != "train":
         raise UserError(f"{config}: is a stage of kind `{resolved['kind']}`; `mav train` takes the kind train.")
     folder = out or Path("runs") / resolved["name"]
     run_training(resolved, folder)
     typer.echo(f"trained: {folder}")
+
+
+def _train_recipe(file: Path, overrides: list[str], out: Path, jobs: int, threads: int) -> None:
+    import shutil
+
+    from rich.console import Console
+
+    from mav_lightning.config import parse_override
+    from mav_lightning.runs.display import Display
+    from mav_lightning.runs.ledger import Ledger
+    from mav_lightning.runs.recipe import load_recipe, plan_recipe
+    from mav_lightning.runs.schedule import STAGE_COMMAND, run_stages
+
+    deltas = dict(map(parse_override, overrides))
+    seed = deltas.pop("seed", None)
+    stages = list(plan_recipe(load_recipe(file), deltas, seed, str(file)).values())
+    console, ledger = Console(), Ledger(out)
+    with Display(ledger, len(stages), console) as display:
+        outcome = run_stages(ledger, stages, STAGE_COMMAND, display, jobs, threads)
+    for made in (stage for stage in [*outcome.ran, *outcome.reused] if stage.kind == "pipeline"):
+        shutil.copytree(ledger.folder(made).path / "pipeline", out / made.name, dirs_exist_ok=True)
+        console.print(f"{made.name}: {out / made.name}", soft_wrap=True, highlight=False)
+    exit_if_failed(console, outcome)
 
 
 def run_training(config: dict[str, Any], out: Path, callbacks: tuple = ()) -> None:
@@ -59,7 +97,7 @@ def run_training(config: dict[str, Any], out: Path, callbacks: tuple = ()) -> No
     if "task" in config:
         task = instantiate(config["task"])
         task(out=out)
-        write_card(out, config["task"]["net"])
+        write_card(out, config["task"]["net"], _trained_for(config))
         return
     if missing := [key for key in ("module", "data", "fit") if key not in config]:
         raise UserError(f"{config['name']}: a training needs `{missing[0]}`; add it to the config.")
@@ -76,4 +114,12 @@ def run_training(config: dict[str, Any], out: Path, callbacks: tuple = ()) -> No
         callbacks=callbacks,
         **config["fit"],
     )
-    write_card(out, config["module"]["net"])
+    write_card(out, config["module"]["net"], _trained_for(config))
+
+
+def _trained_for(config: dict[str, Any]) -> dict[str, Any]:
+    """What a stage's network is meant for, as `write_card` takes it."""
+    data = config.get("data", {})
+    fps = data.get("clips", data).get("fps")
+    kept = {key: config[key] for key in ("name", "seed", "size", "frames") if key in config}
+    return kept | ({"fps": [fps["low"], fps["high"]]} if fps else {})

@@ -99,12 +99,18 @@ class MaskSampler:
     def __init__(self, skips: Sequence[int] | None = None, interpolation: float = 0.5) -> None:
         if not 0 <= interpolation <= 1:
             raise ValueError(f"interpolation: is a share between 0 and 1, got {interpolation:g}.")
-        if skips is not None and min(skips) < 2:
-            raise ValueError(f"skips: must be 2 or more, got {list(skips)}; at 1 every frame is known.")
+        if skips is not None and min(skips, default=0) < 2:
+            raise ValueError(f"skips: need one or several, each 2 or more, got {list(skips)}; at 1 all is known.")
         self.skips, self.interpolation = skips, interpolation
 
     def __call__(self, count: int, frames: int, device: torch.device | str = "cpu") -> Tensor:
-        """Draws `count` masks from the global generator, (count, T), bool; in each some frame is unknown."""
+        """Draws `count` masks from the global generator, (count, T), bool; in each some frame is unknown.
+
+        Raises:
+            ValueError: A skip that does not fit T `frames`, or fewer than the 3 that have one between them.
+        """
+        if frames < 3:
+            raise ValueError(f"frames: nothing lies between the ends of {frames}; use 3 or more.")
         skips = range(2, frames) if self.skips is None else self.skips
         grids = [every(skip, frames) for skip in skips if self.skips is not None or (frames - 1) % skip == 0]
         use, which = torch.rand(count).tolist(), torch.rand(count).tolist()

@@ -1,5 +1,7 @@
 """The two pseudo-3D layers of Make-A-Video: convolution (§3.2.1) and attention (§3.2.2)."""
 
+import functools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
@@ -13,6 +15,9 @@ class PseudoConv3d(nn.Module):
     :math:`\mathrm{Conv}_{P3D}(h) = \mathrm{Conv1D}(\mathrm{Conv2D}(h) \circ T) \circ T`. The temporal kernel starts as
     the identity, so at initialisation a clip gives exactly what the image model gives frame by frame.
 
+    What the paper weighs this against is a choice here: the full 3D convolution, whose middle slice is the 2D one and
+    whose other slices start at zero, and temporal layers that start at random.
+
     References:
         Make-A-Video (Singer et al., 2022), §3.2.1. https://arxiv.org/abs/2209.14792
 
@@ -20,8 +25,10 @@ class PseudoConv3d(nn.Module):
         in_channels: Number of input channels C.
         out_channels: Number of output channels D.
         kernel_size: Spatial kernel size, odd.
-        temporal_kernel_size: Temporal kernel size in frames, odd; 0 leaves the temporal convolution out.
+        temporal_kernel_size: Temporal kernel size in frames, odd; 0 or 1 leaves time alone.
         stride: Spatial stride.
+        factorised: False for the full 3D convolution.
+        identity_init: False for temporal kernels that start as PyTorch starts any.
     """
 
     def __init__(
@@ -31,20 +38,29 @@ class PseudoConv3d(nn.Module):
         kernel_size: int = 3,
         temporal_kernel_size: int = 3,
         stride: int = 1,
+        factorised: bool = True,
+        identity_init: bool = True,
     ) -> None:
         super().__init__()
         if kernel_size % 2 == 0:
             raise ValueError(f"PseudoConv3d: `kernel_size` must be odd to keep the shape, got {kernel_size}.")
         if temporal_kernel_size and temporal_kernel_size % 2 == 0:
             raise ValueError(f"PseudoConv3d: `temporal_kernel_size` must be odd or 0, got {temporal_kernel_size}.")
-        self.spatial = nn.Conv2d(in_channels, out_channels, kernel_size, stride=stride, padding=kernel_size // 2)
+        conv = functools.partial(nn.Conv2d, kernel_size=kernel_size, stride=stride, padding=kernel_size // 2)
+        self.spatial = conv(in_channels, out_channels)
+        self.factorised, self.reach = factorised, temporal_kernel_size // 2
         self.temporal: nn.Conv2d | None = None
-        if temporal_kernel_size:
+        if not self.reach:
+            return
+        if factorised:
             # A Conv1d over every pixel's frames, computed as a Conv2d over (T, H·W): in channels-last memory that is a
             # view, and up to four times faster on a CPU than the Conv3d of kernel (k, 1, 1) it equals.
-            k = temporal_kernel_size
-            self.temporal = nn.Conv2d(out_channels, out_channels, (k, 1), padding=(k // 2, 0))
-            nn.init.dirac_(self.temporal.weight)
+            self.temporal = nn.Conv2d(out_channels, out_channels, (temporal_kernel_size, 1), padding=(self.reach, 0))
+        else:
+            # The slices beside the middle one, as a Conv2d over the neighbouring frames' channels.
+            self.temporal = conv(2 * self.reach * in_channels, out_channels)
+        if identity_init:
+            (nn.init.dirac_ if factorised else nn.init.zeros_)(self.temporal.weight)
             nn.init.zeros_(_bias(self.temporal))
 
     def forward(self, x: Tensor, frames: int | None = None) -> Tensor:
@@ -57,12 +73,20 @@ class PseudoConv3d(nn.Module):
         Returns:
             Features, shape (B, D, H', W') or (B·T, D, H', W').
         """
-        x = self.spatial(x)
         if frames is None or self.temporal is None:
-            return x
+            return self.spatial(x)
+        if not self.factorised:
+            return self.spatial(x) + self.temporal(self._neighbours(x, frames))
+        x = self.spatial(x)
         n, d, h, w = x.shape
         x = x.permute(0, 2, 3, 1).reshape(n // frames, frames, h * w, d).permute(0, 3, 1, 2)
         return self.temporal(x).permute(0, 2, 3, 1).reshape(n, h, w, d).permute(0, 3, 1, 2)
+
+    def _neighbours(self, x: Tensor, frames: int) -> Tensor:
+        """Every frame's neighbours as channels, zeros beyond the ends: (B·T, C, H, W) → (B·T, 2·reach·C, H, W)."""
+        padded = F.pad(x.unflatten(0, (-1, frames)), (0, 0, 0, 0, 0, 0, self.reach, self.reach))
+        starts = [start for start in range(2 * self.reach + 1) if start != self.reach]
+        return torch.cat([padded[:, start : start + frames] for start in starts], dim=2).flatten(0, 1)
 
 
 class PseudoAttention3d(nn.Module):
@@ -82,6 +106,7 @@ class PseudoAttention3d(nn.Module):
         time_channels: Channels of the time embedding.
         spatial: Whether pixels attend to pixels; False leaves temporal attention alone.
         temporal: Whether frames attend to frames.
+        identity_init: False for a temporal output projection that starts as PyTorch starts any.
     """
 
     def __init__(
@@ -92,6 +117,7 @@ class PseudoAttention3d(nn.Module):
         time_channels: int = 64,
         spatial: bool = True,
         temporal: bool = True,
+        identity_init: bool = True,
     ) -> None:
         super().__init__()
         if channels % head_channels:
@@ -102,8 +128,9 @@ class PseudoAttention3d(nn.Module):
         self.temporal = _Attention(channels, head_channels) if temporal else None
         if self.temporal is not None:
             self.temporal_position = nn.Linear(time_channels, channels)
-            nn.init.zeros_(self.temporal.project.weight)
-            nn.init.zeros_(_bias(self.temporal.project))
+            if identity_init:
+                nn.init.zeros_(self.temporal.project.weight)
+                nn.init.zeros_(_bias(self.temporal.project))
 
     def forward(self, x: Tensor, context: Tensor | None = None, time: Tensor | None = None) -> Tensor:
         """Attends.

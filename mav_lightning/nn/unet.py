@@ -1,6 +1,7 @@
 """One U-Net for images and clips."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -37,10 +38,12 @@ class SpaceTimeUNet(nn.Module):
         cond_channels: Length of the image embedding.
         context_tokens: Number of context tokens made of the image embedding.
         head_channels: Channels of an attention head.
-        temporal_kernel_size: Frames under the temporal convolution; 0 switches all of them off.
+        temporal_kernel_size: Frames under the temporal convolution; 0 or 1 switches all of them off.
         temporal_attention: Whether frames attend to frames where `attention` says so.
         temporal_attention_everywhere: Whether they also do at the levels without spatial attention.
         fps: How the frame rate enters: not at all, as an embedding, or as an embedding and as times in seconds.
+        factorised: False for full 3D convolutions in the pseudo-3D ones' place.
+        identity_init: Whether the temporal layers start without effect; False for a random start.
     """
 
     def __init__(
@@ -60,6 +63,8 @@ class SpaceTimeUNet(nn.Module):
         temporal_attention: bool = True,
         temporal_attention_everywhere: bool = False,
         fps: FpsConditioning = "seconds",
+        factorised: bool = True,
+        identity_init: bool = True,
     ) -> None:
         super().__init__()
         if fps not in ("off", "embedding", "seconds"):
@@ -72,23 +77,29 @@ class SpaceTimeUNet(nn.Module):
         self.noise = NumberEmbedding(emb, 0.3, 8.0)
         self.cond = nn.Linear(cond_channels, emb)
         self.context = nn.Linear(cond_channels, context_tokens * emb)
-        self.temporal_fps = NumberEmbedding(emb, 0.3, 6.0, zero=True) if fps != "off" else None
+        self.temporal_fps = NumberEmbedding(emb, 0.3, 6.0, zero=identity_init) if fps != "off" else None
         self.mix = nn.Sequential(nn.SiLU(), nn.Linear(emb, emb))
         self.frame_time = FrameTime(32, seconds=fps == "seconds")
         # Tells every layer which frame it looks at: what moves can then be compared with where it ought to be.
-        timed = temporal_kernel_size > 0 or temporal_attention
-        self.temporal_time = _silent(nn.Linear(self.frame_time.channels, emb)) if timed else None
+        timed = temporal_kernel_size > 1 or temporal_attention
+        self.temporal_time = nn.Linear(self.frame_time.channels, emb) if timed else None
+        if self.temporal_time is not None and identity_init:
+            _silence(self.temporal_time)
+        conv = functools.partial(
+            PseudoConv3d,
+            temporal_kernel_size=temporal_kernel_size,
+            factorised=factorised,
+            identity_init=identity_init,
+        )
 
         def block(width_in: int, width_out: int, level: int) -> _Block:
-            attends = level in attention
-            return _Block(
-                width_in, width_out, emb, head_channels, temporal_kernel_size, self.frame_time.channels,
-                spatial_attention=attends,
-                temporal_attention=temporal_attention and (attends or temporal_attention_everywhere),
-            )  # fmt: skip
-
-        def conv(width_in: int, width_out: int, stride: int = 1) -> PseudoConv3d:
-            return PseudoConv3d(width_in, width_out, temporal_kernel_size=temporal_kernel_size, stride=stride)
+            spatial = level in attention
+            temporal = temporal_attention and (spatial or temporal_attention_everywhere)
+            attend = functools.partial(
+                PseudoAttention3d, width_out, head_channels, emb, self.frame_time.channels, spatial, temporal,
+                identity_init,
+            ) if spatial or temporal else None  # fmt: skip
+            return _Block(width_in, width_out, emb, conv, attend)
 
         self.enter = conv(in_channels * patch_size**2, widths[0])
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
@@ -182,26 +193,16 @@ class _Block(nn.Module):
         width_in: int,
         width_out: int,
         emb: int,
-        head_channels: int,
-        temporal_kernel_size: int,
-        time_channels: int,
-        spatial_attention: bool,
-        temporal_attention: bool,
+        conv: Callable[[int, int], PseudoConv3d],
+        attend: Callable[[], PseudoAttention3d] | None,
     ) -> None:
         super().__init__()
         self.norm1, self.norm2 = nn.GroupNorm(8, width_in), nn.GroupNorm(8, width_out)
-        self.conv1 = PseudoConv3d(width_in, width_out, temporal_kernel_size=temporal_kernel_size)
-        self.conv2 = PseudoConv3d(width_out, width_out, temporal_kernel_size=temporal_kernel_size)
+        self.conv1, self.conv2 = conv(width_in, width_out), conv(width_out, width_out)
         nn.init.zeros_(self.conv2.spatial.weight)
         self.modulate = nn.Linear(emb, 2 * width_out)
         self.skip = nn.Conv2d(width_in, width_out, 1) if width_in != width_out else nn.Identity()
-        self.attention = (
-            PseudoAttention3d(
-                width_out, head_channels, emb, time_channels, spatial=spatial_attention, temporal=temporal_attention
-            )
-            if spatial_attention or temporal_attention
-            else None
-        )
+        self.attention = attend() if attend else None
 
     def forward(self, x: Tensor, emb: Tensor, context: Tensor, time: Tensor | None) -> Tensor:
         frames = None if time is None else time.shape[1]
@@ -225,8 +226,7 @@ class _Resample(nn.Module):
         return self.conv(x, None if time is None else time.shape[1])
 
 
-def _silent(layer: nn.Linear) -> nn.Linear:
+def _silence(layer: nn.Linear) -> None:
     """Starts a layer at zero, so that what it adds starts without effect."""
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
-    return layer

@@ -20,11 +20,13 @@ class StageSpec:
     Attributes:
         config: The stage's config file.
         needs: Role → name of the stage that fills it; None leaves the role empty on purpose.
-        defaults: What the file resolves to without any override.
+        settings: Config key → value, where the recipe wants other than the file says.
+        defaults: What the file resolves to with these settings.
     """
 
     config: str
     needs: dict[str, str | None]
+    settings: dict[str, Any]
     defaults: dict[str, Any]
 
 
@@ -48,7 +50,7 @@ class Recipe:
 
 
 def load_recipe(path: str | Path) -> Recipe:
-    """Reads a recipe: ``stages: {name: {config: FILE, needs: {role: stage}}}``.
+    """Reads a recipe: ``stages: {name: {config: FILE, needs: {role: stage}, set: {key: value}}}``.
 
     Raises:
         UserError: No such file, unknown keys, a need of an unknown stage, or a circle of needs.
@@ -60,11 +62,17 @@ def load_recipe(path: str | Path) -> Recipe:
         raise UserError(f"{file}: a recipe holds `stages:` and nothing else, got {', '.join(content) or 'nothing'}.")
     specs = {}
     for name, entry in stages.items():
-        if not isinstance(entry, dict) or not {"config"} <= set(entry) <= {"config", "needs"}:
+        if not isinstance(entry, dict) or not {"config"} <= set(entry) <= {"config", "needs", "set"}:
             raise UserError(
-                f"{file}: stage `{name}` must read `{{config: FILE, needs: {{role: stage}}}}`, got {entry}."
+                f"{file}: stage `{name}` must read `{{config: FILE, needs: {{role: stage}}, set: {{key: value}}}}`, "
+                f"`needs` and `set` where wanted; got {entry}."
             )
-        specs[name] = StageSpec(entry["config"], dict(entry.get("needs") or {}), load_config(entry["config"]))
+        settings = dict(entry.get("set") or {})
+        try:
+            defaults = load_config(entry["config"], extra=settings)
+        except UserError as error:
+            raise UserError(f"{file}: stage `{name}`: {error}") from error
+        specs[name] = StageSpec(entry["config"], dict(entry.get("needs") or {}), settings, defaults)
     recipe = Recipe(str(file), specs)
     order = _ordered(recipe.where, {name: spec.needs for name, spec in specs.items()})
     return Recipe(str(file), {name: specs[name] for name in order})
@@ -91,7 +99,7 @@ def plan_recipe(recipe: Recipe, deltas: Mapping[str, Any], seed: int | None, whe
         spec = recipe.stages[name]
         extra = ({"seed": seed} if seed is not None and "seed" in spec.defaults else {}) | settings[name]
         try:
-            config = load_config(spec.config, extra=extra) if extra else spec.defaults
+            config = load_config(spec.config, extra=spec.settings | extra) if extra else spec.defaults
         except UserError as error:
             raise UserError(f"{where}: stage `{name}`: {error}") from error
         _check_roles(recipe, name, config, needs[name])

@@ -1,6 +1,7 @@
 """Runs the missing stages of a plan, here, in dependency order."""
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,10 @@ from mav_lightning.runs.lease import claim
 from mav_lightning.runs.ledger import Ledger, State
 from mav_lightning.runs.stage import Stage
 
-__all__ = ["Outcome", "Watch", "run_stages"]
+__all__ = ["STAGE_COMMAND", "Outcome", "Watch", "run_stages"]
+
+# Runs the stage in the folder given as its last argument.
+STAGE_COMMAND = (sys.executable, "-m", "mav_lightning", "stage")
 
 
 @dataclass
@@ -32,6 +36,11 @@ class Outcome:
     reused: list[Stage] = field(default_factory=list)
     failed: list[Stage] = field(default_factory=list)
     skipped: list[Stage] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every stage is done."""
+        return not self.failed and not self.skipped
 
 
 class Watch(Protocol):

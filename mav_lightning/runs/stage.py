@@ -18,7 +18,7 @@ class Stage:
     Attributes:
         id: See `stage_id`.
         name: What the recipe calls it; names the folder, never part of the id.
-        kind: data, train, sample or score.
+        kind: data, train, pipeline, sample or score.
         config: Resolved, plain containers, free of paths.
         needs: Role → id of the stage that fills it.
         schema: Version of the code's results that `id` was made with.

@@ -74,7 +74,7 @@ def test_only_missing_work_runs_after_a_kill(
 
     run = finish(write_study, stub_command, tmp_path / "out")
 
-    assert run.complete
+    assert run.outcome.complete
     traced = trace(tmp_path / "out")
     assert not any(word == "overlap" for word, _ in traced)
     assert traced["start", stage] == 2

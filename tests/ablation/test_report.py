@@ -96,7 +96,7 @@ def test_a_failure_is_told_with_its_log_and_the_rest_is_reported(
     edited = write_study(("question: Do", "question: <script>alert(1)</script> Do"))
     study = run_study(edited, tmp_path / "out", command=stub_command)
 
-    assert not study.complete
+    assert not study.outcome.complete
     assert {stage.name for stage in study.outcome.skipped} == {"sample", "score"}
     text = build_report(study.root).read_text()
     facts = json.loads((study.root / "report.json").read_text())

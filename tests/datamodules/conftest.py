@@ -1,6 +1,7 @@
 """Small shards for the tests of the data: made here, once."""
 
 import io
+import sys
 import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from PIL import Image
 from datamodules.index import build_index
 from datamodules.shapes_world import write_shapes_world
 from mav_lightning.common.video import encode_mp4
+
+sys.path.insert(0, str(Path(__file__).parent))  # for `import recording`
 
 Members = Sequence[tuple[str, bytes]]
 

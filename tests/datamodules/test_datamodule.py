@@ -1,61 +1,16 @@
 from pathlib import Path
 
-import lightning
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback
-from torch import Tensor, nn
+from recording import StopAfter, fit
 
-from datamodules.batch import ClipBatch
 from datamodules.datamodule import ClipData, ImageData
 from datamodules.fps_sampler import BetaFps, UniformFps
 from mav_lightning.common.errors import UserError
 
 
-class Recorder(lightning.LightningModule):
-    """Notes which clips it was shown."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Linear(1, 1)
-        self.shown: list[tuple[list[str], float]] = []
-        self.validated: list[str] = []
-
-    def training_step(self, batch: ClipBatch, batch_idx: int) -> Tensor:
-        self.shown.append((batch.key, float(batch.pixels.double().sum())))
-        return self.layer(batch.fps[:, None]).mean()
-
-    def validation_step(self, batch: ClipBatch, batch_idx: int) -> None:
-        self.validated += batch.key
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=0.0)
-
-
-class StopAfter(Callback):
-    """Saves and leaves in the middle of a pass."""
-
-    def __init__(self, step: int, path: Path) -> None:
-        self.step, self.path = step, path
-
-    def on_train_batch_end(self, trainer: lightning.Trainer, *_: object) -> None:
-        if trainer.global_step == self.step:
-            trainer.save_checkpoint(self.path)
-            trainer.should_stop = True
-
-
 def clips(root: Path, **options: object) -> ClipData:
     return ClipData(root, 8, 9, UniformFps(4, 16), batch_size=4, **options)
-
-
-def fit(data: ClipData, steps: int, *callbacks: Callback, ckpt_path: Path | None = None) -> Recorder:
-    module = Recorder()
-    trainer = lightning.Trainer(
-        accelerator="cpu", max_steps=steps, logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, callbacks=list(callbacks), limit_val_batches=0,
-    )  # fmt: skip
-    trainer.fit(module, data, ckpt_path=ckpt_path, weights_only=True)
-    return module
 
 
 @pytest.mark.parametrize("stop", [3, 5, 7])

@@ -1,58 +1,18 @@
 from pathlib import Path
 
-import lightning
 import pytest
-import torch
-from lightning.pytorch.callbacks import Callback
-from torch import Tensor, nn
+from recording import StopAfter, fit
 
-from datamodules.batch import JointBatch
 from datamodules.datamodule import ClipData, ImageData
 from datamodules.fps_sampler import UniformFps
 from datamodules.joint import JointData
 from mav_lightning.common.errors import UserError
 
 
-class Recorder(lightning.LightningModule):
-    """Notes which clips and images it was shown."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Linear(1, 1)
-        self.shown: list[tuple[list[str], float, list[str]]] = []
-
-    def training_step(self, batch: JointBatch, batch_idx: int) -> Tensor:
-        self.shown.append((batch.clips.key, float(batch.clips.pixels.double().sum()), batch.images.key))
-        return self.layer(batch.fps[:, None]).mean()
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=0.0)
-
-
-class StopAfter(Callback):
-    def __init__(self, step: int, path: Path) -> None:
-        self.step, self.path = step, path
-
-    def on_train_batch_end(self, trainer: lightning.Trainer, *_: object) -> None:
-        if trainer.global_step == self.step:
-            trainer.save_checkpoint(self.path)
-            trainer.should_stop = True
-
-
 def joint(root: Path, workers: int = 0) -> JointData:
     """Five steps are a pass over the 22 clips less the held-out, three one over the 21 images."""
     clips = ClipData(root, 8, 9, UniformFps(4, 16), batch_size=4, workers=workers)
     return JointData(clips, ImageData(root, 8, batch_size=7, captioned=False, workers=workers))
-
-
-def fit(data: JointData, steps: int, *callbacks: Callback, ckpt_path: Path | None = None) -> Recorder:
-    module = Recorder()
-    trainer = lightning.Trainer(
-        accelerator="cpu", max_steps=steps, logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, callbacks=list(callbacks), limit_val_batches=0,
-    )  # fmt: skip
-    trainer.fit(module, data, ckpt_path=ckpt_path, weights_only=True)
-    return module
 
 
 def test_images_go_on_while_the_clips_begin_anew(shapes: Path) -> None:

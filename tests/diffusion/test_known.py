@@ -68,8 +68,12 @@ def test_training_meets_every_use_and_never_a_clip_without_a_question() -> None:
 
 
 def test_a_mask_sampler_that_would_leave_nothing_to_fill_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"skips: must be 2 or more, got \[1, 2\]"):
+    with pytest.raises(ValueError, match=r"skips: need one or several, each 2 or more, got \[1, 2\]"):
         MaskSampler(skips=[1, 2])
+    with pytest.raises(ValueError, match=r"skips: need one or several, each 2 or more, got \[\]"):
+        MaskSampler(skips=[])
+    with pytest.raises(ValueError, match="frames: nothing lies between the ends of 2; use 3 or more"):
+        MaskSampler()(4, 2)
     with pytest.raises(ValueError, match="interpolation: is a share between 0 and 1, got 2"):
         MaskSampler(interpolation=2.0)
 

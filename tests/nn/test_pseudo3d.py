@@ -15,8 +15,11 @@ def test_folding_frames_is_undone_by_unfolding() -> None:
 
 @pytest.mark.parametrize("temporal_kernel_size", [0, 1, 3, 5])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_at_initialisation_a_clip_is_convolved_frame_by_frame(temporal_kernel_size: int, stride: int) -> None:
-    conv = PseudoConv3d(3, 8, temporal_kernel_size=temporal_kernel_size, stride=stride)
+@pytest.mark.parametrize("factorised", [True, False])
+def test_at_initialisation_a_clip_is_convolved_frame_by_frame(
+    temporal_kernel_size: int, stride: int, factorised: bool
+) -> None:
+    conv = PseudoConv3d(3, 8, temporal_kernel_size=temporal_kernel_size, stride=stride, factorised=factorised)
     frames = torch.randn(2 * 5, 3, 6, 8)
     torch.testing.assert_close(conv(frames, frames=5), conv(frames))
 
@@ -31,8 +34,33 @@ def test_the_temporal_convolution_is_a_conv3d_of_one_pixel() -> None:
     torch.testing.assert_close(unfold_frames(conv(frames, frames=5), 5), expected, atol=1e-5, rtol=1e-5)
 
 
-def test_time_matters_to_the_convolution_after_one_update() -> None:
-    conv = PseudoConv3d(3, 8)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_what_is_not_factorised_is_a_conv3d_with_the_image_kernel_in_its_middle(stride: int) -> None:
+    conv = PseudoConv3d(3, 8, temporal_kernel_size=5, stride=stride, factorised=False)
+    assert conv.temporal is not None
+    torch.nn.init.normal_(conv.temporal.weight)
+    torch.nn.init.normal_(conv.temporal.bias)
+    frames = torch.randn(2 * 6, 3, 6, 8)
+    slices = [*conv.temporal.weight.split(3, dim=1)]
+    kernel = torch.stack([*slices[:2], conv.spatial.weight, *slices[2:]], dim=2)
+    bias = conv.spatial.bias + conv.temporal.bias
+    expected = F.conv3d(unfold_frames(frames, 6), kernel, bias, stride=(1, stride, stride), padding=(2, 1, 1))
+    torch.testing.assert_close(unfold_frames(conv(frames, frames=6), 6), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_random_start_is_no_identity() -> None:
+    conv, attention = (
+        PseudoConv3d(3, 8, identity_init=False),
+        PseudoAttention3d(32, time_channels=4, identity_init=False),
+    )
+    clip, features, time = torch.randn(5, 3, 6, 8), torch.randn(5, 32, 2, 2), torch.randn(1, 5, 4)
+    assert not torch.allclose(conv(clip, frames=5), conv(clip), atol=1e-3)
+    assert not torch.allclose(attention(features, time=time), attention(features), atol=1e-3)
+
+
+@pytest.mark.parametrize("factorised", [True, False])
+def test_time_matters_to_the_convolution_after_one_update(factorised: bool) -> None:
+    conv = PseudoConv3d(3, 8, factorised=factorised)
     frames = torch.randn(5, 3, 6, 7)
     conv(frames, frames=5).square().mean().backward()
     torch.optim.SGD(conv.parameters(), lr=1.0).step()

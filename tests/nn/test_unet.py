@@ -39,6 +39,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "temporal attention everywhere": {"temporal_attention_everywhere": True},
     "no fps": {"fps": "off"},
     "fps as an embedding only": {"fps": "embedding"},
+    "full 3D convolutions": {"factorised": False},
     "single pixels": {"patch_size": 1},
     "more attention": {"attention": (0, 1)},
     "more context": {"context_tokens": 2},
@@ -50,6 +51,16 @@ CHANGES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_every_argument_changes_the_output(change: str) -> None:
     assert not torch.allclose(randomised()(**inputs()), randomised(**CHANGES[change])(**inputs()), atol=1e-3)
+
+
+def test_the_start_of_the_temporal_layers_is_a_choice() -> None:
+    def start(identity_init: bool) -> SpaceTimeUNet:
+        torch.manual_seed(0)
+        return SpaceTimeUNet(**SMALL, identity_init=identity_init)
+
+    identity, random = start(True).state_dict(), start(False).state_dict()
+    unlike = {name for name in identity if not torch.equal(identity[name], random[name])}
+    assert unlike and all("temporal" in name for name in unlike), "the image network's weights are the same"
 
 
 @pytest.mark.parametrize(("fps", "matters"), [("off", False), ("embedding", True), ("seconds", True)])

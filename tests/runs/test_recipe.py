@@ -63,6 +63,20 @@ def test_a_role_can_be_left_empty_on_purpose(recipe: Recipe) -> None:
     assert set(stages["temporal"].needs) == {"data"}
 
 
+def test_a_recipe_may_set_what_a_stage_starts_from_and_a_delta_overrules_it(tmp_path: Path) -> None:
+    file = write_recipe(tmp_path)
+    plain = load_recipe(file)
+    file.write_text(file.read_text().replace("parent: spatial}", "parent: spatial}, set: {frames: 5}"))
+    changed = load_recipe(file)
+
+    def frames(recipe: Recipe, **deltas: int) -> int:
+        named = {f"temporal.{key}": value for key, value in deltas.items()}
+        return plan_recipe(recipe, named, 1, "study")["temporal"].config["frames"]
+
+    assert [frames(plain), frames(changed), frames(changed, frames=7)] == [9, 5, 7]
+    assert ids(plain, temporal__frames=5) == ids(changed), "what is set is part of the stage's id, not how"
+
+
 @pytest.mark.parametrize(
     ("delta", "value", "message"),
     [
@@ -96,5 +110,14 @@ def test_a_file_that_is_no_recipe_is_refused(tmp_path: Path) -> None:
         load_recipe(tmp_path / "recipe.yaml")
 
     (tmp_path / "recipe.yaml").write_text("stages: {data: {conf: x}}\n")
-    with pytest.raises(UserError, match=r"stage `data` must read `\{config: FILE, needs: \{role: stage\}\}`"):
+    with pytest.raises(UserError, match=r"stage `data` must read `\{config: FILE, needs: \{role: stage\}, set: "):
         load_recipe(tmp_path / "recipe.yaml")
+
+
+def test_a_recipe_that_sets_an_unknown_key_names_its_stage(tmp_path: Path) -> None:
+    file = write_recipe(tmp_path)
+    file.write_text(file.read_text().replace("parent: spatial}", "parent: spatial}, set: {framez: 5}"))
+    with pytest.raises(
+        UserError, match="stage `temporal`: override `framez`: no such key in .*; did you mean `frames`"
+    ):
+        load_recipe(file)
