@@ -1,7 +1,9 @@
 """Clips as files in the forms people use, all of which say where they come from."""
 
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,10 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.common.gif import encode_gif
 from mav_lightning.common.video import VideoError, encode_mp4, read_comment, read_frames, write_lossless
 
-__all__ = ["FORMATS", "read_clip", "write_clip"]
+__all__ = ["FORMATS", "read_clip", "read_facts", "write_clip"]
 
 Frames = NDArray[np.uint8]
+_PICTURES = (".gif", ".png")
 
 
 def _mp4(path: Path, frames: Frames, fps: float, comment: str) -> None:
@@ -56,44 +59,81 @@ def write_clip(path: Path, frames: Frames, fps: float, comment: str) -> None:
         path: Of the new file.
         frames: The clip.
         fps: Frames per second.
-        comment: Stored in the file, where `read_clip` finds it.
+        comment: Stored in the file, where `read_facts` finds it. The file appears whole or not at all.
     """
     writers = dict(FORMATS.values())
-    writers[path.suffix](path, frames, fps, comment)
+    partial = path.with_name(f".partial-{path.name}")
+    _remove(partial)  # a killed writer's
+    writers[path.suffix](partial, frames, fps, comment)
+    _remove(path)
+    partial.rename(path)
 
 
-def read_clip(path: Path) -> tuple[Frames, dict[str, Any]]:
-    """Reads what `write_clip` wrote: frames (T, H, W, 3), and what the file says of itself, empty where it does not.
+def read_clip(path: Path) -> Frames:
+    """Reads what `write_clip` wrote, or any such file: frames (T, H, W, 3).
 
     Raises:
         UserError: No such file, or none of the forms.
     """
-    if not path.exists():
-        raise UserError(f"{path}: no such file or folder.")
     if path.is_dir():
-        files = sorted(path.glob("*.png"))
-        if not files:
-            raise UserError(f"{path}: a folder without PNGs; give a clip, or a folder of one clip's frames.")
-        frames, comment = np.concatenate([_images(file)[0] for file in files]), _images(files[0])[1]
-    elif path.suffix in (".gif", ".png"):
-        frames, comment = _images(path)
+        return np.concatenate([_images(file) for file in _frames(path)])
+    return _images(path) if path.suffix in _PICTURES else read_frames(_existing(path))
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """What a clip's file says of itself, empty where it says nothing that we understand; no frame is decoded.
+
+    Raises:
+        UserError: As `read_clip`.
+    """
+    if path.is_dir():
+        return read_facts(_frames(path)[0])
+    if path.suffix in _PICTURES:
+        with _image(path) as image:
+            found = image.info.get("comment") or image.info.get("Comment") or ""
+        comment = found.decode(errors="replace") if isinstance(found, bytes) else found
     else:
-        frames, comment = read_frames(path), read_comment(path)
+        comment = read_comment(_existing(path))
     try:
         facts = json.loads(comment or "{}")
     except ValueError:
-        facts = {}
-    return frames, facts if isinstance(facts, dict) else {}
+        return {}
+    return facts if isinstance(facts, dict) else {}
 
 
-def _images(path: Path) -> tuple[Frames, str]:
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise UserError(f"{path}: no such file or folder.")
+    return path
+
+
+def _frames(folder: Path) -> list[Path]:
+    files = sorted(folder.glob("*.png"))
+    if not files:
+        raise UserError(f"{folder}: a folder without PNGs; give a clip, or a folder of one clip's frames.")
+    return files
+
+
+@contextmanager
+def _image(path: Path) -> Iterator[Image.Image]:
     try:
-        with Image.open(path) as image:
-            comment = image.info.get("comment") or image.info.get("Comment") or ""
-            frames = []
-            for number in range(getattr(image, "n_frames", 1)):
-                image.seek(number)
-                frames.append(np.asarray(image.convert("RGB")))
+        with Image.open(_existing(path)) as image:
+            yield image
     except (UnidentifiedImageError, OSError) as error:
         raise VideoError(f"{path}: not a readable image ({error}).") from error
-    return np.stack(frames), comment.decode() if isinstance(comment, bytes) else comment
+
+
+def _images(path: Path) -> Frames:
+    frames = []
+    with _image(path) as image:
+        for number in range(getattr(image, "n_frames", 1)):
+            image.seek(number)
+            frames.append(np.asarray(image.convert("RGB")))
+    return np.stack(frames)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

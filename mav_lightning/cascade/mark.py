@@ -1,14 +1,11 @@
 """The mark on what the cascade makes: one that people see, one that programs read (§4.3: a visible watermark)."""
 
-import hashlib
 import json
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mav_lightning import __version__
-from mav_lightning.common.manifest import ClipRecord, manifest_text
 
 __all__ = ["SOURCE_TYPE", "draw_mark", "has_mark", "provenance"]
 
@@ -35,12 +32,12 @@ def has_mark(frames: NDArray[np.uint8]) -> bool:
     return bool(np.abs(corner - mark).mean(axis=(-3, -2, -1)).max() < 48)
 
 
-def provenance(records: Sequence[ClipRecord]) -> str:
+def provenance(manifest_sha256: str) -> str:
     """What every file of a folder says of itself, as JSON: who made it, that it is synthetic, its manifest's hash."""
     facts = {
         "generator": f"mav-lightning {__version__}",
         "digital_source_type": SOURCE_TYPE,
-        "manifest_sha256": hashlib.sha256(manifest_text(records).encode()).hexdigest(),
+        "manifest_sha256": manifest_sha256,
     }
     return json.dumps(facts)
 

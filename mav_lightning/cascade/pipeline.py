@@ -26,6 +26,7 @@ from mav_lightning.diffusion.pixels import from_uint8, to_uint8
 __all__ = ["Pipeline", "Stage", "write_pipeline"]
 
 CONFIG = "pipeline.json"
+MOST_CHARACTERS = 1000  # of a prompt
 Stage = Literal["decoder", "interpolator", "sr_low", "sr_high"]
 Clips = NDArray[np.uint8]
 
@@ -111,17 +112,18 @@ class Pipeline:
             cond = self.networks["prior"].predict(words, numbers)  # type: ignore[operator]
             return self._animated(cond, rates, numbers, count, until)
 
-        if not prompts:
-            raise UserError('no prompt given; for example `mav generate "a red circle on a dark background" …`.')
-        yield from self._in_batches(run, prompts, self._animatable(fps, until), seeds)
+        self.check_prompts(prompts)
+        self.check_fps(fps, "decoder", until)
+        yield from self._in_batches(run, prompts, fps, seeds)
 
     def variation(self, clips: Clips, fps: Sequence[float], seeds: Sequence[int], until: Stage = "sr_high") -> Clips:
         """New clips of what N clips show: their frames' mean embedding takes the text's place (§4)."""
 
         def run(given: list[Clips], rates: Tensor, numbers: list[int], count: int) -> Tensor:
-            return self._animated(self._embed(_pixels(given)), rates, numbers, count, until)
+            return self._animated(self._embed(self._pixels(given)), rates, numbers, count, until)
 
-        return self._all(run, clips, self._animatable(fps, until), seeds)
+        self.check_fps(fps, "decoder", until)
+        return self._all(run, clips, fps, seeds)
 
     def animate(self, images: Clips, fps: Sequence[float], seeds: Sequence[int]) -> Clips:
         """Clips that begin with N images (N, 1, H, W, 3) (§3.3)."""
@@ -148,7 +150,7 @@ class Pipeline:
         """N clips of any length at the decoder's size, enlarged by both super-resolution stages (§3.2)."""
 
         def run(given: list[Clips], rates: Tensor, numbers: list[int], count: int) -> Tensor:
-            pixels = _pixels(given)
+            pixels = self._pixels(given)
             each = (slice(i, i + 1) for i in range(count))
             return torch.cat([self._sharpened(pixels[one], rates[one], numbers[one], "sr_high") for one in each])
 
@@ -158,13 +160,14 @@ class Pipeline:
         """Puts the given frames where `mask` says, in order, and fills the others."""
 
         def run(given: list[Clips], rates: Tensor, numbers: list[int], count: int) -> Tensor:
-            pixels = _pixels(given)
+            pixels = self._pixels(given)
             clips = pixels.new_zeros(len(pixels), 3, len(mask), *pixels.shape[3:])
             clips[:, :, mask] = pixels
-            known = Known(clips, mask.expand(len(pixels), -1))
+            known = Known(clips, mask.to(self.device).expand(len(pixels), -1))
             return self.stages.fill(known, self._embed(pixels), rates, numbers, use)
 
-        return self._all(run, frames, self._within("interpolator", fps), seeds)
+        self.check_fps(fps, "interpolator")
+        return self._all(run, frames, fps, seeds)
 
     def _animated(self, cond: Tensor, fps: Tensor, seeds: Sequence[int], count: int, until: Stage) -> Tensor:
         """Embeddings (B, D) → the first `count` clips (count, 3, T, H, W)."""
@@ -194,23 +197,53 @@ class Pipeline:
         embedded = self.networks["clip"].encode_image(frames.flatten(0, 1))  # type: ignore[operator]
         return F.normalize(embedded.unflatten(0, frames.shape[:2]).mean(dim=1), dim=1)
 
-    def _animatable(self, fps: Sequence[float], until: Stage) -> Sequence[float]:
-        """Checks the frame rates asked of the decoder, and what interpolation makes of them."""
-        skip = self.sampling.skip
-        if until != "decoder" and skip > 1:
-            self._within("interpolator", fps, skip)
-        return self._within("decoder", fps)
-
-    def _within(self, role: str, fps: Sequence[float], skip: int = 1) -> Sequence[float]:
-        """Refuses frame rates that a network was not trained for, told as they were asked: 1 / `skip` of its own."""
-        low, high = (bound / skip for bound in self.trained_fps.get(role, (0.0, float("inf"))))
-        for rate in fps:
-            if rate > 0 and not low <= rate <= high:
+    def check_prompts(self, prompts: Sequence[str]) -> None:
+        """Raises `UserError` where there is no prompt, or one that is empty or too long to be meant."""
+        if not prompts:
+            raise UserError('no prompt given; for example `mav generate "a red circle on a dark background" …`.')
+        for number, prompt in enumerate(prompts, start=1):
+            if not prompt.strip():
+                raise UserError(f"prompt {number} is empty; say what to show, or leave it out.")
+            if len(prompt) > MOST_CHARACTERS:
                 raise UserError(
-                    f"fps {rate:g}: `{role}` was trained for clips asked for at {low:g} to {high:g} frames per "
-                    "second; choose a rate among these."
+                    f"prompt {number} has {len(prompt)} characters; at most {MOST_CHARACTERS} are taken. One sentence "
+                    "is best: a text encoder reads some words and drops the rest."
                 )
-        return fps
+
+    def check_fps(self, fps: Sequence[float], role: str, until: Stage = "sr_high") -> None:
+        """Raises `UserError` for frame rates that the network that is asked, and interpolation after it, do not know.
+
+        Args:
+            fps: Frame rates, as they are asked of `role`.
+            role: ``decoder`` or ``interpolator``.
+            until: As `__call__`.
+        """
+        skip = self.sampling.skip
+        asked = [(role, 1)]
+        if role == "decoder" and until != "decoder" and skip > 1:
+            asked.append(("interpolator", skip))
+        for name, factor in asked:
+            low, high = (bound / factor for bound in self.trained_fps.get(name, (0.0, float("inf"))))
+            for rate in _positive(fps):
+                if not low <= rate <= high:
+                    raise UserError(
+                        f"fps {rate:g}: `{name}` was trained for clips asked for at {low:g} to {high:g} frames per "
+                        "second; choose a rate among these."
+                    )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks compute."""
+        return next(self.networks["decoder"].parameters()).device
+
+    def to(self, device: torch.device | str) -> "Pipeline":
+        """Moves the networks; clips always come back to the CPU."""
+        for network in self.networks.values():
+            network.to(device)
+        return self
+
+    def _pixels(self, clips: Sequence[Clips]) -> Tensor:
+        return from_uint8(np.stack(clips)).to(self.device)
 
     @torch.inference_mode()
     def _all(self, run: Callable[..., Tensor], clips: Clips, fps: Sequence[float], seeds: Sequence[int]) -> Clips:
@@ -222,8 +255,7 @@ class Pipeline:
     def _in_batches(
         self, run: Callable[..., Tensor], inputs: Sequence[Any], fps: Sequence[float], seeds: Sequence[int]
     ) -> Iterator[Clips]:
-        if not all(rate > 0 for rate in fps):
-            raise UserError(f"fps must be above 0 frames per second, got {min(fps):g}; for example `--fps 8`.")
+        _positive(fps)
         size = self.sampling.batch_size
         for start in range(0, len(inputs), size):
             part = slice(start, start + size)
@@ -231,7 +263,8 @@ class Pipeline:
             # repeat the last clip until the batch is full: its copies are computed and dropped
             chosen = [*range(count), *[count - 1] * (size - count)]
             given, rates, numbers = ([values[part][i] for i in chosen] for values in (inputs, fps, seeds))
-            yield to_uint8(run(given, torch.tensor(rates, dtype=torch.float32), numbers, count)[:count])
+            on_device = torch.tensor(rates, dtype=torch.float32, device=self.device)
+            yield to_uint8(run(given, on_device, numbers, count)[:count])
 
 
 def write_pipeline(out: Path, sampling: Sampling, networks: Mapping[str, str | Path]) -> None:
@@ -254,5 +287,8 @@ def write_pipeline(out: Path, sampling: Sampling, networks: Mapping[str, str | P
     (out / CONFIG).write_text(json.dumps(content, indent=1))
 
 
-def _pixels(clips: Sequence[Clips]) -> Tensor:
-    return from_uint8(np.stack(clips))
+def _positive(fps: Sequence[float]) -> Sequence[float]:
+    for rate in fps:
+        if not rate > 0:
+            raise UserError(f"fps must be above 0 frames per second, got {rate:g}; for example `--fps 8`.")
+    return fps

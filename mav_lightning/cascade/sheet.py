@@ -23,7 +23,7 @@ def write_sheet(folder: Path, out: Path, most: int = 24, frame_height: int = 64,
     """
     rows = []
     for record in read_manifest(folder)[:most]:
-        frames, _ = read_clip(folder / record.file)
+        frames = read_clip(folder / record.file)
         scale = max(1, -(-frame_height // frames.shape[1]))
         strip = np.concatenate(list(frames), axis=1).repeat(scale, axis=0).repeat(scale, axis=1)
         row = Image.new("RGB", (strip.shape[1], strip.shape[0] + caption_height), "white")

@@ -52,7 +52,7 @@ class Stages:
         """Draws clips from image embeddings (B, D): Dᵗ."""
         s = self.sampling
         guided = Guided(self.networks["decoder"], s.guidance_scale)
-        draw = SeededNoise(seeds, (3, s.frames, s.size, s.size), stream=_STREAMS["decoder"])
+        draw = SeededNoise(seeds, (3, s.frames, s.size, s.size), cond.device, _STREAMS["decoder"])
         return self._sample(guided, draw, cond, fps)
 
     def interpolate(self, clips: Tensor, cond: Tensor, fps: Tensor, seeds: Sequence[int]) -> Tensor:
@@ -67,7 +67,7 @@ class Stages:
         """The unknown frames of clips, one or several windows for each seed; `use` names the wish in errors."""
         network = self._network("interpolator", use)
         shape = (len(known.pixels) // len(seeds), *known.pixels.shape[1:])
-        noise = SeededNoise(seeds, shape, stream=_STREAMS["interpolator"])
+        noise = SeededNoise(seeds, shape, cond.device, _STREAMS["interpolator"])
         filling = Filling(Guided(network, self.sampling.guidance_scale), known)
         return self._sample(filling, lambda: noise().flatten(0, 1), cond, fps)
 
@@ -91,7 +91,8 @@ class Stages:
         self, denoiser: Denoiser, large: Tensor, fps: Tensor, seeds: Sequence[int], role: str, shared: bool
     ) -> Tensor:
         b, channels, frames, height, width = large.shape
-        noise = SeededNoise(seeds, (channels, 1 if shared else frames, height, width), stream=_STREAMS[role])
+        shape = (channels, 1 if shared else frames, height, width)
+        noise = SeededNoise(seeds, shape, large.device, _STREAMS[role])
 
         def draw() -> Tensor:
             return noise().expand(-1, -1, frames, -1, -1)

@@ -38,5 +38,5 @@ def demo(
     ablate("ablation/quick.yaml", out=out, jobs=jobs)
     trial = next(trial for trial in read_plan(out).trials if trial.variant == "temporal")
     shutil.copytree(Ledger(out).folder(trial.sample).path / "pipeline", out / "pipeline", dirs_exist_ok=True)
-    generate(out / "pipeline", out / "clips", PROMPTS, fps=8.0, seed=0)
+    generate(out / "pipeline", out / "clips", PROMPTS, fps=[8.0], seed=0)
     typer.echo(f"report: {out / 'report.html'}")

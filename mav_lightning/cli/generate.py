@@ -1,7 +1,5 @@
 """``mav generate``: clips from prompts, images and other clips."""
 
-import functools
-from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mav_lightning.cascade.pipeline import Pipeline
+    from mav_lightning.cascade.generation import Generation
 
 __all__ = ["generate"]
 
@@ -22,6 +20,7 @@ def generate(
     pipeline: Annotated[Path, typer.Option(help="Folder of a pipeline, as `mav pipeline` and `mav demo` write it.")],
     out: Annotated[Path, typer.Option(help="Folder for the clips, the manifest and sheet.png.")],
     prompts: Annotated[list[str] | None, typer.Argument(help="What to show.")] = None,
+    prompts_file: Annotated[Path | None, typer.Option(help="A text file of prompts, one a line.")] = None,
     animate: Annotated[Path | None, typer.Option(help="An image to begin with, in place of a prompt.")] = None,
     interpolate: Annotated[
         tuple[Path, Path] | None, typer.Option(help="Two images: the first frame and the last one.")
@@ -29,67 +28,102 @@ def generate(
     extrapolate: Annotated[Path | None, typer.Option(help="A clip to continue.")] = None,
     variation: Annotated[Path | None, typer.Option(help="A clip to make others like.")] = None,
     loop: Annotated[bool, typer.Option("--loop", help="Lead every clip back to its beginning.")] = False,
-    fps: Annotated[float, typer.Option(help="Frames per second to animate for, and to read a clip at.")] = 8.0,
+    fps: Annotated[
+        list[float] | None, typer.Option(help="Frames per second to animate for, 8 by default; several: a clip each.")
+    ] = None,
+    per_prompt: Annotated[int, typer.Option(min=1, help="Clips of each prompt, image or clip, at each rate.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Of the first clip of each prompt; the next ones count up.")] = 0,
     form: Annotated[
         str, typer.Option("--format", help="mkv (lossless), mp4, gif, or frames: a folder of PNGs for each clip.")
     ] = "mkv",
     mark: Annotated[
         bool, typer.Option(help="Draw the visible mark. Leave it out for clips that are to be measured.")
     ] = True,
-    per_prompt: Annotated[int, typer.Option(min=1, help="Clips of each prompt, image or clip.")] = 1,
-    seed: Annotated[int, typer.Option(help="Of the first clip; the next ones count up.")] = 0,
     steps: Annotated[int | None, typer.Option(help="Denoising steps; the pipeline's own by default.")] = None,
     guidance_scale: Annotated[float | None, typer.Option(help="1 for none; the pipeline's own by default.")] = None,
+    devices: Annotated[int, typer.Option(min=1, help="Processes that share the clips, a device each.")] = 1,
 ) -> None:
-    """Generate clips, with one contact sheet to look at.
+    """Generate clips, with one contact sheet to look at: every prompt at every rate with every seed.
 
     From text; and, where the pipeline has an interpolation network, from images and clips, which are scaled and cut to
-    its square. The same input, fps, seed and steps give the same pixels, alone or among others. Every file says that it
-    is synthetic, and bears a visible mark unless --no-mark is given; `mav inspect` reads both.
+    its square; a clip is read at the first rate. The same input, fps, seed and steps give the same pixels, alone or
+    among others. Killed, the same command draws only what is missing. Every file says that it is synthetic, and bears a
+    visible mark unless --no-mark is given; `mav inspect` reads both.
 
     Examples:
         mav generate "a red circle on a dark background" --pipeline runs/demo/pipeline --out clips --fps 8
 
+        mav generate --prompts-file prompts.txt --pipeline runs/pipeline --out clips --fps 4 --fps 16 --per-prompt 4
+
         mav generate --animate photo.png --pipeline runs/pipeline --out clips --per-prompt 4
     """
-    from mav_lightning.cascade.export import clip_records, write_clips
-    from mav_lightning.cascade.files import FORMATS
+    from mav_lightning.cascade.generation import Generation, Given, Wish
     from mav_lightning.cascade.pipeline import Pipeline
     from mav_lightning.cascade.sheet import write_sheet
     from mav_lightning.common.errors import UserError
     from mav_lightning.prompts import Prompt
 
-    if fps <= 0:
-        raise UserError(f"--fps: must be above 0 frames per second, got {fps:g}; for example `--fps 8`.")
-    if form not in FORMATS:
-        raise UserError(f"--format: must be one of {', '.join(FORMATS)}, got `{form}`.")
+    rates = fps or [8.0]
+    texts = [*(prompts or []), *(_lines(prompts_file) if prompts_file else [])]
     pictures = {
         "animate": [animate] if animate else [],
         "interpolate": list(interpolate or ()),
         "extrapolate": [extrapolate] if extrapolate else [],
         "variation": [variation] if variation else [],
     }
-    use = _only_use(pictures, bool(prompts))
-    given = {"steps": steps, "guidance_scale": guidance_scale}
-    loaded = Pipeline.from_pretrained(pipeline, **{name: value for name, value in given.items() if value is not None})
-    texts = [text for text in prompts or [] for _ in range(per_prompt)]
-    count = len(texts) or per_prompt
-    seeds, rate = range(seed, seed + count), fps * (loaded.rate if use in ("prompts", "variation") else 1)
-    asked = [Prompt(text) for text in texts] or None
-    source = " ".join(map(str, pictures.get(use, []))) or None
-    records = clip_records(loaded, [rate] * count, seeds, asked, FORMATS[form][0], source)
-    batches: Iterable[NDArray[np.uint8]]
-    if use == "prompts":
-        batches = loaded.batches(texts, [fps] * count, seeds, until="interpolator")
-    else:
-        batches = _from_pictures(loaded, use, _read(use, pictures[use], fps, loaded.sampling.size), fps, seeds)
-    batches = _finished(loaded, batches, rate, seeds, loop)
-    work, chunks = write_clips(out, batches, records, mark), -(-count // loaded.sampling.batch_size)
-    with tracker() as track:
-        for _ in track(work, chunks, "sampling batches"):
-            pass
+    use = _only_use(pictures, bool(texts))
+    settings = {"steps": steps, "guidance_scale": guidance_scale}
+    changed = {name: value for name, value in settings.items() if value is not None}
+    loaded = Pipeline.from_pretrained(pipeline, **changed)
+    given = None
+    if use != "prompts":
+        files = pictures[use]
+        if use == "extrapolate" and len(rates) > 1:
+            raise UserError(f"--fps: a clip is continued at the rate it is read at; give one, got {len(rates)}.")
+        given = Given(use, _read(use, files, rates[0], loaded.sampling.size), " ".join(map(str, files)))
+    seeds = range(seed, seed + per_prompt)
+    asked = [Prompt(text) for text in texts] if given is None else [None]
+    wishes = [Wish(rate, number, prompt) for prompt in asked for rate in rates for number in seeds]
+    generation = Generation(loaded, wishes, out, given=given, loop=loop, form=form, mark=mark)
+    _draw(generation, devices)
     write_sheet(out, out / "sheet.png")
-    typer.echo(f"{count} clips: {out}; look at {out / 'sheet.png'}")
+    typer.echo(f"{len(wishes)} clips: {out}; look at {out / 'sheet.png'}")
+
+
+def _draw(generation: "Generation", devices: int) -> None:
+    import torch
+
+    if devices > 1:
+        from lightning import Trainer
+
+        from mav_lightning.cascade.predict import Drawing
+        from mav_lightning.training.quiet import quiet_lightning
+
+        with quiet_lightning():
+            trainer = Trainer(devices=devices, use_distributed_sampler=False, logger=False)
+            trainer.predict(Drawing(generation), return_predictions=False)
+        if not trainer.is_global_zero:
+            raise typer.Exit(0)
+        return
+    generation.pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
+    missing = generation.batches()
+    with tracker() as track:
+        for numbers in track(missing, len(missing), "sampling batches"):
+            generation.write(numbers)
+    generation.finish()
+
+
+def _lines(file: Path) -> list[str]:
+    """The lines of a file that are not blank."""
+    from mav_lightning.common.errors import UserError
+
+    try:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--prompts-file: {file}: cannot be read as text ({error}).") from error
+    if not any(lines):
+        raise UserError(f"--prompts-file: {file}: holds no prompt; write one a line.")
+    return [line for line in lines if line]
 
 
 def _only_use(pictures: dict[str, list[Path]], prompts: bool) -> str:
@@ -130,31 +164,3 @@ def _read(use: str, files: list[Path], fps: float, size: int) -> "NDArray[np.uin
             for frame in read_frames_at(file, [number / fps for number in range(count)])
         ]
     )
-
-
-def _from_pictures(
-    loaded: "Pipeline", use: str, frames: "NDArray[np.uint8]", fps: float, seeds: range
-) -> "Iterator[NDArray[np.uint8]]":
-    """Clips of the same frames, one for each seed, batch by batch."""
-    import numpy as np
-
-    uses: dict[str, Callable[..., NDArray[np.uint8]]] = {
-        "animate": loaded.animate,
-        "interpolate": loaded.morph,
-        "extrapolate": loaded.extrapolate,
-        "variation": functools.partial(loaded.variation, until="interpolator"),
-    }
-    for start in range(0, len(seeds), loaded.sampling.batch_size):
-        part = seeds[start : start + loaded.sampling.batch_size]
-        yield uses[use](np.stack([frames] * len(part)), [fps] * len(part), part)
-
-
-def _finished(
-    loaded: "Pipeline", batches: "Iterable[NDArray[np.uint8]]", rate: float, seeds: range, loop: bool
-) -> "Iterator[NDArray[np.uint8]]":
-    """Closes the loops, if wanted, and enlarges, if the pipeline does."""
-    done = 0
-    for clips in batches:
-        part, rates = seeds[done : done + len(clips)], [rate] * len(clips)
-        done += len(clips)
-        yield loaded.sharpen(loaded.loop(clips, rates, part) if loop else clips, rates, part)

@@ -20,11 +20,11 @@ def inspect(
     import hashlib
     import json
 
-    from mav_lightning.cascade.files import read_clip
+    from mav_lightning.cascade.files import read_clip, read_facts
     from mav_lightning.cascade.mark import has_mark
     from mav_lightning.common.manifest import MANIFEST
 
-    frames, facts = read_clip(file)
+    frames, facts = read_clip(file), read_facts(file)
     found: dict[str, object] = {**facts, "visible_mark": has_mark(frames), "frames": len(frames)}
     manifest = file.parent / MANIFEST
     if "manifest_sha256" in facts and manifest.is_file():

@@ -1,14 +1,16 @@
 """A folder of generated clips: lossless files and one ``manifest.json`` that says where each came from."""
 
+import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.whole_file import whole_file
 
-__all__ = ["MANIFEST", "ClipRecord", "manifest_text", "read_manifest", "write_manifest"]
+__all__ = ["MANIFEST", "ClipRecord", "manifest_sha256", "read_manifest", "write_manifest"]
 
 MANIFEST = "manifest.json"
 
@@ -38,16 +40,22 @@ class ClipRecord:
     source: str | None = None
 
 
-def write_manifest(folder: Path, clips: Sequence[ClipRecord]) -> None:
-    """Writes ``folder/manifest.json`` in one step: a reader sees the old one or the new one, never half."""
+def write_manifest(folder: Path, clips: Sequence[ClipRecord], made: Mapping[str, Any] | None = None) -> None:
+    """Writes ``folder/manifest.json`` in one step: a reader sees the old one or the new one, never half.
+
+    Args:
+        folder: Of the clips.
+        clips: One record for each.
+        made: How all of them were made, as plain data; None where nobody knows.
+    """
     _refuse_duplicates(folder, (clip.id for clip in clips))
     with whole_file(folder / MANIFEST) as partial:
-        partial.write_text(manifest_text(clips))
+        partial.write_text(_text(clips, made))
 
 
-def manifest_text(clips: Sequence[ClipRecord]) -> str:
-    """The manifest of these clips, as `write_manifest` writes it."""
-    return json.dumps({"version": 1, "clips": [asdict(clip) for clip in clips]}, indent=1)
+def manifest_sha256(clips: Sequence[ClipRecord], made: Mapping[str, Any] | None = None) -> str:
+    """The sha256 of the file that `write_manifest` writes."""
+    return hashlib.sha256(_text(clips, made).encode()).hexdigest()
 
 
 def read_manifest(folder: Path) -> list[ClipRecord]:
@@ -77,3 +85,7 @@ def _refuse_duplicates(folder: Path, ids: Iterable[str]) -> None:
         if name in seen:
             raise UserError(f"{folder}: clip id `{name}` appears twice in the manifest; give every clip its own id.")
         seen.add(name)
+
+
+def _text(clips: Sequence[ClipRecord], made: Mapping[str, Any] | None) -> str:
+    return json.dumps({"version": 1, "made": dict(made or {}), "clips": [asdict(clip) for clip in clips]}, indent=1)

@@ -1,18 +1,52 @@
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from mav_lightning.cascade.export import write_clips
-from mav_lightning.cascade.files import FORMATS, read_clip, write_clip
+from mav_lightning.cascade.files import FORMATS, read_clip, read_facts, write_clip
+from mav_lightning.cascade.generation import Generation, Wish
 from mav_lightning.cascade.mark import SOURCE_TYPE, draw_mark, has_mark
+from mav_lightning.cascade.pipeline import Pipeline
+from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.cli.app import app
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.manifest import ClipRecord
+from mav_lightning.prompts import Prompt
+
+
+class Drawn:
+    """Stands in for a pipeline: its clips are drawn already."""
+
+    sampling, rate, checkpoints = Sampling(size=64, frames=3), 1, dict[str, str]()
+
+    def __init__(self, clips: np.ndarray) -> None:
+        self.clips = clips
+
+    def check_prompts(self, prompts: Sequence[str]) -> None: ...
+
+    def check_fps(self, fps: Sequence[float], role: str) -> None: ...
+
+    def __call__(self, prompts: Sequence[str], fps: object, seeds: Sequence[int], until: str) -> np.ndarray:
+        return self.clips[list(seeds)]
+
+    def sharpen(self, clips: np.ndarray, fps: object, seeds: object) -> np.ndarray:
+        return clips
+
+
+def generate(clips: np.ndarray, out: Path, **options: Any) -> Generation:
+    """A finished folder of these clips."""
+    wishes = [Wish(8.0, seed, Prompt("x")) for seed in range(len(clips))]
+    generation = Generation(cast(Pipeline, Drawn(clips)), wishes, out, **options)
+    for numbers in generation.batches():
+        generation.write(numbers)
+    generation.finish()
+    return generation
+
 
 GROUNDS = {"dark": 0, "grey": 128, "light": 255}
 
@@ -42,9 +76,8 @@ def test_the_mark_of_one_frame_does_not_vouch_for_the_others() -> None:
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_every_form_of_file_bears_the_mark_and_says_where_it_comes_from(form: str, tmp_path: Path) -> None:
-    records = [ClipRecord(id=str(n), file=f"{n}{FORMATS[form][0]}", fps=8.0, prompt="x") for n in range(2)]
     clips = np.random.default_rng(0).integers(60, 180, (2, 3, 64, 64, 3), dtype=np.uint8)
-    assert list(write_clips(tmp_path, [clips], records, mark=True)) == [2]
+    records = generate(clips, tmp_path, form=form).records
     shown = CliRunner().invoke(app, ["inspect", str(tmp_path / records[1].file)])
     assert shown.exit_code == 0, shown.output
     found = json.loads(shown.output)
@@ -52,26 +85,25 @@ def test_every_form_of_file_bears_the_mark_and_says_where_it_comes_from(form: st
     assert found["visible_mark"] and found["manifest_matches"] and found["frames"] == 3
     assert found["manifest_sha256"] == hashlib.sha256((tmp_path / "manifest.json").read_bytes()).hexdigest()
     if form in ("mkv", "frames"):
-        assert np.array_equal(read_clip(tmp_path / records[1].file)[0], draw_mark(clips)[1])
+        assert np.array_equal(read_clip(tmp_path / records[1].file), draw_mark(clips)[1])
 
 
 def test_an_unmarked_file_still_says_where_it_comes_from(tmp_path: Path) -> None:
     clips = plain(100)
-    list(write_clips(tmp_path, [clips[:1]], [ClipRecord(id="0", file="0.mkv", fps=8.0)], mark=False))
-    frames, facts = read_clip(tmp_path / "0.mkv")
-    assert np.array_equal(frames, clips[0]) and facts["digital_source_type"] == SOURCE_TYPE
+    generate(clips, tmp_path, mark=False)
+    assert np.array_equal(read_clip(tmp_path / "00000.mkv"), clips[0])
+    assert read_facts(tmp_path / "00000.mkv")["digital_source_type"] == SOURCE_TYPE
 
 
 def test_a_changed_manifest_is_told(tmp_path: Path) -> None:
-    list(write_clips(tmp_path, [plain(9)[:1]], [ClipRecord(id="0", file="0.mp4", fps=8.0)], mark=True))
+    generate(plain(9), tmp_path, form="mp4")
     (tmp_path / "manifest.json").write_text("{}")
-    assert not json.loads(CliRunner().invoke(app, ["inspect", str(tmp_path / "0.mp4")]).output)["manifest_matches"]
+    assert not json.loads(CliRunner().invoke(app, ["inspect", str(tmp_path / "00000.mp4")]).output)["manifest_matches"]
 
 
 def test_a_strangers_file_says_nothing(tmp_path: Path) -> None:
     write_clip(tmp_path / "a.mp4", plain(50)[0], 8.0, comment="holiday")
-    frames, facts = read_clip(tmp_path / "a.mp4")
-    assert facts == {} and not has_mark(frames)
+    assert read_facts(tmp_path / "a.mp4") == {} and not has_mark(read_clip(tmp_path / "a.mp4"))
 
 
 def test_gifs_play_at_their_rate(tmp_path: Path) -> None:

@@ -1,0 +1,228 @@
+"""Generating: what is asked for, continued after a kill, divided among processes."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from doll_cascade import SAMPLING, TEXT, pictures
+from PIL import Image
+from typer.testing import CliRunner
+
+from mav_lightning.cascade.export import sample_shapes
+from mav_lightning.cascade.files import read_clip
+from mav_lightning.cascade.generation import Generation, Wish
+from mav_lightning.cascade.mark import has_mark
+from mav_lightning.cascade.pipeline import Pipeline
+from mav_lightning.cascade.sheet import write_sheet
+from mav_lightning.cli.app import app
+from mav_lightning.common.errors import UserError
+from mav_lightning.common.manifest import read_manifest
+from mav_lightning.common.video import read_frames, write_lossless
+from mav_lightning.prompts import Prompt, shapes_prompts
+
+
+def run(*words: str) -> str:
+    done = CliRunner().invoke(app, ["generate", *words])
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def wishes(count: int) -> list[Wish]:
+    return [Wish(8.0, number, Prompt(f"clip {number}")) for number in range(count)]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def finish(generation: Generation, rank: int = 0, processes: int = 1) -> list[int]:
+    numbers = [number for batch in generation.batches(rank, processes) for number in batch]
+    for batch in generation.batches(rank, processes):
+        generation.write(batch)
+    return numbers
+
+
+def test_every_prompt_is_drawn_at_every_rate_with_every_seed(text_pipeline: Path, tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("a red circle\n\n  a blue square  \n")
+    words = ["a green cross", "--prompts-file", str(tmp_path / "prompts.txt"), "--fps", "4", "--fps", "8"]
+    run(*words, "--per-prompt", "2", "--seed", "5", "--pipeline", str(text_pipeline), "--out", str(tmp_path / "out"))
+    records = read_manifest(tmp_path / "out")
+    assert len(records) == 3 * 2 * 2
+    assert [record.prompt for record in records[::4]] == ["a green cross", "a red circle", "a blue square"]
+    assert [(record.fps, record.seed) for record in records[:4]] == [(4, 5), (4, 6), (8, 5), (8, 6)]
+
+
+def test_a_killed_generation_draws_only_what_is_missing_and_ends_the_same(text_pipeline: Path, tmp_path: Path) -> None:
+    pipeline = Pipeline.from_pretrained(text_pipeline)
+    whole = Generation(pipeline, wishes(6), tmp_path / "whole")
+    finish(whole)
+    whole.finish()
+
+    killed = Generation(pipeline, wishes(6), tmp_path / "killed")
+    killed.write(killed.batches()[0])
+    (tmp_path / "killed" / ".partial-00005.mkv").write_bytes(b"half")
+    assert not (tmp_path / "killed" / "manifest.json").exists(), "a folder without a manifest is not finished"
+
+    again = Generation(pipeline, wishes(6), tmp_path / "killed")
+    assert finish(again) == [4, 5]
+    again.finish()
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    "change", [{"mark": False}, {"wishes": wishes(7)}, {"sampling": {"steps": 3}}], ids=["mark", "wishes", "steps"]
+)
+def test_clips_of_other_wishes_are_not_taken_for_these(
+    change: dict[str, Any], text_pipeline: Path, tmp_path: Path
+) -> None:
+    finish(Generation(Pipeline.from_pretrained(text_pipeline), wishes(6), tmp_path))
+    changed = Pipeline.from_pretrained(text_pipeline, **change.get("sampling", {}))
+    other = Generation(changed, change.get("wishes", wishes(6)), tmp_path, mark=change.get("mark", True))
+    assert sum(map(len, other.batches())) == len(other.records)
+
+
+def test_processes_divide_the_clips_exactly_whatever_is_done_already(text_pipeline: Path, tmp_path: Path) -> None:
+    generation = Generation(Pipeline.from_pretrained(text_pipeline), wishes(7), tmp_path)
+    assert finish(generation, rank=1, processes=2) == [1, 3, 5]
+    assert generation.batches(0, 2) == [[0, 2, 4, 6]]
+    assert generation.batches(1, 2) == []
+
+
+def test_two_processes_draw_what_one_draws(text_pipeline: Path, tmp_path: Path) -> None:
+    words = ["a red circle", "a blue square", "--per-prompt", "3", "--pipeline", str(text_pipeline)]
+    run(*words, "--out", str(tmp_path / "one"))
+    command = [sys.executable, "-m", "mav_lightning", "generate", *words, "--out", str(tmp_path / "two")]
+    done = subprocess.run([*command, "--devices", "2"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("6 clips") == 1
+    one, two = (read_manifest(tmp_path / name) for name in ("one", "two"))
+    assert one == two
+    for record in one:
+        assert np.array_equal(read_clip(tmp_path / "one" / record.file), read_clip(tmp_path / "two" / record.file))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([" "], "prompt 1 is empty; say what to show, or leave it out"),
+        (["a circle", "x" * 10_000], "prompt 2 has 10000 characters; at most 1000 are taken"),
+        (["a circle", "--fps", "0"], "fps must be above 0 frames per second, got 0"),
+        (["a circle", "--format", "avi"], "--format: must be one of mkv, mp4, gif, frames, got `avi`"),
+        (["--prompts-file", "{tmp}/none.txt"], "--prompts-file: {tmp}/none.txt: cannot be read as text"),
+        (["--prompts-file", "{tmp}/blank.txt"], "--prompts-file: {tmp}/blank.txt: holds no prompt; write one a line"),
+        ([], "give prompts or one of --animate, .* got none"),
+        (["--extrapolate", "a.mkv", "--fps", "4", "--fps", "8"], "--fps: a clip is continued at the rate it is read"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_is_written(
+    words: list[str], message: str, text_pipeline: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "blank.txt").write_text("\n \n")
+    words = [word.format(tmp=tmp_path) for word in words]
+    with pytest.raises(UserError, match=message.format(tmp=tmp_path)):
+        run(*words, "--pipeline", str(text_pipeline), "--out", str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_study_samples_every_pair_at_every_rate_and_writes_where_it_came_from(
+    stages: dict[str, Path], tmp_path: Path
+) -> None:
+    told = []
+
+    def track(items: Any, total: int, description: str) -> Any:
+        for item in items:
+            told.append((item, total))
+            yield item
+
+    sample_shapes(
+        **{role: stages[role] for role in TEXT},
+        sampling=SAMPLING,
+        out=tmp_path,
+        fps=[4, 8],
+        per_pair=1,
+        seed=1,
+        track=track,
+    )
+    records = read_manifest(tmp_path / "clips")
+    assert len(records) == 48 and told[-1] == ([44, 45, 46, 47], 12)
+    assert len({record.seed for record in records}) == 48
+    assert {(r.attributes["colour"], r.attributes["shape"], r.fps) for r in records if r.fps == 4.0} == {
+        (p.attributes["colour"], p.attributes["shape"], 4.0) for p in shapes_prompts()
+    }
+    assert set(records[0].checkpoints) == {"clip", "prior", "decoder"}
+    pipeline = Pipeline.from_pretrained(tmp_path / "pipeline")
+    again = pipeline([records[7].prompt or ""], [records[7].fps], [records[7].seed or 0])
+    assert np.array_equal(again[0], read_frames(tmp_path / "clips" / records[7].file)), "files must be lossless"
+    write_sheet(tmp_path / "clips", tmp_path / "sheet.png")
+    assert (tmp_path / "sheet.png").stat().st_size > 1000
+
+
+@pytest.fixture(scope="module")
+def pictures_on_disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two photos of odd sizes and modes, a clip of 6 frames at 8 fps, and one of a single frame."""
+    folder = tmp_path_factory.mktemp("given")
+    Image.fromarray(pictures(1, 1)[0, 0]).resize((40, 30)).save(folder / "a.png")
+    Image.fromarray(pictures(1, 1)[0, 0]).convert("L").resize((9, 21)).save(folder / "b.jpg")
+    write_lossless(folder / "clip.mkv", pictures(1, 6)[0], 8.0)
+    write_lossless(folder / "still.mkv", pictures(1, 1)[0], 8.0)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("wish", "frames", "fps"),
+    [
+        (["a red circle"], 9, 16.0),
+        (["--animate", "a.png"], 5, 8.0),
+        (["--interpolate", "a.png", "b.jpg"], 5, 8.0),
+        (["--extrapolate", "clip.mkv"], 6 + 3, 8.0),
+        (["--variation", "clip.mkv"], 9, 16.0),
+        (["--extrapolate", "clip.mkv", "--loop"], 6 + 3 + 3, 8.0),
+        (["a red circle", "--loop", "--format", "mp4"], 9 + 3, 16.0),
+    ],
+)
+def test_every_use_makes_large_marked_clips_with_their_origin(
+    wish: list[str], frames: int, fps: float, cascade_folder: Path, pictures_on_disk: Path, tmp_path: Path
+) -> None:
+    words = [str(pictures_on_disk / word) if (pictures_on_disk / word).is_file() else word for word in wish]
+    arguments = ["generate", *words, "--pipeline", str(cascade_folder), "--out", str(tmp_path), "--per-prompt", "3"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    records = read_manifest(tmp_path)
+    assert [record.seed for record in records] == [0, 1, 2] and all(record.fps == fps for record in records)
+    clips = [read_clip(tmp_path / record.file) for record in records]
+    assert all(clip.shape == (frames, 32, 32, 3) and has_mark(clip) for clip in clips)
+    assert not np.array_equal(clips[0], clips[1])
+    assert records[0].source is None if wish[0] == "a red circle" else Path(words[1]).name in str(records[0].source)
+    assert (tmp_path / "sheet.png").is_file()
+
+
+def test_a_clip_of_one_frame_cannot_be_continued_and_the_way_out_is_told(
+    cascade_folder: Path, pictures_on_disk: Path, tmp_path: Path
+) -> None:
+    given = ["--extrapolate", str(pictures_on_disk / "still.mkv"), "--pipeline", str(cascade_folder)]
+    done = CliRunner().invoke(app, ["generate", *given, "--out", str(tmp_path / "out")])
+    assert isinstance(done.exception, UserError)
+    assert "only one frame at 8 fps (it has 1 at 8); raise --fps, or use --animate" in str(done.exception)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_no_image_cannot_be_animated(cascade_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("hello")
+    given = ["--animate", str(tmp_path / "text.png"), "--pipeline", str(cascade_folder), "--out", str(tmp_path / "o")]
+    done = CliRunner().invoke(app, ["generate", *given])
+    assert isinstance(done.exception, UserError) and "not a readable JPEG, PNG or WebP" in str(done.exception)
+    assert not (tmp_path / "o").exists()
+
+
+def test_the_example_of_the_documents_runs(cascade_folder: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "cascade.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(example.replace("runs/cascade", str(cascade_folder)), names)
+    assert names["clips"].shape == (1, 9, 32, 32, 3) and names["keys"].shape == (1, 5, 8, 8, 3)

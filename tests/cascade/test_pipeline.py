@@ -1,0 +1,203 @@
+import dataclasses
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from doll_cascade import NODES, pictures
+
+from mav_lightning.cascade.pipeline import Pipeline, write_pipeline
+from mav_lightning.cascade.sampling import Sampling
+from mav_lightning.cascade.stages import Stages
+from mav_lightning.checkpoint import load_network, write_card
+from mav_lightning.common.errors import UserError
+from mav_lightning.diffusion.pixels import from_uint8, to_uint8
+
+
+@pytest.fixture(scope="module")
+def cascade(cascade_folder: Path) -> Pipeline:
+    return Pipeline.from_pretrained(cascade_folder)
+
+
+def test_a_clip_alone_is_the_same_bits_as_among_others(text_pipeline: Path) -> None:
+    pipeline = Pipeline.from_pretrained(text_pipeline)
+    prompts = [f"prompt {i}" for i in range(6)]
+    together = pipeline(prompts, fps=[4.0, 8.0, 16.0, 4.0, 8.0, 16.0], seeds=range(6))
+    alone = pipeline(prompts[4:5], fps=[8.0], seeds=[4])
+    assert np.array_equal(together[4], alone[0])
+
+
+def test_a_clip_is_the_same_bits_in_another_process(text_pipeline: Path, tmp_path: Path) -> None:
+    program = (
+        "import sys, numpy, torch; torch.set_num_threads(1)\n"
+        "from mav_lightning.cascade.pipeline import Pipeline\n"
+        "numpy.save(sys.argv[2], Pipeline.from_pretrained(sys.argv[1])(['a red circle'], [8.0], [5]))\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(text_pipeline), str(tmp_path / "clip.npy")], check=True)
+    here = Pipeline.from_pretrained(text_pipeline)(["a red circle"], [8.0], [5])
+    assert np.array_equal(here, np.load(tmp_path / "clip.npy"))
+
+
+@pytest.mark.parametrize("other", [{"prompt": "a blue cross"}, {"fps": 16.0}, {"seed": 6}])
+def test_prompt_fps_and_seed_each_change_the_clip(text_pipeline: Path, other: dict[str, Any]) -> None:
+    given = {"prompt": "a red circle", "fps": 4.0, "seed": 5}
+    clips = [
+        Pipeline.from_pretrained(text_pipeline)([v["prompt"]], [v["fps"]], [v["seed"]])
+        for v in (given, {**given, **other})
+    ]
+    assert not np.array_equal(*clips)
+
+
+def test_settings_can_be_replaced_on_loading(text_pipeline: Path) -> None:
+    assert Pipeline.from_pretrained(text_pipeline, steps=5).sampling.steps == 5
+
+
+def test_interpolation_keeps_the_frames_the_decoder_drew(cascade: Pipeline) -> None:
+    given = {"prompts": ["a red circle", "a blue cross", "x"], "fps": [4.0, 8.0, 4.0], "seeds": range(3)}
+    keys, clips = cascade(**given, until="decoder"), cascade(**given, until="interpolator")
+    assert keys.shape[1] == 5 and clips.shape[1] == 9 and cascade.rate == 2
+    assert np.array_equal(clips[:, ::2], keys)
+    assert np.array_equal(cascade(["x"], [4.0], [2], until="interpolator")[0], clips[2]), (
+        "interpolation does not know its company"
+    )
+
+
+def test_every_use_keeps_what_it_was_given(cascade: Pipeline) -> None:
+    fps, seeds = [8.0] * 3, range(3)
+    image, pair, clip = pictures(3, 1), pictures(3, 2), pictures(3, 4)
+    assert np.array_equal(cascade.animate(image, fps, seeds)[:, :1], image)
+    assert np.array_equal(cascade.morph(pair, fps, seeds)[:, [0, -1]], pair)
+    longer = cascade.extrapolate(clip, fps, seeds)
+    assert longer.shape[1] == 4 + 3 and np.array_equal(longer[:, :4], clip)
+    closed = cascade.loop(clip, fps, seeds)
+    assert closed.shape[1] == 4 + 3 and np.array_equal(closed[:, :4], clip)
+    assert cascade.variation(clip, fps, seeds, until="sr_low").shape == (3, 9, 16, 16, 3)
+
+
+def test_the_whole_cascade_gives_large_clips_alone_as_in_company(cascade: Pipeline) -> None:
+    clips = cascade(["a red circle", "a blue cross", "x"], [4.0, 8.0, 4.0], range(3))
+    assert clips.shape == (3, 9, 32, 32, 3)
+    assert np.array_equal(cascade(["x"], [4.0], [2])[0], clips[2])
+
+
+@pytest.mark.parametrize("sampler", ["dpm++2m", "ddpm"])
+def test_spatial_super_resolution_draws_one_noise_for_all_frames_and_all_chunks(
+    cascade: Pipeline, sampler: str
+) -> None:
+    still = torch.rand(1, 3, 1, 8, 8).expand(2, 3, 9, 8, 8)
+    large = {}
+    for shared in (True, False):
+        settings = dataclasses.replace(cascade.sampling, shared_noise=shared, sampler=sampler)
+        large[shared] = Stages(cascade.networks, settings).sharpen_frames(still, torch.ones(2), [0, 1]).detach()
+    # chunks of 4, 4 and 1 frames: a float32 kernel may round the last one otherwise
+    torch.testing.assert_close(large[True], large[True][:, :, :1].expand_as(large[True]), atol=1e-4, rtol=0)
+    assert (large[False] - large[False][:, :, :1]).abs().max() > 0.1
+
+
+def test_spatial_super_resolution_does_not_depend_on_its_chunks(cascade: Pipeline) -> None:
+    clips, made = torch.rand(2, 3, 9, 8, 8), []
+    for chunk in (1, 4, 100):
+        settings = dataclasses.replace(cascade.sampling, chunk=chunk, sampler="ddpm")
+        made.append(Stages(cascade.networks, settings).sharpen_frames(clips, torch.ones(2), [0, 1]).detach())
+    torch.testing.assert_close(made[0], made[1], atol=1e-4, rtol=0)
+    torch.testing.assert_close(made[0], made[2], atol=1e-4, rtol=0)
+
+
+def test_a_variation_hangs_on_what_the_clip_shows_and_not_on_the_order_of_its_frames(cascade: Pipeline) -> None:
+    clip = pictures(2, 4)
+    made = cascade.variation(clip, [8.0] * 2, [0, 0], until="decoder")
+    assert not np.array_equal(made[0], made[1])
+    backwards = cascade.variation(clip[:, ::-1], [8.0] * 2, [0, 0], until="decoder")
+    assert np.abs(made.astype(int) - backwards).max() <= 1
+
+
+def test_a_use_that_fills_frames_needs_the_network_for_it(text_pipeline: Path) -> None:
+    with pytest.raises(
+        UserError, match="animate: this pipeline has no network `interpolator`; train one with stage/inter"
+    ):
+        Pipeline.from_pretrained(text_pipeline).animate(pictures(1, 1), [8.0], [0])
+    with pytest.raises(UserError, match="skip=2: this pipeline has no network `interpolator`"):
+        Pipeline.from_pretrained(text_pipeline, skip=2)
+
+
+def test_frames_of_another_size_are_refused(cascade: Pipeline) -> None:
+    with pytest.raises(UserError, match=r"frames must have shape \(8, 8, 3\), got \(16, 16, 3\); scale them"):
+        cascade.animate(np.zeros((1, 1, 16, 16, 3), np.uint8), [8.0], [0])
+
+
+def test_pixels_survive_the_way_to_the_networks_and_back() -> None:
+    every_value = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 1, 16, 16, 3)
+    assert np.array_equal(to_uint8(from_uint8(every_value)), every_value)
+
+
+def test_an_fps_of_zero_is_refused_before_anything_is_computed(text_pipeline: Path) -> None:
+    with pytest.raises(UserError, match="fps must be above 0 frames per second, got 0; for example `--fps 8`"):
+        Pipeline.from_pretrained(text_pipeline)(["x"], [0.0], [0])
+
+
+def test_no_prompt_is_refused(text_pipeline: Path) -> None:
+    with pytest.raises(UserError, match="no prompt given; for example"):
+        Pipeline.from_pretrained(text_pipeline)([], [], [])
+
+
+def test_a_folder_without_a_pipeline_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no pipeline here, `pipeline.json` is missing; `mav demo`"):
+        Pipeline.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"sampler": "ddmi"}, "sampler `ddmi`: unknown; known are ddpm, ddim, heun, dpm"),
+        ({"steps": 1}, "needs steps ≥ 2"),
+        ({"augmentation": 0.0}, "super-resolution needs factors and chunk ≥ 1 and augmentation > 0, got 1, 1, 8 and 0"),
+        ({"skip": 4}, "skip: a frame skip of 4 does not fit 3 frames, .*; legal are 1, 2"),
+    ],
+)
+def test_impossible_settings_are_refused(setting: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Sampling(**{"size": 8, "frames": 3, **setting})
+
+
+def test_a_frame_rate_that_the_networks_were_not_trained_for_is_refused(
+    stages: dict[str, Path], tmp_path: Path
+) -> None:
+    for role, fps in (("decoder", [4.0, 16.0]), ("interpolator", [4.0, 24.0])):
+        shutil.copytree(stages[role], tmp_path / role)
+        write_card(tmp_path / role, NODES[role], {"fps": fps})
+    sampling = Sampling(size=8, frames=5, skip=2, steps=2, batch_size=1)
+    bounded = {role: tmp_path / role for role in ("decoder", "interpolator")}
+    write_pipeline(tmp_path / "pipeline", sampling, stages | bounded)
+    pipeline = Pipeline.from_pretrained(tmp_path / "pipeline")
+
+    assert pipeline(["a circle"], [12.0], [0]).shape[1] == 9
+    with pytest.raises(UserError, match="fps 3: `decoder` was trained for .* 4 to 16 frames per second; choose a rate"):
+        pipeline(["a circle"], [3.0], [0])
+    with pytest.raises(UserError, match="fps 16: `interpolator` was trained for clips asked for at 2 to 12 frames"):
+        pipeline(["a circle"], [16.0], [0])
+    assert pipeline(["a circle"], [16.0], [0], until="decoder").shape[1] == 5, "what does not interpolate may"
+    with pytest.raises(UserError, match="fps 25: `interpolator` was trained for clips asked for at 4 to 24 frames"):
+        pipeline.animate(pictures(1, 1), [25.0], [0])
+
+
+def test_a_network_of_another_shape_is_refused_by_the_name_of_a_weight(stages: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "weights.safetensors").write_bytes((stages["clip"] / "weights.safetensors").read_bytes())
+    write_card(tmp_path, {**NODES["clip"], "channels": 4})
+    with pytest.raises(UserError, match=r"weights are of another network .* first `image"):
+        load_network(tmp_path)
+
+
+def test_a_folder_without_weights_says_how_to_train(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no trained network here, `weights.safetensors` is missing; train the stage"):
+        load_network(tmp_path)
+
+
+def test_a_file_cut_short_is_told(stages: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "weights.safetensors").write_bytes((stages["clip"] / "weights.safetensors").read_bytes()[:100])
+    write_card(tmp_path, NODES["clip"])
+    with pytest.raises(UserError, match="unreadable network .*; train the stage again"):
+        load_network(tmp_path)
