@@ -35,10 +35,6 @@ WRONG = {
         ("generate", "a red circle", "--pipeline", "{tmp}/none", "--out", "{tmp}/o"),
         "no pipeline here",
     ),
-    "an fps of 0": (
-        ("generate", "a red circle", "--pipeline", "{tmp}", "--out", "{tmp}/o", "--fps", "0"),
-        "must be above 0 frames per second, got 0",
-    ),
     "two wishes at once": (
         ("generate", "x", "--animate", "{tmp}/a.png", "--pipeline", "{tmp}", "--out", "{tmp}/o"),
         "one of them only; got prompts, animate",
@@ -46,10 +42,6 @@ WRONG = {
     "no wish": (
         ("generate", "--pipeline", "{tmp}", "--out", "{tmp}/o"),
         "give prompts or one of --animate, --interpolate, --extrapolate, --variation, and one of them only; got none",
-    ),
-    "an unknown form of file": (
-        ("generate", "x", "--format", "avi", "--pipeline", "{tmp}", "--out", "{tmp}/o"),
-        "--format: must be one of mkv, mp4, gif, frames, got `avi`",
     ),
     "no file to inspect": (("inspect", "{tmp}/none.mp4"), "no such file or folder"),
     "a missing study": (("ablate", "ablation/quik.yaml"), "did you mean `ablation/quick.yaml`?"),

@@ -132,6 +132,7 @@ def _split_deltas(
 
 
 def _ordered(where: str, needs: Mapping[str, Mapping[str, str | None]]) -> list[str]:
+    """Needed stages first, else as they are written: what stands higher up starts sooner."""
     for name, roles in needs.items():
         for role, needed in roles.items():
             if needed is not None and needed not in needs:
@@ -141,10 +142,21 @@ def _ordered(where: str, needs: Mapping[str, Mapping[str, str | None]]) -> list[
                 )
     graph = {name: [needed for needed in roles.values() if needed is not None] for name, roles in needs.items()}
     try:
-        return list(graphlib.TopologicalSorter(graph).static_order())
+        graphlib.TopologicalSorter(graph).prepare()
     except graphlib.CycleError as error:
         circle = " → ".join(reversed(error.args[1]))
         raise UserError(f"{where}: stages need each other in a circle ({circle}); change one of the needs.") from error
+    ordered: dict[str, None] = {}
+
+    def place(name: str) -> None:
+        if name not in ordered:
+            for needed in graph[name]:
+                place(needed)
+            ordered[name] = None
+
+    for name in graph:
+        place(name)
+    return list(ordered)
 
 
 def _reachable(order: list[str], needs: Mapping[str, Mapping[str, str | None]], targets: list[str]) -> list[str]:

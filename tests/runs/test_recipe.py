@@ -40,6 +40,13 @@ def test_needed_stages_come_first_whatever_the_files_order(recipe: Recipe) -> No
     assert recipe.targets == ["sample"]
 
 
+def test_of_two_stages_that_could_start_the_one_written_first_comes_first(tmp_path: Path) -> None:
+    file = write_recipe(tmp_path)
+    more = f"  {{}}: {{{{config: {tmp_path}/spatial.yaml, needs: {{{{data: data}}}}}}}}\n"
+    file.write_text(file.read_text().replace("stages:\n", "stages:\n" + more.format("first")) + more.format("last"))
+    assert list(load_recipe(file).stages) == ["data", "first", "spatial", "temporal", "sample", "last"]
+
+
 def test_a_delta_changes_its_stage_and_what_needs_it(recipe: Recipe) -> None:
     base, changed = ids(recipe), ids(recipe, temporal__frames=8)
 
