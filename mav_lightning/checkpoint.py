@@ -38,11 +38,7 @@ def read_card(folder: str | Path) -> dict[str, Any]:
         UserError: Not the folder of a trained network.
     """
     folder = Path(folder)
-    for file in (WEIGHTS, CARD):
-        if not (folder / file).is_file():
-            raise UserError(
-                f"{folder}: no trained network here, `{file}` is missing; train the stage with `mav train`."
-            )
+    _require(folder, CARD)
     try:
         card = json.loads((folder / CARD).read_text())
         return {"net": card["net"], "trained": card["trained"]}
@@ -58,7 +54,9 @@ def load_network(folder: str | Path) -> nn.Module:
     Raises:
         UserError: Not such a folder, or the weights are another network's.
     """
-    folder, net = Path(folder), instantiate(read_card(folder)["net"])
+    folder = Path(folder)
+    _require(folder, WEIGHTS)
+    net = instantiate(read_card(folder)["net"])
     try:
         stored = load_file(folder / WEIGHTS)
     except SafetensorError as error:
@@ -86,3 +84,8 @@ def copy_network(source: Path, target: Path) -> None:
 def network_id(folder: Path) -> str:
     """Identifies a trained network by 64 bits of its weights' sha256: 16 hexadecimal digits."""
     return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()[:16]
+
+
+def _require(folder: Path, file: str) -> None:
+    if not (folder / file).is_file():
+        raise UserError(f"{folder}: no trained network here, `{file}` is missing; train the stage with `mav train`.")

@@ -21,7 +21,7 @@ ALLOWED = {
         "mav_lightning.cascade", "mav_lightning.diffusion", "mav_lightning.checkpoint", "mav_lightning.prompts",
         "mav_lightning.common",
     },
-    "mav_lightning.training": {"mav_lightning.training", "mav_lightning.common"},
+    "mav_lightning.training": {"mav_lightning.training", "mav_lightning.checkpoint", "mav_lightning.common"},
     "mav_lightning.runs": {"mav_lightning.runs", "mav_lightning.config", "mav_lightning.common"},
     "mav_lightning.ablation": {
         "mav_lightning.ablation", "mav_lightning.runs", "mav_lightning.config", "mav_lightning.common",

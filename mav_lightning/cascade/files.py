@@ -49,7 +49,9 @@ FORMATS: dict[str, tuple[str, Callable[[Path, Frames, float, str], None]]] = {
 }
 
 
-def write_clip(path: Path, frames: Frames, fps: float, comment: str) -> None:
+def write_clip(
+    path: Path, frames: Frames, fps: float, comment: str, finish: Callable[[Path], None] | None = None
+) -> None:
     """Writes a clip (T, H, W, 3) in the form that its suffix names.
 
     ``.mkv`` is lossless, ``.mp4`` plays anywhere, ``.gif`` has 256 colours, times in hundredths of a second, and one
@@ -60,11 +62,15 @@ def write_clip(path: Path, frames: Frames, fps: float, comment: str) -> None:
         frames: The clip.
         fps: Frames per second.
         comment: Stored in the file, where `read_facts` finds it. The file appears whole or not at all.
+        finish: What is still to be done to every file written, before it gets its name; None for nothing.
     """
     writers = dict(FORMATS.values())
     partial = path.with_name(f".partial-{path.name}")
     _remove(partial)  # a killed writer's
     writers[path.suffix](partial, frames, fps, comment)
+    if finish is not None:
+        for file in _frames(partial) if partial.is_dir() else [partial]:
+            finish(file)
     _remove(path)
     partial.rename(path)
 

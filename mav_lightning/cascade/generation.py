@@ -10,6 +10,7 @@ import numpy as np
 from mav_lightning.cascade.files import FORMATS, read_facts, write_clip
 from mav_lightning.cascade.mark import draw_mark, provenance
 from mav_lightning.cascade.pipeline import Clips, Pipeline
+from mav_lightning.cascade.sign import SIGNED_FORMATS, Signing
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import ClipRecord, manifest_sha256, write_manifest
 from mav_lightning.prompts import Prompt
@@ -70,6 +71,7 @@ class Generation:
         loop: Whether every clip is led back to its beginning.
         form: One of `FORMATS`.
         mark: Whether the clips get the visible mark. What is to be measured goes without.
+        signing: Signs every file; None for files that only say where they come from.
 
     Attributes:
         records: What the manifest says of each clip.
@@ -88,11 +90,14 @@ class Generation:
         loop: bool = False,
         form: str = "mkv",
         mark: bool = True,
+        signing: Signing | None = None,
     ) -> None:
         if form not in FORMATS:
             raise UserError(f"--format: must be one of {', '.join(FORMATS)}, got `{form}`.")
         self.pipeline, self.wishes, self.out = pipeline, list(wishes), out
-        self.given, self.loop, self.mark = given, loop, mark
+        if signing and form not in SIGNED_FORMATS:
+            raise UserError(f"--format: {form} cannot be signed; choose one of {', '.join(SIGNED_FORMATS)}.")
+        self.given, self.loop, self.mark, self.signing = given, loop, mark, signing
         decoded = given is None or USES[given.use][1]
         pipeline.check_fps([wish.fps for wish in wishes], "decoder" if decoded else "interpolator")
         if given is None:
@@ -111,7 +116,7 @@ class Generation:
             )
             for number, wish in enumerate(self.wishes)
         ]
-        self.made = {"loop": loop, "mark": mark, **asdict(pipeline.sampling)}
+        self.made = {"loop": loop, "mark": mark, "signed": signing is not None, **asdict(pipeline.sampling)}
         if given:
             self.made |= {"use": given.use, "given_sha256": hashlib.sha256(given.frames.tobytes()).hexdigest()}
         self._hash = manifest_sha256(self.records, self.made)
@@ -131,7 +136,7 @@ class Generation:
         self.out.mkdir(parents=True, exist_ok=True)
         for number, clip in zip(numbers, draw_mark(clips) if self.mark else clips, strict=True):
             record = self.records[number]
-            write_clip(self.out / record.file, clip, record.fps, provenance(self._hash))
+            write_clip(self.out / record.file, clip, record.fps, provenance(self._hash), self._finish)
 
     def finish(self) -> None:
         """Writes the manifest; to be called when every clip is there."""
@@ -140,6 +145,10 @@ class Generation:
     def _written(self, number: int) -> bool:
         file = self.out / self.records[number].file
         return file.exists() and read_facts(file).get("manifest_sha256") == self._hash
+
+    def _finish(self, file: Path) -> None:
+        if self.signing:
+            self.signing(file, self._hash)
 
     def _draw(self, wishes: Sequence[Wish], rates: Sequence[float]) -> Clips:
         fps, seeds = [wish.fps for wish in wishes], [wish.seed for wish in wishes]

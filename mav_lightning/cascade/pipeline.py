@@ -129,6 +129,16 @@ class Pipeline:
         """Clips that begin with N images (N, 1, H, W, 3) (§3.3)."""
         return self._filled("animate", first(1, self.sampling.frames), images, fps, seeds)
 
+    def interpolate(self, clips: Clips, fps: Sequence[float], seeds: Sequence[int]) -> Clips:
+        """N clips of the decoder's length with `rate` times as many frames per second; `fps` is that of the result."""
+
+        def run(given: list[Clips], rates: Tensor, numbers: list[int], count: int) -> Tensor:
+            pixels = self._pixels(given)
+            return self.stages.interpolate(pixels, self._embed(pixels), rates, numbers)
+
+        self.check_fps(fps, "interpolator")
+        return self._all(run, clips, fps, seeds)
+
     def morph(self, ends: Clips, fps: Sequence[float], seeds: Sequence[int]) -> Clips:
         """Clips from one image to another: N pairs (N, 2, H, W, 3), the first and the last frame (§4)."""
         frames = self.sampling.frames

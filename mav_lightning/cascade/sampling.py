@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.diffusion.between import BETWEEN
 from mav_lightning.diffusion.samplers import SAMPLERS
 from mav_lightning.diffusion.windows import Windows
 
@@ -17,6 +18,8 @@ class Sampling:
         size: Side of the frames, in pixels.
         frames: Frames the decoder draws, and of a window of interpolation.
         skip: Frame skip of interpolation: so many times as many frames per second. 1 leaves interpolation out.
+        interpolation: What fills the frames between: ``network``, or, to compare it with, ``linear`` blending of
+            neighbours or ``repeat``, which holds every frame until the next.
         low_factor: How much spatiotemporal super-resolution enlarges; 1 leaves it out.
         high_factor: How much spatial super-resolution enlarges what it is given; 1 leaves it out.
         augmentation: Standard deviation of the noise on the small pictures, above 0.
@@ -37,6 +40,7 @@ class Sampling:
     size: int
     frames: int
     skip: int = 1
+    interpolation: str = "network"
     low_factor: int = 1
     high_factor: int = 1
     augmentation: float = 0.1
@@ -51,6 +55,9 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.sampler not in SAMPLERS:
             raise UserError(f"sampler `{self.sampler}`: unknown; known are {', '.join(SAMPLERS)}.")
+        if self.interpolation != "network" and self.interpolation not in BETWEEN:
+            known = ", ".join(("network", *BETWEEN))
+            raise UserError(f"interpolation `{self.interpolation}`: unknown; known are {known}.")
         if self.steps < 2 or self.batch_size < 1:
             raise UserError(f"sampling needs steps ≥ 2 and batch_size ≥ 1, got {self.steps} and {self.batch_size}.")
         if min(self.low_factor, self.high_factor, self.chunk) < 1 or self.augmentation <= 0:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.common.errors import UserError
+from mav_lightning.diffusion.between import BETWEEN
 from mav_lightning.diffusion.denoiser import Denoiser
 from mav_lightning.diffusion.guidance import Guided
 from mav_lightning.diffusion.known import Filling, Known
@@ -45,7 +46,7 @@ class Stages:
     def __init__(self, networks: Mapping[str, nn.Module], sampling: Sampling) -> None:
         self.networks, self.sampling = networks, sampling
         for role, setting in (("interpolator", "skip"), ("sr_low", "low_factor"), ("sr_high", "high_factor")):
-            if getattr(sampling, setting) > 1:
+            if getattr(sampling, setting) > 1 and (setting != "skip" or sampling.interpolation == "network"):
                 self._network(role, f"{setting}={getattr(sampling, setting)}")
 
     def decode(self, cond: Tensor, fps: Tensor, seeds: Sequence[int]) -> Tensor:
@@ -57,6 +58,8 @@ class Stages:
 
     def interpolate(self, clips: Tensor, cond: Tensor, fps: Tensor, seeds: Sequence[int]) -> Tensor:
         """Makes `skip` steps of each: ↑F. Frame `skip` · n is frame n, unchanged; `fps` is that of the result."""
+        if self.sampling.interpolation != "network":
+            return BETWEEN[self.sampling.interpolation](clips, self.sampling.skip)
         windows = self.sampling.windows
         known = windows.split(clips)
         count = len(known.mask) // len(clips)

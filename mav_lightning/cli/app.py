@@ -9,10 +9,12 @@ from mav_lightning.cli import (
     ablate,
     certify,
     config,
+    cost,
     data,
     demo,
     doctor,
     evaluate,
+    export,
     generate,
     inspect,
     pipeline,
@@ -40,9 +42,11 @@ app.command()(generate.generate)
 app.command()(inspect.inspect)
 app.command()(evaluate.evaluate)
 app.command()(ablate.ablate)
+app.command()(export.export)
 app.command()(report.report)
 app.command()(certify.certify)
 app.command()(config.config)
+app.command()(cost.cost)
 app.command()(doctor.doctor)
 app.command(hidden=True)(stage.stage)
 

@@ -9,6 +9,8 @@ _CORE = (
     "clean-fid", "av", "safetensors", "numpy", "scipy", "matplotlib", "pillow", "jinja2", "typer", "rich",
 )  # fmt: skip
 _EXTRAS = {
+    "clip": ("transformers", "text and image encoders out of Hugging Face folders"),
+    "provenance": ("c2pa-python", "signed Content Credentials in generated files"),
     "dev": ("pytest", "tests, linting and type checks"),
 }
 _DECODERS = ("h264", "hevc", "av1", "vp9", "mpeg4", "ffv1", "gif")

@@ -39,6 +39,10 @@ def generate(
     mark: Annotated[
         bool, typer.Option(help="Draw the visible mark. Leave it out for clips that are to be measured.")
     ] = True,
+    sign: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(help="Certificate and private key, PEM: sign every file (C2PA; mp4, gif or frames)."),
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Denoising steps; the pipeline's own by default.")] = None,
     guidance_scale: Annotated[float | None, typer.Option(help="1 for none; the pipeline's own by default.")] = None,
     devices: Annotated[int, typer.Option(min=1, help="Processes that share the clips, a device each.")] = 1,
@@ -60,6 +64,7 @@ def generate(
     from mav_lightning.cascade.generation import Generation, Given, Wish
     from mav_lightning.cascade.pipeline import Pipeline
     from mav_lightning.cascade.sheet import write_sheet
+    from mav_lightning.cascade.sign import Signing
     from mav_lightning.common.errors import UserError
     from mav_lightning.prompts import Prompt
 
@@ -84,7 +89,8 @@ def generate(
     seeds = range(seed, seed + per_prompt)
     asked = [Prompt(text) for text in texts] if given is None else [None]
     wishes = [Wish(rate, number, prompt) for prompt in asked for rate in rates for number in seeds]
-    generation = Generation(loaded, wishes, out, given=given, loop=loop, form=form, mark=mark)
+    signing = Signing(*sign) if sign else None
+    generation = Generation(loaded, wishes, out, given=given, loop=loop, form=form, mark=mark, signing=signing)
     _draw(generation, devices)
     write_sheet(out, out / "sheet.png")
     typer.echo(f"{len(wishes)} clips: {out}; look at {out / 'sheet.png'}")

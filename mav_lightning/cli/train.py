@@ -22,6 +22,7 @@ def train(
     out: Annotated[Path | None, typer.Option(help="The run's folder; runs/<name> by default.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Of a recipe: stages that run at once.")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="Of a recipe: threads of each stage.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Of a recipe: check it, say what would run.")] = False,
 ) -> None:
     """Train a stage, or continue its training: after a kill, the same command goes on bit for bit.
 
@@ -43,7 +44,7 @@ def train(
 
     file = find_config(config)
     if "stages" in read_yaml(file):
-        _train_recipe(file, overrides or [], out or Path("runs") / file.stem, jobs, threads)
+        _train_recipe(file, overrides or [], out or Path("runs") / file.stem, jobs, threads, dry_run)
         return
     resolved = resolve_needs(load_config(config, overrides or []), {})
     if resolved["kind"] != "train":
@@ -53,7 +54,7 @@ def train(
     typer.echo(f"trained: {folder}")
 
 
-def _train_recipe(file: Path, overrides: list[str], out: Path, jobs: int, threads: int) -> None:
+def _train_recipe(file: Path, overrides: list[str], out: Path, jobs: int, threads: int, dry_run: bool) -> None:
     import shutil
 
     from rich.console import Console
@@ -68,6 +69,13 @@ def _train_recipe(file: Path, overrides: list[str], out: Path, jobs: int, thread
     seed = deltas.pop("seed", None)
     stages = list(plan_recipe(load_recipe(file), deltas, seed, str(file)).values())
     console, ledger = Console(), Ledger(out)
+    if dry_run:
+        for stage in stages:
+            steps = stage.config.get("fit", {}).get("steps")
+            told = f"{steps} steps" if steps else ""
+            console.print(f"{stage.name:14} {stage.id} {ledger.state(stage)!s:8} {told}", highlight=False)
+        console.print(f"{len(stages)} stages. Nothing was run.")
+        return
     with Display(ledger, len(stages), console) as display:
         outcome = run_stages(ledger, stages, STAGE_COMMAND, display, jobs, threads)
     for made in (stage for stage in [*outcome.ran, *outcome.reused] if stage.kind == "pipeline"):
@@ -97,10 +105,12 @@ def run_training(config: dict[str, Any], out: Path, callbacks: tuple = ()) -> No
     if "task" in config:
         task = instantiate(config["task"])
         task(out=out)
-        write_card(out, config["task"]["net"], _trained_for(config))
+        if node := config["task"].get("net"):  # else the task has written it
+            write_card(out, node, _trained_for(config))
         return
     if missing := [key for key in ("module", "data", "fit") if key not in config]:
         raise UserError(f"{config['name']}: a training needs `{missing[0]}`; add it to the config.")
+    from mav_lightning.training.card import CardWriter
     from mav_lightning.training.fit import fit
 
     module, data = instantiate(config["module"]), instantiate(config["data"])
@@ -111,10 +121,9 @@ def run_training(config: dict[str, Any], out: Path, callbacks: tuple = ()) -> No
         out=out,
         seed=config.get("seed", 0),
         trainer=config.get("trainer"),
-        callbacks=callbacks,
+        callbacks=(*callbacks, CardWriter(out, config["module"]["net"], _trained_for(config))),
         **config["fit"],
     )
-    write_card(out, config["module"]["net"], _trained_for(config))
 
 
 def _trained_for(config: dict[str, Any]) -> dict[str, Any]:

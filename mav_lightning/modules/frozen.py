@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mav_lightning.nn.clip import SmallCLIP
+from mav_lightning.common.errors import UserError
+from mav_lightning.nn.clip import TextImageEncoder
 
 __all__ = ["Blind", "FrozenCLIP"]
 
@@ -21,8 +22,8 @@ class FrozenCLIP:
     """
 
     def __init__(self, clip: nn.Module) -> None:
-        if not isinstance(clip, SmallCLIP):
-            raise TypeError(f"FrozenCLIP: needs a SmallCLIP, got a {type(clip).__name__}.")
+        if not isinstance(clip, TextImageEncoder):
+            raise UserError(f"module.encoder.clip: must embed images and texts, got a {type(clip).__name__}.")
         self.clip = clip.eval().requires_grad_(False)
 
     def __call__(self, pixels: Tensor) -> Tensor:

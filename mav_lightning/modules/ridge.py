@@ -9,7 +9,7 @@ from lightning import LightningDataModule
 from safetensors.torch import save_file
 
 from datamodules.batch import ImageBatch
-from mav_lightning.nn.clip import SmallCLIP
+from mav_lightning.nn.clip import TextImageEncoder
 from mav_lightning.nn.ridge import RidgePrior
 
 __all__ = ["fit_ridge"]
@@ -17,7 +17,12 @@ __all__ = ["fit_ridge"]
 
 @torch.inference_mode()
 def fit_ridge(
-    net: RidgePrior, clip: SmallCLIP, data: LightningDataModule, out: Path, batches: int = 64, penalty: float = 1e-3
+    net: RidgePrior,
+    clip: TextImageEncoder,
+    data: LightningDataModule,
+    out: Path,
+    batches: int = 64,
+    penalty: float = 1e-3,
 ) -> float:
     """Fits `net` on the embeddings of image-text pairs and writes ``out/weights.safetensors``.
 

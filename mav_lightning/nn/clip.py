@@ -1,4 +1,4 @@
-"""A small CLIP: one encoder for images, one for captions, one space for both."""
+"""CLIP: one encoder for images, one for captions, one space for both; and a small one of our own."""
 
 import re
 import zlib
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-__all__ = ["SmallCLIP", "tokenize"]
+__all__ = ["SmallCLIP", "TextImageEncoder", "tokenize"]
 
 _WORD = re.compile(r"[a-z0-9]+")
 
@@ -30,7 +30,34 @@ def tokenize(captions: Sequence[str], length: int, vocabulary: int) -> Tensor:
     return ids
 
 
-class SmallCLIP(nn.Module):
+class TextImageEncoder(nn.Module):
+    """What everything after CLIP needs of one.
+
+    Attributes:
+        channels: Length D of an embedding.
+        length: Most words or tokens of a caption.
+    """
+
+    channels: int
+    length: int
+
+    def encode_image(self, pixels: Tensor) -> Tensor:
+        """Embeds images (B, 3, H, W) in [-1, 1] of any size as unit vectors (B, D)."""
+        raise NotImplementedError
+
+    def encode_words(self, captions: Sequence[str]) -> Tensor:
+        """Embeds N captions and each of their words, (N, 1 + length, D): what the prior reads.
+
+        The first row is `encode_text`; a row for every word follows, in the same space, and zeros where there is none.
+        """
+        raise NotImplementedError
+
+    def encode_text(self, captions: Sequence[str]) -> Tensor:
+        """Embeds N captions as unit vectors (N, D). An empty caption embeds too."""
+        return self.encode_words(captions)[:, 0]
+
+
+class SmallCLIP(TextImageEncoder):
     """A contrastive image-text model small enough to train in a minute.
 
     References:
@@ -81,15 +108,8 @@ class SmallCLIP(nn.Module):
             pixels = F.interpolate(pixels, (self.size, self.size), mode="bilinear", antialias=True)
         return F.normalize(self.image(pixels), dim=-1)
 
-    def encode_text(self, captions: Sequence[str]) -> Tensor:
-        """Embeds N captions as unit vectors (N, D). An empty caption embeds too."""
-        return self.encode_words(captions)[:, 0]
-
     def encode_words(self, captions: Sequence[str]) -> Tensor:
-        """Embeds N captions and each of their words, (N, 1 + length, D): what the prior reads.
-
-        The first row is `encode_text`; a row for every word follows, in the same space, and zeros where there is none.
-        """
+        """Embeds N captions and each of their words, (N, 1 + length, D); see `TextImageEncoder`."""
         tokens = tokenize(captions, self.length, self.vocabulary).to(self.places.device)
         padding = tokens == 0
         padding[:, 0] = False  # attention over nothing would be NaN

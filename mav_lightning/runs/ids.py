@@ -19,6 +19,7 @@ UNHASHED = frozenset({
     "data.pin_memory",
     "data.workers",
     "fit.checkpoint_every",  # a continued training is bit for bit the undisturbed one
+    "task.source",  # its sha256 counts
     "task.workers",
     "trainer.accelerator",
     "trainer.default_root_dir",

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from mav_lightning.diffusion.between import linear, repeat
 from mav_lightning.diffusion.known import Filling, Known, MaskSampler, every, first, last
 from mav_lightning.diffusion.noise import SeededNoise
 from mav_lightning.diffusion.samplers import SAMPLERS
@@ -104,3 +105,12 @@ def test_a_clip_that_the_windows_do_not_cover_evenly_is_refused_with_a_way_out()
         ValueError, match="8 frames cannot be interpolated at frame skip 4 .* multiple of 2; cut the clip"
     ):
         Windows(9, 4).count(8)
+
+
+def test_blending_and_holding_keep_the_known_frames_and_fill_the_others() -> None:
+    clips = torch.randn(2, 3, 4, 2, 2)
+    blended, held = linear(clips, 4), repeat(clips, 4)
+    assert blended.shape == held.shape == (2, 3, 13, 2, 2)
+    assert torch.equal(blended[:, :, ::4], clips) and torch.equal(held[:, :, ::4], clips)
+    torch.testing.assert_close(blended[:, :, 5], 0.75 * clips[:, :, 1] + 0.25 * clips[:, :, 2])
+    assert torch.equal(held[:, :, 7], clips[:, :, 1])

@@ -61,3 +61,15 @@ def test_a_stage_that_fails_is_named_and_what_needs_it_is_left(recipe: Path) -> 
 
     (recipe.parent / "run" / "refuse").unlink()
     assert train(recipe)[0] == 0
+
+
+def test_a_dry_run_says_what_would_run_and_writes_nothing(recipe: Path) -> None:
+    code, told = train(recipe, "--dry-run")
+    assert code == 0 and told.count("pending") == 3 and "3 stages. Nothing was run." in told
+    assert not (recipe.parent / "run").exists()
+
+
+def test_the_one_command_that_trains_the_small_cascade_is_planned_to_the_last_stage(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["train", "recipe/small.yaml", "--out", str(tmp_path / "run"), "--dry-run"])
+    assert done.exit_code == 0, done.output
+    assert "10 stages" in done.output and "6000 steps" in done.output

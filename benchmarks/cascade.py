@@ -1,0 +1,135 @@
+"""What the stages after the decoder gain, against baselines that need no network, where truth is known.
+
+    python benchmarks/cascade.py runs/tiny/pipeline --clips 32 > cascade.md
+
+Interpolation fills the frames between every fourth of real clips; super-resolution enlarges small real clips; and the
+flicker of clips made from text is taken after every stage. Rows are means over clips with 95 % Student intervals.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from evaluation.ground_truth.flicker import flicker
+from evaluation.ground_truth.ghosts import ghosting
+from evaluation.ground_truth.tracking import track
+from evaluation.intervals import mean
+from mav_lightning.cascade.pipeline import Pipeline
+from mav_lightning.common.shapes_world.laws import LAW_OF_SHAPE, sample_motion
+from mav_lightning.common.shapes_world.scene import Scene, render_motion
+from mav_lightning.prompts import shapes_prompts
+
+Clips = NDArray[np.uint8]
+
+
+def real_clips(count: int, frames: int, fps: float, size: int, seed: int = 0) -> Clips:
+    """Clips of Shapes World, every pair of colour and shape in turn, as they are before any codec."""
+    rng = np.random.default_rng(seed)
+    scenes = [Scene(**prompt.attributes) for prompt in shapes_prompts(-(-count // 24))][:count]
+    motions = [sample_motion(LAW_OF_SHAPE[scene.shape], rng) for scene in scenes]
+    times = np.arange(frames) / fps
+    return np.stack([render_motion(scene, motion, times, size) for scene, motion in zip(scenes, motions, strict=True)])
+
+
+def rms(clips: Clips, truth: Clips) -> NDArray[np.float64]:
+    """Root mean square error of each clip, in grey levels."""
+    return np.sqrt(np.square(clips.astype(np.float64) - truth).mean(axis=(1, 2, 3, 4)))
+
+
+def flickers(clips: Clips, fps: float) -> NDArray[np.float64]:
+    """Flicker of each clip."""
+    return np.array([flicker(clip, centres, fps) for clip, centres in zip(clips, track(clips), strict=True)])
+
+
+def cell(values: NDArray[np.float64]) -> str:
+    """Mean and interval."""
+    low, high = mean(values) or (float("nan"), float("nan"))
+    return f"{values.mean():.2f} ({low:.2f}–{high:.2f})"
+
+
+def table(header: str, rows: dict[str, list[NDArray[np.float64]]]) -> Iterator[str]:
+    """A Markdown table."""
+    yield header
+    yield "|" + "---|" * (header.count("|") - 1)
+    for name, columns in rows.items():
+        yield f"| {name} | " + " | ".join(cell(column) for column in columns) + " |"
+
+
+def with_settings(pipeline: Pipeline, **settings: object) -> Pipeline:
+    """The same networks, sampled otherwise."""
+    sampling = replace(pipeline.sampling, **settings)  # type: ignore[arg-type]
+    return Pipeline(pipeline.networks, sampling, pipeline.checkpoints, pipeline.trained_fps)
+
+
+def interpolation(pipeline: Pipeline, count: int, fps: float) -> dict[str, list[NDArray[np.float64]]]:
+    """Error of the unknown frames, ghosts and flicker, of each way to fill."""
+    skip, frames = pipeline.sampling.skip, pipeline.sampling.frames
+    rate = fps * skip
+    truth = real_clips(count, (frames - 1) * skip + 1, rate, pipeline.sampling.size)
+    known = np.arange(truth.shape[1]) % skip == 0
+    rows = {"truth": truth}
+    for name in ("network", "linear", "repeat"):
+        way = with_settings(pipeline, interpolation=name)
+        rows[name] = way.interpolate(truth[:, known], [rate] * count, range(count))
+        assert np.array_equal(rows[name][:, known], truth[:, known]), "known frames must come out unchanged"
+    return {
+        name: [rms(clips[:, ~known], truth[:, ~known]), 100 * ghosting(clips, known), flickers(clips, rate)]
+        for name, clips in rows.items()
+    }
+
+
+def super_resolution(pipeline: Pipeline, count: int, fps: float) -> dict[str, list[NDArray[np.float64]]]:
+    """Error and flicker of enlarged real clips."""
+    factor = pipeline.sampling.low_factor * pipeline.sampling.high_factor
+    frames, size = pipeline.sampling.frames, pipeline.sampling.size * factor
+    truth = real_clips(count, frames, fps, size)
+    small = truth.reshape(*truth.shape[:2], size // factor, factor, size // factor, factor, 3).mean(axis=(3, 5))
+    small = small.round().astype(np.uint8)
+    nearest = small.repeat(factor, axis=2).repeat(factor, axis=3)
+    rows = {"truth": truth, "every pixel repeated": nearest}
+    for name, shared in (("the same noise in every frame", True), ("independent noise", False)):
+        rows[name] = with_settings(pipeline, shared_noise=shared).sharpen(small, [fps] * count, range(count))
+    return {name: [rms(clips, truth), flickers(clips, fps)] for name, clips in rows.items()}
+
+
+def from_text(pipeline: Pipeline, count: int, fps: float) -> dict[str, list[NDArray[np.float64]]]:
+    """Flicker after every stage."""
+    prompts = [prompt.text for prompt in shapes_prompts(-(-count // 24))][:count]
+    rates = {"decoder": fps, "interpolator": fps * pipeline.rate}
+    rows = {}
+    for name, until, settings in (
+        ("decoder", "decoder", {}),
+        ("interpolation", "interpolator", {}),
+        ("interpolation by blending", "interpolator", {"interpolation": "linear"}),
+        ("spatiotemporal super-resolution", "sr_low", {}),
+        ("spatial super-resolution, the same noise", "sr_high", {}),
+        ("spatial super-resolution, independent noise", "sr_high", {"shared_noise": False}),
+    ):
+        clips = with_settings(pipeline, **settings)(prompts, [fps] * count, range(count), until=until)  # type: ignore[arg-type]
+        rows[name] = [flickers(clips, rates.get(until, fps * pipeline.rate))]
+    return rows
+
+
+def main(
+    pipeline: Annotated[Path, typer.Argument(help="Folder of a whole cascade.")],
+    clips: Annotated[int, typer.Option(help="Clips in every row.")] = 32,
+    fps: Annotated[float, typer.Option(help="Frames per second before interpolation.")] = 8.0,
+) -> None:
+    """Print the tables as Markdown."""
+    loaded = Pipeline.from_pretrained(pipeline)
+    print(f"{clips} clips a row, {fps:g} fps before interpolation; grey levels; 95 % intervals of the mean.")
+    for header, rows in (
+        ("| interpolation of real clips | error | ghosts, % | flicker |", interpolation(loaded, clips, fps)),
+        ("| enlarging real clips | error | flicker |", super_resolution(loaded, clips, fps)),
+        ("| clips from text, after | flicker |", from_text(loaded, clips, fps)),
+    ):
+        print("\n".join(["", *table(header, rows)]))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,38 @@
+"""``mav cost``: what stages cost to train."""
+
+from typing import Annotated
+
+import typer
+
+__all__ = ["cost"]
+
+
+def cost(
+    configs: Annotated[list[str], typer.Argument(help="Stage configs, for example stage/temporal_paper.yaml.")],
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Samples in a step; the configs' own.")] = None,
+) -> None:
+    """Work out parameters, FLOPs and memory of training stages, without computing anything; as Markdown.
+
+    Memory is what the step must hold at least: weights, gradients, one momentum and the moving average, and what the
+    forward pass keeps for the backward pass, all in float32. It is the same on any machine.
+
+    Example: mav cost stage/spatial_paper.yaml stage/temporal_paper.yaml --batch-size 1
+    """
+    from mav_lightning.config import load_config
+    from mav_lightning.cost import network_cost
+
+    typer.echo("| stage | parameters | temporal | batch | TFLOPs a step | states | activations |")
+    typer.echo("|---|---|---|---|---|---|---|")
+    for path in configs:
+        config = load_config(path)
+        found, batch = network_cost(config), batch_size or config["data"]["batch_size"]
+        cells = (
+            path,
+            f"{found.parameters / 1e6:.3g} M",
+            f"{found.temporal / 1e6:.3g} M",
+            str(batch),
+            f"{found.flops * batch / 1e12:.3g}",
+            f"{found.state_bytes / 2**30:.3g} GiB",
+            f"{found.activation_bytes * batch / 2**30:.3g} GiB",
+        )
+        typer.echo(f"| {' | '.join(cells)} |")

@@ -1,0 +1,89 @@
+"""What a network costs, worked out without computing anything: on PyTorch's meta device."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from mav_lightning.common.errors import UserError
+from mav_lightning.config import instantiate
+from mav_lightning.modules.transfer import is_temporal
+from mav_lightning.nn.unet import SpaceTimeUNet
+
+__all__ = ["NetworkCost", "network_cost"]
+
+_STATES = 4  # weights, gradients, momentum, moving average
+
+
+@dataclass(frozen=True)
+class NetworkCost:
+    """Of training a network on one sample at a time, in float32.
+
+    Attributes:
+        parameters: All of them.
+        temporal: Those of temporal layers.
+        flops: Floating-point operations of a training step for one sample, forwards and backwards, a multiply-add
+            counted as two; convolutions, matrix products and attention alone.
+        state_bytes: Weights, gradients, one momentum and the moving average; AdamW needs a quarter more.
+        activation_bytes: What the forward pass of one sample keeps for the backward pass.
+    """
+
+    parameters: int
+    temporal: int
+    flops: int
+    state_bytes: int
+    activation_bytes: int
+
+
+def network_cost(config: Mapping[str, Any]) -> NetworkCost:
+    """Works out the cost of a training stage with a denoiser.
+
+    Args:
+        config: Resolved. Its network is built on the meta device, whatever its size.
+
+    Raises:
+        UserError: A stage that trains no denoiser of images, clips or embeddings.
+    """
+    node = config.get("module", {}).get("net", {})
+    if "net" not in node:
+        raise UserError(f"{config['name']}: trains no denoiser; give the config of a prior, decoder or one after it.")
+    with torch.device("meta"):
+        denoiser: nn.Module = instantiate(node)
+        given = _inputs(denoiser.net, config)  # type: ignore[arg-type]
+    own = {parameter.untyped_storage()._cdata for parameter in denoiser.parameters()}
+    storages: dict[int, int] = {}
+
+    def note(x: Tensor) -> Tensor:
+        storage = x.untyped_storage()
+        if storage._cdata not in own:
+            storages[storage._cdata] = storage.nbytes()
+        return x
+
+    with FlopCounterMode(display=False) as counter:
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda x: x):
+            loss = denoiser(*given).square().mean()
+        loss.backward()
+    sizes = {name: parameter.numel() for name, parameter in denoiser.named_parameters()}
+    return NetworkCost(
+        parameters=sum(sizes.values()),
+        temporal=sum(size for name, size in sizes.items() if is_temporal(name)),
+        flops=counter.get_total_flops(),
+        state_bytes=_STATES * 4 * sum(sizes.values()),
+        activation_bytes=sum(storages.values()),
+    )
+
+
+def _inputs(net: nn.Module, config: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
+    """One sample as the stage trains on it: x, sigma, cond, fps and given."""
+    sigma = torch.ones(1)
+    if not isinstance(net, SpaceTimeUNet):
+        channels, length = config["module"]["net"]["net"]["channels"], config["module"]["net"]["net"]["length"]
+        return torch.zeros(1, channels), sigma, torch.zeros(1, 1 + length, channels), None, None
+    clips = not config["data"]["_target_"].endswith("ImageData")
+    side = config["module"].get("crop", config["size"])
+    shape = (config["frames"], side, side) if clips else (side, side)
+    given = torch.zeros(1, net.in_channels - 3, *shape) if net.in_channels > 3 else None
+    return torch.zeros(1, 3, *shape), sigma, torch.zeros(1, net.cond_channels), sigma if clips else None, given

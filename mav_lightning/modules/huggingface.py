@@ -1,0 +1,76 @@
+"""Any CLIP in Hugging Face's format, from a local folder, in the small CLIP's place."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from mav_lightning.common.errors import UserError
+from mav_lightning.nn.clip import TextImageEncoder
+
+__all__ = ["MEAN", "STD", "HuggingFaceCLIP", "transformers_library"]
+
+# Of OpenAI's models, where a folder does not say.
+MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+
+
+class HuggingFaceCLIP(TextImageEncoder):
+    """A `transformers.CLIPModel` with its tokenizer, built without any file.
+
+    Args:
+        config: Of the model: the content of its ``config.json``.
+        tokenizer: The content of its ``tokenizer.json``.
+        mean: Of the pixels it was trained on, by channel, in [0, 1].
+        std: Of the pixels, likewise.
+
+    Raises:
+        UserError: The extra `clip` is not installed.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, config: Mapping[str, Any], tokenizer: str, mean: Sequence[float] = MEAN, std: Sequence[float] = STD
+    ) -> None:
+        super().__init__()
+        transformers = transformers_library()
+        from tokenizers import Tokenizer
+
+        parsed = transformers.CLIPConfig.from_dict(dict(config))
+        self.model = transformers.CLIPModel(parsed)
+        self.channels, self.size = parsed.projection_dim, parsed.vision_config.image_size
+        self.length = parsed.text_config.max_position_embeddings
+        self._tokenizer = Tokenizer.from_str(tokenizer)
+        self._tokenizer.enable_truncation(self.length)
+        self._tokenizer.enable_padding(length=self.length, pad_id=parsed.text_config.eos_token_id)
+        self.register_buffer("mean", torch.tensor(list(mean))[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(list(std))[:, None, None], persistent=False)
+
+    def encode_image(self, pixels: Tensor) -> Tensor:
+        """Embeds images (B, 3, H, W) in [-1, 1] of any size as unit vectors (B, D)."""
+        size = (self.size, self.size)
+        x = F.interpolate(pixels, size, mode="bicubic", antialias=True) if pixels.shape[-2:] != size else pixels
+        seen = self.model.vision_model(pixel_values=((x.clamp(-1, 1) + 1) / 2 - self.mean) / self.std)
+        return F.normalize(self.model.visual_projection(seen.pooler_output), dim=-1)
+
+    def encode_words(self, captions: Sequence[str]) -> Tensor:
+        """Embeds N captions and each of their tokens, (N, 1 + length, D); see `TextImageEncoder`."""
+        read = self._tokenizer.encode_batch(list(captions))
+        ids = torch.tensor([one.ids for one in read], device=self.mean.device)
+        keep = torch.tensor([one.attention_mask for one in read], device=self.mean.device)
+        found = self.model.text_model(input_ids=ids, attention_mask=keep)
+        whole = F.normalize(self.model.text_projection(found.pooler_output), dim=-1)
+        words = self.model.text_projection(found.last_hidden_state) * keep[..., None]
+        return torch.cat([whole[:, None], words], dim=1)
+
+
+def transformers_library() -> Any:
+    """The library, or a `UserError` that names the extra it comes with."""
+    try:
+        import transformers
+    except ImportError as error:
+        raise UserError("Hugging Face's CLIPs need the extra `clip`: pip install 'mav-lightning[clip]'.") from error
+    return transformers

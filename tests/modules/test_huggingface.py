@@ -1,0 +1,101 @@
+"""CLIPs in Hugging Face's format, on a tiny one that is made here."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from mav_lightning.adopt import adopt_clip
+from mav_lightning.checkpoint import load_network
+from mav_lightning.cli.app import app
+from mav_lightning.common.errors import UserError
+from mav_lightning.modules.frozen import FrozenCLIP
+from mav_lightning.modules.huggingface import HuggingFaceCLIP
+
+transformers = pytest.importorskip("transformers")
+CAPTIONS = ["a red circle", "a blue square on a dark background", "x " * 40]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CLIP with random weights and a vocabulary of letters, as `save_pretrained` leaves it."""
+    folder = tmp_path_factory.mktemp("tiny-clip")
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    tokens = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters)]
+    transformers.CLIPTokenizer(vocab={token: i for i, token in enumerate(tokens)}, merges=[]).save_pretrained(folder)
+    small = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    text = {**small, "vocab_size": len(tokens), "max_position_embeddings": 24, "bos_token_id": 0, "eos_token_id": 1}
+    vision = {**small, "image_size": 24, "patch_size": 8}
+    torch.manual_seed(0)
+    config = transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=12)
+    transformers.CLIPModel(config).eval().save_pretrained(folder)
+    return folder
+
+
+def sha256(source: Path) -> str:
+    return hashlib.sha256((source / "model.safetensors").read_bytes()).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def adopted(source: Path, tmp_path_factory: pytest.TempPathFactory) -> HuggingFaceCLIP:
+    """Loaded from the stage alone: the source has gone."""
+    copy, out = tmp_path_factory.mktemp("copy") / "clip", tmp_path_factory.mktemp("stage")
+    shutil.copytree(source, copy)
+    adopt_clip(copy, sha256(source), out)
+    shutil.rmtree(copy)
+    clip = load_network(out)
+    assert isinstance(clip, HuggingFaceCLIP)
+    return clip
+
+
+@torch.no_grad()
+def test_images_are_embedded_as_the_library_does(source: Path, adopted: HuggingFaceCLIP) -> None:
+    model = transformers.CLIPModel.from_pretrained(source).eval()
+    pixels = torch.rand(3, 3, 24, 24) * 2 - 1
+    mean, std = (torch.tensor(values)[:, None, None] for values in (
+        (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+    ))  # fmt: skip
+    seen = model.vision_model(pixel_values=((pixels + 1) / 2 - mean) / std).pooler_output
+    expected = torch.nn.functional.normalize(model.visual_projection(seen), dim=1)
+    torch.testing.assert_close(adopted.encode_image(pixels), expected)
+    assert adopted.encode_image(torch.rand(2, 3, 50, 40)).shape == (2, 12), "any size is scaled"
+
+
+@torch.no_grad()
+def test_texts_are_embedded_as_the_library_does(source: Path, adopted: HuggingFaceCLIP) -> None:
+    model = transformers.CLIPModel.from_pretrained(source).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(source)
+    given = tokenizer(CAPTIONS, padding="max_length", max_length=24, truncation=True, return_tensors="pt")
+    found = model.text_model(**given)
+    expected = torch.nn.functional.normalize(model.text_projection(found.pooler_output), dim=1)
+    torch.testing.assert_close(adopted.encode_text(CAPTIONS), expected)
+
+
+@torch.no_grad()
+def test_words_have_rows_and_padding_has_none(adopted: HuggingFaceCLIP) -> None:
+    words = adopted.encode_words(CAPTIONS)
+    assert words.shape == (3, 1 + 24, 12) and (adopted.channels, adopted.length) == (12, 24)
+    told = (words[:, 1:] != 0).any(dim=2).sum(dim=1).tolist()
+    assert told == [2 + len("aredcircle"), 24, 24], "start, end and a token a letter, cut at the model's length"
+
+
+def test_it_takes_the_small_clips_place(adopted: HuggingFaceCLIP) -> None:
+    assert FrozenCLIP(adopted)(torch.rand(2, 3, 16, 16)).shape == (2, 12)
+
+
+def test_other_weights_are_refused_and_told(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"names other weights .* give task.sha256={sha256(source)}"):
+        adopt_clip(source, "0" * 64, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    words = ["stage/clip_huggingface.yaml", f"task.source={source}", f"task.sha256={sha256(source)}"]
+    done = CliRunner().invoke(app, ["train", *words, "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    assert load_network(tmp_path / "out")
+
+
+def test_a_folder_without_safetensors_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no CLIP in Hugging Face's format here, `config.json` is missing; give task"):
+        adopt_clip(tmp_path, "0" * 64, tmp_path / "out")
