@@ -2,16 +2,20 @@
 
 import hashlib
 import json
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
 
 from mav_lightning.checkpoint import WEIGHTS, write_card
 from mav_lightning.common.errors import UserError
 from mav_lightning.modules.huggingface import MEAN, STD, HuggingFaceCLIP, transformers_library
 
-__all__ = ["adopt_clip"]
+__all__ = ["adopt_clip", "adopt_network"]
 
 
 def adopt_clip(source: str | Path, sha256: str, out: Path) -> None:
@@ -32,12 +36,7 @@ def adopt_clip(source: str | Path, sha256: str, out: Path) -> None:
                 f"{source}: no CLIP in Hugging Face's format here, `{file}` is missing; give task.source=DIR, a folder "
                 "that `huggingface-cli download` or `save_pretrained` wrote."
             )
-    found = _sha256(source / "model.safetensors")
-    if found != sha256:
-        raise UserError(
-            f"task.sha256: names other weights ({sha256}) than {source / 'model.safetensors'} holds; if those are "
-            f"meant, give task.sha256={found}"
-        )
+    _check_sha256(source / "model.safetensors", sha256)
     try:
         model = transformers.CLIPModel.from_pretrained(
             source, local_files_only=True, use_safetensors=True, dtype=torch.float32
@@ -56,12 +55,78 @@ def adopt_clip(source: str | Path, sha256: str, out: Path) -> None:
     write_card(out, node, {"name": source.name})
 
 
+def adopt_network(
+    net: nn.Module, source: str | Path, sha256: str, out: Path, names: Mapping[str, str] | None = None
+) -> None:
+    """Makes weights that others trained a stage of ours, such as the image network that a video decoder starts from.
+
+    Every weight must find its place, and every place its weight: a network that fits in part would learn from noise
+    unseen.
+
+    Args:
+        net: The network to fill.
+        source: A ``.safetensors`` file.
+        sha256: Of the file.
+        out: The stage's folder.
+        names: Regular expression → replacement, applied in order to their names, which gives ours. None where the names
+            are ours already.
+
+    Raises:
+        UserError: No such file, another one than `sha256` names, or weights that do not fit: how many are unexpected,
+            missing, or of another shape, and the first of each.
+    """
+    source = Path(source)
+    if not source.is_file():
+        raise UserError(f"{source}: no such file; give task.source=FILE, weights as safetensors.")
+    _check_sha256(source, sha256)
+    try:
+        stored = load_file(source)
+    except SafetensorError as error:
+        raise UserError(f"{source}: not a safetensors file ({error}).") from error
+    weights = {}
+    for theirs, value in stored.items():
+        ours = theirs
+        for pattern, replacement in (names or {}).items():
+            ours = re.sub(pattern, replacement, ours)
+        if ours in weights:
+            raise UserError(
+                f"task.names: two weights would be called `{ours}`, one of them `{theirs}`; tell them apart."
+            )
+        weights[ours] = value
+    wanted = net.state_dict()
+    common = weights.keys() & wanted.keys()
+    problems = {
+        "unexpected": weights.keys() - wanted.keys(),
+        "missing": wanted.keys() - weights.keys(),
+        "of another shape": {
+            name for name in weights.keys() & wanted.keys() if weights[name].shape != wanted[name].shape
+        },
+    }
+    told = [_told(problem, found) for problem, found in problems.items() if found]
+    if told:
+        raise UserError(
+            f"{source}: does not fit the network: {'; '.join(told)}. Mend task.names or the network's sizes."
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    save_file({f"net.{name}": value.contiguous() for name, value in weights.items()}, out / WEIGHTS)
+
+
+def _told(problem: str, names: Iterable[str]) -> str:
+    ordered = sorted(names)
+    return f"{len(ordered)} {problem}, first `{ordered[0]}`"
+
+
 def _normalisation(source: Path) -> dict[str, list[float]]:
     file = source / "preprocessor_config.json"
     said = json.loads(file.read_text()) if file.is_file() else {}
     return {"mean": list(said.get("image_mean", MEAN)), "std": list(said.get("image_std", STD))}
 
 
-def _sha256(file: Path) -> str:
+def _check_sha256(file: Path, sha256: str) -> None:
     with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != sha256:
+        raise UserError(
+            f"task.sha256: names other weights ({sha256}) than {file} holds; if those are meant, give "
+            f"task.sha256={found}"
+        )

@@ -1,0 +1,67 @@
+"""Starting from an image network that others trained."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from typer.testing import CliRunner
+
+from mav_lightning.adopt import adopt_network
+from mav_lightning.checkpoint import load_network
+from mav_lightning.cli.app import app
+from mav_lightning.common.errors import UserError
+from mav_lightning.config import instantiate, load_config
+
+NODE = load_config("stage/adopt_spatial_tiny.yaml")["task"]["net"]
+NAMES = {"^unet/": "net.", "stem": "enter.spatial"}
+
+
+def theirs(folder: Path, **changes: torch.Tensor | None) -> tuple[Path, str]:
+    """Random weights of the network under somebody else's names, and their sha256."""
+    torch.manual_seed(0)
+    weights: dict[str, torch.Tensor] = {}
+    for name, value in instantiate(NODE).state_dict().items():
+        other = name.replace("net.", "unet/", 1).replace("enter.spatial", "stem")
+        weights[other] = torch.randn_like(value)
+    for name, value in changes.items():
+        if value is None:
+            del weights[name]
+        else:
+            weights[name] = value
+    save_file(weights, folder / "theirs.safetensors")
+    return folder / "theirs.safetensors", hashlib.sha256((folder / "theirs.safetensors").read_bytes()).hexdigest()
+
+
+def test_others_weights_become_a_stage_that_loads_like_ours(tmp_path: Path) -> None:
+    file, sha256 = theirs(tmp_path)
+    words = [f"task.source={file}", f"task.sha256={sha256}", f"task.names={NAMES}"]
+    done = CliRunner().invoke(app, ["train", "stage/adopt_spatial_tiny.yaml", *words, "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    torch.manual_seed(0)
+    expected = {name: torch.randn_like(value) for name, value in instantiate(NODE).state_dict().items()}
+    found = load_network(tmp_path / "out").state_dict()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_weights_that_fit_in_part_are_refused_with_the_first_of_each_kind(tmp_path: Path) -> None:
+    file, sha256 = theirs(tmp_path, **{"ema": torch.ones(1), "unet/stem.bias": torch.zeros(3)})
+    message = r"does not fit the network: 1 unexpected, first `ema`; 1 of another shape, first `net.enter.spatial.bias`"
+    with pytest.raises(UserError, match=message):
+        adopt_network(instantiate(NODE), file, sha256, tmp_path / "out", NAMES)
+    assert not (tmp_path / "out").exists()
+
+
+def test_names_that_fall_together_are_refused(tmp_path: Path) -> None:
+    file, sha256 = theirs(tmp_path)
+    with pytest.raises(UserError, match="task.names: makes two weights `same`, one of them `.*`; tell"):
+        adopt_network(instantiate(NODE), file, sha256, tmp_path / "out", {"^.*$": "same"})
+
+
+def test_another_file_than_was_meant_is_refused_and_named(tmp_path: Path) -> None:
+    file, sha256 = theirs(tmp_path)
+    with pytest.raises(UserError, match=f"names other weights .* give task.sha256={sha256}"):
+        adopt_network(instantiate(NODE), file, "0" * 64, tmp_path / "out")
+    with pytest.raises(UserError, match="none.safetensors: no such file; give task.source=FILE"):
+        adopt_network(instantiate(NODE), tmp_path / "none.safetensors", sha256, tmp_path / "out")
