@@ -98,9 +98,7 @@ def adopt_network(
     problems = {
         "unexpected": weights.keys() - wanted.keys(),
         "missing": wanted.keys() - weights.keys(),
-        "of another shape": {
-            name for name in weights.keys() & wanted.keys() if weights[name].shape != wanted[name].shape
-        },
+        "of another shape": {name for name in common if weights[name].shape != wanted[name].shape},
     }
     told = [_told(problem, found) for problem, found in problems.items() if found]
     if told:

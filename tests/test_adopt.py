@@ -55,7 +55,7 @@ def test_weights_that_fit_in_part_are_refused_with_the_first_of_each_kind(tmp_pa
 
 def test_names_that_fall_together_are_refused(tmp_path: Path) -> None:
     file, sha256 = theirs(tmp_path)
-    with pytest.raises(UserError, match="task.names: makes two weights `same`, one of them `.*`; tell"):
+    with pytest.raises(UserError, match="task.names: two weights would be called `same`, one of them `.*`; tell"):
         adopt_network(instantiate(NODE), file, sha256, tmp_path / "out", {"^.*$": "same"})
 
 
