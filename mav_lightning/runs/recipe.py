@@ -1,7 +1,7 @@
 """Recipes: the stages of a system, and which needs which."""
 
 import graphlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,7 @@ def plan_recipe(recipe: Recipe, deltas: Mapping[str, Any], seed: int | None, whe
         except UserError as error:
             raise UserError(f"{where}: stage `{name}`: {error}") from error
         _check_roles(recipe, name, config, needs[name])
+        config = _without_empty(config, needs[name], f"{where}: stage `{name}`")
         filled = {role: planned[needed].id for role, needed in needs[name].items() if needed is not None}
         planned[name] = Stage.of(name, config, filled)
     return planned
@@ -177,6 +178,27 @@ def _check_roles(recipe: Recipe, name: str, config: Mapping[str, Any], given: Ma
             raise UserError(
                 f"{recipe.where}: stage `{name}` needs `{role}`; add `needs: {{{role}: <stage>}}`, or null for none."
             )
+
+
+def _without_empty(config: dict[str, Any], given: Mapping[str, str | None], where: str) -> dict[str, Any]:
+    """The config without the roles that are left empty; nothing in it may refer to them any more."""
+    empty = {role for role, stage in given.items() if stage is None}
+    if not empty:
+        return config
+    kept = {**config, "needs": {role: folder for role, folder in config["needs"].items() if role not in empty}}
+    for path, value in _leaves(kept):
+        if isinstance(value, str) and value.startswith("@") and value[1:].partition("/")[0] in empty:
+            owner = path.rpartition(".")[0]
+            raise UserError(f"{where}: nothing fills `{value[1:]}`, which `{path}` needs; set `{owner}: null` as well.")
+    return kept
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping | list):
+        for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _leaves(item, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, value
 
 
 def _no_role(stage: str, role: str, roles: Mapping[str, Any]) -> str:

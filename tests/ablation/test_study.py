@@ -6,6 +6,7 @@ import pytest
 from mav_lightning.ablation.plan import Plan, plan_study
 from mav_lightning.ablation.report.differences import config_differences
 from mav_lightning.ablation.study import load_study
+from mav_lightning.common.conf import conf_root
 from mav_lightning.common.errors import UserError
 
 Write = Callable[..., Path]
@@ -124,3 +125,14 @@ def test_the_study_of_the_docs_changes_what_it_says(tmp_path: Path) -> None:
     assert len(study.trials) == 5 * 3
     curriculum = study.trial("curriculum", 0).stages["temporal"].config["data"]["fps"]
     assert curriculum["_target_"].endswith("BetaFps") and curriculum["low"] == 4.0
+
+
+SHIPPED = sorted(conf_root().glob("ablation/*.yaml"))
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda path: path.stem)
+def test_every_shipped_study_is_planned_to_the_last_stage(file: Path) -> None:
+    plan = plan_study(*load_study(file))
+    assert len(plan.trials) == len(plan.study.variants) * len(plan.study.seeds)
+    shared = set.intersection(*({stage.id for stage in plan.trial(v, 0).stages.values()} for v in plan.study.variants))
+    assert shared, "variants have at least the data in common"

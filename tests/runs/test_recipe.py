@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.config import resolve_needs
 from mav_lightning.runs.recipe import Recipe, load_recipe, plan_recipe
 
 CONFIGS = {
@@ -68,6 +69,18 @@ def test_a_role_can_be_left_empty_on_purpose(recipe: Recipe) -> None:
 
     assert list(stages) == ["data", "temporal", "sample"]
     assert set(stages["temporal"].needs) == {"data"}
+    assert resolve_needs(stages["temporal"].config, {"data": Path("d")})["needs"] == {"data": "d"}, "it can be run"
+
+
+def test_what_still_refers_to_an_empty_role_is_told_with_the_way_out(tmp_path: Path) -> None:
+    file = write_recipe(tmp_path)
+    parent = "module: {parent: {_target_: mav_lightning.checkpoint.load_network, folder: '@parent'}}\n"
+    (tmp_path / "temporal.yaml").write_text((tmp_path / "temporal.yaml").read_text() + parent)
+    recipe, empty = load_recipe(file), {"temporal.needs.parent": None}
+    message = "nothing fills `parent`, which `module.parent.folder` needs; set `module.parent: null` as well"
+    with pytest.raises(UserError, match=message):
+        plan_recipe(recipe, empty, 0, "study")
+    assert "temporal" in plan_recipe(recipe, {**empty, "temporal.module.parent": None}, 0, "study")
 
 
 def test_a_recipe_may_set_what_a_stage_starts_from_and_a_delta_overrules_it(tmp_path: Path) -> None:
