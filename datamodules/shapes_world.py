@@ -20,11 +20,12 @@ from torch.utils.data import DataLoader, Dataset
 from datamodules.index import build_index
 from datamodules.progress import Track, untracked
 from datamodules.reader import unchanged
-from datamodules.shards import new_folder, write_shards
+from datamodules.shards import write_shards
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.shapes_world.laws import LAW_OF_SHAPE, sample_motion
 from mav_lightning.common.shapes_world.scene import RADIUS, Scene, all_scenes, caption, render
 from mav_lightning.common.video import encode_mp4
+from mav_lightning.common.whole_file import new_folder
 
 __all__ = ["write_shapes_world"]
 

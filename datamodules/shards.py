@@ -4,11 +4,8 @@ A sample is a run of adjacent members ``key.suffix`` with one key. Names come fr
 never a path, and a suffix that is not listed here is never read.
 """
 
-import os
 import re
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -20,7 +17,7 @@ from mav_lightning.common.errors import UserError
 
 __all__ = [
     "IMAGE_SUFFIXES", "SUFFIXES", "VIDEO_SUFFIXES", "Group", "SampleError",
-    "group_members", "new_folder", "suffix_of", "write_shards",
+    "group_members", "suffix_of", "write_shards",
 ]  # fmt: skip
 
 VIDEO_SUFFIXES = ("mp4", "avi", "webm", "mkv")
@@ -95,23 +92,3 @@ def write_shards(folder: Path, samples: Iterable[Mapping[str, bytes]], samples_p
         for count, members in enumerate(samples, start=1):
             writer.write({"__key__": f"{count - 1:09d}", **members})
     return count
-
-
-@contextmanager
-def new_folder(out: Path) -> Iterator[Path]:
-    """Gives a folder to fill and renames it to `out` at the end, so `out` is whole or absent whatever happens.
-
-    Raises:
-        UserError: `out` holds something already.
-    """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: already holds something; remove it, or choose another folder.")
-    partial = out.absolute().parent / f".{out.absolute().name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)  # what a killed process left
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        os.replace(partial, out)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import nn
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
-from mav_lightning.checkpoint import WEIGHTS, write_card
+from mav_lightning.checkpoint import write_card, write_weights
 from mav_lightning.common.errors import UserError
 from mav_lightning.modules.huggingface import MEAN, STD, HuggingFaceCLIP, transformers_library
 
@@ -38,20 +38,21 @@ def adopt_clip(source: str | Path, sha256: str, out: Path) -> None:
             )
     _check_sha256(source / "model.safetensors", sha256)
     try:
-        model = transformers.CLIPModel.from_pretrained(
-            source, local_files_only=True, use_safetensors=True, dtype=torch.float32
+        model, found = transformers.CLIPModel.from_pretrained(
+            source, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
         )
         tokenizer = transformers.AutoTokenizer.from_pretrained(source, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{source}: not a readable CLIP ({error}).") from error
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise UserError(f"{source}: not a readable CLIP ({str(error).splitlines()[0]}).") from error
+    if lost := sorted(found["missing_keys"]):
+        raise UserError(f"{source}: {len(lost)} weights of the CLIP are missing, first `{lost[0]}`; get it whole.")
     node = {
         "_target_": f"{HuggingFaceCLIP.__module__}.{HuggingFaceCLIP.__name__}",
         "config": json.loads(model.config.to_json_string(use_diff=False)),
         "tokenizer": tokenizer.backend_tokenizer.to_str(),
         **_normalisation(source),
     }
-    out.mkdir(parents=True, exist_ok=True)
-    save_file({f"net.model.{name}": value.contiguous() for name, value in model.state_dict().items()}, out / WEIGHTS)
+    write_weights(out, {f"net.model.{name}": value for name, value in model.state_dict().items()})
     write_card(out, node, {"name": source.name})
 
 
@@ -83,11 +84,9 @@ def adopt_network(
         stored = load_file(source)
     except SafetensorError as error:
         raise UserError(f"{source}: not a safetensors file ({error}).") from error
-    weights = {}
+    weights: dict[str, Tensor] = {}
     for theirs, value in stored.items():
-        ours = theirs
-        for pattern, replacement in (names or {}).items():
-            ours = re.sub(pattern, replacement, ours)
+        ours = _renamed(theirs, names or {})
         if ours in weights:
             raise UserError(
                 f"task.names: two weights would be called `{ours}`, one of them `{theirs}`; tell them apart."
@@ -105,8 +104,16 @@ def adopt_network(
         raise UserError(
             f"{source}: does not fit the network: {'; '.join(told)}. Mend task.names or the network's sizes."
         )
-    out.mkdir(parents=True, exist_ok=True)
-    save_file({f"net.{name}": value.contiguous() for name, value in weights.items()}, out / WEIGHTS)
+    write_weights(out, {f"net.{name}": value for name, value in weights.items()})
+
+
+def _renamed(name: str, names: Mapping[str, str]) -> str:
+    for pattern, replacement in names.items():
+        try:
+            name = re.sub(pattern, replacement, name)
+        except re.error as error:
+            raise UserError(f"task.names: `{pattern}` is no regular expression ({error}); mend it.") from error
+    return name
 
 
 def _told(problem: str, names: Iterable[str]) -> str:

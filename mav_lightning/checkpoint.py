@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import nn
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.whole_file import whole_file
 from mav_lightning.config import instantiate
 
-__all__ = ["CARD", "WEIGHTS", "copy_network", "load_network", "network_id", "read_card", "write_card"]
+__all__ = ["CARD", "WEIGHTS", "copy_network", "load_network", "network_id", "read_card", "write_card", "write_weights"]
 
 WEIGHTS, CARD = "weights.safetensors", "network.json"
 
@@ -28,7 +29,14 @@ def write_card(folder: Path, node: Mapping[str, Any], trained: Mapping[str, Any]
         trained: What it was trained for, as far as known: ``name``, ``seed``, ``size``, ``frames``, ``fps`` (lowest and
             highest).
     """
-    (folder / CARD).write_text(json.dumps({"net": node, "trained": trained or {}}, indent=1))
+    with whole_file(folder / CARD) as partial:
+        partial.write_text(json.dumps({"net": node, "trained": trained or {}}, indent=1))
+
+
+def write_weights(folder: Path, weights: Mapping[str, Tensor]) -> None:
+    """Writes a module's state dict, no two entries sharing memory, as safetensors."""
+    with whole_file(folder / WEIGHTS) as partial:
+        save_file({name: value.contiguous() for name, value in weights.items()}, partial, {"format": "pt"})
 
 
 def read_card(folder: str | Path) -> dict[str, Any]:
@@ -76,14 +84,15 @@ def load_network(folder: str | Path) -> nn.Module:
 
 def copy_network(source: Path, target: Path) -> None:
     """Copies a trained network, nothing else of its stage, to the folder `target`."""
-    target.mkdir(parents=True, exist_ok=True)
     for file in (WEIGHTS, CARD):
-        shutil.copyfile(source / file, target / file)
+        with whole_file(target / file) as partial:
+            shutil.copyfile(source / file, partial)
 
 
 def network_id(folder: Path) -> str:
-    """Identifies a trained network by 64 bits of its weights' sha256: 16 hexadecimal digits."""
-    return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()[:16]
+    """Identifies a trained network by 64 bits of sha256 over its weights and what builds it: 16 hexadecimal digits."""
+    node = json.dumps(read_card(folder)["net"], sort_keys=True)
+    return hashlib.sha256((folder / WEIGHTS).read_bytes() + node.encode()).hexdigest()[:16]
 
 
 def _require(folder: Path, file: str) -> None:

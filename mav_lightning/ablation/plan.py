@@ -65,11 +65,13 @@ def plan_study(study: Study, recipe: Recipe) -> Plan:
         UserError: An unknown stage, key or role, a variant that changes nothing or equals another, or a recipe that
             does not end in one score stage of sampled clips.
     """
-    trials = [
-        Trial(variant, seed, plan_recipe(recipe, study.deltas(variant), seed, f"{study.name}, variant `{variant}`"))
-        for seed in study.seeds
-        for variant in study.variants
-    ]
+    scores = [name for name, spec in recipe.stages.items() if spec.defaults["kind"] == "score"]
+
+    def trial(variant: str, seed: int) -> Trial:
+        where = f"{study.name}, variant `{variant}`"
+        return Trial(variant, seed, plan_recipe(recipe, study.deltas(variant), seed, where, scores))
+
+    trials = [trial(variant, seed) for seed in study.seeds for variant in study.variants]
     _check_ends(recipe, trials[0])
     _check_differences(study, trials[: len(study.variants)])
     return Plan(study, trials)

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from mav_lightning.cascade.generation import Generation, Wish
-from mav_lightning.cascade.pipeline import Pipeline, write_pipeline
+from mav_lightning.cascade.pipeline import Pipeline
 from mav_lightning.cascade.sampling import Sampling
+from mav_lightning.cascade.store import write_pipeline
 from mav_lightning.prompts import shapes_prompts
 
 __all__ = ["sample_shapes"]

@@ -67,10 +67,14 @@ def write_clip(
     writers = dict(FORMATS.values())
     partial = path.with_name(f".partial-{path.name}")
     _remove(partial)  # a killed writer's
-    writers[path.suffix](partial, frames, fps, comment)
-    if finish is not None:
-        for file in _frames(partial) if partial.is_dir() else [partial]:
-            finish(file)
+    try:
+        writers[path.suffix](partial, frames, fps, comment)
+        if finish is not None:
+            for file in _frames(partial) if partial.is_dir() else [partial]:
+                finish(file)
+    except BaseException:
+        _remove(partial)
+        raise
     _remove(path)
     partial.rename(path)
 

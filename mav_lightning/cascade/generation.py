@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,8 @@ from mav_lightning.cascade.mark import draw_mark, provenance
 from mav_lightning.cascade.pipeline import Clips, Pipeline
 from mav_lightning.cascade.sign import SIGNED_FORMATS, Signing
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.manifest import ClipRecord, manifest_sha256, write_manifest
+from mav_lightning.common.manifest import MANIFEST, ClipRecord, manifest_sha256, write_manifest
+from mav_lightning.diffusion.noise import MOST_SEEDS
 from mav_lightning.prompts import Prompt
 
 __all__ = ["USES", "Given", "Generation", "Wish"]
@@ -77,7 +79,8 @@ class Generation:
         records: What the manifest says of each clip.
 
     Raises:
-        UserError: An unknown form, no wish, or a text or frame rate that the pipeline refuses.
+        UserError: An unknown form, a seed out of range, a text, frame rate or loop that the pipeline refuses, or a
+            folder with somebody else's files under the names of these clips.
     """
 
     def __init__(
@@ -99,10 +102,8 @@ class Generation:
             raise UserError(f"--format: {form} cannot be signed; choose one of {', '.join(SIGNED_FORMATS)}.")
         self.given, self.loop, self.mark, self.signing = given, loop, mark, signing
         decoded = given is None or USES[given.use][1]
-        pipeline.check_fps([wish.fps for wish in wishes], "decoder" if decoded else "interpolator")
-        if given is None:
-            pipeline.check_prompts([_text(wish) for wish in wishes])
         faster = pipeline.rate if decoded else 1
+        self._check(decoded, faster)
         self.records = [
             ClipRecord(
                 id=f"{number:05d}",
@@ -116,17 +117,22 @@ class Generation:
             )
             for number, wish in enumerate(self.wishes)
         ]
-        self.made = {"loop": loop, "mark": mark, "signed": signing is not None, **asdict(pipeline.sampling)}
+        signer = signing.fingerprint if signing else None
+        self.made = {"loop": loop, "mark": mark, "signer": signer, **asdict(pipeline.sampling)}
         if given:
             self.made |= {"use": given.use, "given_sha256": hashlib.sha256(given.frames.tobytes()).hexdigest()}
         self._hash = manifest_sha256(self.records, self.made)
+        for record in self.records:
+            if self._facts(record) == {}:
+                raise UserError(f"{out / record.file}: is there already and not ours; give --out another folder.")
 
     def batches(self, rank: int = 0, processes: int = 1) -> list[list[int]]:
         """The numbers of the clips still missing that are this process's to draw, batch by batch.
 
         The share of a process does not depend on what is missing, so no two ever draw one clip.
         """
-        missing = [number for number in range(rank, len(self.records), processes) if not self._written(number)]
+        share = range(rank, len(self.records), processes)
+        missing = [n for n in share if (self._facts(self.records[n]) or {}).get("manifest_sha256") != self._hash]
         size = self.pipeline.sampling.batch_size
         return [missing[start : start + size] for start in range(0, len(missing), size)]
 
@@ -134,6 +140,9 @@ class Generation:
         """Draws and writes the clips of these numbers."""
         clips = self._draw([self.wishes[number] for number in numbers], [self.records[n].fps for n in numbers])
         self.out.mkdir(parents=True, exist_ok=True)
+        manifest = self.out / MANIFEST
+        if manifest.is_file() and hashlib.sha256(manifest.read_bytes()).hexdigest() != self._hash:
+            manifest.unlink()  # it speaks of clips that are about to be replaced
         for number, clip in zip(numbers, draw_mark(clips) if self.mark else clips, strict=True):
             record = self.records[number]
             write_clip(self.out / record.file, clip, record.fps, provenance(self._hash), self._finish)
@@ -142,9 +151,23 @@ class Generation:
         """Writes the manifest; to be called when every clip is there."""
         write_manifest(self.out, self.records, self.made)
 
-    def _written(self, number: int) -> bool:
-        file = self.out / self.records[number].file
-        return file.exists() and read_facts(file).get("manifest_sha256") == self._hash
+    def _check(self, decoded: bool, faster: int) -> None:
+        """Refuses what cannot be drawn before anything is."""
+        fps = [wish.fps for wish in self.wishes]
+        self.pipeline.check_fps(fps, "decoder" if decoded else "interpolator")
+        if self.given is None:
+            self.pipeline.check_prompts([_text(wish) for wish in self.wishes])
+        if self.loop:
+            self.pipeline.stages.network("interpolator", "loop")
+            self.pipeline.check_fps([rate * faster for rate in fps], "interpolator")
+        for seed in (wish.seed for wish in self.wishes):
+            if not 0 <= seed < MOST_SEEDS:
+                raise UserError(f"--seed: must be from 0 to 2⁴⁸ - 1, got {seed}.")
+
+    def _facts(self, record: ClipRecord) -> dict[str, Any] | None:
+        """What the record's file says of itself; None where there is none."""
+        file = self.out / record.file
+        return read_facts(file) if file.exists() else None
 
     def _finish(self, file: Path) -> None:
         if self.signing:

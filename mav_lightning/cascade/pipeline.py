@@ -4,9 +4,7 @@
 networks and one ``pipeline.json``; it needs nothing else of the runs that trained them.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,15 +15,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from mav_lightning.cascade.sampling import Sampling
-from mav_lightning.cascade.stages import OPTIONAL, ROLES, Stages
-from mav_lightning.checkpoint import copy_network, load_network, network_id, read_card
+from mav_lightning.cascade.stages import Stages
+from mav_lightning.cascade.store import READY_MADE, read_pipeline
 from mav_lightning.common.errors import UserError
 from mav_lightning.diffusion.known import Known, every, first
 from mav_lightning.diffusion.pixels import from_uint8, to_uint8
 
-__all__ = ["Pipeline", "Stage", "write_pipeline"]
+__all__ = ["Clips", "Pipeline", "Stage"]
 
-CONFIG = "pipeline.json"
 MOST_CHARACTERS = 1000  # of a prompt
 Stage = Literal["decoder", "interpolator", "sr_low", "sr_high"]
 Clips = NDArray[np.uint8]
@@ -60,24 +57,19 @@ class Pipeline:
         self.stages = Stages(self.networks, sampling)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, **sampling: object) -> "Pipeline":
-        """Loads a pipeline folder; keyword arguments replace fields of `Sampling`.
+    def from_pretrained(cls, folder: str | Path | None = None, **sampling: object) -> "Pipeline":
+        """Loads a pipeline.
+
+        Args:
+            folder: As `write_pipeline` wrote it; None for the ready-made one, Shapes World at the scale `tiny`.
+            sampling: Replace fields of `Sampling`.
 
         Raises:
             UserError: Not a pipeline folder, or a network in it that does not load.
         """
-        folder = Path(folder)
-        if not (folder / CONFIG).is_file():
-            raise UserError(
-                f"{folder}: no pipeline here, `{CONFIG}` is missing; `mav demo` writes one, and "
-                "`mav pipeline` makes one of trained stages."
-            )
-        stored = json.loads((folder / CONFIG).read_text())
-        settings = Sampling(**{**stored["sampling"], **sampling})
-        roles = [*ROLES, *(role for role in OPTIONAL if role in stored["checkpoints"])]
-        trained = {role: read_card(folder / role)["trained"] for role in roles}
-        fps = {role: tuple(card["fps"]) for role, card in trained.items() if "fps" in card}
-        return cls({role: load_network(folder / role) for role in roles}, settings, stored["checkpoints"], fps)
+        stored = read_pipeline(READY_MADE if folder is None else Path(folder))
+        settings = Sampling(**{**stored.sampling, **sampling})
+        return cls(stored.networks, settings, stored.checkpoints, stored.trained_fps)
 
     def __call__(
         self, prompts: Sequence[str], fps: Sequence[float], seeds: Sequence[int], until: Stage = "sr_high"
@@ -228,10 +220,14 @@ class Pipeline:
             role: ``decoder`` or ``interpolator``.
             until: As `__call__`.
         """
-        skip = self.sampling.skip
+        s, faster = self.sampling, 1
         asked = [(role, 1)]
-        if role == "decoder" and until != "decoder" and skip > 1:
-            asked.append(("interpolator", skip))
+        if role == "decoder" and until != "decoder" and s.skip > 1:
+            faster = s.skip
+            if s.interpolation == "network":
+                asked.append(("interpolator", faster))
+        if until in ("sr_low", "sr_high") and s.low_factor > 1:
+            asked.append(("sr_low", faster))
         for name, factor in asked:
             low, high = (bound / factor for bound in self.trained_fps.get(name, (0.0, float("inf"))))
             for rate in _positive(fps):
@@ -275,26 +271,6 @@ class Pipeline:
             given, rates, numbers = ([values[part][i] for i in chosen] for values in (inputs, fps, seeds))
             on_device = torch.tensor(rates, dtype=torch.float32, device=self.device)
             yield to_uint8(run(given, on_device, numbers, count)[:count])
-
-
-def write_pipeline(out: Path, sampling: Sampling, networks: Mapping[str, str | Path]) -> None:
-    """Copies the networks of trained stages into a pipeline folder; ``pipeline.json`` comes last.
-
-    Args:
-        out: The pipeline's folder.
-        sampling: How its clips are drawn.
-        networks: Role → folder of the trained network.
-
-    Raises:
-        UserError: A network that does not load, or one that `sampling` asks for and nobody gave; nothing is written.
-    """
-    folders = {role: Path(folder) for role, folder in networks.items()}
-    Pipeline({role: load_network(folder) for role, folder in folders.items()}, sampling)
-    for role, folder in folders.items():
-        copy_network(folder, out / role)
-    checkpoints = {role: network_id(folder) for role, folder in folders.items()}
-    content = {"version": 1, "sampling": asdict(sampling), "checkpoints": checkpoints}
-    (out / CONFIG).write_text(json.dumps(content, indent=1))
 
 
 def _positive(fps: Sequence[float]) -> Sequence[float]:

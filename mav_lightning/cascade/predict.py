@@ -29,11 +29,13 @@ class Drawing(LightningModule):
 
     def predict_dataloader(self) -> DataLoader:
         """This process's missing clips, by number, batch by batch."""
-        return DataLoader(self.generation.batches(self.global_rank, self.trainer.world_size), batch_size=None)  # type: ignore[arg-type]
+        batches = self.generation.batches(self.global_rank, self.trainer.world_size)
+        return DataLoader(batches or [[]], batch_size=None)  # type: ignore[arg-type]  # Lightning wants at least one
 
     def predict_step(self, batch: list[int], batch_idx: int) -> None:
-        """Draws and writes the clips of these numbers."""
-        self.generation.write(batch)
+        """Draws and writes the clips of these numbers, which may be none."""
+        if batch:
+            self.generation.write(batch)
 
     def on_predict_end(self) -> None:
         """Writes the manifest once all have drawn their share."""

@@ -11,19 +11,25 @@ from mav_lightning.common.manifest import read_manifest
 __all__ = ["write_sheet"]
 
 
-def write_sheet(folder: Path, out: Path, most: int = 24, frame_height: int = 64, caption_height: int = 14) -> None:
+def write_sheet(
+    folder: Path, out: Path, most: int = 24, frame_height: int = 64, caption_height: int = 14, most_frames: int = 40
+) -> None:
     """Draws the first clips of a folder, one a row under its prompt, frames from left to right.
 
     Args:
         folder: Holds the clips and their manifest.
         out: The PNG.
         most: Clips drawn.
-        frame_height: Small frames are enlarged, by whole pixels, to at least this height.
+        frame_height: Small frames are enlarged, by whole pixels, to at least this height; frames of more than twice
+            it are made smaller.
         caption_height: Pixels for the prompt.
+        most_frames: Of a clip; longer ones show every second frame, or every third, and so on.
     """
     rows = []
     for record in read_manifest(folder)[:most]:
         frames = read_clip(folder / record.file)
+        frames, thinned = frames[:: -(-len(frames) // most_frames)], max(1, frames.shape[1] // (2 * frame_height))
+        frames = frames[:, ::thinned, ::thinned]
         scale = max(1, -(-frame_height // frames.shape[1]))
         strip = np.concatenate(list(frames), axis=1).repeat(scale, axis=0).repeat(scale, axis=1)
         row = Image.new("RGB", (strip.shape[1], strip.shape[0] + caption_height), "white")

@@ -1,11 +1,15 @@
 """Signed provenance: Content Credentials (C2PA) in the files, with the user's own key (extra `provenance`)."""
 
+import hashlib
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+
+from PIL import Image
 
 from mav_lightning import __version__
 from mav_lightning.cascade.mark import SOURCE_TYPE
@@ -14,6 +18,7 @@ from mav_lightning.common.errors import UserError
 __all__ = ["SIGNED_FORMATS", "Signing", "read_signature"]
 
 SIGNED_FORMATS = ("mp4", "gif", "frames")  # Matroska has no place for it
+_TYPES = {".mp4": "video/mp4", ".gif": "image/gif", ".png": "image/png"}
 _MANIFEST = "io.github.mav-lightning.manifest"
 
 
@@ -29,17 +34,32 @@ class Signing:
         key: PEM, the signer's private key: ECDSA, Ed25519 or RSA.
 
     Raises:
-        UserError: A file that is missing or no such PEM, or the extra `provenance` is not installed.
+        UserError: A file that is missing or no such PEM, two that do not belong together, or the extra `provenance` is
+            not installed.
     """
 
     certificate: Path
     key: Path
 
     def __post_init__(self) -> None:
-        _ = self._signer  # a mistake shows before anything is drawn
+        picture = io.BytesIO()
+        Image.new("RGB", (1, 1)).save(picture, "PNG")
+        picture.seek(0)
+        self._sign("image/png", picture, io.BytesIO(), "")  # a mistake shows before anything is drawn
+
+    @property
+    def fingerprint(self) -> str:
+        """The sha256 of the certificates."""
+        return hashlib.sha256(self.certificate.read_bytes()).hexdigest()
 
     def __call__(self, file: Path, manifest_sha256: str) -> None:
         """Signs a file in place: that it was generated, by what, and the hash of the manifest it belongs to."""
+        signed = io.BytesIO()
+        with file.open("rb") as source:
+            self._sign(_TYPES[file.suffix], source, signed, manifest_sha256)
+        file.write_bytes(signed.getvalue())
+
+    def _sign(self, kind: str, source: BinaryIO, target: BinaryIO, manifest_sha256: str) -> None:
         created = {"action": "c2pa.created", "digitalSourceType": SOURCE_TYPE}
         claim = {
             "claim_generator_info": [{"name": "mav-lightning", "version": __version__}],
@@ -48,16 +68,15 @@ class Signing:
                 {"label": _MANIFEST, "data": {"manifest_sha256": manifest_sha256}},
             ],
         }
-        c2pa, signed = _c2pa(), file.with_name(f".signed{file.name}")
+        c2pa = _c2pa()
         try:
-            c2pa.Builder.from_json(json.dumps(claim)).sign_file(file, signed, self._signer)
+            c2pa.Builder.from_json(json.dumps(claim)).sign(self._signer, kind, source, target)
         except c2pa.C2paError as error:
-            signed.unlink(missing_ok=True)
             raise UserError(
-                f"{self.certificate}: cannot sign with this certificate ({error}); C2PA wants one for e-mail "
-                "protection or document signing, issued by somebody else, with its issuers in the same file."
+                f"{self.certificate}: cannot sign with this certificate and {self.key} ({error}); C2PA wants the key's "
+                "own certificate, for e-mail protection or document signing, issued by somebody else, with its issuers "
+                "in the same file."
             ) from error
-        signed.replace(file)
 
     @cached_property
     def _signer(self) -> Any:
@@ -78,20 +97,35 @@ class Signing:
 def read_signature(file: Path) -> Mapping[str, Any] | None:
     """What a file's Content Credentials say and whether they hold; None where it has none.
 
+    A folder of frames is as good as its worst frame.
+
     Returns:
         ``state`` (Valid, Invalid, or Trusted where the issuer is known), ``issuer``, ``manifest_sha256``, and
-        ``problems``, the codes of what is wrong.
+        ``problems``, what is wrong.
 
     Raises:
         UserError: The extra `provenance` is not installed.
     """
+    if not file.is_dir():
+        return _read(file)
+    frames = [_read(frame) for frame in sorted(file.glob("*.png"))]
+    signed = [frame for frame in frames if frame is not None]
+    if not signed:
+        return None
+    if len(signed) < len(frames):
+        return {**signed[0], "state": "Invalid", "problems": [f"{len(frames) - len(signed)} frames are not signed"]}
+    return next((frame for frame in signed if frame["state"] == "Invalid"), signed[0])
+
+
+def _read(file: Path) -> dict[str, Any] | None:
     c2pa = _c2pa()
-    file = min(file.glob("*.png"), default=file) if file.is_dir() else file
     try:
         with c2pa.Reader(file) as reader:
             store = json.loads(reader.json())
-    except c2pa.C2paError:
+    except c2pa.C2paError.ManifestNotFound:
         return None
+    except c2pa.C2paError as error:
+        return {"state": "Invalid", "issuer": None, "manifest_sha256": None, "problems": [str(error)]}
     active = store["manifests"][store["active_manifest"]]
     found = {entry["label"]: entry["data"] for entry in active.get("assertions", [])}
     return {

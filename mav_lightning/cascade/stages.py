@@ -47,7 +47,7 @@ class Stages:
         self.networks, self.sampling = networks, sampling
         for role, setting in (("interpolator", "skip"), ("sr_low", "low_factor"), ("sr_high", "high_factor")):
             if getattr(sampling, setting) > 1 and (setting != "skip" or sampling.interpolation == "network"):
-                self._network(role, f"{setting}={getattr(sampling, setting)}")
+                self.network(role, f"{setting}={getattr(sampling, setting)}")
 
     def decode(self, cond: Tensor, fps: Tensor, seeds: Sequence[int]) -> Tensor:
         """Draws clips from image embeddings (B, D): Dᵗ."""
@@ -68,7 +68,7 @@ class Stages:
 
     def fill(self, known: Known, cond: Tensor, fps: Tensor, seeds: Sequence[int], use: str = "interpolate") -> Tensor:
         """The unknown frames of clips, one or several windows for each seed; `use` names the wish in errors."""
-        network = self._network("interpolator", use)
+        network = self.network("interpolator", use)
         shape = (len(known.pixels) // len(seeds), *known.pixels.shape[1:])
         noise = SeededNoise(seeds, shape, cond.device, _STREAMS["interpolator"])
         filling = Filling(Guided(network, self.sampling.guidance_scale), known)
@@ -77,12 +77,12 @@ class Stages:
     def sharpen_clip(self, clips: Tensor, fps: Tensor, seeds: Sequence[int]) -> Tensor:
         """Enlarges clips as a whole, in sliding windows of frames: SRₗᵗ."""
         frames = self.sampling.frames
-        sliding = Sliding(self._network("sr_low", "low_factor"), frames, overlap=frames // 2)
+        sliding = Sliding(self.network("sr_low", "low_factor"), frames, overlap=frames // 2)
         return self._sharpen(sliding, enlarge(clips, self.sampling.low_factor), fps, seeds, "sr_low", shared=False)
 
     def sharpen_frames(self, clips: Tensor, fps: Tensor, seeds: Sequence[int]) -> Tensor:
         """Enlarges frame by frame, with the same noise in every frame: SRₕ."""
-        s, network = self.sampling, self._network("sr_high", "high_factor")
+        s, network = self.sampling, self.network("sr_high", "high_factor")
         large = enlarge(clips, s.high_factor)
         if not s.shared_noise:
             return self._sharpen(network, large, fps, seeds, "sr_high", shared=False)
@@ -114,7 +114,8 @@ class Stages:
         sigmas = karras_sigmas(self.sampling.steps, sigma_max=self.sampling.sigma_max)
         return SAMPLERS[self.sampling.sampler](lambda x, sigma: denoiser(x, sigma, cond, fps), draw, sigmas)
 
-    def _network(self, role: str, wish: str) -> nn.Module:
+    def network(self, role: str, wish: str) -> nn.Module:
+        """The network of a role, or a `UserError` that says how to get one; `wish` says who asks."""
         if role not in self.networks:
             config, option = OPTIONAL[role]
             raise UserError(

@@ -1,6 +1,6 @@
 """``mav cost``: what stages cost to train."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,18 +21,27 @@ def cost(
     from mav_lightning.config import load_config
     from mav_lightning.cost import network_cost
 
-    typer.echo("| stage | parameters | temporal | batch | TFLOPs a step | states | activations |")
-    typer.echo("|---|---|---|---|---|---|---|")
+    rows = []
     for path in configs:
         config = load_config(path)
-        found, batch = network_cost(config), batch_size or config["data"]["batch_size"]
-        cells = (
-            path,
-            f"{found.parameters / 1e6:.3g} M",
-            f"{found.temporal / 1e6:.3g} M",
-            str(batch),
-            f"{found.flops * batch / 1e12:.3g}",
-            f"{found.state_bytes / 2**30:.3g} GiB",
-            f"{found.activation_bytes * batch / 2**30:.3g} GiB",
+        found, batch = network_cost(config), batch_size or _batch_size(config)
+        rows.append(
+            (
+                path,
+                f"{found.parameters / 1e6:.3g} M",
+                f"{found.temporal / 1e6:.3g} M",
+                str(batch),
+                f"{found.flops * batch / 1e12:.3g}",
+                f"{found.state_bytes / 2**30:.3g} GiB",
+                f"{found.activation_bytes * batch / 2**30:.3g} GiB",
+            )
         )
-        typer.echo(f"| {' | '.join(cells)} |")
+    typer.echo("| stage | parameters | temporal | batch | TFLOPs a step | states | activations |")
+    typer.echo("|---|---|---|---|---|---|---|")
+    for row in rows:
+        typer.echo(f"| {' | '.join(row)} |")
+
+
+def _batch_size(config: dict[str, Any]) -> int:
+    data = config["data"]
+    return data.get("clips", data)["batch_size"]

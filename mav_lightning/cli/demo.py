@@ -28,15 +28,14 @@ def demo(
 
     Example: mav demo --out runs/demo
     """
-    import shutil
-
     from mav_lightning.ablation.plan import read_plan
+    from mav_lightning.cascade.store import copy_pipeline
     from mav_lightning.cli.ablate import ablate
     from mav_lightning.cli.generate import generate
     from mav_lightning.runs.ledger import Ledger
 
     ablate("ablation/quick.yaml", out=out, jobs=jobs)
     trial = next(trial for trial in read_plan(out).trials if trial.variant == "temporal")
-    shutil.copytree(Ledger(out).folder(trial.sample).path / "pipeline", out / "pipeline", dirs_exist_ok=True)
-    generate(out / "pipeline", out / "clips", PROMPTS, fps=[8.0], seed=0)
+    copy_pipeline(Ledger(out).folder(trial.sample).path / "pipeline", out / "pipeline")
+    generate(out / "clips", PROMPTS, out / "pipeline")
     typer.echo(f"report: {out / 'report.html'}")

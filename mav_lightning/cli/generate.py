@@ -17,9 +17,11 @@ __all__ = ["generate"]
 
 
 def generate(
-    pipeline: Annotated[Path, typer.Option(help="Folder of a pipeline, as `mav pipeline` and `mav demo` write it.")],
     out: Annotated[Path, typer.Option(help="Folder for the clips, the manifest and sheet.png.")],
     prompts: Annotated[list[str] | None, typer.Argument(help="What to show.")] = None,
+    pipeline: Annotated[
+        Path | None, typer.Option(help="Folder of a pipeline; by default the ready-made one, which knows Shapes World.")
+    ] = None,
     prompts_file: Annotated[Path | None, typer.Option(help="A text file of prompts, one a line.")] = None,
     animate: Annotated[Path | None, typer.Option(help="An image to begin with, in place of a prompt.")] = None,
     interpolate: Annotated[
@@ -55,9 +57,9 @@ def generate(
     visible mark unless --no-mark is given; `mav inspect` reads both.
 
     Examples:
-        mav generate "a red circle on a dark background" --pipeline runs/demo/pipeline --out clips --fps 8
+        mav generate "a red circle on a dark background" --out clips --fps 8
 
-        mav generate --prompts-file prompts.txt --pipeline runs/pipeline --out clips --fps 4 --fps 16 --per-prompt 4
+        mav generate --prompts-file prompts.txt --out clips --fps 4 --fps 16 --per-prompt 4
 
         mav generate --animate photo.png --pipeline runs/pipeline --out clips --per-prompt 4
     """
@@ -101,12 +103,17 @@ def _draw(generation: "Generation", devices: int) -> None:
 
     if devices > 1:
         from lightning import Trainer
+        from lightning.fabric.utilities.exceptions import MisconfigurationException
 
         from mav_lightning.cascade.predict import Drawing
+        from mav_lightning.common.errors import UserError
         from mav_lightning.training.quiet import quiet_lightning
 
         with quiet_lightning():
-            trainer = Trainer(devices=devices, use_distributed_sampler=False, logger=False)
+            try:
+                trainer = Trainer(devices=devices, use_distributed_sampler=False, logger=False)
+            except MisconfigurationException as error:
+                raise UserError(f"--devices: {devices} are not to be had here ({error}); give fewer.") from error
             trainer.predict(Drawing(generation), return_predictions=False)
         if not trainer.is_global_zero:
             raise typer.Exit(0)

@@ -46,6 +46,8 @@ def train(
     if "stages" in read_yaml(file):
         _train_recipe(file, overrides or [], out or Path("runs") / file.stem, jobs, threads, dry_run)
         return
+    if dry_run:
+        raise UserError(f"--dry-run: is for recipes; `mav config {config}` prints what this stage would do.")
     resolved = resolve_needs(load_config(config, overrides or []), {})
     if resolved["kind"] != "train":
         raise UserError(f"{config}: is a stage of kind `{resolved['kind']}`; `mav train` takes the kind train.")
@@ -55,10 +57,9 @@ def train(
 
 
 def _train_recipe(file: Path, overrides: list[str], out: Path, jobs: int, threads: int, dry_run: bool) -> None:
-    import shutil
-
     from rich.console import Console
 
+    from mav_lightning.cascade.store import copy_pipeline
     from mav_lightning.config import parse_override
     from mav_lightning.runs.display import Display
     from mav_lightning.runs.ledger import Ledger
@@ -79,7 +80,7 @@ def _train_recipe(file: Path, overrides: list[str], out: Path, jobs: int, thread
     with Display(ledger, len(stages), console) as display:
         outcome = run_stages(ledger, stages, STAGE_COMMAND, display, jobs, threads)
     for made in (stage for stage in [*outcome.ran, *outcome.reused] if stage.kind == "pipeline"):
-        shutil.copytree(ledger.folder(made).path / "pipeline", out / made.name, dirs_exist_ok=True)
+        copy_pipeline(ledger.folder(made).path / "pipeline", out / made.name)
         console.print(f"{made.name}: {out / made.name}", soft_wrap=True, highlight=False)
     exit_if_failed(console, outcome)
 

@@ -1,11 +1,14 @@
-"""Files that appear whole or not at all."""
+"""Files and folders that appear whole or not at all."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["remove_partial_files", "whole_file"]
+from mav_lightning.common.errors import UserError
+
+__all__ = ["new_folder", "remove_partial_files", "whole_file"]
 
 
 @contextmanager
@@ -35,6 +38,26 @@ def remove_partial_files(folder: Path) -> None:
     """Deletes what a killed `whole_file` left in `folder`; to be called while nobody writes there."""
     for partial in folder.glob(".*.partial"):
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """Gives a folder to fill and renames it to `out` at the end, so `out` is whole or absent whatever happens.
+
+    Raises:
+        UserError: `out` holds something already.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out}: already holds something; remove it, or choose another folder.")
+    partial = out.absolute().parent / f".{out.absolute().name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)  # what a killed process left
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        os.replace(partial, out)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
 def _flush_to_disk(path: Path) -> None:

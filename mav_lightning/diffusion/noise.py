@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["SeededNoise"]
+__all__ = ["MOST_SEEDS", "SeededNoise"]
+
+MOST_SEEDS = 1 << 48  # above them stands the stream
 
 
 class SeededNoise:
@@ -15,7 +17,7 @@ class SeededNoise:
     depends on ``seeds[i]``, `shape` and the number of draws before it alone.
 
     Args:
-        seeds: One for each clip, B of them.
+        seeds: One for each clip, B of them, from 0 to `MOST_SEEDS` - 1.
         shape: Of one clip.
         device: Where the noise is wanted; it is always drawn on the CPU, in float32.
         stream: Different streams of one seed are independent, so that one stage's draws leave another's alone.
@@ -24,7 +26,7 @@ class SeededNoise:
     def __init__(
         self, seeds: Sequence[int], shape: Sequence[int], device: torch.device | str = "cpu", stream: int = 0
     ) -> None:
-        self._generators = [torch.Generator().manual_seed(seed + (stream << 48)) for seed in seeds]
+        self._generators = [torch.Generator().manual_seed(seed + stream * MOST_SEEDS) for seed in seeds]
         self._shape, self._device = tuple(shape), device
 
     def __call__(self) -> Tensor:

@@ -70,7 +70,7 @@ class DenoisingModule(LightningModule, Generic[B]):
         given_channels: Channels that the network sees beside the noisy pixels.
 
     Raises:
-        UserError: `spatial_lr` below 0, a parent that does not fit, or a network that sees other channels.
+        UserError: `spatial_lr` below 0, a parent that does not fit, or a network of other channels than its inputs.
     """
 
     given_channels = 0
@@ -82,6 +82,9 @@ class DenoisingModule(LightningModule, Generic[B]):
         seen, wanted = getattr(net.net, "in_channels", None), 3 + self.given_channels
         if seen not in (None, wanted):
             raise UserError(f"module.net.net.in_channels: must be {wanted} for {type(self).__name__}, got {seen}.")
+        told, given = getattr(net.net, "cond_channels", None), getattr(denoising.encoder, "channels", None)
+        if None not in (told, given) and told != given:
+            raise UserError(f"module.net.net.cond_channels: must be {given}, as the encoder's embeddings, got {told}.")
         self.net, self.denoising, self.spatial_lr = net, denoising, spatial_lr
         self.transferred: TransferReport | None = None if parent is None else transfer(parent, net)
         if spatial_lr < 0:

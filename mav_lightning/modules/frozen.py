@@ -19,12 +19,20 @@ class FrozenCLIP:
 
     Args:
         clip: The trained CLIP.
+
+    Attributes:
+        channels: Length D of its embeddings.
+        length: Most words of a caption.
+
+    Raises:
+        UserError: Not a CLIP.
     """
 
     def __init__(self, clip: nn.Module) -> None:
         if not isinstance(clip, TextImageEncoder):
             raise UserError(f"module.encoder.clip: must embed images and texts, got a {type(clip).__name__}.")
         self.clip = clip.eval().requires_grad_(False)
+        self.channels, self.length = clip.channels, clip.length
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Embeds images (B, 3, H, W) in [-1, 1] as unit vectors (B, D) on the images' device."""

@@ -6,6 +6,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from datamodules.batch import ImageBatch
+from mav_lightning.common.errors import UserError
 from mav_lightning.diffusion.prior import DiffusionPrior
 from mav_lightning.diffusion.schedule import LogNormalNoise
 from mav_lightning.modules.frozen import FrozenCLIP
@@ -24,6 +25,9 @@ class PriorModule(LightningModule):
         optimizer: Makes the optimizer from the trainable parameters.
         schedule: Factor of the learning rate by step.
         cond_dropout: Share of captions trained without text, for guidance.
+
+    Raises:
+        UserError: A prior for other embeddings, or for captions of another length, than the encoder's.
     """
 
     def __init__(
@@ -36,6 +40,10 @@ class PriorModule(LightningModule):
         cond_dropout: float = 0.1,
     ) -> None:
         super().__init__()
+        for name in ("channels", "length"):
+            told, given = getattr(net.net, name, None), getattr(encoder, name)
+            if told not in (None, given):
+                raise UserError(f"module.net.net.{name}: must be {given}, as the encoder's, got {told}.")
         self.net, self.encoder, self.noise = net, encoder, noise
         self.make_optimizer, self.schedule, self.cond_dropout = optimizer, schedule, cond_dropout
 

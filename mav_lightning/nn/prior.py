@@ -27,7 +27,7 @@ class PriorTransformer(nn.Module):
 
     def __init__(self, channels: int = 64, length: int = 16, width: int = 128, layers: int = 2, heads: int = 4) -> None:
         super().__init__()
-        self.channels = channels
+        self.channels, self.length = channels, length
         self.text, self.image = nn.Linear(channels, width), nn.Linear(channels, width)
         self.noise = NumberEmbedding(width, 0.3, 8.0)
         self.query = nn.Parameter(torch.randn(width) * 0.02)

@@ -1,7 +1,7 @@
 """Recipes: the stages of a system, and which needs which."""
 
 import graphlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,9 @@ def load_recipe(path: str | Path) -> Recipe:
                 f"{file}: stage `{name}` must read `{{config: FILE, needs: {{role: stage}}, set: {{key: value}}}}`, "
                 f"`needs` and `set` where wanted; got {entry}."
             )
+        for key in ("needs", "set"):
+            if not isinstance(entry.get(key) or {}, dict):
+                raise UserError(f"{file}: stage `{name}`: `{key}` must hold `key: value` pairs, got {entry[key]}.")
         settings = dict(entry.get("set") or {})
         try:
             defaults = load_config(entry["config"], extra=settings)
@@ -78,7 +81,9 @@ def load_recipe(path: str | Path) -> Recipe:
     return Recipe(str(file), {name: specs[name] for name in order})
 
 
-def plan_recipe(recipe: Recipe, deltas: Mapping[str, Any], seed: int | None, where: str) -> dict[str, Stage]:
+def plan_recipe(
+    recipe: Recipe, deltas: Mapping[str, Any], seed: int | None, where: str, targets: Sequence[str] | None = None
+) -> dict[str, Stage]:
     """Resolves a recipe to stages with ids.
 
     Args:
@@ -86,16 +91,17 @@ def plan_recipe(recipe: Recipe, deltas: Mapping[str, Any], seed: int | None, whe
         deltas: ``<stage>.<config key>`` → value, or ``<stage>.needs.<role>`` → stage name (None: leave it empty).
         seed: Set in every stage config that has the key `seed`; None leaves the configs' own.
         where: Begins messages about `deltas`, for example ``"quick.yaml, variant per_frame"``.
+        targets: Stages that are wanted; None for the recipe's own.
 
     Returns:
-        Name → stage, needed ones first; only what the recipe's targets still need.
+        Name → stage, needed ones first; only what the targets still need.
 
     Raises:
         UserError: An unknown stage, key or role, a role without a stage, or a circle.
     """
     settings, needs = _split_deltas(recipe, deltas, where)
     planned: dict[str, Stage] = {}
-    for name in _reachable(_ordered(where, needs), needs, recipe.targets):
+    for name in _reachable(_ordered(where, needs), needs, recipe.targets if targets is None else targets):
         spec = recipe.stages[name]
         extra = ({"seed": seed} if seed is not None and "seed" in spec.defaults else {}) | settings[name]
         try:
@@ -160,7 +166,7 @@ def _ordered(where: str, needs: Mapping[str, Mapping[str, str | None]]) -> list[
     return list(ordered)
 
 
-def _reachable(order: list[str], needs: Mapping[str, Mapping[str, str | None]], targets: list[str]) -> list[str]:
+def _reachable(order: list[str], needs: Mapping[str, Mapping[str, str | None]], targets: Sequence[str]) -> list[str]:
     wanted = set(targets)
     for name in reversed(order):
         if name in wanted:
@@ -181,16 +187,28 @@ def _check_roles(recipe: Recipe, name: str, config: Mapping[str, Any], given: Ma
 
 
 def _without_empty(config: dict[str, Any], given: Mapping[str, str | None], where: str) -> dict[str, Any]:
-    """The config without the roles that are left empty; nothing in it may refer to them any more."""
+    """The config without the roles that are left empty; no target's argument may refer to them any more."""
     empty = {role for role, stage in given.items() if stage is None}
     if not empty:
         return config
-    kept = {**config, "needs": {role: folder for role, folder in config["needs"].items() if role not in empty}}
+    kept = _drop(config, {f"@{role}" for role in empty})
     for path, value in _leaves(kept):
         if isinstance(value, str) and value.startswith("@") and value[1:].partition("/")[0] in empty:
             owner = path.rpartition(".")[0]
             raise UserError(f"{where}: nothing fills `{value[1:]}`, which `{path}` needs; set `{owner}: null` as well.")
     return kept
+
+
+def _drop(value: Any, unfilled: set[str]) -> Any:
+    """Leaves out of every plain mapping, which is no target's arguments, what stands for an unfilled role."""
+    if not isinstance(value, Mapping):
+        return value
+    plain = "_target_" not in value
+    return {
+        key: _drop(item, unfilled)
+        for key, item in value.items()
+        if not (plain and isinstance(item, str) and item in unfilled)
+    }
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

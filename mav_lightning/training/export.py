@@ -3,12 +3,11 @@
 import hashlib
 from pathlib import Path
 
-from safetensors.torch import save_file
 from torch import Tensor
 
-from mav_lightning.checkpoint import CARD, WEIGHTS, copy_network, read_card
+from mav_lightning.checkpoint import CARD, WEIGHTS, copy_network, read_card, write_card, write_weights
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.whole_file import whole_file
+from mav_lightning.common.whole_file import new_folder
 from mav_lightning.training.checkpoint_io import AtomicCheckpointIO, checkpoint_step, newest_checkpoint
 from mav_lightning.training.ema import EMA
 
@@ -31,24 +30,20 @@ def export_network(run: Path, out: Path) -> int | None:
     Raises:
         UserError: No training, no checkpoint yet, or `out` holds something.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: holds something already; give --out a new folder.")
-    read_card(run)
-    if (run / WEIGHTS).is_file():
-        step = None
-        copy_network(run, out)
-    else:
-        newest = newest_checkpoint(run / "checkpoints")
+    card = read_card(run)
+    finished = (run / WEIGHTS).is_file()
+    newest = None if finished else newest_checkpoint(run / "checkpoints")
+    if not finished and newest is None:
+        raise UserError(f"{run}: has no weights and no checkpoint yet; wait for the first one.")
+    with new_folder(out) as folder:
         if newest is None:
-            raise UserError(f"{run}: has no weights and no checkpoint yet; wait for the first one.")
-        step = checkpoint_step(newest)
-        out.mkdir(parents=True, exist_ok=True)
-        save_file(_averaged(newest), out / WEIGHTS)
-        (out / CARD).write_bytes((run / CARD).read_bytes())
-    sums = [f"{hashlib.sha256((out / file).read_bytes()).hexdigest()}  {file}\n" for file in (WEIGHTS, CARD)]
-    with whole_file(out / SUMS) as partial:
-        partial.write_text("".join(sums))
-    return step
+            copy_network(run, folder)
+        else:
+            write_weights(folder, _averaged(newest))
+            write_card(folder, card["net"], card["trained"])
+        sums = [f"{hashlib.sha256((folder / file).read_bytes()).hexdigest()}  {file}\n" for file in (WEIGHTS, CARD)]
+        (folder / SUMS).write_text("".join(sums))
+    return None if newest is None else checkpoint_step(newest)
 
 
 def _averaged(file: Path) -> dict[str, Tensor]:
@@ -56,5 +51,4 @@ def _averaged(file: Path) -> dict[str, Tensor]:
     averages = [
         state["average"] for name, state in checkpoint["callbacks"].items() if name.startswith(EMA.__qualname__)
     ]
-    weights = {**checkpoint["state_dict"], **(averages[0] if averages else {})}
-    return {name: value.contiguous() for name, value in weights.items()}
+    return {**checkpoint["state_dict"], **(averages[0] if averages else {})}

@@ -5,14 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
 from torch import Tensor
 
+from mav_lightning.checkpoint import WEIGHTS, write_weights
 from mav_lightning.common.whole_file import whole_file
 
-__all__ = ["COST", "WEIGHTS", "is_finished", "write_results"]
+__all__ = ["COST", "is_finished", "write_results"]
 
-WEIGHTS = "weights.safetensors"
 COST = "cost.json"
 
 
@@ -24,8 +23,7 @@ def write_results(out: Path, weights: Mapping[str, Tensor], cost: Mapping[str, A
         weights: A module's state dict, on the CPU, no two entries sharing memory.
         cost: Plain values.
     """
-    with whole_file(out / WEIGHTS) as partial:
-        save_file({name: value.contiguous() for name, value in weights.items()}, partial, {"format": "pt"})
+    write_weights(out, weights)
     with whole_file(out / COST) as partial:
         partial.write_text(json.dumps(cost, indent=1) + "\n")
 

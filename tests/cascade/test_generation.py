@@ -107,9 +107,50 @@ def test_two_processes_draw_what_one_draws(text_pipeline: Path, tmp_path: Path) 
         assert np.array_equal(read_clip(tmp_path / "one" / record.file), read_clip(tmp_path / "two" / record.file))
 
 
+def test_more_processes_than_clips_and_a_folder_that_lacks_only_its_manifest(
+    text_pipeline: Path, tmp_path: Path
+) -> None:
+    words = ["a red circle", "--pipeline", str(text_pipeline), "--out", str(tmp_path), "--devices", "2"]
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-m", "mav_lightning", "generate", *words], capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        assert len(read_manifest(tmp_path)) == 1
+        (tmp_path / "manifest.json").unlink()
+
+
+def test_other_clips_in_the_same_folder_take_its_manifest_away_first(text_pipeline: Path, tmp_path: Path) -> None:
+    pipeline = Pipeline.from_pretrained(text_pipeline)
+    first = Generation(pipeline, wishes(6), tmp_path)
+    finish(first)
+    first.finish()
+    other = Generation(pipeline, [Wish(4.0, 0, Prompt("else")), *wishes(6)], tmp_path)
+    other.write(other.batches()[0])
+    assert not (tmp_path / "manifest.json").exists(), "it would speak of clips that are no more"
+
+
+@pytest.mark.parametrize("form", ["mkv", "frames"])
+def test_somebody_elses_files_are_left_alone(form: str, text_pipeline: Path, tmp_path: Path) -> None:
+    theirs = tmp_path / ("00001.mkv" if form == "mkv" else "00001")
+    if form == "mkv":
+        write_lossless(theirs, pictures(1, 2)[0], 8.0)
+    else:
+        theirs.mkdir()
+        Image.fromarray(pictures(1, 1)[0, 0]).save(theirs / "holiday.png")
+    with pytest.raises(UserError, match="00001.*: is there already and not ours; give --out another folder"):
+        Generation(Pipeline.from_pretrained(text_pipeline), wishes(2), tmp_path, form=form)
+
+
+def test_a_loop_needs_the_network_for_it_before_anything_is_drawn(text_pipeline: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="loop: this pipeline has no network `interpolator`"):
+        Generation(Pipeline.from_pretrained(text_pipeline), wishes(1), tmp_path / "out", loop=True)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["a circle", "--seed", str(2**48)], "--seed: must be from 0 to 2⁴⁸ - 1, got 281474976710656"),
         ([" "], "prompt 1 is empty; say what to show, or leave it out"),
         (["a circle", "x" * 10_000], "prompt 2 has 10000 characters; at most 1000 are taken"),
         (["a circle", "--fps", "0"], "fps must be above 0 frames per second, got 0"),

@@ -83,12 +83,24 @@ def test_a_signed_file_is_valid_until_somebody_changes_it(
     assert shown["signature"]["manifest_sha256"] == shown["manifest_sha256"] and shown["manifest_matches"]
     assert read_signature(tmp_path / "plain" / record.file) is None
 
-    one = min(file.glob("*.png")) if form == "frames" else file
-    changed = bytearray(one.read_bytes())
-    changed[-40] ^= 1
-    one.write_bytes(changed)
+    one = sorted(file.glob("*.png"))[1] if form == "frames" else file
+    whole = one.read_bytes()
+    place = {"mp4": -40, "gif": 30, "frames": 45}[form]
+    one.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place:][1:])
     found = read_signature(file)
-    assert found is None or (found["state"] == "Invalid" and found["problems"])
+    assert found is not None and found["state"] == "Invalid" and found["problems"]
+
+
+def test_a_folder_of_frames_with_an_unsigned_one_among_them_is_not_vouched_for(
+    pems: tuple[Path, Path], text_pipeline: Path, tmp_path: Path
+) -> None:
+    generate(text_pipeline, tmp_path / "plain", "--format", "frames")
+    generate(text_pipeline, tmp_path / "signed", "--format", "frames", "--sign", str(pems[0]), str(pems[1]))
+    (record,) = read_manifest(tmp_path / "signed")
+    name = f"{record.file}/00001.png"
+    (tmp_path / "signed" / name).write_bytes((tmp_path / "plain" / name).read_bytes())
+    found = read_signature(tmp_path / "signed" / record.file)
+    assert found is not None and found["state"] == "Invalid" and found["problems"] == ["1 frames are not signed"]
 
 
 def test_what_cannot_be_signed_is_told_before_anything_is_drawn(
@@ -99,6 +111,11 @@ def test_what_cannot_be_signed_is_told_before_anything_is_drawn(
         generate(text_pipeline, tmp_path / "out", *sign)
     with pytest.raises(UserError, match="no key and certificate to sign with .* give two PEM files"):
         generate(text_pipeline, tmp_path / "out", "--format", "mp4", "--sign", str(pems[0]), str(pems[0]))
+    other = tmp_path / "other.pem"
+    key = ec.generate_private_key(ec.SECP256R1())
+    other.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    with pytest.raises(UserError, match="cannot sign with this certificate and .*other.pem"):
+        generate(text_pipeline, tmp_path / "out", "--format", "mp4", "--sign", str(pems[0]), str(other))
     with pytest.raises(UserError, match="none.pem: no key and certificate"):
         Signing(tmp_path / "none.pem", pems[1])
     assert not (tmp_path / "out").exists()

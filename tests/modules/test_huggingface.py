@@ -6,12 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from mav_lightning.adopt import adopt_clip
 from mav_lightning.checkpoint import load_network
 from mav_lightning.cli.app import app
 from mav_lightning.common.errors import UserError
+from mav_lightning.config import instantiate, load_config
+from mav_lightning.diffusion.schedule import LogNormalNoise
+from mav_lightning.modules.decoder import SpatialDecoder
+from mav_lightning.modules.denoising import Denoising
 from mav_lightning.modules.frozen import FrozenCLIP
 from mav_lightning.modules.huggingface import HuggingFaceCLIP
 
@@ -94,6 +99,26 @@ def test_other_weights_are_refused_and_told(source: Path, tmp_path: Path) -> Non
     done = CliRunner().invoke(app, ["train", *words, "--out", str(tmp_path / "out")])
     assert done.exit_code == 0, done.output
     assert load_network(tmp_path / "out")
+
+
+def test_a_clip_with_a_part_missing_is_refused(source: Path, tmp_path: Path) -> None:
+    shutil.copytree(source, tmp_path / "half")
+    weights = load_file(source / "model.safetensors")
+    kept = {name: value for name, value in weights.items() if not name.startswith("text_model.final")}
+    save_file(kept, tmp_path / "half" / "model.safetensors", {"format": "pt"})
+    with pytest.raises(UserError, match="2 weights of the CLIP are missing, first `text_model.final_layer_norm.bias`"):
+        adopt_clip(tmp_path / "half", sha256(tmp_path / "half"), tmp_path / "out")
+    (tmp_path / "half" / "model.safetensors").write_bytes(b"broken")
+    with pytest.raises(UserError, match="not a readable CLIP"):
+        adopt_clip(tmp_path / "half", sha256(tmp_path / "half"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_network_for_other_embeddings_is_told_which_key_to_set(adopted: HuggingFaceCLIP) -> None:
+    config = load_config("stage/spatial_tiny.yaml")["module"]
+    denoising = Denoising(FrozenCLIP(adopted), LogNormalNoise(), torch.optim.AdamW, lambda step: 1.0)
+    with pytest.raises(UserError, match="module.net.net.cond_channels: must be 12, as the encoder's .*, got 64"):
+        SpatialDecoder(instantiate(config["net"]), denoising)
 
 
 def test_a_folder_without_safetensors_is_refused(tmp_path: Path) -> None:

@@ -141,3 +141,18 @@ def test_a_recipe_that_sets_an_unknown_key_names_its_stage(tmp_path: Path) -> No
         UserError, match="stage `temporal`: override `framez`: no such key in .*; did you mean `frames`"
     ):
         load_recipe(file)
+
+
+def test_a_stage_that_takes_a_plain_list_of_networks_does_without_one() -> None:
+    deltas = {"pipeline.needs.sr_high": None, "pipeline.task.sampling.high_factor": 1}
+    stages = plan_recipe(load_recipe("recipe/tiny.yaml"), deltas, None, "study")
+    assert set(stages["pipeline"].config["task"]["networks"]) == set(stages["pipeline"].needs)
+    assert "sr_high" not in stages["pipeline"].needs
+
+
+@pytest.mark.parametrize("key", ["needs", "set"])
+def test_what_is_no_mapping_is_refused(key: str, tmp_path: Path) -> None:
+    file = write_recipe(tmp_path)
+    file.write_text(f"stages: {{data: {{config: {tmp_path}/data.yaml, {key}: [frames]}}}}")
+    with pytest.raises(UserError, match=f"stage `data`: `{key}` must hold `key: value` pairs"):
+        load_recipe(file)

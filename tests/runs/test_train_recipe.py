@@ -1,5 +1,6 @@
 """``mav train`` of a recipe, with stages that do nothing but leave what others look for."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -19,11 +20,12 @@ CONFIGS = {
     "net": "kind: train\nseed: 0\nframes: 9\nneeds: {data: '@data'}\n",
     "pipeline": "kind: pipeline\nneeds: {decoder: '@decoder'}\n",
 }
-WORK = 'test ! -e "$0/../../refuse" || exit 3; mkdir -p "$0/pipeline"; basename "$0" > "$0/pipeline/pipeline.json"; '
+WORK = 'test ! -e "$0/../../refuse" || exit 3; cp -r "$0/../../../doll" "$0/pipeline"; '
 
 
 @pytest.fixture
-def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def recipe(tmp_path: Path, text_pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(text_pipeline, tmp_path / "doll")
     monkeypatch.setattr(schedule, "STAGE_COMMAND", ("sh", "-c", WORK + 'echo "{}" > "$0/cost.json"'))
     for name, text in CONFIGS.items():
         (tmp_path / f"{name}.yaml").write_text(f"name: {name}\n{text}")
@@ -61,6 +63,11 @@ def test_a_stage_that_fails_is_named_and_what_needs_it_is_left(recipe: Path) -> 
 
     (recipe.parent / "run" / "refuse").unlink()
     assert train(recipe)[0] == 0
+
+
+def test_a_stage_has_no_dry_run() -> None:
+    done = CliRunner().invoke(app, ["train", "stage/spatial_tiny.yaml", "--dry-run"])
+    assert "--dry-run: is for recipes; `mav config stage/spatial_tiny.yaml` prints" in str(done.exception)
 
 
 def test_a_dry_run_says_what_would_run_and_writes_nothing(recipe: Path) -> None:

@@ -65,5 +65,5 @@ def test_what_cannot_be_exported_is_told(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has no weights and no checkpoint yet; wait for the first one"):
         export_network(tmp_path / "early", tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    with pytest.raises(UserError, match="holds something already; give --out a new folder"):
+    with pytest.raises(UserError, match="already holds something; remove it, or choose another folder"):
         export_network(trained, trained)
