@@ -98,21 +98,22 @@ def super_resolution(pipeline: Pipeline, count: int, fps: float) -> dict[str, li
 
 
 def from_text(pipeline: Pipeline, count: int, fps: float) -> dict[str, list[NDArray[np.float64]]]:
-    """Flicker after every stage."""
-    prompts = [prompt.text for prompt in shapes_prompts(-(-count // 24))][:count]
-    rates = {"decoder": fps, "interpolator": fps * pipeline.rate}
-    rows = {}
-    for name, until, settings in (
-        ("decoder", "decoder", {}),
-        ("interpolation", "interpolator", {}),
-        ("interpolation by blending", "interpolator", {"interpolation": "linear"}),
-        ("spatiotemporal super-resolution", "sr_low", {}),
-        ("spatial super-resolution, the same noise", "sr_high", {}),
-        ("spatial super-resolution, independent noise", "sr_high", {"shared_noise": False}),
-    ):
-        clips = with_settings(pipeline, **settings)(prompts, [fps] * count, range(count), until=until)  # type: ignore[arg-type]
-        rows[name] = [flickers(clips, rates.get(until, fps * pipeline.rate))]
-    return rows
+    """Flicker after every stage, each fed with what the one before made."""
+    prompts, seeds = [prompt.text for prompt in shapes_prompts(-(-count // 24))][:count], range(count)
+    rates = [fps * pipeline.rate] * count
+    drawn = pipeline(prompts, [fps] * count, seeds, until="decoder")
+    between = pipeline.interpolate(drawn, rates, seeds)
+    clips = {
+        "decoder": drawn,
+        "interpolation": between,
+        "interpolation by blending": with_settings(pipeline, interpolation="linear").interpolate(drawn, rates, seeds),
+        "spatiotemporal super-resolution": with_settings(pipeline, high_factor=1).sharpen(between, rates, seeds),
+        "spatial super-resolution, the same noise": pipeline.sharpen(between, rates, seeds),
+        "spatial super-resolution, independent noise": with_settings(pipeline, shared_noise=False).sharpen(
+            between, rates, seeds
+        ),
+    }
+    return {name: [flickers(of_stage, fps if name == "decoder" else rates[0])] for name, of_stage in clips.items()}
 
 
 def main(
