@@ -27,7 +27,7 @@ def test_real_motion_has_no_ghosts() -> None:
 
 def test_blending_draws_ghosts_and_more_of_them_the_further_the_object_moves() -> None:
     fast, slow, slowest = (ghosting(blended(clips(fps)), KNOWN).mean() for fps in (16.0, 32.0, 64.0))
-    assert fast > 0.15 > slow > 0.06 > slowest > 0.01
+    assert fast > 0.1 > slow > 0.04 > slowest > 0.005
 
 
 def test_two_faint_objects_apart_count_twice() -> None:
@@ -41,3 +41,10 @@ def test_two_faint_objects_apart_count_twice() -> None:
 def test_a_frame_held_has_no_ghost() -> None:
     held = clips(16.0)[:, (np.arange(33) // 4) * 4]
     assert abs(ghosting(held, KNOWN).mean()) < 0.01
+
+
+def test_noise_on_the_ground_is_no_ghost() -> None:
+    real = clips(32.0).astype(int)
+    noise = np.random.default_rng(1).normal(0, 4, real.shape).round().astype(int)
+    noise[:, KNOWN] = 0
+    assert abs(ghosting((real + noise).clip(0, 255).astype(np.uint8), KNOWN).mean()) < 0.03
