@@ -37,6 +37,11 @@ class ShardData(LightningDataModule, Generic[B]):
         workers: Processes that read ahead; 0 reads in the training process.
         reader: ``indexed`` resumes exactly; ``streaming`` reads remote shards through webdataset, and does not.
         cache_mb: Memory for decoded training frames in MiB, shared out among the workers; it changes the speed only.
+        embeddings: Id of a CLIP of which `mav data embed` has left image embeddings beside the shards: the batches
+            carry them. None leaves embedding to the training.
+
+    Raises:
+        UserError: Another reader, or embeddings for a stream, whose samples have no place in a table.
     """
 
     def __init__(
@@ -49,10 +54,14 @@ class ShardData(LightningDataModule, Generic[B]):
         workers: int,
         reader: Literal["indexed", "streaming"],
         cache_mb: int,
+        embeddings: str | None,
     ) -> None:
         super().__init__()
         if reader not in ("indexed", "streaming"):
             raise UserError(f"reader: must be `indexed` or `streaming`, got `{reader}`.")
+        if reader == "streaming" and embeddings is not None:
+            raise UserError("embeddings: lie beside indexed shards; use reader=indexed, or embeddings=null.")
+        self.embeddings = embeddings
         self.root, self.kind, self.decoder = root, kind, decoder
         self.batch_size, self.seed, self.workers, self.reader = batch_size, seed, workers, reader
         self.cache_bytes = (cache_mb << 20) // max(workers, 1)
@@ -80,12 +89,12 @@ class ShardData(LightningDataModule, Generic[B]):
         """Validation batches, this rank's share; nothing where there is no ``val`` folder."""
         if self._is_pattern or not self._folder("val", required=False).is_dir():
             return []
-        samples = SampleReader(self._index("val"), self.decoder, seed=0)
+        samples = SampleReader(self._index("val"), self.decoder, seed=0, encoder=self.embeddings)
         return EvalLoader(samples, EvalOrder(len(samples.samples), self.batch_size, *self._place), self.workers)
 
     @cached_property
     def _train(self) -> SampleReader[B]:
-        return SampleReader(self._index("train"), self.decoder, self.seed, self.cache_bytes)
+        return SampleReader(self._index("train"), self.decoder, self.seed, self.cache_bytes, encoder=self.embeddings)
 
     @property
     def _is_pattern(self) -> bool:
@@ -123,6 +132,7 @@ class ImageData(ShardData[ImageBatch]):
         reader: ``indexed`` or ``streaming``.
         cache_mb: Memory for decoded training frames in MiB; worth it where a whole data set fits.
         captioned: Leaves out images without a text. If False, no text is read and the batches have none.
+        embeddings: As `ShardData`.
     """
 
     def __init__(
@@ -135,8 +145,10 @@ class ImageData(ShardData[ImageBatch]):
         reader: Literal["indexed", "streaming"] = "indexed",
         cache_mb: int = 0,
         captioned: bool = True,
+        embeddings: str | None = None,
     ) -> None:
-        super().__init__(root, "images", ImageDecoder(size, captioned), batch_size, seed, workers, reader, cache_mb)
+        decoder = ImageDecoder(size, captioned)
+        super().__init__(root, "images", decoder, batch_size, seed, workers, reader, cache_mb, embeddings)
 
 
 class ClipData(ShardData[ClipBatch]):
@@ -153,6 +165,7 @@ class ClipData(ShardData[ClipBatch]):
         workers: Processes that read ahead; 0 reads in the training process.
         reader: ``indexed`` or ``streaming``.
         cache_mb: Memory for decoded training frames in MiB; worth it where a whole data set fits.
+        embeddings: As `ShardData`; one for each video, whatever is cut from it.
 
     Raises:
         UserError: A curriculum for a stream, which does not know how far training is.
@@ -169,13 +182,15 @@ class ClipData(ShardData[ClipBatch]):
         workers: int = 0,
         reader: Literal["indexed", "streaming"] = "indexed",
         cache_mb: int = 0,
+        embeddings: str | None = None,
     ) -> None:
         if reader == "streaming" and isinstance(fps, BetaFps):
             raise UserError(
                 "reader: a streaming reader does not know how far training is, so the fps curriculum would start anew "
                 "after every restart; use reader=indexed, or UniformFps."
             )
-        super().__init__(root, "clips", ClipDecoder(size, frames, fps), batch_size, seed, workers, reader, cache_mb)
+        decoder = ClipDecoder(size, frames, fps)
+        super().__init__(root, "clips", decoder, batch_size, seed, workers, reader, cache_mb, embeddings)
         self.fps = fps
 
     def on_before_batch_transfer(self, batch: ClipBatch, dataloader_idx: int) -> ClipBatch:

@@ -19,7 +19,7 @@ from datamodules.shards import IMAGE_SUFFIXES, VIDEO_SUFFIXES, SampleError
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.video import read_frames_at
 
-__all__ = ["ClipDecoder", "Decoder", "Example", "ImageDecoder"]
+__all__ = ["ClipDecoder", "Decoder", "Example", "ImageDecoder", "to_pixels"]
 
 B_co = TypeVar("B_co", covariant=True)
 
@@ -33,12 +33,14 @@ class Example:
         frames: Shape (T, H, W, 3), uint8; T is 1 for an image.
         caption: Its text, or None where none was read.
         fps: Frames per second as cut; None for an image.
+        embedding: Its CLIP image embedding, shape (D,); None where they are not cached.
     """
 
     key: str
     frames: NDArray[np.uint8]
     caption: str | None = None
     fps: float | None = None
+    embedding: NDArray[np.float32] | None = None
 
 
 class Decoder(Protocol[B_co]):
@@ -107,7 +109,8 @@ class ImageDecoder:
         """Joins examples to a batch of pixels (B, 3, size, size)."""
         captions = [example.caption for example in examples if example.caption is not None]
         keys = [example.key for example in examples]
-        return ImageBatch(_pixels(examples).squeeze(2), captions if self.captioned else None, keys)
+        pixels = to_pixels(_frames(examples)).squeeze(2)
+        return ImageBatch(pixels, captions if self.captioned else None, keys, _embeddings(examples))
 
 
 @dataclass(frozen=True)
@@ -163,13 +166,22 @@ class ClipDecoder:
     def collate(self, examples: Sequence[Example]) -> ClipBatch:
         """Joins examples to a batch of pixels (B, 3, T, size, size) with their rates (B,)."""
         fps = torch.tensor([example.fps for example in examples], dtype=torch.float32)
-        return ClipBatch(_pixels(examples), fps, [example.key for example in examples])
+        keys = [example.key for example in examples]
+        return ClipBatch(to_pixels(_frames(examples)), fps, keys, _embeddings(examples))
 
 
-def _pixels(examples: Sequence[Example]) -> Tensor:
-    """(T, H, W, 3) uint8 each → (B, 3, T, H, W) float32 in [-1, 1]."""
-    frames = torch.from_numpy(np.stack([example.frames for example in examples]))
-    return frames.permute(0, 4, 1, 2, 3).float().div(127.5).sub(1.0).contiguous()
+def to_pixels(frames: NDArray[np.uint8]) -> Tensor:
+    """Turns uint8 frames (…, T, H, W, 3) into float32 pixels (…, 3, T, H, W) in [-1, 1]."""
+    return torch.from_numpy(frames).movedim(-1, -4).float().div(127.5).sub(1.0).contiguous()
+
+
+def _frames(examples: Sequence[Example]) -> NDArray[np.uint8]:
+    return np.stack([example.frames for example in examples])
+
+
+def _embeddings(examples: Sequence[Example]) -> Tensor | None:
+    found = [example.embedding for example in examples if example.embedding is not None]
+    return torch.from_numpy(np.stack(found)) if found else None
 
 
 def _text(data: bytes) -> str:

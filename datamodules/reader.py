@@ -6,7 +6,7 @@ function of its number. Bad samples are counted, named and replaced by the next 
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar, cast
 
 import torch
@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from datamodules.batch import ClipBatch, ImageBatch
 from datamodules.cache import FrameCache
 from datamodules.decoders import Decoder, Example
+from datamodules.embeddings import read_embeddings
 from datamodules.index import Index, Sample, Shard
 from datamodules.order import Chance, EvalOrder, TrainOrder, sample_rng
 from mav_lightning.common.errors import UserError
@@ -34,6 +35,7 @@ class SampleReader(Generic[B]):
         seed: Of the cuts.
         cache_bytes: Memory for decoded frames, in each worker; see `FrameCache`.
         max_bad: Bad samples in a row after which reading is given up.
+        encoder: Whose cached embeddings the examples carry, see `read_embeddings`; None for none.
 
     Attributes:
         samples: The usable samples, with their shards, in the order of the index.
@@ -43,13 +45,24 @@ class SampleReader(Generic[B]):
         UserError: No usable sample at all.
     """
 
-    def __init__(self, index: Index, decoder: Decoder[B], seed: int, cache_bytes: int = 0, max_bad: int = 16) -> None:
+    def __init__(
+        self,
+        index: Index,
+        decoder: Decoder[B],
+        seed: int,
+        cache_bytes: int = 0,
+        max_bad: int = 16,
+        encoder: str | None = None,
+    ) -> None:
         self.index, self.decoder, self.seed, self.max_bad = index, decoder, seed, max_bad
         self._cache = FrameCache(cache_bytes)
+        self._embeddings = None if encoder is None else read_embeddings(index, encoder)
         self.samples: list[tuple[Shard, Sample]] = []
         self.refused: dict[str, str] = {}
         for shard, sample in index:
             refusal = sample.error or decoder.refusal(sample.members, sample.media)
+            if refusal is None and self._embeddings is not None and sample.key not in self._embeddings:
+                refusal = "could not be embedded"
             if refusal is None:
                 self.samples.append((shard, sample))
             else:
@@ -80,7 +93,9 @@ class SampleReader(Generic[B]):
             try:
                 members = self.index.read(shard, sample, self.decoder.suffixes)
                 chance = Chance(sample_rng(self.seed, epoch, sample.key), before)
-                return self.decoder.decode(sample.key, members, sample.media, chance, self._cache)
+                example = self.decoder.decode(sample.key, members, sample.media, chance, self._cache)
+                embeddings = self._embeddings
+                return example if embeddings is None else replace(example, embedding=embeddings[sample.key])
             except (UserError, OSError) as error:
                 tried.append(f"{shard.name}:{sample.key}")
                 bad[tried[-1]] = str(error)

@@ -62,7 +62,7 @@ class TemporalDecoder(DenoisingModule[ClipBatch | JointBatch]):
         """The loss of each clip, and in joint batches of each image, which skips time: shape (B,)."""
         if isinstance(batch, JointBatch):
             return torch.cat([self.losses(batch.clips), _losses_of_images(self, batch.images)])
-        cond = self.denoising.condition_of_clips(batch.pixels)
+        cond = self.denoising.condition_of_clips(batch)
         return self.net.loss(batch.pixels, self.levels(batch), cond, batch.fps)
 
     def sample_clips(self) -> Mapping[str, tuple[NDArray[np.uint8], float]]:
@@ -76,4 +76,5 @@ class TemporalDecoder(DenoisingModule[ClipBatch | JointBatch]):
 
 
 def _losses_of_images(module: DenoisingModule, batch: ImageBatch) -> Tensor:
-    return module.net.loss(batch.pixels, module.levels(batch), module.denoising.condition(batch.pixels))
+    cond = module.denoising.condition(batch.pixels, batch.embedding)
+    return module.net.loss(batch.pixels, module.levels(batch), cond)

@@ -42,18 +42,31 @@ class Denoising:
     cond_dropout: float = 0.1
     cond_noise: float = 0.3
 
-    def condition(self, images: Tensor) -> Tensor:
-        """Embeds images (B, 3, H, W), roughens the embeddings and drops some: (B, D)."""
-        cond = self.encoder(images)
+    def condition(self, images: Tensor, cached: Tensor | None = None) -> Tensor:
+        """Embeds images (B, 3, H, W), roughens the embeddings and drops some: (B, D).
+
+        `cached` embeddings (B, D), where the data has them, spare the encoder.
+
+        Raises:
+            UserError: Cached embeddings of another length than the encoder's.
+        """
+        cond = self.encoder(images) if cached is None else cached
+        wanted = getattr(self.encoder, "channels", cond.shape[1])
+        if cond.shape[1] != wanted:
+            raise UserError(
+                f"data.embeddings: are {cond.shape[1]} long, the encoder's {wanted}; give the id that "
+                "`mav data embed` prints for the encoder's own folder."
+            )
         cond = cond + self.cond_noise / cond.shape[1] ** 0.5 * torch.randn_like(cond)
         return cond * (torch.rand(len(cond), 1, device=cond.device) >= self.cond_dropout)
 
-    def condition_of_clips(self, clips: Tensor) -> Tensor:
-        """As `condition`, of one frame of clips (B, 3, T, H, W), the same of all, drawn at random.
+    def condition_of_clips(self, batch: ClipBatch) -> Tensor:
+        """As `condition`, of one frame of the clips, the same of all, drawn at random; or of the cached embeddings.
 
         The paper takes the first frame, which would tell where the clip begins.
         """
-        return self.condition(clips[:, :, int(torch.randint(clips.shape[2], ()))])
+        frame = int(torch.randint(batch.pixels.shape[2], ()))
+        return self.condition(batch.pixels[:, :, frame], batch.embedding)
 
 
 class DenoisingModule(LightningModule, Generic[B]):

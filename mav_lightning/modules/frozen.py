@@ -23,6 +23,7 @@ class FrozenCLIP:
     Attributes:
         channels: Length D of its embeddings.
         length: Most words of a caption.
+        size: Side of the images it was made for, in pixels.
 
     Raises:
         UserError: Not a CLIP.
@@ -32,7 +33,7 @@ class FrozenCLIP:
         if not isinstance(clip, TextImageEncoder):
             raise UserError(f"module.encoder.clip: must embed images and texts, got a {type(clip).__name__}.")
         self.clip = clip.eval().requires_grad_(False)
-        self.channels, self.length = clip.channels, clip.length
+        self.channels, self.length, self.size = clip.channels, clip.length, clip.size
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Embeds images (B, 3, H, W) in [-1, 1] as unit vectors (B, D) on the images' device."""

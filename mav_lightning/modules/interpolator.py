@@ -44,6 +44,6 @@ class Interpolator(DenoisingModule[ClipBatch]):
     def losses(self, batch: ClipBatch) -> Tensor:
         """The loss of the unknown frames of each clip, shape (B,)."""
         known = Known(batch.pixels, self.masks(len(batch), batch.pixels.shape[2], self.device))
-        cond = self.denoising.condition_of_clips(batch.pixels)
+        cond = self.denoising.condition_of_clips(batch)
         wanted = ~known.mask[:, None, :, None, None]
         return self.net.loss(batch.pixels, self.levels(batch), cond, batch.fps, known.channels(), wanted)

@@ -55,7 +55,7 @@ class PriorModule(LightningModule):
         """Logs the loss on unseen pairs, and how near drawn embeddings come to those of the captioned images."""
         self._loss(batch, "val")
         drawn = self.net.predict(self.encoder.encode_words(batch.captions(), self.device), list(range(len(batch))))
-        similarity = (drawn * self.encoder(batch.pixels)).sum(dim=1).mean()
+        similarity = (drawn * self._images(batch)).sum(dim=1).mean()
         self.log("val/similarity", similarity, batch_size=len(batch), sync_dist=True)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
@@ -66,8 +66,11 @@ class PriorModule(LightningModule):
         """The loss of each pair, shape (B,)."""
         cond = self.encoder.encode_words(batch.captions(), self.device)
         cond = cond * (torch.rand(len(cond), 1, 1, device=self.device) >= self.cond_dropout)
-        images = self.encoder(batch.pixels)
+        images = self._images(batch)
         return self.net.loss(images * images.shape[1] ** 0.5, self.noise(len(images), self.device), cond)
+
+    def _images(self, batch: ImageBatch) -> Tensor:
+        return self.encoder(batch.pixels) if batch.embedding is None else batch.embedding
 
     def _loss(self, batch: ImageBatch, stage: str) -> Tensor:
         loss = self.losses(batch).mean()

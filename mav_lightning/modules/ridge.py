@@ -44,7 +44,7 @@ def fit_ridge(
     texts, images = [], []
     for batch in itertools.islice(_endless(data), batches):
         texts.append(clip.encode_text(batch.captions()))
-        images.append(clip.encode_image(batch.pixels))
+        images.append(clip.encode_image(batch.pixels) if batch.embedding is None else batch.embedding)
     explained = net.fit(torch.cat(texts), torch.cat(images), penalty)
     out.mkdir(parents=True, exist_ok=True)
     save_file({f"net.{name}": value for name, value in net.state_dict().items()}, out / "weights.safetensors")

@@ -36,10 +36,12 @@ class TextImageEncoder(nn.Module):
     Attributes:
         channels: Length D of an embedding.
         length: Most words or tokens of a caption.
+        size: Side of the images it was made for, in pixels.
     """
 
     channels: int
     length: int
+    size: int
 
     def encode_image(self, pixels: Tensor) -> Tensor:
         """Embeds images (B, 3, H, W) in [-1, 1] of any size as unit vectors (B, D)."""

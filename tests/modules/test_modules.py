@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 from typing import Any
 
@@ -290,3 +291,21 @@ def test_a_prior_trained_without_text_cannot_tell_captions_apart(share: float) -
     module.net.net.register_forward_pre_hook(lambda _, given: seen.append(given[2]))
     module.losses(pairs())
     assert bool((seen[0] == 0).all()) == (share == 1.0)
+
+
+def unusable(pixels: torch.Tensor) -> torch.Tensor:
+    raise AssertionError("the encoder was asked")
+
+
+def test_cached_embeddings_take_the_encoders_place() -> None:
+    batch = clips()
+    cached = torch.nn.functional.normalize(torch.randn(2, 8, generator=torch.Generator().manual_seed(1)))
+    asked = Denoising(unusable, LogNormalNoise(), optimizer, WarmupCosine(10), cond_dropout=0.0, cond_noise=0.0)
+    torch.testing.assert_close(asked.condition_of_clips(dataclasses.replace(batch, embedding=cached)), cached)
+    with pytest.raises(AssertionError, match="the encoder was asked"):
+        asked.condition_of_clips(batch)
+
+
+def test_cached_embeddings_of_another_length_are_told() -> None:
+    with pytest.raises(UserError, match="data.embeddings: are 5 long, the encoder's 8; give the id that `mav data em"):
+        denoising().condition(clips().pixels[:, :, 0], torch.zeros(2, 5))

@@ -1,0 +1,144 @@
+"""Image embeddings kept beside the shards: a frozen encoder runs once, not at every step.
+
+They are of the pixels in the shards at the encoder's own size, which a stage that trains on small pictures never sees.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from datamodules.decoders import to_pixels
+from datamodules.index import Index, Sample, Shard, load_index, shard_folders
+from datamodules.media import crop_to_square, decode_image, find_media
+from datamodules.progress import Track, untracked
+from datamodules.shards import IMAGE_SUFFIXES, SUFFIXES, SampleError
+from mav_lightning.common.errors import UserError
+from mav_lightning.common.video import read_frames_at
+from mav_lightning.common.whole_file import whole_file
+
+__all__ = ["Embed", "read_embeddings", "write_embeddings"]
+
+_TOGETHER = 32  # samples that the encoder sees at once
+
+Embed = Callable[[Tensor], Tensor]
+"""Images (B, 3, size, size) in [-1, 1] → unit vectors (B, D)."""
+
+
+def write_embeddings(
+    root: Path, embed: Embed, encoder: str, size: int, frames: int = 8, track: Track = untracked
+) -> dict[Path, dict[str, str]]:
+    """Embeds every sample of every folder of shards below `root`, into ``embeddings-<encoder>.safetensors`` beside it.
+
+    A clip's embedding is the mean of its frames', brought back to unit length. A file that is there already, of the
+    same encoder and the same shards, is kept.
+
+    Args:
+        root: A data set.
+        embed: The encoder.
+        encoder: Its identity, part of the file's name.
+        size: Side of the squares that it is shown, in pixels.
+        frames: Frames of a clip, evenly over its length, at least 1.
+        track: Reports progress.
+
+    Returns:
+        File → samples that could not be embedded, ``shard:key`` → why; their rows are NaN.
+
+    Raises:
+        UserError: No shards or no index, or `frames` below 1.
+    """
+    if frames < 1:
+        raise UserError(f"frames: must be 1 or more, got {frames}; choose another.")
+    done: dict[Path, dict[str, str]] = {}
+    for folder in shard_folders(root):
+        index, path = load_index(folder), _path(folder, encoder)
+        bad: dict[str, str] = {}
+        if _index_of(path) != index.sha256:
+            rows = track(_embed_all(index, embed, size, frames, bad), sum(1 for _ in index), f"embedding {folder}")
+            table = _table(list(rows))
+            with whole_file(path) as partial:
+                save_file({"embeddings": table}, partial, {"index": index.sha256, "encoder": encoder})
+        done[path] = bad
+    return done
+
+
+def read_embeddings(index: Index, encoder: str) -> dict[str, NDArray[np.float32]]:
+    """Reads what `write_embeddings` wrote: key → embedding (D,); samples that could not be embedded are left out.
+
+    Raises:
+        UserError: There are none of this encoder, or they are of other shards.
+    """
+    path = _path(index.folder, encoder)
+    remedy = f"run `mav data embed {index.folder} --clip <folder of the CLIP>`"
+    if (found := _index_of(path)) is None:
+        others = ", ".join(
+            sorted(file.stem.partition("-")[2] for file in index.folder.glob("embeddings-*.safetensors"))
+        )
+        raise UserError(f"{path}: no such embeddings (of other encoders: {others or 'none'}); {remedy}.")
+    if found != index.sha256:
+        raise UserError(f"{path}: made for other shards than lie there now; {remedy}.")
+    with safe_open(path, "numpy") as file:
+        table: NDArray[np.float32] = file.get_tensor("embeddings")
+    return {sample.key: row for (_, sample), row in zip(index, table, strict=True) if np.isfinite(row).all()}
+
+
+def _path(folder: Path, encoder: str) -> Path:
+    return folder / f"embeddings-{encoder}.safetensors"
+
+
+def _index_of(path: Path) -> str | None:
+    """sha256 of the index that a file was made for; None without a readable file."""
+    try:
+        with safe_open(path, "numpy") as file:
+            return (file.metadata() or {}).get("index")
+    except (OSError, SafetensorError):
+        return None
+
+
+def _embed_all(
+    index: Index, embed: Embed, size: int, frames: int, bad: dict[str, str]
+) -> Iterator[NDArray[np.float32] | None]:
+    """A row for every sample of the index, None where it cannot be decoded."""
+    samples = list(index)
+    for start in range(0, len(samples), _TOGETHER):
+        found: list[NDArray[np.uint8] | None] = []
+        for shard, sample in samples[start : start + _TOGETHER]:
+            try:
+                found.append(_pictures(index, shard, sample, size, frames))
+            except (UserError, OSError) as error:
+                bad[f"{shard.name}:{sample.key}"] = str(error)
+                found.append(None)
+        decoded = [pictures for pictures in found if pictures is not None]
+        rows = iter(())
+        if decoded:
+            vectors = embed(to_pixels(np.concatenate(decoded)).transpose(0, 1)).double()
+            means = (one.mean(dim=0) for one in vectors.split([len(pictures) for pictures in decoded]))
+            rows = ((mean / mean.norm()).float().numpy(force=True) for mean in means)
+        yield from (None if pictures is None else next(rows) for pictures in found)
+
+
+def _pictures(index: Index, shard: Shard, sample: Sample, size: int, frames: int) -> NDArray[np.uint8]:
+    """The image, or `frames` frames of the clip: (N, size, size, 3)."""
+    if sample.error is not None or sample.media is None:
+        raise SampleError(sample.error or "holds no video or image")
+    members = index.read(shard, sample, SUFFIXES)
+    suffix = find_media(members)
+    assert suffix is not None  # the index has probed it
+    if suffix in IMAGE_SUFFIXES:
+        pictures = [decode_image(members[suffix])]
+    else:
+        times = np.linspace(0.0, sample.media.span, frames)
+        pictures = [Image.fromarray(frame) for frame in read_frames_at(members[suffix], times.tolist())]
+    return np.stack([crop_to_square(picture, size) for picture in pictures])
+
+
+def _table(rows: list[NDArray[np.float32] | None]) -> Tensor:
+    width = next((len(row) for row in rows if row is not None), 1)
+    missing = np.full(width, np.nan, np.float32)
+    return torch.from_numpy(np.stack([missing if row is None else row for row in rows]))
