@@ -85,18 +85,18 @@ def _compare(on_clips: nn.Module, other: nn.Module, size: int, cond_channels: in
     given = draw(_BATCH, _further_channels(on_clips), _FRAMES, size, size)
     seen = given[:, : _further_channels(other)]
     with _outputs(on_clips) as of_clips:
-        whole = on_clips(clips, sigma, cond, fps, given)
+        whole = on_clips(clips, sigma, cond, fps, given).clean
     alone, expected = [], defaultdict(list)
     if frame_by_frame:  # one at a time: in a batch, a layer could mix frames unnoticed
         for clip, frame in itertools.product(range(_BATCH), range(_FRAMES)):
             own = slice(clip, clip + 1)
             with _outputs(other) as of_frame:
-                alone.append(other(clips[own, :, frame], sigma[own], cond[own], given=seen[own, :, frame]))
+                alone.append(other(clips[own, :, frame], sigma[own], cond[own], given=seen[own, :, frame]).clean)
             for name, value in of_frame.items():
                 expected[name].append(value)
     else:
         with _outputs(other) as of_parent:
-            alone.append(_by_frame(other(clips, sigma, cond, fps, seen)))
+            alone.append(_by_frame(other(clips, sigma, cond, fps, seen).clean))
         expected.update({name: [_by_frame(value)] for name, value in of_parent.items()})
     error = _difference(_by_frame(whole), torch.cat(alone))
     layer = None

@@ -64,7 +64,7 @@ def network_cost(config: Mapping[str, Any]) -> NetworkCost:
 
     with FlopCounterMode(display=False) as counter:
         with torch.autograd.graph.saved_tensors_hooks(note, lambda x: x):
-            loss = denoiser(*given).square().mean()
+            loss = denoiser(*given).clean.square().mean()
         loss.backward()
     sizes = {name: parameter.numel() for name, parameter in denoiser.named_parameters()}
     return NetworkCost(

@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from typer.testing import CliRunner
 
 from mav_lightning.certify import certify_frames, certify_parent
+from mav_lightning.cli.app import app
 from mav_lightning.diffusion.denoiser import EDMDenoiser
 from mav_lightning.modules.transfer import transfer
 from mav_lightning.nn.unet import SpaceTimeUNet
@@ -42,6 +44,17 @@ def test_a_sound_network_holds(options: dict[str, Any]) -> None:
     net = network(**options)
     found = certify_frames(net, net.net.downsampling, cond_channels=8)
     assert found.holds and found.layer is None
+
+
+SCALES = ["tiny", "small", pytest.param("paper", marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("stage", ["spatial", "temporal", "interpolator", "sr_low_image", "sr_low", "sr_high"])
+def test_every_stage_of_every_scale_holds(stage: str, scale: str) -> None:
+    done = CliRunner().invoke(app, ["certify", f"stage/{stage}_{scale}.yaml"])
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith("a clip equals its frames: holds")
 
 
 def test_temporal_layers_that_start_at_random_are_told() -> None:

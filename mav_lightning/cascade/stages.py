@@ -9,6 +9,7 @@ from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.common.errors import UserError
 from mav_lightning.diffusion.between import BETWEEN
 from mav_lightning.diffusion.denoiser import Denoiser
+from mav_lightning.diffusion.estimate import Estimate
 from mav_lightning.diffusion.guidance import Guided
 from mav_lightning.diffusion.known import Filling, Known
 from mav_lightning.diffusion.noise import SeededNoise
@@ -106,7 +107,7 @@ class Stages:
 
     def _sample(
         self,
-        denoiser: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor],
+        denoiser: Callable[[Tensor, Tensor, Tensor, Tensor], Estimate],
         draw: Callable[[], Tensor],
         cond: Tensor,
         fps: Tensor,

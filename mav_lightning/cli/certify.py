@@ -36,8 +36,9 @@ def certify(
             "as stage/temporal_tiny.yaml."
         )
     torch.manual_seed(0)
-    size, cond_channels = instantiate(node).net.downsampling, node["net"]["cond_channels"]
-    checks = {"a clip equals its frames": certify_frames(instantiate(node), size, cond_channels)}
+    cond_channels, denoiser = node["net"]["cond_channels"], instantiate(node)
+    checks = {"a clip equals its frames": certify_frames(denoiser, denoiser.net.downsampling, cond_channels)}
+    del denoiser  # of `paper`, two do not fit beside each other
     folder = loaded["needs"].get("parent", "@")
     if not folder.startswith("@"):
         parent, child = load_network(folder), instantiate(node)

@@ -24,7 +24,8 @@ def demo(
     """Train everything small, answer one ablation question, generate a few clips, and print the report's path.
 
     The study is conf/ablation/quick.yaml: temporal layers against frames drawn one by one, two seeds. Minutes on two
-    CPU cores. The last two prompts ask for pairs of colour and shape that no training clip shows.
+    CPU cores. The same prompts are drawn by what was trained here, in `clips`, and by the ready-made cascade, in
+    `ready-made`; the last two ask for pairs of colour and shape that no training clip shows.
 
     Example: mav demo --out runs/demo
     """
@@ -38,4 +39,5 @@ def demo(
     trial = next(trial for trial in read_plan(out).trials if trial.variant == "temporal")
     copy_pipeline(Ledger(out).folder(trial.sample).path / "pipeline", out / "pipeline")
     generate(out / "clips", PROMPTS, out / "pipeline")
+    generate(out / "ready-made", PROMPTS)
     typer.echo(f"report: {out / 'report.html'}")

@@ -24,6 +24,9 @@ def pipeline(
     frames: Annotated[int, typer.Option(help="Frames in a clip.")] = 9,
     skip: Annotated[int, typer.Option(help="Frame skip of interpolation; 1 leaves it out.")] = 1,
     factor: Annotated[int, typer.Option(help="How much each super-resolution network enlarges.")] = 2,
+    sampler: Annotated[
+        str, typer.Option(help="dpm++2m, heun, ddim, or ddpm, which uses a learnt variance.")
+    ] = "dpm++2m",
     steps: Annotated[int, typer.Option(help="Denoising steps.")] = 16,
     guidance_scale: Annotated[float, typer.Option(help="1 for none.")] = 1.0,
 ) -> None:
@@ -47,6 +50,7 @@ def pipeline(
         skip=skip,
         low_factor=factor if sr_low else 1,
         high_factor=factor if sr_high else 1,
+        sampler=sampler,
         steps=steps,
         guidance_scale=guidance_scale,
     )

@@ -1,11 +1,14 @@
 """From a raw network to a denoiser, and its training loss."""
 
+import math
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["CleanDenoiser", "Denoiser", "EDMDenoiser", "EpsDenoiser", "NetDenoiser", "VDenoiser"]
+from mav_lightning.diffusion.estimate import Estimate, step_variance
+
+__all__ = ["CleanDenoiser", "Denoiser", "EDMDenoiser", "EpsDenoiser", "HybridDenoiser", "NetDenoiser", "VDenoiser"]
 
 
 class Denoiser(Protocol):
@@ -13,8 +16,8 @@ class Denoiser(Protocol):
 
     def __call__(
         self, x: Tensor, sigma: Tensor, cond: Tensor, fps: Tensor | None = None, given: Tensor | None = None
-    ) -> Tensor:
-        """Maps noisy `x` (B, …) at noise levels `sigma` (B,) to the expected clean sample, shape of `x`."""
+    ) -> Estimate:
+        """Estimates the clean sample of noisy `x` (B, …) at noise levels `sigma` (B,)."""
         ...
 
 
@@ -27,7 +30,13 @@ class NetDenoiser(nn.Module):
     Args:
         net: ``net(x, noise, cond, fps)``, noise being :math:`\ln(\sigma)/4`.
         sigma_data: Standard deviation :math:`\sigma_d` of the data; of pixels in [-1, 1] about 0.5.
+
+    Attributes:
+        outputs: Numbers that the network puts out for every element of the sample: its target, and where there are two
+            v in about [-1, 1], of which (v + 1) / 2 is `Estimate.share`.
     """
+
+    outputs = 1
 
     def __init__(self, net: nn.Module, sigma_data: float = 0.5) -> None:
         super().__init__()
@@ -39,7 +48,7 @@ class NetDenoiser(nn.Module):
 
     def forward(
         self, x: Tensor, sigma: Tensor, cond: Tensor, fps: Tensor | None = None, given: Tensor | None = None
-    ) -> Tensor:
+    ) -> Estimate:
         """Estimates the clean sample.
 
         Args:
@@ -51,11 +60,23 @@ class NetDenoiser(nn.Module):
                 `x` but for the channels. None where the network was built without them.
 
         Returns:
-            The expected clean sample, shape of `x`.
+            The estimate, shape of `x`.
         """
         c_skip, c_out, c_in = self.coefficients(_column(sigma, x))
         seen = c_in * x if given is None else torch.cat([c_in * x, given], dim=1)
-        return c_skip * x + c_out * self.net(seen, sigma.log().to(x.dtype) / 4, cond, fps)
+        target, *v = self.net(seen, sigma.log().to(x.dtype) / 4, cond, fps).chunk(self.outputs, dim=1)
+        return Estimate(c_skip * x + c_out * target, (v[0] + 1) / 2 if v else None)
+
+    def errors(self, x: Tensor, noisy: Tensor, level: Tensor, estimate: Estimate) -> Tensor:
+        """The loss of every element: the squared error of the network's own target. Shape of `x`.
+
+        Args:
+            x: Clean samples.
+            noisy: What the denoiser saw.
+            level: The noise level, broadcast to `x`.
+            estimate: What it said.
+        """
+        return self.coefficients(level)[1].square().reciprocal() * (estimate.clean - x).square()
 
     def loss(
         self,
@@ -81,8 +102,7 @@ class NetDenoiser(nn.Module):
         """
         level = _column(sigma, x)
         noisy = x + level * torch.randn_like(x)
-        weight = self.coefficients(level)[1].square().reciprocal()
-        error = weight * (self(noisy, sigma, cond, fps, given) - x).square()
+        error = self.errors(x, noisy, level, self(noisy, sigma, cond, fps, given))
         if wanted is None:
             return error.flatten(1).mean(1)
         share = wanted.to(error.dtype).expand_as(error).flatten(1)
@@ -130,6 +150,55 @@ class EpsDenoiser(NetDenoiser):
     def coefficients(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As `NetDenoiser.coefficients`."""
         return torch.ones_like(sigma), -sigma, (self.sigma_data**2 + sigma.square()).rsqrt()
+
+
+class HybridDenoiser(EpsDenoiser):
+    r"""Predicts the noise, and how far each step is open: the loss that Make-A-Video names (§3.2).
+
+    The loss is :math:`L_{simple} + \lambda L_{vlb}`: the squared error of the noise, and the divergence of the step to
+    the next lower level from the true one, in nats an element and times the number of steps; it teaches the variance
+    alone. The steps are those of a ladder even in :math:`\ln\sigma`: our choice, like its ends.
+
+    References:
+        Improved DDPM (Nichol and Dhariwal, 2021), §3.1 and Equations 15 and 16. https://arxiv.org/abs/2102.09672
+
+    Args:
+        net: As `NetDenoiser`, with twice as many output channels as the samples have.
+        sigma_data: As there.
+        steps: Of the ladder from `sigma_max` to `sigma_min`.
+        vlb_weight: The weight :math:`\lambda`.
+        sigma_min: The ladder's lowest level.
+        sigma_max: Its highest.
+    """
+
+    outputs = 2
+
+    def __init__(
+        self,
+        net: nn.Module,
+        sigma_data: float = 0.5,
+        steps: int = 1000,
+        vlb_weight: float = 0.001,
+        sigma_min: float = 0.02,
+        sigma_max: float = 80.0,
+    ) -> None:
+        super().__init__(net, sigma_data)
+        if steps < 1 or vlb_weight < 0 or not 0 < sigma_min < sigma_max:
+            raise ValueError(
+                "HybridDenoiser: needs steps ≥ 1, vlb_weight ≥ 0 and 0 < sigma_min < sigma_max, got "
+                f"{steps}, {vlb_weight:g}, {sigma_min:g} and {sigma_max:g}."
+            )
+        self.ratio = math.exp(math.log(sigma_min / sigma_max) / steps)
+        self.weight = vlb_weight * steps
+
+    def errors(self, x: Tensor, noisy: Tensor, level: Tensor, estimate: Estimate) -> Tensor:
+        """As `NetDenoiser.errors`."""
+        assert estimate.share is not None
+        following = level * self.ratio
+        true, told = step_variance(level, following, None), step_variance(level, following, estimate.share)
+        miss = (1 - self.ratio**2) * (estimate.clean.detach() - x)  # of the step's mean
+        divergence = ((told / true).log() + (true + miss.square()) / told - 1) / 2
+        return super().errors(x, noisy, level, estimate) + self.weight * divergence
 
 
 class CleanDenoiser(NetDenoiser):

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from mav_lightning.diffusion.denoiser import Denoiser
+from mav_lightning.diffusion.estimate import Estimate
 
 __all__ = ["Guided"]
 
@@ -24,8 +25,8 @@ class Guided:
 
     def __call__(
         self, x: Tensor, sigma: Tensor, cond: Tensor, fps: Tensor | None = None, given: Tensor | None = None
-    ) -> Tensor:
-        """As `Denoiser`; what is `given` stays given."""
+    ) -> Estimate:
+        """As `Denoiser`; what is `given` stays given, and a learnt variance is that of the conditional estimate."""
         if self.guidance_scale == 1.0:
             return self.denoiser(x, sigma, cond, fps, given)
         both = self.denoiser(
@@ -35,8 +36,9 @@ class Guided:
             _twice(fps),
             _twice(given),
         )
-        without, given = both.chunk(2)
-        return without + self.guidance_scale * (given - without)
+        without, told = both.clean.chunk(2)
+        share = None if both.share is None else both.share.chunk(2)[1]
+        return Estimate(without + self.guidance_scale * (told - without), share)
 
 
 def _twice(x: Tensor | None) -> Tensor | None:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mav_lightning.diffusion.denoiser import Denoiser
+from mav_lightning.diffusion.estimate import Estimate
 
 __all__ = ["Filling", "Known", "MaskSampler", "every", "first", "last"]
 
@@ -80,9 +81,10 @@ class Filling:
     def __init__(self, denoiser: Denoiser, known: Known) -> None:
         self.denoiser, self.known = denoiser, known
 
-    def __call__(self, x: Tensor, sigma: Tensor, cond: Tensor, fps: Tensor | None = None) -> Tensor:
+    def __call__(self, x: Tensor, sigma: Tensor, cond: Tensor, fps: Tensor | None = None) -> Estimate:
         """As `Denoiser`; a sampler that ends on the estimate leaves the known frames as they are, bit for bit."""
-        return self.known.keep(self.denoiser(x, sigma, cond, fps, self.known.channels()))
+        found = self.denoiser(x, sigma, cond, fps, self.known.channels())
+        return Estimate(self.known.keep(found.clean), found.share)
 
 
 class MaskSampler:

@@ -3,7 +3,7 @@ r"""Samplers: stateless functions from noise to a sample, named after their pape
 All work on the variance-exploding process: `x` at noise level :math:`\sigma` is the clean sample plus
 :math:`\sigma` times unit noise. Every sampler takes
 
-- ``denoise(x, sigma)``: the denoiser with its conditions bound,
+- ``denoise(x, sigma)``: the denoiser with its conditions bound, an `Estimate`,
 - ``draw()``: unit noise, shape (B, …); the first draw is where sampling starts, `ddpm` draws more on the way,
 - ``sigmas``: decreasing noise levels ending in 0, shape (N + 1,),
 
@@ -15,9 +15,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from mav_lightning.diffusion.estimate import Estimate, step_variance
+
 __all__ = ["SAMPLERS", "Denoise", "Draw", "Sampler", "ddim", "ddpm", "dpm_solver_pp_2m", "heun"]
 
-Denoise = Callable[[Tensor, Tensor], Tensor]
+Denoise = Callable[[Tensor, Tensor], Estimate]
 Draw = Callable[[], Tensor]
 Sampler = Callable[[Denoise, Draw, Tensor], Tensor]
 
@@ -31,7 +33,7 @@ def ddim(denoise: Denoise, draw: Draw, sigmas: Tensor) -> Tensor:
     levels = sigmas.tolist()
     x = draw() * levels[0]
     for sigma, following in zip(levels[:-1], levels[1:], strict=True):
-        clean = denoise(x, _batch(sigma, x))
+        clean = denoise(x, _batch(sigma, x)).clean
         x = clean + (following / sigma) * (x - clean)
     return x
 
@@ -40,20 +42,18 @@ def ddpm(denoise: Denoise, draw: Draw, sigmas: Tensor) -> Tensor:
     r"""Ancestral sampling: every step draws from the posterior of the less noisy sample given the estimate.
 
     From :math:`\sigma` to :math:`\sigma' < \sigma` it keeps :math:`\sigma'^2 / \sigma^2` of the distance to the
-    estimate and adds noise of variance :math:`\sigma'^2 (\sigma^2 - \sigma'^2) / \sigma^2`.
+    estimate and adds noise of the variance that the denoiser has learnt, else the least possible; see `step_variance`.
 
     References:
-        DDPM (Ho et al., 2020), Equations 6 and 7, in the variable σ: the posterior variance
-        :math:`\tilde\beta`. https://arxiv.org/abs/2006.11239
+        DDPM (Ho et al., 2020), Equations 6 and 7, in the variable σ. https://arxiv.org/abs/2006.11239
     """
     levels = sigmas.tolist()
     x = draw() * levels[0]
     for sigma, following in zip(levels[:-1], levels[1:], strict=True):
-        clean = denoise(x, _batch(sigma, x))
-        kept = (following / sigma) ** 2
-        x = clean + kept * (x - clean)
+        clean, share = denoise(x, _batch(sigma, x))
+        x = clean + (following / sigma) ** 2 * (x - clean)
         if following > 0:
-            x = x + following * (1 - kept) ** 0.5 * draw()
+            x = x + step_variance(x.new_tensor(sigma), x.new_tensor(following), share).sqrt() * draw()
     return x
 
 
@@ -66,10 +66,10 @@ def heun(denoise: Denoise, draw: Draw, sigmas: Tensor) -> Tensor:
     levels = sigmas.tolist()
     x = draw() * levels[0]
     for sigma, following in zip(levels[:-1], levels[1:], strict=True):
-        slope = (x - denoise(x, _batch(sigma, x))) / sigma
+        slope = (x - denoise(x, _batch(sigma, x)).clean) / sigma
         ahead = x + (following - sigma) * slope
         if following > 0:
-            slope = (slope + (ahead - denoise(ahead, _batch(following, x))) / following) / 2
+            slope = (slope + (ahead - denoise(ahead, _batch(following, x)).clean) / following) / 2
         x = x + (following - sigma) * slope
     return x
 
@@ -85,7 +85,7 @@ def dpm_solver_pp_2m(denoise: Denoise, draw: Draw, sigmas: Tensor) -> Tensor:
     x = draw() * float(levels[0])
     before: Tensor | None = None
     for i in range(len(levels) - 1):
-        clean = denoise(x, _batch(float(levels[i]), x))
+        clean = denoise(x, _batch(float(levels[i]), x)).clean
         estimate = clean
         if before is not None and levels[i + 1] > 0:
             h, h_before = lambdas[i + 1] - lambdas[i], lambdas[i] - lambdas[i - 1]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mav_lightning.diffusion.denoiser import Denoiser
+from mav_lightning.diffusion.estimate import Estimate
 from mav_lightning.diffusion.known import Known, every
 
 __all__ = ["Sliding", "Windows"]
@@ -88,19 +89,21 @@ class Sliding:
 
     def __call__(
         self, x: Tensor, sigma: Tensor, cond: Tensor, fps: Tensor | None = None, given: Tensor | None = None
-    ) -> Tensor:
+    ) -> Estimate:
         """As `Denoiser`, for clips (B, C, N, H, W)."""
         if x.shape[2] <= self.frames:
             return self.denoiser(x, sigma, cond, fps, given)
         place = torch.arange(self.frames, device=x.device)
         tent = torch.minimum(place + 1, self.frames - place).to(x.dtype)[:, None, None]
-        total, weight = torch.zeros_like(x), x.new_zeros(x.shape[2], 1, 1)
+        clean, share, weight = torch.zeros_like(x), torch.zeros_like(x), x.new_zeros(x.shape[2], 1, 1)
         for start in self._starts(x.shape[2]):
             own = slice(start, start + self.frames)
             seen = None if given is None else given[:, :, own]
-            total[:, :, own] += tent * self.denoiser(x[:, :, own], sigma, cond, fps, seen)
+            found = self.denoiser(x[:, :, own], sigma, cond, fps, seen)
+            clean[:, :, own] += tent * found.clean
+            share[:, :, own] += tent * (0.0 if found.share is None else found.share)
             weight[own] += tent
-        return total / weight
+        return Estimate(clean / weight, share / weight)
 
     def _starts(self, length: int) -> list[int]:
         """First frames of the windows; the last window ends with the clip."""

@@ -95,6 +95,9 @@ class DenoisingModule(LightningModule, Generic[B]):
         seen, wanted = getattr(net.net, "in_channels", None), 3 + self.given_channels
         if seen not in (None, wanted):
             raise UserError(f"module.net.net.in_channels: must be {wanted} for {type(self).__name__}, got {seen}.")
+        said, needed = getattr(net.net, "out_channels", None), 3 * net.outputs
+        if said not in (None, needed):
+            raise UserError(f"module.net.net.out_channels: must be {needed} for a {type(net).__name__}, got {said}.")
         told, given = getattr(net.net, "cond_channels", None), getattr(denoising.encoder, "channels", None)
         if None not in (told, given) and told != given:
             raise UserError(f"module.net.net.cond_channels: must be {given}, as the encoder's embeddings, got {told}.")

@@ -71,7 +71,8 @@ class SpaceTimeUNet(nn.Module):
             raise ValueError(f"SpaceTimeUNet: `fps` must be off, embedding or seconds, got {fps!r}.")
         widths = [channels * multiplier for multiplier in multipliers]
         emb = 4 * channels
-        self.in_channels, self.cond_channels, self.patch_size = in_channels, cond_channels, patch_size
+        self.in_channels, self.out_channels, self.cond_channels = in_channels, out_channels, cond_channels
+        self.patch_size = patch_size
         self.downsampling = patch_size * 2 ** (len(widths) - 1)
         self.context_tokens = context_tokens
         self.noise = NumberEmbedding(emb, 0.3, 8.0)

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from mav_lightning.diffusion.between import linear, repeat
+from mav_lightning.diffusion.estimate import Estimate
 from mav_lightning.diffusion.known import Filling, Known, MaskSampler, every, first, last
 from mav_lightning.diffusion.noise import SeededNoise
 from mav_lightning.diffusion.samplers import SAMPLERS
@@ -43,7 +44,7 @@ def test_a_network_sees_black_where_nothing_is_known_and_is_told_so() -> None:
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_known_frames_come_out_unchanged_from_every_sampler(name: str) -> None:
     known = Known(torch.rand(2, 3, 5, 4, 4) * 2 - 1, torch.stack([every(2, 5), first(1, 5)]))
-    filling = Filling(lambda x, sigma, cond, fps=None, given=None: 0.3 * x, known)
+    filling = Filling(lambda x, sigma, cond, fps=None, given=None: Estimate(0.3 * x), known)
     cond = torch.zeros(2, 1)
     sample = SAMPLERS[name](
         lambda x, sigma: filling(x, sigma, cond), SeededNoise([0, 1], (3, 5, 4, 4)), karras_sigmas(5)

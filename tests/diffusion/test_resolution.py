@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from mav_lightning.diffusion.estimate import Estimate
 from mav_lightning.diffusion.resolution import enlarge, roughen, shrink
 from mav_lightning.diffusion.windows import Sliding
 
@@ -31,25 +32,27 @@ def test_a_network_is_told_how_rough_its_picture_is() -> None:
     assert given[:, 3].std() > 0 and bool((given[0, 3] == given[0, 3, 0, 0]).all())
 
 
-def framewise(x: Tensor, sigma: Tensor, cond: Tensor, fps: Tensor | None = None, given: Tensor | None = None) -> Tensor:
+def framewise(
+    x: Tensor, sigma: Tensor, cond: Tensor, fps: Tensor | None = None, given: Tensor | None = None
+) -> Estimate:
     """A denoiser that treats every frame alike, and adds what it is given."""
     assert x.shape[2] == 4
-    return 0.5 * x + (0.0 if given is None else given)
+    return Estimate(0.5 * x + (0.0 if given is None else given))
 
 
 @pytest.mark.parametrize(("length", "overlap"), [(4, 2), (5, 2), (9, 1), (10, 3), (13, 0)])
 def test_windows_leave_a_denoiser_of_single_frames_as_it_is(length: int, overlap: int) -> None:
     x, given = torch.randn(2, 3, length, 2, 2), torch.randn(2, 3, length, 2, 2)
     one, cond = torch.ones(2), torch.zeros(2, 1)
-    torch.testing.assert_close(Sliding(framewise, 4, overlap)(x, one, cond, one, given), 0.5 * x + given)
+    torch.testing.assert_close(Sliding(framewise, 4, overlap)(x, one, cond, one, given).clean, 0.5 * x + given)
 
 
 def test_where_windows_disagree_they_are_mixed_without_a_step() -> None:
-    def window_number(x: Tensor, *_: Tensor | None) -> Tensor:
-        return torch.full_like(x, float(x[0, 0, 0, 0, 0]))  # the window's first frame tells which it is
+    def window_number(x: Tensor, *_: Tensor | None) -> Estimate:
+        return Estimate(torch.full_like(x, float(x[0, 0, 0, 0, 0])))  # the window's first frame tells which it is
 
     x = torch.arange(16.0).reshape(1, 1, 16, 1, 1)
-    mixed = Sliding(window_number, frames=8, overlap=4)(x, torch.ones(1), torch.zeros(1, 1)).flatten()
+    mixed = Sliding(window_number, frames=8, overlap=4)(x, torch.ones(1), torch.zeros(1, 1)).clean.flatten()
     steps = mixed.diff()
     assert mixed[0] == 0 and mixed[-1] == 8
     assert bool((steps >= 0).all()) and steps.max() < 2, "windows start at 0, 4 and 8: a seam would be a step of 4"

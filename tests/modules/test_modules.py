@@ -7,7 +7,8 @@ import torch
 
 from datamodules.batch import ClipBatch, ImageBatch, JointBatch
 from mav_lightning.common.errors import UserError
-from mav_lightning.diffusion.denoiser import EDMDenoiser
+from mav_lightning.diffusion.denoiser import EDMDenoiser, HybridDenoiser
+from mav_lightning.diffusion.estimate import Estimate
 from mav_lightning.diffusion.known import Known, MaskSampler
 from mav_lightning.diffusion.prior import DiffusionPrior
 from mav_lightning.diffusion.resolution import enlarge, shrink
@@ -60,9 +61,10 @@ def test_a_temporal_decoder_equals_its_parent_frame_by_frame_before_its_first_st
         EDMDenoiser(SpaceTimeUNet(**SMALL)), parent=parent.float(), denoising=denoising()
     ).net.double()
     x, sigma, cond = torch.randn(2, 3, 4, 8, 8).double(), torch.tensor([0.5, 3.0]).double(), torch.randn(2, 8).double()
-    clip = child(x, sigma, cond, torch.tensor([4.0, 16.0]).double())
+    clip = child(x, sigma, cond, torch.tensor([4.0, 16.0]).double()).clean
     for frame in range(4):
-        torch.testing.assert_close(clip[:, :, frame], parent.double()(x[:, :, frame], sigma, cond), atol=1e-12, rtol=0)
+        alone = parent.double()(x[:, :, frame], sigma, cond).clean
+        torch.testing.assert_close(clip[:, :, frame], alone, atol=1e-12, rtol=0)
 
 
 def test_one_step_of_the_temporal_stage_moves_only_what_it_may() -> None:
@@ -116,14 +118,14 @@ def test_an_interpolator_is_judged_by_the_unknown_frames_alone() -> None:
     module, batch = interpolator(), clips(8)
     masks = module.masks = lambda *_: torch.tensor([[True, False, False, True]] * 8)  # type: ignore[assignment]
     with torch.no_grad():  # a network whose answer is its noisy input misses every frame by the noise
-        module.net.forward = lambda x, *_: x  # type: ignore[method-assign]
+        module.net.forward = lambda x, *_: Estimate(x)  # type: ignore[method-assign]
         torch.manual_seed(0)
         all_missed = module.losses(batch)
         known = Known(batch.pixels, masks())
-        module.net.forward = lambda x, *_: known.keep(x)  # type: ignore[method-assign]
+        module.net.forward = lambda x, *_: Estimate(known.keep(x))  # type: ignore[method-assign]
         torch.manual_seed(0)
         torch.testing.assert_close(module.losses(batch), all_missed)
-        module.net.forward = lambda x, *_: Known(batch.pixels, ~masks()).keep(x)  # type: ignore[method-assign]
+        module.net.forward = lambda x, *_: Estimate(Known(batch.pixels, ~masks()).keep(x))  # type: ignore[method-assign]
         assert bool((module.losses(batch) == 0).all())
 
 
@@ -309,3 +311,8 @@ def test_cached_embeddings_take_the_encoders_place() -> None:
 def test_cached_embeddings_of_another_length_are_told() -> None:
     with pytest.raises(UserError, match="data.embeddings: are 5 long, the encoder's 8; give the id that `mav data em"):
         denoising().condition(clips().pixels[:, :, 0], torch.zeros(2, 5))
+
+
+def test_a_network_that_tells_no_variance_is_not_trained_to() -> None:
+    with pytest.raises(UserError, match="out_channels: must be 6 for a HybridDenoiser, got 3"):
+        SpatialDecoder(HybridDenoiser(SpaceTimeUNet(**IMAGE)), denoising())
