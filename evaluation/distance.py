@@ -6,11 +6,11 @@ from operator import add
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
+from evaluation.jackknife import BLOCKS, Jackknife, deal
 from evaluation.statistics import Divisor, Moments
 
-__all__ = ["frechet_distance", "frechet_interval"]
+__all__ = ["frechet_distance", "frechet_jackknife"]
 
 
 def frechet_distance(a: Moments, b: Moments, divisor: Divisor = "n-1") -> float:
@@ -27,19 +27,18 @@ def frechet_distance(a: Moments, b: Moments, divisor: Divisor = "n-1") -> float:
     return float(max(distance, 0.0))
 
 
-def frechet_interval(
+def frechet_jackknife(
     a: Sequence[NDArray[np.floating]],
     b: Sequence[NDArray[np.floating]],
     groups_a: Sequence[Hashable],
     groups_b: Sequence[Hashable],
     divisor: Divisor = "n-1",
-    blocks: int = 20,
-    level: float = 0.95,
-) -> tuple[float, float] | None:
-    """A delete-a-block jackknife interval.
+    blocks: int = BLOCKS,
+) -> Jackknife | None:
+    """The distance with its delete-a-block jackknife.
 
-    The estimand is the *expected distance at this number of clips*, which lies above the distance of the full
-    distributions. A bootstrap would centre somewhere else altogether: drawing with replacement adds to that bias.
+    Its value estimates the *expected distance at this number of clips*, which lies above that of the full
+    distributions; `Jackknife.extrapolated` estimates the latter.
 
     Args:
         a: Features of each clip on one side, (rows, d) each.
@@ -48,27 +47,21 @@ def frechet_interval(
         groups_b: Group of each clip of `b`.
         divisor: As in `frechet_distance`.
         blocks: Most blocks on each side.
-        level: Of confidence.
 
     Returns:
-        (low, high), low at least 0; None with fewer than three groups on a side.
+        None with fewer than three groups on a side.
     """
-    parts = [_blocks(side, groups, blocks) for side, groups in ((a, groups_a), (b, groups_b))]
+    parts = [_moments_by_block(side, deal(groups, blocks)) for side, groups in ((a, groups_a), (b, groups_b))]
     if min(map(len, parts)) < 3:
         return None
-    whole = [reduce(add, side) for side in parts]
-    left = np.array([frechet_distance(whole[0] - part, whole[1], divisor) for part in parts[0]])
-    right = np.array([frechet_distance(whole[0], whole[1] - part, divisor) for part in parts[1]])
-    variance = sum((len(side) - 1) / len(side) * np.square(side - side.mean()).sum() for side in (left, right))
-    reach = float(stats.t.ppf((1 + level) / 2, min(map(len, parts)) - 1) * np.sqrt(variance))
-    centre = frechet_distance(whole[0], whole[1], divisor)
-    return max(centre - reach, 0.0), centre + reach
+    left, right = (reduce(add, side) for side in parts)
+    without_left = np.array([frechet_distance(left - part, right, divisor) for part in parts[0]])
+    without_right = np.array([frechet_distance(left, right - part, divisor) for part in parts[1]])
+    return Jackknife(frechet_distance(left, right, divisor), (without_left, without_right))
 
 
-def _blocks(clips: Sequence[NDArray[np.floating]], groups: Sequence[Hashable], blocks: int) -> list[Moments]:
-    """Moments of each block; whole groups are dealt to the blocks in turn."""
-    block_of = {group: number % blocks for number, group in enumerate(dict.fromkeys(groups))}
-    dealt: dict[int, list[NDArray[np.floating]]] = {}
-    for clip, group in zip(clips, groups, strict=True):
-        dealt.setdefault(block_of[group], []).append(clip)
-    return [Moments.of(np.concatenate(rows)) for rows in dealt.values()]
+def _moments_by_block(clips: Sequence[NDArray[np.floating]], blocks: NDArray[np.intp]) -> list[Moments]:
+    rows = [
+        [clip for clip, own in zip(clips, blocks, strict=True) if own == block] for block in range(blocks.max() + 1)
+    ]
+    return [Moments.of(np.concatenate(block)) for block in rows]

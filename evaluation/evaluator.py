@@ -101,8 +101,12 @@ class _Suite:
 
     def scores(self) -> dict[str, Score]:
         """The distances, and the similarity of clips with prompts."""
-        return {metric.name: _distance(metric) for metric in (self.fvd, self.fid)} | {
-            self.clipsim.name: _similarity(self.clipsim)
+        kernel = _metric_name(self.protocol.video.name, "kvd")
+        return {
+            **_distances(self.fvd),
+            kernel: _kernel_distance(self.fvd),
+            **_distances(self.fid),
+            self.clipsim.name: _similarity(self.clipsim),
         }
 
 
@@ -119,10 +123,34 @@ def _metric_name(extractor: str, metric: str) -> str:
     return f"{extractor.rsplit('-', 1)[0]}-{metric}"
 
 
-def _distance(metric: FVD | FID) -> Score:
-    kind = "delete-a-block jackknife by source video, 95 %, of the expected distance at this number of clips"
-    n = metric.count("generated")
-    return Score(float(metric.compute()), metric.interval(), kind, n, "lower", "squared distance")
+_JACKKNIFE = "delete-a-block jackknife by source video, 95 %, of the"
+
+
+def _distances(metric: FVD | FID) -> dict[str, Score]:
+    """The Fréchet distance at this number of clips, and what it would be with infinitely many."""
+    value, jackknife, n = float(metric.compute()), metric.jackknife(), metric.count("generated")
+    low, high = jackknife.interval(jackknife.value) if jackknife else (0.0, 0.0)
+    interval = (max(low, 0.0), high) if jackknife else None
+    limit = jackknife.extrapolated if jackknife else float("nan")
+    at_n, at_infinity = "expected distance at this number of clips", "distance of infinitely many clips"
+    return {
+        metric.name: Score(value, interval, f"{_JACKKNIFE} {at_n}", n, "lower", "squared distance"),
+        f"{metric.name}-inf": Score(
+            limit,
+            jackknife.interval(limit) if jackknife else None,
+            f"{_JACKKNIFE} {at_infinity}",
+            n,
+            "lower",
+            "squared distance",
+        ),
+    }
+
+
+def _kernel_distance(metric: FVD) -> Score:
+    value, jackknife = metric.kernel_distance()
+    interval = jackknife.interval(value) if jackknife else None
+    kind = f"{_JACKKNIFE} distance of infinitely many clips"
+    return Score(value, interval, kind, metric.count("generated"), "lower", "squared distance")
 
 
 def _similarity(metric: CLIPSIM) -> Score:

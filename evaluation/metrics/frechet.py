@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from evaluation.distance import frechet_distance, frechet_interval
+from evaluation.distance import frechet_distance, frechet_jackknife
+from evaluation.jackknife import Jackknife
+from evaluation.kernel import kernel_distance
 from evaluation.metrics.by_id import keys_of, unique_by_key
 from evaluation.statistics import Divisor, Moments
 from mav_lightning.common.errors import UserError
@@ -72,16 +74,20 @@ class _FrechetMetric(Metric):
         generated, real = (Moments.of(features.flatten(0, 1).cpu().numpy()) for features, _ in sides)
         return torch.tensor(frechet_distance(generated, real, self.divisor), dtype=torch.float64)
 
-    def interval(self) -> tuple[float, float] | None:
-        """The jackknife interval of `evaluation.distance.frechet_interval` at 95 %."""
-        with self.sync_context():
-            (generated, groups), (real, real_groups) = (self._side(side) for side in ("generated", "real"))
+    def jackknife(self) -> Jackknife | None:
+        """As `evaluation.distance.frechet_jackknife`."""
+        (generated, groups), (real, real_groups) = self._both_sides()
         sides = (list(generated.cpu().numpy()), list(real.cpu().numpy()))
-        return frechet_interval(*sides, groups.tolist(), real_groups.tolist(), self.divisor)
+        return frechet_jackknife(*sides, groups.tolist(), real_groups.tolist(), self.divisor)
 
     def count(self, side: Literal["generated", "real"]) -> int:
         """Clips on a side, each counted once."""
         return len(self._side(side)[0])
+
+    def _both_sides(self) -> list[tuple[Tensor, Tensor]]:
+        """Features and groups of all processes' clips, generated first."""
+        with self.sync_context():
+            return [self._side(side) for side in ("generated", "real")]
 
     def _side(self, side: str) -> tuple[Tensor, Tensor]:
         states = (getattr(self, f"{side}_{state}") for state in ("keys", "features", "groups"))
@@ -109,6 +115,18 @@ class FVD(_FrechetMetric):
     def features(self, clips: Tensor) -> Tensor:
         """(N, T, H, W, 3) uint8 → (N, 1, d)."""
         return self.extractor(clips)[:, None]
+
+    def kernel_distance(self) -> tuple[float, Jackknife | None]:
+        """Of the same features, as `evaluation.kernel.kernel_distance`: the kernel video distance.
+
+        Raises:
+            UserError: Fewer than two clips on a side.
+        """
+        (generated, groups), (real, real_groups) = self._both_sides()
+        if (few := min(len(generated), len(real))) < 2:
+            raise UserError(f"{self.name}: {few} clips on a side; a kernel distance needs 2.")
+        sides = (generated.flatten(1).cpu().numpy(), real.flatten(1).cpu().numpy())
+        return kernel_distance(*sides, groups.tolist(), real_groups.tolist())
 
 
 class FID(_FrechetMetric):

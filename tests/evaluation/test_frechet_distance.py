@@ -3,7 +3,8 @@ import pytest
 import scipy.linalg
 from numpy.typing import NDArray
 
-from evaluation.distance import frechet_distance, frechet_interval
+from evaluation.distance import frechet_distance, frechet_jackknife
+from evaluation.jackknife import Jackknife
 from evaluation.statistics import Moments
 
 
@@ -57,32 +58,55 @@ def test_moments_merge_and_part_exactly_even_far_from_zero(offset: float) -> Non
         np.testing.assert_allclose(moments.scatter, wanted.scatter, atol=1e-10 * max(1.0, offset) * 10)
 
 
-def test_interval_holds_the_expected_distance_at_this_size() -> None:
-    rng, inside = np.random.default_rng(0), 0
-    draws = [(rng.normal(size=(60, 3)), rng.normal(size=(60, 3)) + 0.5) for _ in range(150)]
-    expected = np.mean([frechet_distance(Moments.of(a), Moments.of(b)) for a, b in draws])
+def gaussians(n: int, d: int, rng: np.random.Generator) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
+    """Clips of N(0, 1) and N(0.3, 1.2²) in d dimensions, whose distance is d (0.3² + 0.2²)."""
+    return list(rng.normal(size=(n, 1, d))), list(0.3 + 1.2 * rng.normal(size=(n, 1, d)))
 
-    for a, b in draws:
-        low, high = frechet_interval(list(a[:, None]), list(b[:, None]), range(60), range(60)) or (0, 0)
-        inside += low <= expected <= high
 
-    assert inside >= 0.88 * len(draws)
+def repeated(n: int, d: int, count: int) -> list[Jackknife]:
+    rng = np.random.default_rng(0)
+    found = [frechet_jackknife(*gaussians(n, d, rng), range(n), range(n)) for _ in range(count)]
+    return [jackknife for jackknife in found if jackknife]
+
+
+def covered(jackknives: list[Jackknife], truth: float, extrapolated: bool) -> float:
+    """Share of the 95 % intervals that hold `truth`."""
+    centres = [one.extrapolated if extrapolated else one.value for one in jackknives]
+    bounds = [one.interval(centre) for one, centre in zip(jackknives, centres, strict=True)]
+    return sum(low <= truth <= high for low, high in bounds) / len(bounds)
+
+
+def test_the_interval_holds_the_expected_distance_at_this_size_and_the_extrapolated_one_the_truth() -> None:
+    drawn, truth = repeated(100, 16, 100), 16 * 0.13
+    expected = float(np.mean([one.value for one in drawn]))
+    assert covered(drawn, expected, extrapolated=False) > 0.9
+    assert covered(drawn, truth, extrapolated=True) > 0.9
+    assert covered(drawn, truth, extrapolated=False) < 0.5
+
+
+def test_extrapolation_takes_the_bias_away() -> None:
+    drawn, truth = repeated(100, 16, 40), 16 * 0.13
+    raw, unbiased = (
+        float(np.mean(values)) for values in zip(*((one.value, one.extrapolated) for one in drawn), strict=True)
+    )
+    assert raw > 1.8 * truth
+    assert unbiased == pytest.approx(truth, rel=0.08)
 
 
 def test_repeating_clips_of_one_source_does_not_narrow_the_interval() -> None:
     a, b = list(features(40, 3, seed=1)[:, None]), list(features(40, 3, seed=2)[:, None])
-    single = frechet_interval(a, b, range(40), range(40))
+    single = frechet_jackknife(a, b, range(40), range(40))
 
     groups = [number // 4 for number in range(160)]
-    repeated = frechet_interval(
+    fourfold = frechet_jackknife(
         [row for row in a for _ in range(4)], [row for row in b for _ in range(4)], groups, groups
     )
 
-    assert single and repeated
-    assert repeated[1] - repeated[0] == pytest.approx(single[1] - single[0], rel=0.1)
+    assert single and fourfold
+    assert fourfold.error == pytest.approx(single.error, rel=0.1)
 
 
 def test_two_groups_have_no_interval() -> None:
     rows = list(features(10, 3)[:, None])
 
-    assert frechet_interval(rows, rows, [0] * 5 + [1] * 5, range(10)) is None
+    assert frechet_jackknife(rows, rows, [0] * 5 + [1] * 5, range(10)) is None

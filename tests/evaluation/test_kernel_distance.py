@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from evaluation.kernel import kernel_distance
+
+
+def features(n: int, d: int = 6, seed: int = 0, offset: float = 0.0) -> NDArray[np.float64]:
+    return np.random.default_rng(seed).normal(size=(n, d)) + offset
+
+
+def by_the_definition(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Equation 3 of KID's paper, pair by pair."""
+
+    def k(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+        return float((x @ y / len(x) + 1) ** 3)
+
+    def within(rows: NDArray[np.float64]) -> float:
+        n = len(rows)
+        return sum(k(rows[i], rows[j]) for i in range(n) for j in range(n) if i != j) / (n * (n - 1))
+
+    return within(a) + within(b) - 2 * float(np.mean([k(x, y) for x in a for y in b]))
+
+
+def test_it_is_the_mean_over_pairs_that_are_not_the_same_clip() -> None:
+    a, b = features(9, seed=1), features(12, seed=2, offset=0.4)
+    value, jackknife = kernel_distance(a, b, range(9), range(12))
+    assert value == pytest.approx(by_the_definition(a, b), rel=1e-12)
+    assert jackknife and len(jackknife.without[0]) == 9
+    assert jackknife.without[0][3] == pytest.approx(by_the_definition(np.delete(a, 3, axis=0), b), rel=1e-12)
+    assert jackknife.without[1][0] == pytest.approx(by_the_definition(a, b[1:]), rel=1e-12)
+
+
+def test_blocks_keep_the_clips_of_one_source_together() -> None:
+    a, b = features(8, seed=1), features(8, seed=2)
+    _, jackknife = kernel_distance(a, b, [0, 1, 2, 0, 1, 2, 0, 1], range(8))
+    assert jackknife and len(jackknife.without[0]) == 3
+    assert jackknife.without[0][2] == pytest.approx(by_the_definition(a[[0, 1, 3, 4, 6, 7]], b), rel=1e-12)
+
+
+def test_it_is_unbiased_at_few_clips_and_its_interval_covers() -> None:
+    values, inside = [], 0
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        value, jackknife = kernel_distance(rng.normal(size=(24, 6)), rng.normal(size=(24, 6)), range(24), range(24))
+        assert jackknife
+        low, high = jackknife.interval(value)
+        values.append(value)
+        inside += low <= 0 <= high
+    assert abs(np.mean(values)) < 3 * np.std(values) / 300**0.5, "equal distributions are at distance 0"
+    assert inside / 300 > 0.9
+
+
+def test_two_groups_have_a_value_and_no_interval() -> None:
+    value, jackknife = kernel_distance(features(6, seed=1), features(6, seed=2), [0] * 3 + [1] * 3, range(6))
+    assert np.isfinite(value) and jackknife is None
