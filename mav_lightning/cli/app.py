@@ -8,6 +8,7 @@ from mav_lightning import __version__
 from mav_lightning.cli import (
     ablate,
     certify,
+    compare,
     config,
     cost,
     data,
@@ -41,6 +42,7 @@ app.command()(pipeline.pipeline)
 app.command()(generate.generate)
 app.command()(inspect.inspect)
 app.command()(evaluate.evaluate)
+app.command()(compare.compare)
 app.command()(ablate.ablate)
 app.command()(export.export)
 app.command()(report.report)

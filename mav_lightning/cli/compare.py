@@ -1,0 +1,56 @@
+"""``mav compare``: results side by side."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+__all__ = ["compare"]
+
+
+def compare(
+    results: Annotated[
+        list[Path], typer.Argument(help="Two or more files that `mav evaluate` wrote.", show_default=False)
+    ],
+) -> None:
+    """Show results side by side; refuse those measured in unlike ways, and say in which.
+
+    The best value of each metric is bold. Intervals are at 95 %. Two systems trained once each can differ by their
+    seeds alone: whether a method is better is for a study with several (`mav ablate`).
+
+    Example: mav compare ours.json baseline.json
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from evaluation.compare import demand_alike, read_results
+    from mav_lightning.common.errors import UserError
+
+    if len(results) < 2:
+        raise UserError(f"compare: needs two files or more, got {len(results)}; name another.")
+    read, names = [read_results(path) for path in results], [str(path) for path in results]
+    demand_alike(names, read)
+    console, protocol = Console(), read[0]["protocol"]
+    table = Table("metric", *names, "better", box=None, header_style="dim")
+    for metric in dict.fromkeys(name for one in read for name in one["metrics"]):
+        scores = [one["metrics"].get(metric) for one in read]
+        better = next(score["better"] for score in scores if score)
+        best = _best([score and score["value"] for score in scores], better)
+        table.add_row(metric, *(_cell(score, number == best) for number, score in enumerate(scores)), better)
+    console.print(f"protocol {protocol['name']} ({protocol['hash']})", highlight=False)
+    console.print(table)
+
+
+def _best(values: list[float | None], better: str) -> int | None:
+    """The place of the best value, or None where all are alike or missing."""
+    cost = {"lower": lambda value: value, "higher": lambda value: -value, "one": lambda value: abs(value - 1)}[better]
+    costs = {number: cost(value) for number, value in enumerate(values) if value is not None}
+    return min(costs, key=costs.__getitem__) if len(set(costs.values())) > 1 else None
+
+
+def _cell(score: dict[str, Any] | None, best: bool) -> str:
+    if score is None or score["value"] is None:
+        return "–"
+    value, bounds = f"{score['value']:.4g}", score["interval"]
+    interval = f" ({bounds[0]:.4g} … {bounds[1]:.4g})" if bounds else ""
+    return f"{'[bold]' + value + '[/]' if best else value}{interval}, n {score['n']}"

@@ -1,0 +1,79 @@
+"""Results are compared where that means something, and refused by the field that differs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from evaluation.compare import demand_alike, read_results
+from evaluation.protocol import load_protocol
+from mav_lightning.cli.app import app
+from mav_lightning.cli.compare import _best
+from mav_lightning.common.errors import UserError
+
+
+def write(path: Path, fvd: float | None, **changes: Any) -> Path:
+    protocol = load_protocol("shapes-tiny").to_dict()
+    for key, value in changes.items():
+        if key in protocol:
+            protocol[key] = value
+    metrics = {
+        "shapes-fvd": {"value": fvd, "interval": [0.0, 40.0], "n": 288, "better": "lower"},
+        "speed-ratio": {"value": 1.3 if fvd and fvd < 20 else 0.9, "interval": None, "n": 280, "better": "one"},
+    }
+    content = {"protocol": protocol, "metrics": metrics, "real_sha256": changes.get("real", "a" * 64)}
+    path.write_text(json.dumps(content))
+    return path
+
+
+def compared(*paths: Path) -> str:
+    done = CliRunner().invoke(app, ["compare", *map(str, paths)], env={"COLUMNS": "200"})
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_like_results_stand_side_by_side_with_intervals_and_n(tmp_path: Path) -> None:
+    printed = compared(write(tmp_path / "a.json", 18.0), write(tmp_path / "b.json", 30.5))
+    assert "18 (0 … 40), n 288" in printed and "30.5 (0 … 40), n 288" in printed
+    assert "protocol shapes-tiny (" in printed
+
+
+def test_a_protocols_name_is_no_difference(tmp_path: Path) -> None:
+    compared(write(tmp_path / "a.json", 18.0), write(tmp_path / "b.json", 30.5, name="copied"))
+
+
+def test_a_missing_value_is_shown_as_missing(tmp_path: Path) -> None:
+    assert "–" in compared(write(tmp_path / "a.json", None), write(tmp_path / "b.json", 30.5))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"frames": 16}, "they differ in frames: 9 and 16"),
+        ({"image": {"name": "shapes-image", "sha256": "0"}}, r"image\.sha256: 0a4e.* and 0\."),
+        ({"frames": 16, "divisor": "n"}, "frames: 9 and 16; divisor: n-1 and n"),
+        ({"real": "b" * 64}, "real clips: aaaaaaaaaaaaaaaa and bbbbbbbbbbbbbbbb. Evaluate both under one protocol"),
+    ],
+)
+def test_unlike_results_are_refused_by_what_differs(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    read = [read_results(write(tmp_path / "a.json", 1.0)), read_results(write(tmp_path / "b.json", 1.0, **changes))]
+    with pytest.raises(UserError, match=message):
+        demand_alike(["a.json", "b.json"], read)
+
+
+def test_what_are_no_results_is_told(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text("[]")
+    with pytest.raises(UserError, match=r"x\.json: not results .*; name a file that `mav evaluate` wrote"):
+        read_results(tmp_path / "x.json")
+    with pytest.raises(UserError, match=r"none\.json: cannot be read \(No such file"):
+        read_results(tmp_path / "none.json")
+    with pytest.raises(UserError, match="needs two files or more, got 1"):
+        CliRunner().invoke(app, ["compare", "a.json"], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(("better", "best"), [("lower", 1), ("higher", 0), ("one", 2)])
+def test_the_best_is_what_the_metric_says(better: str, best: int) -> None:
+    assert _best([3.0, 0.2, 1.1, None], better) == best
+    assert _best([1.0, 1.0], better) is None
