@@ -28,7 +28,8 @@ class Sampling:
         chunk: Frames that spatial super-resolution works on at once; it bounds memory and changes nothing else.
         sampler: ``dpm++2m``, ``ddim``, ``heun`` or ``ddpm``, which adds noise on the way.
         steps: Of the sampler; each is one denoiser evaluation, with ``heun`` two.
-        guidance_scale: 1 for none.
+        guidance_scale: Of the decoder; 1 for none. Interpolation takes none: known frames tell it what to draw, and
+            guidance made it overshoot between them (docs/results/tiny.md).
         sigma_max: Noise level to start from.
         batch_size: Clips that the decoder computes together. Batches are always filled up to it, so that a clip is the
             same bits alone and in company; the later stages take clips one by one.

@@ -72,8 +72,7 @@ class Stages:
         network = self.network("interpolator", use)
         shape = (len(known.pixels) // len(seeds), *known.pixels.shape[1:])
         noise = SeededNoise(seeds, shape, cond.device, _STREAMS["interpolator"])
-        filling = Filling(Guided(network, self.sampling.guidance_scale), known)
-        return self._sample(filling, lambda: noise().flatten(0, 1), cond, fps)
+        return self._sample(Filling(network, known), lambda: noise().flatten(0, 1), cond, fps)
 
     def sharpen_clip(self, clips: Tensor, fps: Tensor, seeds: Sequence[int]) -> Tensor:
         """Enlarges clips as a whole, in sliding windows of frames: SRₗᵗ."""

@@ -46,7 +46,9 @@ def generate(
         typer.Option(help="Certificate and private key, PEM: sign every file (C2PA; mp4, gif or frames)."),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Denoising steps; the pipeline's own by default.")] = None,
-    guidance_scale: Annotated[float | None, typer.Option(help="1 for none; the pipeline's own by default.")] = None,
+    guidance_scale: Annotated[
+        float | None, typer.Option(help="Of the decoder, 1 for none; the pipeline's own by default.")
+    ] = None,
     devices: Annotated[int, typer.Option(min=1, help="Processes that share the clips, a device each.")] = 1,
 ) -> None:
     """Generate clips, with one contact sheet to look at: every prompt at every rate with every seed.

@@ -28,7 +28,7 @@ def pipeline(
         str, typer.Option(help="dpm++2m, heun, ddim, or ddpm, which uses a learnt variance.")
     ] = "dpm++2m",
     steps: Annotated[int, typer.Option(help="Denoising steps.")] = 16,
-    guidance_scale: Annotated[float, typer.Option(help="1 for none.")] = 1.0,
+    guidance_scale: Annotated[float, typer.Option(help="Of the decoder; 1 for none.")] = 1.0,
 ) -> None:
     """Put trained networks together into one folder, which `mav generate` takes.
 

@@ -95,15 +95,18 @@ class Sliding:
             return self.denoiser(x, sigma, cond, fps, given)
         place = torch.arange(self.frames, device=x.device)
         tent = torch.minimum(place + 1, self.frames - place).to(x.dtype)[:, None, None]
-        clean, share, weight = torch.zeros_like(x), torch.zeros_like(x), x.new_zeros(x.shape[2], 1, 1)
+        clean, weight = torch.zeros_like(x), x.new_zeros(x.shape[2], 1, 1)
+        share: Tensor | None = None
         for start in self._starts(x.shape[2]):
             own = slice(start, start + self.frames)
             seen = None if given is None else given[:, :, own]
             found = self.denoiser(x[:, :, own], sigma, cond, fps, seen)
             clean[:, :, own] += tent * found.clean
-            share[:, :, own] += tent * (0.0 if found.share is None else found.share)
+            if found.share is not None:
+                share = torch.zeros_like(x) if share is None else share
+                share[:, :, own] += tent * found.share
             weight[own] += tent
-        return Estimate(clean / weight, share / weight)
+        return Estimate(clean / weight, None if share is None else share / weight)
 
     def _starts(self, length: int) -> list[int]:
         """First frames of the windows; the last window ends with the clip."""

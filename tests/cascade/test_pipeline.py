@@ -67,6 +67,14 @@ def test_interpolation_keeps_the_frames_the_decoder_drew(cascade: Pipeline) -> N
     )
 
 
+def test_guidance_is_the_decoders_alone(cascade_folder: Path) -> None:
+    strong, none = (Pipeline.from_pretrained(cascade_folder, guidance_scale=scale) for scale in (8.0, 1.0))
+    drawn = [pipeline(["a red circle"], [8.0], [0], until="decoder") for pipeline in (strong, none)]
+    filled = [pipeline.interpolate(drawn[0], [16.0], [0]) for pipeline in (strong, none)]
+    assert not np.array_equal(*drawn)
+    assert np.array_equal(*filled)
+
+
 def test_every_use_keeps_what_it_was_given(cascade: Pipeline) -> None:
     fps, seeds = [8.0] * 3, range(3)
     image, pair, clip = pictures(3, 1), pictures(3, 2), pictures(3, 4)
