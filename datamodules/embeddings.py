@@ -23,7 +23,9 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.common.video import read_frames_at
 from mav_lightning.common.whole_file import whole_file
 
-__all__ = ["Embed", "read_embeddings", "write_embeddings"]
+__all__ = ["FRAMES", "Embed", "read_embeddings", "write_embeddings"]
+
+FRAMES = 8  # of a clip; fixed, since an embedding is known by its encoder and its shards alone
 
 _TOGETHER = 32  # samples that the encoder sees at once
 
@@ -32,35 +34,32 @@ Embed = Callable[[Tensor], Tensor]
 
 
 def write_embeddings(
-    root: Path, embed: Embed, encoder: str, size: int, frames: int = 8, track: Track = untracked
+    root: Path, embed: Embed, encoder: str, size: int, track: Track = untracked
 ) -> dict[Path, dict[str, str]]:
     """Embeds every sample of every folder of shards below `root`, into ``embeddings-<encoder>.safetensors`` beside it.
 
-    A clip's embedding is the mean of its frames', brought back to unit length. A file that is there already, of the
-    same encoder and the same shards, is kept.
+    A clip's embedding is the mean of `FRAMES` frames', evenly over its length, brought back to unit length. A file that
+    is there already, of the same encoder and the same shards, is kept.
 
     Args:
         root: A data set.
         embed: The encoder.
         encoder: Its identity, part of the file's name.
         size: Side of the squares that it is shown, in pixels.
-        frames: Frames of a clip, evenly over its length, at least 1.
         track: Reports progress.
 
     Returns:
         File → samples that could not be embedded, ``shard:key`` → why; their rows are NaN.
 
     Raises:
-        UserError: No shards or no index, or `frames` below 1.
+        UserError: No shards or no index.
     """
-    if frames < 1:
-        raise UserError(f"frames: must be 1 or more, got {frames}; choose another.")
     done: dict[Path, dict[str, str]] = {}
     for folder in shard_folders(root):
         index, path = load_index(folder), _path(folder, encoder)
         bad: dict[str, str] = {}
         if _index_of(path) != index.sha256:
-            rows = track(_embed_all(index, embed, size, frames, bad), sum(1 for _ in index), f"embedding {folder}")
+            rows = track(_embed_all(index, embed, size, bad), sum(1 for _ in index), f"embedding {folder}")
             table = _table(list(rows))
             with whole_file(path) as partial:
                 save_file({"embeddings": table}, partial, {"index": index.sha256, "encoder": encoder})
@@ -101,16 +100,14 @@ def _index_of(path: Path) -> str | None:
         return None
 
 
-def _embed_all(
-    index: Index, embed: Embed, size: int, frames: int, bad: dict[str, str]
-) -> Iterator[NDArray[np.float32] | None]:
+def _embed_all(index: Index, embed: Embed, size: int, bad: dict[str, str]) -> Iterator[NDArray[np.float32] | None]:
     """A row for every sample of the index, None where it cannot be decoded."""
     samples = list(index)
     for start in range(0, len(samples), _TOGETHER):
         found: list[NDArray[np.uint8] | None] = []
         for shard, sample in samples[start : start + _TOGETHER]:
             try:
-                found.append(_pictures(index, shard, sample, size, frames))
+                found.append(_pictures(index, shard, sample, size))
             except (UserError, OSError) as error:
                 bad[f"{shard.name}:{sample.key}"] = str(error)
                 found.append(None)
@@ -123,8 +120,8 @@ def _embed_all(
         yield from (None if pictures is None else next(rows) for pictures in found)
 
 
-def _pictures(index: Index, shard: Shard, sample: Sample, size: int, frames: int) -> NDArray[np.uint8]:
-    """The image, or `frames` frames of the clip: (N, size, size, 3)."""
+def _pictures(index: Index, shard: Shard, sample: Sample, size: int) -> NDArray[np.uint8]:
+    """The image, or `FRAMES` frames of the clip: (N, size, size, 3)."""
     if sample.error is not None or sample.media is None:
         raise SampleError(sample.error or "holds no video or image")
     members = index.read(shard, sample, SUFFIXES)
@@ -133,7 +130,7 @@ def _pictures(index: Index, shard: Shard, sample: Sample, size: int, frames: int
     if suffix in IMAGE_SUFFIXES:
         pictures = [decode_image(members[suffix])]
     else:
-        times = np.linspace(0.0, sample.media.span, frames)
+        times = np.linspace(0.0, sample.media.span, FRAMES)
         pictures = [Image.fromarray(frame) for frame in read_frames_at(members[suffix], times.tolist())]
     return np.stack([crop_to_square(picture, size) for picture in pictures])
 

@@ -105,12 +105,12 @@ def lint(root: Root) -> None:
 def embed(
     root: Root,
     clip: Annotated[Path, typer.Option(help="Folder of the trained or adopted CLIP.", show_default=False)],
-    frames: Annotated[int, typer.Option(min=1, help="Frames of a clip whose embeddings are averaged.")] = 8,
 ) -> None:
     """Embeds every image and clip once, at the CLIP's own size, and keeps the embeddings beside the shards.
 
-    A training reads them where its data has `embeddings`, and runs no image encoder. They are named by a hash of the
-    CLIP, so another one never finds them by mistake. On a GPU where there is one.
+    Of a clip it is the mean of eight frames. A training reads them where its data has `embeddings`, and runs no image
+    encoder. They are named by a hash of the CLIP, so another one never finds them by mistake. On a GPU where there is
+    one.
 
     Examples:
         mav data embed runs/shapes --clip runs/clip
@@ -126,7 +126,7 @@ def embed(
     encoder, identity = FrozenCLIP(load_network(clip)), network_id(clip)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with tracker() as track, torch.inference_mode():
-        done = write_embeddings(root, lambda pixels: encoder(pixels.to(device)), identity, encoder.size, frames, track)
+        done = write_embeddings(root, lambda pixels: encoder(pixels.to(device)), identity, encoder.size, track)
     for path, bad in done.items():
         typer.echo(str(path))
         _list_files("not embedded", [f"{name}: {reason}" for name, reason in bad.items()])

@@ -67,14 +67,13 @@ class NetDenoiser(nn.Module):
         target, *v = self.net(seen, sigma.log().to(x.dtype) / 4, cond, fps).chunk(self.outputs, dim=1)
         return Estimate(c_skip * x + c_out * target, (v[0] + 1) / 2 if v else None)
 
-    def errors(self, x: Tensor, noisy: Tensor, level: Tensor, estimate: Estimate) -> Tensor:
+    def errors(self, x: Tensor, level: Tensor, estimate: Estimate) -> Tensor:
         """The loss of every element: the squared error of the network's own target. Shape of `x`.
 
         Args:
             x: Clean samples.
-            noisy: What the denoiser saw.
             level: The noise level, broadcast to `x`.
-            estimate: What it said.
+            estimate: What the denoiser said.
         """
         return self.coefficients(level)[1].square().reciprocal() * (estimate.clean - x).square()
 
@@ -102,7 +101,7 @@ class NetDenoiser(nn.Module):
         """
         level = _column(sigma, x)
         noisy = x + level * torch.randn_like(x)
-        error = self.errors(x, noisy, level, self(noisy, sigma, cond, fps, given))
+        error = self.errors(x, level, self(noisy, sigma, cond, fps, given))
         if wanted is None:
             return error.flatten(1).mean(1)
         share = wanted.to(error.dtype).expand_as(error).flatten(1)
@@ -191,14 +190,14 @@ class HybridDenoiser(EpsDenoiser):
         self.ratio = math.exp(math.log(sigma_min / sigma_max) / steps)
         self.weight = vlb_weight * steps
 
-    def errors(self, x: Tensor, noisy: Tensor, level: Tensor, estimate: Estimate) -> Tensor:
+    def errors(self, x: Tensor, level: Tensor, estimate: Estimate) -> Tensor:
         """As `NetDenoiser.errors`."""
         assert estimate.share is not None
         following = level * self.ratio
         true, told = step_variance(level, following, None), step_variance(level, following, estimate.share)
         miss = (1 - self.ratio**2) * (estimate.clean.detach() - x)  # of the step's mean
         divergence = ((told / true).log() + (true + miss.square()) / told - 1) / 2
-        return super().errors(x, noisy, level, estimate) + self.weight * divergence
+        return super().errors(x, level, estimate) + self.weight * divergence
 
 
 class CleanDenoiser(NetDenoiser):

@@ -10,7 +10,7 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from datamodules.datamodule import ClipData, ImageData
-from datamodules.embeddings import read_embeddings, write_embeddings
+from datamodules.embeddings import FRAMES, read_embeddings, write_embeddings
 from datamodules.fps_sampler import UniformFps
 from datamodules.index import build_index, load_index
 from mav_lightning.checkpoint import network_id, write_card, write_weights
@@ -37,14 +37,14 @@ def test_every_image_comes_with_its_own_embedding_in_training_and_validation(sha
 
 
 def test_a_clip_has_the_mean_of_its_frames_whatever_is_cut_from_it(clip_folder: Path) -> None:
-    write_embeddings(clip_folder, embed, "e1", size=16, frames=2)
+    write_embeddings(clip_folder, embed, "e1", size=16)
     data = ClipData(clip_folder.parent, 16, 5, UniformFps(4, 16), batch_size=3, embeddings="e1")
     known = read_embeddings(load_index(clip_folder), "e1")
     for batch in data.train_dataloader():
         assert batch.embedding is not None
         torch.testing.assert_close(batch.embedding, torch.from_numpy(np.stack([known[key] for key in batch.key])))
-    ends = [embed(torch.full((1, 3, 16, 16), level / 127.5 - 1)) for level in (0, 4 * 29)]  # of `0-0`, 30 frames
-    mean = sum(ends) / 2
+    levels = np.linspace(0, 29, FRAMES).round() * 4  # of the 30 frames of `0-0`
+    mean = sum(embed(torch.full((1, 3, 16, 16), level / 127.5 - 1)) for level in levels) / FRAMES
     torch.testing.assert_close(torch.from_numpy(known["0-0"])[None], mean / mean.norm(), atol=0.01, rtol=0)
 
 
@@ -55,14 +55,14 @@ def test_embeddings_are_kept_until_the_shards_change(clip_folder: Path) -> None:
         calls.append(len(pixels))
         return embed(pixels)
 
-    write_embeddings(clip_folder, counted, "e1", size=16, frames=2)
-    write_embeddings(clip_folder, counted, "e1", size=16, frames=2)
-    assert sum(calls) == 12 * 2
+    write_embeddings(clip_folder, counted, "e1", size=16)
+    write_embeddings(clip_folder, counted, "e1", size=16)
+    assert sum(calls) == 12 * FRAMES
     (clip_folder / "00001.tar").unlink()
     index = build_index(clip_folder)
     with pytest.raises(UserError, match="made for other shards than lie there now; run `mav data embed"):
         read_embeddings(index, "e1")
-    write_embeddings(clip_folder, counted, "e1", size=16, frames=2)
+    write_embeddings(clip_folder, counted, "e1", size=16)
     assert len(read_embeddings(index, "e1")) == 6
 
 

@@ -110,7 +110,7 @@ def test_the_divergence_is_that_of_two_gaussians() -> None:
     level, x, clean = torch.tensor([[0.8]]), torch.tensor([[0.1]]), torch.tensor([[0.4]])
     denoiser = HybridDenoiser(nn.Identity(), steps=20, vlb_weight=1.0)
     share = torch.tensor([[0.6]])
-    found = denoiser.errors(x, x, level, Estimate(clean, share)) - (clean - x) ** 2 / level**2
+    found = denoiser.errors(x, level, Estimate(clean, share)) - (clean - x) ** 2 / level**2
     following = level * denoiser.ratio
     keep = denoiser.ratio**2
     true, told = (step_variance(level, following, s).sqrt() for s in (torch.zeros(1, 1), share))
