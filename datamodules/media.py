@@ -57,14 +57,18 @@ def probe_media(suffix: str, data: bytes) -> Media:
 
 
 def decode_image(data: bytes) -> Image.Image:
-    """Decodes an upright RGB image.
+    """Decodes an upright RGB image; what is transparent lies on white.
 
     Raises:
-        SampleError: Not a JPEG, PNG or WebP, damaged, or of more than 64 megapixels.
+        SampleError: Not a JPEG, PNG or WebP, damaged, of more than 64 megapixels or of more than 8 bits a channel.
     """
     image = _open_image(data)
     try:
-        return ImageOps.exif_transpose(image).convert("RGB")
+        upright = ImageOps.exif_transpose(image)
+        if upright.has_transparency_data:
+            white = Image.new("RGBA", upright.size, "white")
+            upright = Image.alpha_composite(white, upright.convert("RGBA"))
+        return upright.convert("RGB")
     except (OSError, ValueError, SyntaxError) as error:  # Pillow's ways to say that a file is damaged
         raise SampleError(f"cannot be decoded ({error}); replace or remove the image.") from error
 
@@ -87,4 +91,6 @@ def _open_image(data: bytes) -> Image.Image:
         raise SampleError(f"not a readable JPEG, PNG or WebP ({error}); replace or remove the image.") from error
     if image.width * image.height > MAX_IMAGE_PIXELS:
         raise SampleError(f"{image.width}x{image.height} pixels, more than {MAX_IMAGE_PIXELS}; scale the image down.")
+    if image.mode.startswith(("I", "F")):  # Pillow would cut every value above 255 to white
+        raise SampleError(f"has pixels of more than 8 bits (mode {image.mode}); save the image with 8 bits a channel.")
     return image

@@ -1,6 +1,6 @@
 """The Fréchet distance between two Gaussians, and how sure it is."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import reduce
 from operator import add
 
@@ -19,12 +19,22 @@ def frechet_distance(a: Moments, b: Moments, divisor: Divisor = "n-1") -> float:
     tr(AB)^½ is taken as that of the symmetric A^½ B A^½, by two eigendecompositions in float64: real by construction,
     where a general matrix root turns complex below full rank.
     """
-    left, right = a.covariance(divisor), b.covariance(divisor)
+    return _distance_from(a, divisor)(b)
+
+
+def _distance_from(a: Moments, divisor: Divisor) -> Callable[[Moments], float]:
+    """`frechet_distance` from one set to many: its root is taken once."""
+    left = a.covariance(divisor)
     values, vectors = np.linalg.eigh(left)
     root = (vectors * np.sqrt(np.clip(values, 0.0, None))) @ vectors.T
-    cross = np.sqrt(np.clip(np.linalg.eigvalsh(root @ right @ root), 0.0, None)).sum()
-    distance = np.square(a.mean - b.mean).sum() + np.trace(left) + np.trace(right) - 2.0 * cross
-    return float(max(distance, 0.0))
+
+    def to(b: Moments) -> float:
+        right = b.covariance(divisor)
+        cross = np.sqrt(np.clip(np.linalg.eigvalsh(root @ right @ root), 0.0, None)).sum()
+        distance = np.square(a.mean - b.mean).sum() + np.trace(left) + np.trace(right) - 2.0 * cross
+        return float(max(distance, 0.0))
+
+    return to
 
 
 def frechet_jackknife(
@@ -55,9 +65,10 @@ def frechet_jackknife(
     if min(map(len, parts)) < 3:
         return None
     left, right = (reduce(add, side) for side in parts)
-    without_left = np.array([frechet_distance(left - part, right, divisor) for part in parts[0]])
-    without_right = np.array([frechet_distance(left, right - part, divisor) for part in parts[1]])
-    return Jackknife(frechet_distance(left, right, divisor), (without_left, without_right))
+    from_left, from_right = (_distance_from(side, divisor) for side in (left, right))
+    without_left = np.array([from_right(left - part) for part in parts[0]])
+    without_right = np.array([from_left(right - part) for part in parts[1]])
+    return Jackknife(from_left(right), (without_left, without_right))
 
 
 def _moments_by_block(clips: Sequence[NDArray[np.floating]], blocks: NDArray[np.intp]) -> list[Moments]:

@@ -120,11 +120,14 @@ class FVD(_FrechetMetric):
         """Of the same features, as `evaluation.kernel.kernel_distance`: the kernel video distance.
 
         Raises:
-            UserError: Fewer than two clips on a side.
+            UserError: Clips of fewer than two groups on a side.
         """
         (generated, groups), (real, real_groups) = self._both_sides()
-        if (few := min(len(generated), len(real))) < 2:
-            raise UserError(f"{self.name}: {few} clips on a side; a kernel distance needs 2.")
+        for side, own in (("generated", groups), ("real", real_groups)):
+            if (few := len(own.unique())) < 2:
+                raise UserError(
+                    f"{self.name}: {few} {side} source videos, and a kernel distance needs 2; bring clips of more."
+                )
         sides = (generated.flatten(1).cpu().numpy(), real.flatten(1).cpu().numpy())
         return kernel_distance(*sides, groups.tolist(), real_groups.tolist())
 

@@ -129,6 +129,26 @@ def test_images_are_turned_upright() -> None:
     assert upright.frames[0, 2:].mean() < 5
 
 
+@pytest.mark.parametrize("mode", ["L", "P", "1", "LA", "CMYK", "RGBA"])
+def test_images_of_any_8_bit_mode_are_read_as_they_look(mode: str) -> None:
+    white = Image.new("RGB", (8, 8), "white").convert(mode)
+    kind, name = ("JPEG", "jpg") if mode == "CMYK" else ("PNG", "png")
+    decoded = ImageDecoder(4, captioned=False).decode("a", {name: encoded(white, kind)}, None, drawn(0), NOTHING)
+    assert (decoded.frames > 250).all()
+
+
+def test_what_is_transparent_lies_on_white() -> None:
+    hidden = Image.new("RGBA", (8, 8), (255, 0, 0, 0))
+    decoded = ImageDecoder(4, captioned=False).decode("a", {"png": encoded(hidden)}, None, drawn(0), NOTHING)
+    assert (decoded.frames == 255).all()
+
+
+def test_pixels_of_16_bits_are_refused_rather_than_cut() -> None:
+    deep = Image.fromarray(np.full((8, 8), 30_000, np.uint16))
+    with pytest.raises(SampleError, match=r"more than 8 bits \(mode I;16\); save the image with 8 bits a channel"):
+        ImageDecoder(4, captioned=False).decode("a", {"png": encoded(deep)}, None, drawn(0), NOTHING)
+
+
 @pytest.mark.parametrize("data", [b"", b"not an image", encoded(Image.new("RGB", (64, 64)))[:60]])
 def test_damaged_images_are_bad_samples(data: bytes) -> None:
     with pytest.raises(SampleError, match="replace or remove the image"):

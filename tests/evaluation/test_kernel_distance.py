@@ -9,17 +9,18 @@ def features(n: int, d: int = 6, seed: int = 0, offset: float = 0.0) -> NDArray[
     return np.random.default_rng(seed).normal(size=(n, d)) + offset
 
 
-def by_the_definition(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """Equation 3 of KID's paper, pair by pair."""
+def by_the_definition(a: NDArray[np.float64], b: NDArray[np.float64], groups: list[int] | None = None) -> float:
+    """Equation 3 of KID's paper, pair by pair; pairs of one group of `a` are left out."""
 
     def k(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
         return float((x @ y / len(x) + 1) ** 3)
 
-    def within(rows: NDArray[np.float64]) -> float:
+    def within(rows: NDArray[np.float64], own: list[int]) -> float:
         n = len(rows)
-        return sum(k(rows[i], rows[j]) for i in range(n) for j in range(n) if i != j) / (n * (n - 1))
+        return float(np.mean([k(rows[i], rows[j]) for i in range(n) for j in range(n) if own[i] != own[j]]))
 
-    return within(a) + within(b) - 2 * float(np.mean([k(x, y) for x in a for y in b]))
+    singles = list(range(max(len(a), len(b))))
+    return within(a, groups or singles) + within(b, singles) - 2 * float(np.mean([k(x, y) for x in a for y in b]))
 
 
 def test_it_is_the_mean_over_pairs_that_are_not_the_same_clip() -> None:
@@ -31,11 +32,13 @@ def test_it_is_the_mean_over_pairs_that_are_not_the_same_clip() -> None:
     assert jackknife.without[1][0] == pytest.approx(by_the_definition(a, b[1:]), rel=1e-12)
 
 
-def test_blocks_keep_the_clips_of_one_source_together() -> None:
-    a, b = features(8, seed=1), features(8, seed=2)
-    _, jackknife = kernel_distance(a, b, [0, 1, 2, 0, 1, 2, 0, 1], range(8))
-    assert jackknife and len(jackknife.without[0]) == 3
-    assert jackknife.without[0][2] == pytest.approx(by_the_definition(a[[0, 1, 3, 4, 6, 7]], b), rel=1e-12)
+def test_clips_of_one_source_are_no_pair_and_leave_together() -> None:
+    a, b, groups = features(8, seed=1), features(8, seed=2), [0, 1, 2, 0, 1, 3, 0, 1]
+    value, jackknife = kernel_distance(a, b, groups, range(8))
+    assert value == pytest.approx(by_the_definition(a, b, groups), rel=1e-12)
+    assert jackknife and len(jackknife.without[0]) == 4
+    left = [number for number, group in enumerate(groups) if group != 1]
+    assert jackknife.without[0][1] == pytest.approx(by_the_definition(a[left], b, [groups[i] for i in left]), rel=1e-12)
 
 
 def test_it_is_unbiased_at_few_clips_and_its_interval_covers() -> None:
