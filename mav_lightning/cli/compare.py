@@ -21,6 +21,7 @@ def compare(
     Example: mav compare ours.json baseline.json
     """
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from evaluation.compare import demand_alike, read_results
@@ -31,7 +32,7 @@ def compare(
     read, names = [read_results(path) for path in results], [str(path) for path in results]
     demand_alike(names, read)
     console, protocol = Console(), read[0]["protocol"]
-    table = Table("metric", *names, "better", box=None, header_style="dim")
+    table = Table("metric", *map(escape, names), "better", box=None, header_style="dim")
     for metric in dict.fromkeys(name for one in read for name in one["metrics"]):
         scores = [one["metrics"].get(metric) for one in read]
         better = next(score["better"] for score in scores if score)

@@ -40,6 +40,12 @@ def test_like_results_stand_side_by_side_with_intervals_and_n(tmp_path: Path) ->
     assert "protocol shapes-tiny (" in printed
 
 
+def test_a_name_in_brackets_is_shown_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "[red]").mkdir()
+    printed = compared(write(tmp_path / "a.json", 18.0), write(tmp_path / "[red]" / "b.json", 30.5))
+    assert "[red]" in "".join(printed.split())
+
+
 def test_a_protocols_name_is_no_difference(tmp_path: Path) -> None:
     compared(write(tmp_path / "a.json", 18.0), write(tmp_path / "b.json", 30.5, name="copied"))
 
