@@ -20,7 +20,7 @@ def read_results(path: Path) -> dict[str, Any]:
     """
     try:
         results = json.loads(path.read_text())
-        _ = results["protocol"]["hash"], results["metrics"], results["real_sha256"]
+        _ = results["protocol"]["hash"], results["metrics"], results["real_sha256"], results["n"]["generated"]
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); name a file that `mav evaluate` wrote.") from error
     except (ValueError, LookupError, TypeError) as error:
@@ -29,23 +29,28 @@ def read_results(path: Path) -> dict[str, Any]:
 
 
 def demand_alike(names: Sequence[str], results: Sequence[dict[str, Any]]) -> None:
-    """Refuses results that were not measured in the same way against the same clips.
+    """Refuses results that were not measured in the same way, of as many clips, against the same real ones.
+
+    At another number of clips a Fréchet distance has another bias.
 
     Args:
         names: What messages call them.
         results: Two or more, as `read_results` gives them.
 
     Raises:
-        UserError: Their protocols or real clips differ; it says in which fields.
+        UserError: Their protocols, numbers of clips or real clips differ; it says in which fields.
     """
     for name, other in zip(names[1:], results[1:], strict=True):
         differing = list(_differences(results[0]["protocol"], other["protocol"]))
+        counts = [one["n"]["generated"] for one in (results[0], other)]
+        if counts[0] != counts[1]:
+            differing.append(f"number of clips: {counts[0]} and {counts[1]}")
         if results[0]["real_sha256"] != other["real_sha256"]:
             differing.append(f"real clips: {results[0]['real_sha256'][:16]} and {other['real_sha256'][:16]}")
         if differing:
             raise UserError(
                 f"{names[0]} and {name} cannot be compared, they differ in {'; '.join(differing)}. Evaluate both "
-                "under one protocol, against the same real clips."
+                "under one protocol, with as many clips, against the same real ones."
             )
 
 

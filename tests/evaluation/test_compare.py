@@ -24,6 +24,7 @@ def write(path: Path, fvd: float | None, **changes: Any) -> Path:
         "speed-ratio": {"value": 1.3 if fvd and fvd < 20 else 0.9, "interval": None, "n": 280, "better": "one"},
     }
     content = {"protocol": protocol, "metrics": metrics, "real_sha256": changes.get("real", "a" * 64)}
+    content["n"] = {"generated": changes.get("n", 288), "real": 288}
     path.write_text(json.dumps(content))
     return path
 
@@ -60,6 +61,7 @@ def test_a_missing_value_is_shown_as_missing(tmp_path: Path) -> None:
         ({"frames": 16}, "they differ in frames: 9 and 16"),
         ({"image": {"name": "shapes-image", "sha256": "0"}}, r"image\.sha256: 0a4e.* and 0\."),
         ({"frames": 16, "divisor": "n"}, "frames: 9 and 16; divisor: n-1 and n"),
+        ({"n": 36}, "they differ in number of clips: 288 and 36"),
         ({"real": "b" * 64}, "real clips: aaaaaaaaaaaaaaaa and bbbbbbbbbbbbbbbb. Evaluate both under one protocol"),
     ],
 )
