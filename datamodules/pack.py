@@ -1,4 +1,4 @@
-"""A folder of videos and images, with a caption table → shards that both training stages read.
+"""A folder of videos and images, with what is known of them → shards that both training stages read.
 
 Videos become clips, as they are. Captioned videos also give stills, which are the image-text pairs of the first stage
 (Make-A-Video learns appearance from those and motion from clips without text). Captioned images join them.
@@ -8,8 +8,8 @@ import hashlib
 import io
 import json
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from datamodules.captions import Row, read_captions
+from datamodules.annotations import Annotations, Annotator, Row
+from datamodules.captions import read_captions
 from datamodules.index import build_index
 from datamodules.media import decode_image, probe_media
 from datamodules.progress import Track, untracked
@@ -38,16 +39,20 @@ class PackReport:
         written: ``images/train`` and so on → samples.
         undecodable: File → why it was left out.
         uncaptioned: Files without a text: videos are packed as clips but give no stills, images are left out.
+        left_out: Reason → files that an official split does not take.
+        absent: What an official split lists, but the folder lacks.
     """
 
     written: dict[str, int] = field(default_factory=dict)
     undecodable: dict[str, str] = field(default_factory=dict)
     uncaptioned: list[str] = field(default_factory=list)
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+    absent: list[str] = field(default_factory=list)
 
 
 def pack(
     src: Path,
-    captions: Path,
+    captions: Path | Annotator,
     out: Path,
     *,
     val: float = 0.1,
@@ -57,14 +62,15 @@ def pack(
 ) -> PackReport:
     """Writes and indexes ``out/clips/{train,val}`` and ``out/images/{train,val}``.
 
-    Files of one group go to one split: those groups whose names hash lowest go to ``val``, so the split depends on
-    the names alone.
+    Where no split is official, files of one group go to one split: those groups whose names hash lowest go to
+    ``val``, so the split depends on the names alone.
 
     Args:
         src: Folder of mp4, avi, webm, mkv, jpg, png and webp files, at any depth.
-        captions: Table of texts; see `read_captions`.
+        captions: Table of texts, see `read_captions`; or what else tells of the files that it is given, such as
+            `read_ucf101` and `read_msrvtt` with their other arguments bound.
         out: A folder that does not exist yet, or is empty; it appears when all is written.
-        val: Part of the groups held out, in [0, 1); above 0, at least one group is.
+        val: Part of the groups held out, in [0, 1); above 0, at least one group is. An official split goes before it.
         stills: Frames taken from each captioned video.
         shard_size: Samples in a shard.
         track: Shows progress.
@@ -73,16 +79,18 @@ def pack(
         Counts, and the files that were left out, by name.
 
     Raises:
-        UserError: No folder, nothing to pack, a caption table that does not fit, or an argument out of range.
+        UserError: No folder, nothing to pack, annotations that do not fit, or an argument out of range.
     """
     if not 0 <= val < 1:
         raise UserError(f"val: must be in [0, 1), got {val:g}; 0.1 holds out a tenth of the groups.")
     if stills < 0 or shard_size < 1:
         raise UserError(f"stills and shard_size: must be at least 0 and 1, got {stills} and {shard_size}.")
-    files = _find_files(src, captions)
-    report = PackReport(uncaptioned=[file.name for file in files if not file.row.caption])
+    files, known = _find_files(src, captions if callable(captions) else partial(read_captions, captions))
+    report = PackReport(
+        uncaptioned=[file.name for file in files if not file.row.caption], left_out=known.left_out, absent=known.absent
+    )
     with new_folder(out) as folder:
-        for split, share in _split(files, val).items():
+        for split, share in _split(files, known.splits, val).items():
             for kind, make in (("clips", _clips), ("images", partial(_images, stills=stills))):
                 samples = make(track(share, len(share), f"{kind}/{split}"), report)
                 if first := next(samples, None):
@@ -110,11 +118,12 @@ class _File:
 
     def sample(self, suffix: str, data: bytes) -> dict[str, bytes]:
         """The members of a sample made from this file."""
-        members = {suffix: data, "json": json.dumps({"file": self.name, **asdict(self.row)}).encode()}
+        members = {suffix: data, "json": json.dumps({"file": self.name, **self.row.facts()}).encode()}
         return members | ({"txt": self.row.caption.encode()} if self.row.caption else {})
 
 
-def _find_files(src: Path, captions: Path) -> list[_File]:
+def _find_files(src: Path, annotate: Annotator) -> tuple[list[_File], Annotations]:
+    """The files to pack, in the order of their names, and what is known of them."""
     if not src.is_dir():
         raise UserError(f"{src}: no such folder; give the folder that holds the videos.")
     suffixes = {f".{suffix}" for suffix in (*VIDEO_SUFFIXES, *IMAGE_SUFFIXES)}
@@ -124,12 +133,19 @@ def _find_files(src: Path, captions: Path) -> list[_File]:
             f"{src}: holds no {', '.join((*VIDEO_SUFFIXES, *IMAGE_SUFFIXES))}; give the folder of the videos."
         )
     names = [path.relative_to(src).as_posix() for path in paths]
-    rows = read_captions(captions, names)
-    return [_File(path, name, rows.get(name, Row())) for path, name in zip(paths, names, strict=True)]
+    known = annotate(names)
+    files = [
+        _File(path, name, known.rows.get(name, Row()))
+        for path, name in zip(paths, names, strict=True)
+        if known.splits is None or name in known.splits
+    ]
+    return files, known
 
 
-def _split(files: list[_File], val: float) -> dict[str, list[_File]]:
-    """Whole groups to ``val``: those whose names hash lowest."""
+def _split(files: list[_File], official: Mapping[str, str] | None, val: float) -> dict[str, list[_File]]:
+    """As the official split says, or else whole groups to ``val``: those whose names hash lowest."""
+    if official is not None:
+        return {split: [file for file in files if official[file.name] == split] for split in ("train", "val")}
     groups = {file.row.group or file.name for file in files}
     ranked = sorted(groups, key=lambda group: hashlib.sha256(group.encode()).digest())
     held_out = set(ranked[: min(math.ceil(val * len(ranked)), len(ranked) - 1)])

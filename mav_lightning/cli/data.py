@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from mav_lightning.cli.listing import list_files
+from mav_lightning.cli.pack import pack, prompts
 from mav_lightning.cli.progress import tracker
 
 app = typer.Typer(no_args_is_help=True, help="Write, pack, index, check and look at data sets of tar shards.")
@@ -42,27 +44,8 @@ def shapes(
     typer.echo(f"{out}: {images} + {val_images} stills, {clips} + {val_clips} clips. Look: mav data show {out}")
 
 
-@app.command()
-def pack(
-    src: Annotated[Path, typer.Argument(metavar="SRC", help="Folder of videos and images.", show_default=False)],
-    captions: Annotated[Path, typer.Option(help="Tab-separated table: file caption label group.", show_default=False)],
-    out: Out,
-    val: Annotated[float, typer.Option(help="Part of the groups held out for validation.")] = 0.1,
-    stills: Annotated[int, typer.Option(help="Image-text pairs taken from each captioned video.")] = 4,
-    shard_size: ShardSize = 1000,
-) -> None:
-    """Packs your own videos and images into shards; files that cannot be used are named, the rest goes on.
-
-    Example: mav data pack videos --captions videos/captions.tsv --out runs/mydata
-    """
-    from datamodules.pack import pack as pack_folder
-
-    with tracker() as track:
-        report = pack_folder(src, captions, out, val=val, stills=stills, shard_size=shard_size, track=track)
-    for place, count in report.written.items():
-        typer.echo(f"{out / place}: {count} samples")
-    _list_files("undecodable, left out", [f"{file}: {reason}" for file, reason in report.undecodable.items()])
-    _list_files("without a caption (videos are packed as clips only, images are left out)", report.uncaptioned)
+app.command()(pack)
+app.command()(prompts)
 
 
 @app.command()
@@ -78,7 +61,7 @@ def index(root: Root) -> None:
     for found in built:
         samples = sum(len(shard.samples) for shard in found.shards)
         typer.echo(f"{found.folder}: {samples} samples, {len(found.errors)} bad, sha256 {found.sha256[:16]}")
-        _list_files("bad", [f"{name}: {reason}" for name, reason in found.errors.items()])
+        list_files("bad", [f"{name}: {reason}" for name, reason in found.errors.items()])
 
 
 @app.command()
@@ -96,7 +79,7 @@ def lint(root: Root) -> None:
             f"{report.folder}: {report.samples} samples, {len(report.problems)} problems, "
             f"{report.uncaptioned} without a caption"
         )
-        _list_files("problems", [f"{name}: {problem}" for name, problem in report.problems.items()])
+        list_files("problems", [f"{name}: {problem}" for name, problem in report.problems.items()])
     if any(report.problems for report in reports):
         raise typer.Exit(1)
 
@@ -129,7 +112,7 @@ def embed(
         done = write_embeddings(root, lambda pixels: encoder(pixels.to(device)), identity, encoder.size, track)
     for path, bad in done.items():
         typer.echo(str(path))
-        _list_files("not embedded", [f"{name}: {reason}" for name, reason in bad.items()])
+        list_files("not embedded", [f"{name}: {reason}" for name, reason in bad.items()])
     typer.echo(f"Train with data.embeddings={identity}")
 
 
@@ -149,10 +132,3 @@ def show(
 
     contact_sheet(root, out, rows=rows, columns=columns, seed=seed)
     typer.echo(str(out))
-
-
-def _list_files(what: str, lines: list[str]) -> None:
-    if lines:
-        typer.echo(f"{len(lines)} {what}:", err=True)
-    for line in lines:
-        typer.echo(f"  {line}", err=True)

@@ -1,5 +1,6 @@
 """``mav generate``: clips from prompts, images and other clips."""
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,10 +9,13 @@ import typer
 from mav_lightning.cli.progress import tracker
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
-    from mav_lightning.cascade.generation import Generation
+    from mav_lightning.cascade.generation import Generation, Wish
+    from mav_lightning.prompts import Prompt
 
 __all__ = ["generate"]
 
@@ -22,7 +26,9 @@ def generate(
     pipeline: Annotated[
         Path | None, typer.Option(help="Folder of a pipeline; by default the ready-made one, which knows Shapes World.")
     ] = None,
-    prompts_file: Annotated[Path | None, typer.Option(help="A text file of prompts, one a line.")] = None,
+    prompts_file: Annotated[
+        Path | None, typer.Option(help="Prompts, one a line, or the table that `mav data prompts` writes.")
+    ] = None,
     animate: Annotated[Path | None, typer.Option(help="An image to begin with, in place of a prompt.")] = None,
     interpolate: Annotated[
         tuple[Path, Path] | None, typer.Option(help="Two images: the first frame and the last one.")
@@ -34,7 +40,10 @@ def generate(
         list[float] | None, typer.Option(help="Frames per second to animate for, 8 by default; several: a clip each.")
     ] = None,
     per_prompt: Annotated[int, typer.Option(min=1, help="Clips of each prompt, image or clip, at each rate.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Of the first clip of each prompt; the next ones count up.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(min=0, help="Of the first clip of each prompt; the next ones count up, even if it comes again."),
+    ] = 0,
     form: Annotated[
         str, typer.Option("--format", help="mkv (lossless), mp4, gif, or frames: a folder of PNGs for each clip.")
     ] = "mkv",
@@ -65,22 +74,22 @@ def generate(
 
         mav generate --animate photo.png --pipeline runs/pipeline --out clips --per-prompt 4
     """
-    from mav_lightning.cascade.generation import Generation, Given, Wish
+    from mav_lightning.cascade.generation import Generation, Given
     from mav_lightning.cascade.pipeline import Pipeline
     from mav_lightning.cascade.sheet import write_sheet
     from mav_lightning.cascade.sign import Signing
     from mav_lightning.common.errors import UserError
-    from mav_lightning.prompts import Prompt
+    from mav_lightning.prompts import Prompt, read_prompts
 
     rates = fps or [8.0]
-    texts = [*(prompts or []), *(_lines(prompts_file) if prompts_file else [])]
+    asked = [*map(Prompt, prompts or []), *(read_prompts(prompts_file) if prompts_file else [])]
     pictures = {
         "animate": [animate] if animate else [],
         "interpolate": list(interpolate or ()),
         "extrapolate": [extrapolate] if extrapolate else [],
         "variation": [variation] if variation else [],
     }
-    use = _only_use(pictures, bool(texts))
+    use = _only_use(pictures, bool(asked))
     settings = {"steps": steps, "guidance_scale": guidance_scale}
     changed = {name: value for name, value in settings.items() if value is not None}
     loaded = Pipeline.from_pretrained(pipeline, **changed)
@@ -90,9 +99,7 @@ def generate(
         if use == "extrapolate" and len(rates) > 1:
             raise UserError(f"--fps: a clip is continued at the rate it is read at; give one, got {len(rates)}.")
         given = Given(use, _read(use, files, rates[0], loaded.sampling.size), " ".join(map(str, files)))
-    seeds = range(seed, seed + per_prompt)
-    asked = [Prompt(text) for text in texts] if given is None else [None]
-    wishes = [Wish(rate, number, prompt) for prompt in asked for rate in rates for number in seeds]
+    wishes = _wishes(asked if given is None else [None], rates, seed, per_prompt)
     signing = Signing(*sign) if sign else None
     generation = Generation(loaded, wishes, out, given=given, loop=loop, form=form, mark=mark, signing=signing)
     _draw(generation, devices)
@@ -128,17 +135,17 @@ def _draw(generation: "Generation", devices: int) -> None:
     generation.finish()
 
 
-def _lines(file: Path) -> list[str]:
-    """The lines of a file that are not blank."""
-    from mav_lightning.common.errors import UserError
+def _wishes(prompts: "Sequence[Prompt | None]", rates: "Sequence[float]", seed: int, per_prompt: int) -> "list[Wish]":
+    """Every prompt at every rate with every seed. A text that comes again goes on counting: no clip is drawn twice."""
+    from mav_lightning.cascade.generation import Wish
 
-    try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--prompts-file: {file}: cannot be read as text ({error}).") from error
-    if not any(lines):
-        raise UserError(f"--prompts-file: {file}: holds no prompt; write one a line.")
-    return [line for line in lines if line]
+    wishes, drawn = [], Counter[str]()
+    for prompt in prompts:
+        text = prompt.text if prompt else ""
+        seeds = range(seed + drawn[text], seed + drawn[text] + per_prompt)
+        drawn[text] += per_prompt
+        wishes += [Wish(rate, number, prompt) for rate in rates for number in seeds]
+    return wishes
 
 
 def _only_use(pictures: dict[str, list[Path]], prompts: bool) -> str:

@@ -1,0 +1,140 @@
+"""MSR-VTT as published: 10,000 videos with some 20 captions each, and an official split.
+
+References:
+    MSR-VTT: A Large Video Description Dataset for Bridging Video and Language (Xu et al., CVPR 2016).
+"""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from datamodules.annotations import Annotations, Row
+from datamodules.tables import read_table, read_text
+from mav_lightning.common.errors import UserError
+
+__all__ = ["Described", "draw_caption", "read_described", "read_msrvtt"]
+
+_OFFICIAL = {"train": "train", "validate": "validate", "val": "validate", "test": "test"}  # as written → as published
+_COLUMNS = ("video_id", "official_split", "caption")
+
+
+@dataclass(frozen=True)
+class Described:
+    """What the annotation says of one video.
+
+    Attributes:
+        split: ``train``, ``validate`` or ``test``.
+        captions: Its texts, in the order of their numbers; empty where it has none.
+        url: Where the film is that it was cut from; empty where the annotation does not say.
+    """
+
+    split: str
+    captions: tuple[str, ...]
+    url: str = ""
+
+
+def read_described(path: Path) -> dict[str, Described]:
+    """Reads video id → what the annotation says of it, in the annotation's order.
+
+    Args:
+        path: The official ``.json``, or a table with the columns ``video_id official_split caption``; a video may
+            have several rows.
+
+    Raises:
+        UserError: No such file, neither of the two, or an unknown split.
+    """
+    described = _read_json(path) if path.suffix.lower() == ".json" else _read_rows(path)
+    for video, found in described.items():
+        if found.split not in _OFFICIAL:
+            raise UserError(f"{path}: {video}: the split must be train, validate or test, got `{found.split}`.")
+    return {video: replace(found, split=_OFFICIAL[found.split]) for video, found in described.items()}
+
+
+def draw_caption(video: str, captions: Sequence[str], seed: int) -> str:
+    """One of the captions, by the seed and the video's id alone: other videos and their order change nothing."""
+    digest = hashlib.sha256(f"{seed} {video}".encode()).digest()
+    return captions[int.from_bytes(digest) % len(captions)]
+
+
+def read_msrvtt(path: Path, files: Sequence[str], *, seed: int = 0, validate: str | None = None) -> Annotations:
+    """Reads the official split for ``videoN.mp4`` at any depth: its test side becomes ``val``.
+
+    Args:
+        path: See `read_described`.
+        files: Those that are there.
+        seed: Of the draw of one caption for each video.
+        validate: ``train`` or ``val``: where the official validate side goes. None leaves it out.
+
+    Raises:
+        UserError: An annotation that cannot be read, another `validate`, or a folder that holds none of the videos.
+    """
+    if validate not in (None, "train", "val"):
+        raise UserError(f"--validate-as: must be train or val, got `{validate}`; leave it out to leave them out.")
+    target = {"train": "train", "validate": validate, "test": "val"}
+    described = read_described(path)
+    rows: dict[str, Row] = {}
+    splits: dict[str, str] = {}
+    left_out: dict[str, list[str]] = defaultdict(list)
+    there = set()
+    for file in files:
+        video = PurePosixPath(file).stem
+        if video not in described:
+            left_out["not in the annotation"].append(file)
+        elif video in there:
+            left_out["a second file of a video"].append(file)
+        elif not (split := target[described[video].split]):
+            left_out["of the official split `validate`"].append(file)
+        else:
+            there.add(video)
+            rows[file], splits[file] = _row(video, described[video], seed), split
+    if not rows:
+        raise UserError(f"{path}: none of its {len(described)} videos is there; pack the folder of the videoN.mp4.")
+    absent = [video for video, found in described.items() if target[found.split] and video not in there]
+    return Annotations(rows, splits, dict(left_out), absent)
+
+
+def _row(video: str, found: Described, seed: int) -> Row:
+    caption = draw_caption(video, found.captions, seed) if found.captions else ""
+    return Row(caption, group=found.url, captions=found.captions if len(found.captions) > 1 else ())
+
+
+def _read_json(path: Path) -> dict[str, Described]:
+    text = read_text(path, "no such annotation; give MSR-VTT's json, or a table of captions")
+    try:
+        known = json.loads(text)
+        captions: dict[str, list[tuple[int, str]]] = defaultdict(list)
+        for sentence in known["sentences"]:
+            captions[sentence["video_id"]].append((int(sentence["sen_id"]), _one_line(sentence["caption"])))
+        return {
+            video["video_id"]: Described(
+                split=video["split"],
+                captions=tuple(caption for _, caption in sorted(captions[video["video_id"]]) if caption),
+                url=video.get("url") or "",
+            )
+            for video in known["videos"]
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path}: not MSR-VTT's annotation ({type(error).__name__}: {error}); it must hold `videos` with "
+            "`video_id` and `split`, and `sentences` with `video_id`, `caption` and `sen_id`."
+        ) from error
+
+
+def _read_rows(path: Path) -> dict[str, Described]:
+    splits: dict[str, str] = {}
+    captions: dict[str, list[str]] = defaultdict(list)
+    for number, cells in read_table(path, "annotation", _COLUMNS, needed=3):
+        video, split = cells["video_id"], cells["official_split"]
+        if splits.setdefault(video, split) != split:
+            raise UserError(f"{path}: line {number} puts {video} in `{split}`, another in `{splits[video]}`.")
+        captions[video] += [caption] if (caption := _one_line(cells["caption"])) else []
+    return {video: Described(split, tuple(captions[video])) for video, split in splits.items()}
+
+
+def _one_line(caption: Any) -> str:
+    """The caption without tabs and line breaks, which a table of prompts could not hold."""
+    return " ".join(caption.split())

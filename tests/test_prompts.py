@@ -1,0 +1,51 @@
+from pathlib import Path
+
+import pytest
+
+from mav_lightning.cli.generate import _wishes
+from mav_lightning.common.errors import UserError
+from mav_lightning.prompts import Prompt, read_prompts, write_prompts
+
+
+def test_prompts_come_one_a_line(tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_text("\ufeffa red circle\n\n  id\tprompt \r\n", encoding="utf-8")
+
+    assert read_prompts(tmp_path / "p.txt") == [Prompt("a red circle"), Prompt("id\tprompt")]
+
+
+def test_a_table_is_read_as_it_was_written_and_ids_are_kept(tmp_path: Path) -> None:
+    write_prompts(tmp_path / "p.tsv", [("video7010-03", "a dog"), ("video7011-00", "a “cat”")])
+
+    assert read_prompts(tmp_path / "p.tsv") == [
+        Prompt("a dog", {"prompt_id": "video7010-03"}), Prompt("a “cat”", {"prompt_id": "video7011-00"}),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("\n \n", "holds no prompt; write one a line"),
+        ("id\tprompt\n", "holds no prompt; write one a line"),
+        ("id\tprompt\na dog\n", "`a dog` must be an id, one tab and a prompt"),
+        ("id\tprompt\nv1\t\n", "`v1` must be an id, one tab and a prompt"),
+        ("id\tprompt\nv1\ta\tdog\n", "must be an id, one tab and a prompt"),
+    ],
+)
+def test_files_without_prompts_and_rows_without_ids_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "p").write_text(text)
+
+    with pytest.raises(UserError, match=message):
+        read_prompts(tmp_path / "p")
+
+
+def test_a_prompt_that_comes_again_is_drawn_with_the_next_seeds() -> None:
+    bow, dog = Prompt("a bow", {"prompt_id": "Archery-0000"}), Prompt("a dog")
+    again = Prompt("a bow", {"prompt_id": "Archery-0001"})
+
+    wishes = _wishes([bow, dog, again], [4.0, 8.0], seed=5, per_prompt=2)
+
+    assert [(wish.prompt, wish.fps, wish.seed) for wish in wishes] == [
+        (bow, 4, 5), (bow, 4, 6), (bow, 8, 5), (bow, 8, 6),
+        (dog, 4, 5), (dog, 4, 6), (dog, 8, 5), (dog, 8, 6),
+        (again, 4, 7), (again, 4, 8), (again, 8, 7), (again, 8, 8),
+    ]  # fmt: skip
