@@ -16,7 +16,7 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import MANIFEST, read_manifest
 from mav_lightning.common.video import VideoLimits
 
-__all__ = ["Frames", "VideoSource", "folder_sha256", "open_clips"]
+__all__ = ["Clip", "Frames", "VideoSource", "folder_sha256", "open_clips"]
 
 Frames = NDArray[np.uint8]
 VIDEOS = (".mp4", ".avi", ".webm", ".mkv", ".gif", ".mov")
@@ -42,6 +42,27 @@ class VideoSource:
     prompt: str | None = None
     attributes: dict[str, str] = field(default_factory=dict)
     group: str = ""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A decoded clip.
+
+    Attributes:
+        id: Unique on its side.
+        pixels: Shape (T, S, S, 3), uint8.
+        fps: Frames per second.
+        prompt: The caption, or None.
+        attributes: Known content.
+        group: Clips of one group are not independent.
+    """
+
+    id: str
+    pixels: Frames
+    fps: float
+    prompt: str | None
+    attributes: dict[str, str]
+    group: str
 
 
 def open_clips(folder: Path) -> list[VideoSource]:

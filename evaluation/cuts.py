@@ -6,35 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from evaluation.clips import Frames, VideoSource
+from evaluation.clips import Clip, Frames, VideoSource
 from evaluation.protocol import Protocol
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.video import VideoError, VideoInfo, probe, read_frames, read_frames_at
 
-__all__ = ["Clip", "Cut", "plan_generated", "plan_real", "read_cut"]
+__all__ = ["Cut", "plan_generated", "plan_real", "read_cut"]
 
 _SLACK = 1e-3  # of a frame, for rates that containers round
-
-
-@dataclass(frozen=True)
-class Clip:
-    """A decoded clip.
-
-    Attributes:
-        id: Unique on its side.
-        pixels: Shape (T, S, S, 3), uint8.
-        fps: Frames per second.
-        prompt: The caption, or None.
-        attributes: Known content.
-        group: Clips of one group are not independent.
-    """
-
-    id: str
-    pixels: Frames
-    fps: float
-    prompt: str | None
-    attributes: dict[str, str]
-    group: str
 
 
 @dataclass(frozen=True)

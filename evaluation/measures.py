@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from evaluation.cuts import Clip
+from evaluation.clips import Clip
 from evaluation.extractors.shapes import APPEARANCE, ShapesImage
 from evaluation.ground_truth.flicker import flicker
 from evaluation.ground_truth.tracking import track

@@ -1,0 +1,172 @@
+"""CLIP in Hugging Face's format, from a local folder: for CLIPSIM, and for Fréchet distances of CLIP features."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+from torch.nn import functional as F
+
+from evaluation.clips import Clip
+from evaluation.extractors.base import Extractor
+from evaluation.resize import check_frames
+from mav_lightning.common.errors import UserError
+
+__all__ = ["CLIP", "CLIPIdentity", "clip_identity"]
+
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the first that is there
+_CONFIG = "config.json"
+_PROCESSOR = ("preprocessor_config.json", "processor_config.json")
+_TOKENIZER = (
+    "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "special_tokens_map.json",
+    "added_tokens.json",
+)  # fmt: skip
+_IMAGES = 64  # at once through the network
+_CAPTIONS = 256
+
+
+class CLIP(Extractor):
+    """Any `transformers.CLIPModel`, such as ViT-B/32, B/16 or L/14; one row a frame.
+
+    Frames go through Pillow's processor (bicubic, in uint8, as OpenAI's own), whichever the library would prefer: the
+    torchvision one rounds otherwise. Nothing is downloaded, and weights in ``pytorch_model.bin`` are read as tensors
+    alone.
+
+    CLIPSIM (GODIVA, 2021) is the mean cosine of frames and caption, hence takes unit vectors, as
+    `torchmetrics.multimodal.CLIPScore` does, which is 100 times that and at least 0. The Fréchet distance of CLIP
+    features takes them as they leave the projection: clean-fid's ``clip_vit_b_32`` does not normalise.
+
+    References:
+        Learning Transferable Visual Models From Natural Language Supervision (Radford et al., 2021).
+        https://arxiv.org/abs/2103.00020
+        The Role of ImageNet Classes in Fréchet Inception Distance (Kynkäänniemi et al., 2023), on CLIP features.
+        https://arxiv.org/abs/2203.06026
+
+    Args:
+        folder: What `save_pretrained` or a download wrote: configuration, weights, tokenizer and image processor.
+        normalise: Whether image features become unit vectors; those of captions always do.
+
+    Raises:
+        UserError: The extra `clip` is not installed, a file or weight is missing, or one is not readable.
+    """
+
+    def __init__(self, folder: Path, normalise: bool = True) -> None:
+        super().__init__()
+        self.normalise = normalise
+        self.model, self._tokenizer, self._processor = _load(folder)
+        self._length = int(self.model.config.text_config.max_position_embeddings)
+
+    def prepare(self, clip: Clip) -> Tensor:
+        """(T, 3, 224, 224) float32, resized, cropped and normalised as the folder's image processor says."""
+        check_frames(clip.pixels)
+        seen = self._processor(images=list(clip.pixels), input_data_format="channels_last", return_tensors="pt")
+        return seen["pixel_values"]
+
+    def forward(self, prepared: Tensor) -> Tensor:
+        """Features: (N, T, 3, 224, 224) → (N, T, d); unit vectors, unless `normalise` is False."""
+        found = torch.cat([self._images(part) for part in prepared.flatten(0, 1).split(_IMAGES)])
+        return (F.normalize(found, dim=-1) if self.normalise else found).unflatten(0, prepared.shape[:2])
+
+    def texts(self, captions: Sequence[str]) -> Tensor:
+        """Unit vectors of N captions, (N, d).
+
+        Captions are cut at the model's length (77 tokens) and keep their end token, whose features are read.
+        `torchmetrics` cuts it off, so that its scores of longer captions are others.
+        """
+        parts = [captions[start : start + _CAPTIONS] for start in range(0, len(captions), _CAPTIONS)]
+        return F.normalize(torch.cat([self._texts(part) for part in parts]), dim=-1)
+
+    def _images(self, pixels: Tensor) -> Tensor:
+        return self.model.visual_projection(self.model.vision_model(pixel_values=pixels).pooler_output).float()
+
+    def _texts(self, captions: Sequence[str]) -> Tensor:
+        read = self._tokenizer(
+            list(captions), padding=True, truncation=True, max_length=self._length, return_tensors="pt"
+        ).to(self.model.device)
+        found = self.model.text_model(input_ids=read["input_ids"], attention_mask=read["attention_mask"])
+        return self.model.text_projection(found.pooler_output).float()
+
+
+@dataclass(frozen=True)
+class CLIPIdentity:
+    """Which CLIP a folder holds.
+
+    Attributes:
+        files: sha256 over names and bytes of every file that `CLIP` reads, independent of where the folder is.
+        weights: sha256 of the weights' file alone, as Hugging Face's site shows it.
+    """
+
+    files: str
+    weights: str
+
+
+def clip_identity(folder: Path) -> CLIPIdentity:
+    """Hashes what `CLIP` would read of a folder; other files in it do not count.
+
+    Raises:
+        UserError: A file is missing.
+    """
+    digest, hashes = hashlib.sha256(), {}
+    for path in _files(folder):
+        with path.open("rb") as file:
+            hashes[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{path.name}\0{hashes[path.name]}\n".encode())
+    return CLIPIdentity(digest.hexdigest(), hashes[_weights(folder).name])
+
+
+def _files(folder: Path) -> list[Path]:
+    """All files that are read, ordered by name."""
+    names = [_CONFIG, _weights(folder).name]
+    for needed, kinds in (("an image processor", _PROCESSOR), ("a tokenizer", _TOKENIZER)):
+        there = [name for name in kinds if (folder / name).is_file()]
+        if not there:
+            raise UserError(f"{folder}: has no file of {needed}, such as {kinds[0]}; copy it from the same model.")
+        names += there
+    return [folder / name for name in sorted(names)]
+
+
+def _weights(folder: Path) -> Path:
+    there = [folder / name for name in WEIGHTS if (folder / name).is_file()]
+    if not (folder / _CONFIG).is_file() or not there:
+        raise UserError(
+            f"{folder}: no CLIP in Hugging Face's format; expected {_CONFIG} and {' or '.join(WEIGHTS)}, as "
+            "`huggingface-cli download openai/clip-vit-base-patch32 --local-dir DIR` writes."
+        )
+    return there[0]
+
+
+def _load(folder: Path) -> tuple[Any, Any, Any]:
+    """Model in evaluation mode, tokenizer and image processor."""
+    transformers, weights = _transformers(), _weights(folder)
+    _files(folder)
+    # before transformers 5, Pillow's had the plain name
+    processor = getattr(transformers, "CLIPImageProcessorPil", None) or transformers.CLIPImageProcessor
+    try:
+        model, found = transformers.CLIPModel.from_pretrained(
+            folder,
+            local_files_only=True,
+            use_safetensors=weights.suffix == ".safetensors",
+            weights_only=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        images = processor.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, RuntimeError, SafetensorError, UnpicklingError) as error:
+        raise UserError(f"{folder}: not a readable CLIP ({str(error).splitlines()[0]}); get it again.") from error
+    if lost := sorted(found["missing_keys"]):
+        raise UserError(f"{folder}: {len(lost)} weights of the CLIP are missing, first `{lost[0]}`; get it whole.")
+    return model.eval().requires_grad_(False), tokenizer, images
+
+
+def _transformers() -> Any:
+    try:
+        import transformers
+    except ImportError as error:
+        raise UserError("Hugging Face's CLIPs need the extra `clip`: pip install 'mav-lightning[clip]'.") from error
+    return transformers

@@ -1,0 +1,128 @@
+"""Resizing by name: each rule does what the code behind some published numbers does, to float32 rounding.
+
+Resizing moves the Fréchet distances more than most models do (Parmar et al., 2022), so a protocol names its rule.
+"""
+
+import math
+from collections.abc import Callable
+from functools import lru_cache, partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from mav_lightning.common.errors import UserError, did_you_mean
+
+__all__ = ["RESIZERS", "Resize", "check_frames", "resizer"]
+
+Resize = Callable[[NDArray[np.uint8]], Tensor]
+"""Frames (T, H, W, 3) uint8 → (T, 3, h, w) float32 in [0, 255], not rounded to whole levels."""
+
+
+def resizer(name: str, size: int) -> Resize:
+    """The rule `name` of `RESIZERS`, for square results; it can be pickled, as the processes that read clips need.
+
+    Every rule but ``short-side-centre-crop`` ignores the aspect ratio. None leaves [0, 255] by more than float32
+    rounding: clean-fid clips what its filter overshoots.
+
+    - ``tf1-bilinear``: ``resize_bilinear`` of TensorFlow 1, as in the first FVD and FID: pixel i is read at i · scale,
+      not at the centre of the area it covers.
+    - ``torch-bilinear``: `torch.nn.functional.interpolate` without antialiasing, as in TATS.
+    - ``torch-bilinear-antialias``: the same with antialiasing, as `torchmetrics` computes FID.
+    - ``clean-bicubic``: clean-fid's: Pillow's bicubic filter, channel by channel in float.
+    - ``short-side-centre-crop``: VideoGPT's and PVDM's: the short side to `size`, then the centre.
+
+    References:
+        On Aliased Resizing and Surprising Subtleties in GAN Evaluation (Parmar et al., 2022).
+        https://arxiv.org/abs/2104.11222
+
+    Args:
+        name: A key of `RESIZERS`.
+        size: Height and width of the result, in pixels.
+
+    Raises:
+        UserError: Unknown name or a size below 1; when called, frames that are not uint8 (T, H, W, 3).
+    """
+    if name not in RESIZERS:
+        raise UserError(f"no resizing `{name}`{did_you_mean(name, RESIZERS)}; known: {', '.join(RESIZERS)}.")
+    if size < 1:
+        raise UserError(f"resizing `{name}`: size must be at least 1 pixel, got {size}; I3D takes 224, Inception 299.")
+    return partial(_resized, name=name, size=size)
+
+
+def check_frames(frames: NDArray[np.uint8]) -> None:
+    """Refuses what is not frames (T, H, W, 3) uint8.
+
+    Raises:
+        UserError: Another dtype, with the way to make it uint8, or another shape.
+    """
+    if frames.dtype != np.uint8:
+        raise UserError(
+            f"frames must be uint8 in 0..255, got {frames.dtype}; convert x in [-1, 1] by "
+            "numpy.round((x + 1) * 127.5).clip(0, 255).astype(numpy.uint8)."
+        )
+    if frames.ndim != 4 or frames.shape[-1] != 3:
+        raise UserError(f"frames must have shape (T, H, W, 3), got {frames.shape}; put the colours last.")
+
+
+def _resized(frames: NDArray[np.uint8], name: str, size: int) -> Tensor:
+    check_frames(frames)
+    return RESIZERS[name](frames, size)
+
+
+def _tf1_bilinear(frames: NDArray[np.uint8], size: int) -> Tensor:
+    x = _channels_first(frames)
+    (top, bottom, down), (left, right, across) = (_tf1_neighbours(side, size) for side in x.shape[-2:])
+    x = x[..., left] + (x[..., right] - x[..., left]) * across
+    return x[..., top, :] + (x[..., bottom, :] - x[..., top, :]) * down[:, None]
+
+
+def _tf1_neighbours(side: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Both source pixels of each of `size` pixels, and the weight of the second."""
+    # TensorFlow computes places in float32: from 320 to 224 pixels that moves values by up to 0.006 grey levels
+    places = torch.arange(size, dtype=torch.float32) * (torch.tensor(side, dtype=torch.float32) / size)
+    first = places.floor()
+    return first.long(), (first.long() + 1).clamp(max=side - 1), places - first
+
+
+def _torch_bilinear(frames: NDArray[np.uint8], size: int, antialias: bool) -> Tensor:
+    x = _channels_first(frames)
+    return F.interpolate(x, (size, size), mode="bilinear", align_corners=False, antialias=antialias)
+
+
+def _clean_bicubic(frames: NDArray[np.uint8], size: int) -> Tensor:
+    resize = _clean_fid(size)
+    return torch.from_numpy(np.stack([resize(frame) for frame in frames])).movedim(-1, 1).contiguous()
+
+
+@lru_cache
+def _clean_fid(size: int) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    from cleanfid.resize import make_resizer  # here, as it takes a while
+
+    return make_resizer("PIL", False, "bicubic", (size, size))
+
+
+def _short_side_centre_crop(frames: NDArray[np.uint8], size: int) -> Tensor:
+    x = _channels_first(frames)
+    height, width = x.shape[-2:]
+    scale = size / min(height, width)
+    # rounded up as the recipe does, float error and all: 50 x 50 becomes 225 x 224, which then loses its last row
+    target = (size, math.ceil(width * scale)) if height < width else (math.ceil(height * scale), size)
+    x = F.interpolate(x, target, mode="bilinear", align_corners=False)
+    top, left = (target[0] - size) // 2, (target[1] - size) // 2
+    return x[..., top : top + size, left : left + size].contiguous()
+
+
+def _channels_first(frames: NDArray[np.uint8]) -> Tensor:
+    return torch.tensor(np.ascontiguousarray(frames)).movedim(-1, 1).float().contiguous()
+
+
+RESIZERS: dict[str, Callable[[NDArray[np.uint8], int], Tensor]] = {
+    "tf1-bilinear": _tf1_bilinear,
+    "torch-bilinear": partial(_torch_bilinear, antialias=False),
+    "torch-bilinear-antialias": partial(_torch_bilinear, antialias=True),
+    "clean-bicubic": _clean_bicubic,
+    "short-side-centre-crop": _short_side_centre_crop,
+}
