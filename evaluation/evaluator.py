@@ -1,6 +1,5 @@
 """Two folders and a protocol → results."""
 
-import math
 import platform
 from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -18,7 +17,7 @@ from evaluation.extractors.store import EXTRACTORS, load_extractor
 from evaluation.measures import KnownClip, KnownClips, measure
 from evaluation.metrics import CLIPSIM, FID, FVD
 from evaluation.protocol import Extractor, Protocol
-from evaluation.summary import Score, summarise
+from evaluation.summary import Score, plain, summarise
 from mav_lightning.common.errors import UserError
 
 __all__ = ["Track", "evaluate"]
@@ -56,7 +55,7 @@ def evaluate(
     reference = KnownClips(suite.add(found, real=True))
     scores, by_fps = summarise(known, protocol.fps)
     truth, _ = summarise(reference, protocol.fps)
-    return _plain({
+    return plain({
         "protocol": protocol.to_dict(),
         "extractors": {role.name: role.sha256 for role in (protocol.image, protocol.video, protocol.text)},
         "n": {"generated": len(made), "real": len(found)},
@@ -169,12 +168,3 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "not installed"  # run from a checkout
-
-
-def _plain(value: Any) -> Any:
-    """Tuples to lists, and None for every number that JSON does not have."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,5 +1,6 @@
 """From measures of clips to named metrics: value, interval, its kind, n, unit and which way is better."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -10,7 +11,9 @@ from evaluation import intervals
 from evaluation.intervals import Interval
 from evaluation.measures import KnownClips
 
-__all__ = ["Score", "summarise"]
+__all__ = ["Better", "Score", "plain", "summarise"]
+
+Better = Literal["lower", "higher", "one", "neither"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Score:
         interval: At 95 %; None where n is too small.
         interval_kind: How the interval was made, and of what.
         n: Clips that count.
-        better: ``one`` is best near 1.
+        better: ``one`` is best near 1; ``neither`` describes, and has no best.
         unit: Of value and interval.
     """
 
@@ -30,7 +33,7 @@ class Score:
     interval: Interval
     interval_kind: str
     n: int
-    better: Literal["lower", "higher", "one"]
+    better: Better
     unit: str
 
     def to_dict(self) -> dict[str, Any]:
@@ -92,3 +95,12 @@ def _slope(clips: KnownClips) -> Score:
     slope = clips.arc_slope(np.arange(n)) if n else float("nan")
     interval = intervals.jackknife(clips.arc_slope, n)
     return Score(slope, interval, kind, int(np.isfinite(clips.arc).sum()), "one", "log-log slope")
+
+
+def plain(value: Any) -> Any:
+    """Tuples to lists, and None for every number that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -18,6 +18,7 @@ from mav_lightning.cli import (
     export,
     generate,
     inspect,
+    motion,
     pipeline,
     report,
     stage,
@@ -43,6 +44,7 @@ app.command()(generate.generate)
 app.command()(inspect.inspect)
 app.command()(evaluate.evaluate)
 app.command()(compare.compare)
+app.command()(motion.motion)
 app.command()(ablate.ablate)
 app.command()(export.export)
 app.command()(report.report)

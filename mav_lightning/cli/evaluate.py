@@ -7,7 +7,7 @@ import typer
 
 from mav_lightning.cli.progress import tracker
 
-__all__ = ["evaluate"]
+__all__ = ["evaluate", "print_scores"]
 
 
 def evaluate(
@@ -38,13 +38,18 @@ def evaluate(
 
 
 def _print(results: dict[str, Any], console: Any) -> None:
+    shown = results["protocol"]
+    console.print(f"protocol {shown['name']} ({shown['hash']})", highlight=False)
+    print_scores(results["metrics"], console)
+
+
+def print_scores(metrics: dict[str, Any], console: Any) -> None:
+    """Draws a table of scores: value, interval, n, which way is better, unit."""
     from rich.table import Table
 
     table = Table("metric", "value", "95 % interval", "n", "better", "unit", box=None, header_style="dim")
-    for name, score in results["metrics"].items():
+    for name, score in metrics.items():
         low_high = " … ".join(f"{bound:.4g}" for bound in score["interval"] or ())
         value = "–" if score["value"] is None else f"{score['value']:.4g}"
         table.add_row(name, value, low_high, str(score["n"]), score["better"], score["unit"])
-    shown = results["protocol"]
-    console.print(f"protocol {shown['name']} ({shown['hash']})", highlight=False)
     console.print(table)
