@@ -26,7 +26,7 @@ _KINDS: dict[str, tuple[str, Better]] = {
     "moving_displacement": ("widths per frame", "neither"),
     "warped_flicker": ("grey levels", "lower"),
     "compared_share": ("share of pixels", "higher"),
-    "temporal_consistency": ("structural similarity", "higher"),
+    "temporal_consistency": ("SSIM", "higher"),
     "loop_closure": ("median steps", "neither"),
     "freeze_share": ("share of steps", "lower"),
 }
@@ -52,12 +52,12 @@ def motion_of(folder: Path, frames: int, rates: Sequence[float] = (), track: Tra
     """
     if frames < 3 or any(rate <= 0 for rate in rates):
         raise UserError(f"motion: needs 3 frames or more and positive rates, got {frames} and {list(rates)}.")
-    clips, values = _measured(folder, frames, rates, track or (lambda items, total, description: items))
+    clips, values, asked = _measured(folder, frames, rates, track or (lambda items, total, description: items))
     fps = np.array([clip.fps for clip in clips])
     return plain({
         "protocol": {"name": "motion", "frames": frames, "fps": list(rates) or None, "longer_side": LONGER_SIDE},
         "n": {"generated": len(clips)},
-        "metrics": {name: asdict(score) for name, score in _scores(values, fps, clips).items()},
+        "metrics": {name: asdict(score) for name, score in _scores(values, fps, clips, asked).items()},
         "clips": {
             _name(clip): dict(zip(NAMES, map(float, row), strict=True)) for clip, row in zip(clips, values, strict=True)
         },
@@ -67,8 +67,8 @@ def motion_of(folder: Path, frames: int, rates: Sequence[float] = (), track: Tra
 
 def _measured(
     folder: Path, frames: int, rates: Sequence[float], track: Track
-) -> tuple[list[Clip], NDArray[np.float64]]:
-    """Every clip without its pixels, and its values in the order of `NAMES`."""
+) -> tuple[list[Clip], NDArray[np.float64], bool]:
+    """Every clip without its pixels, its values in the order of `NAMES`, and whether all rates were asked for."""
     asked: list[float | None] = [*rates] or [None]
     sources = open_clips(folder)
     wishes = [(source, rate) for source in sources for rate in (asked if source.fps is None else [source.fps])]
@@ -87,7 +87,7 @@ def _measured(
         name, reason = next(iter(bad.items()))
         counted = f"{len(bad)} of {len(wishes)} clips cannot be measured"
         raise UserError(f"{folder}: {counted}; the first, `{name}`: {reason}")
-    return clips, np.array(rows)
+    return clips, np.array(rows), all(rate for _, rate in wishes)
 
 
 def _read(source: VideoSource, rate: float | None, frames: int) -> Clip:
@@ -111,8 +111,11 @@ def _read(source: VideoSource, rate: float | None, frames: int) -> Clip:
     return Clip(source.id, pixels, float(fps or 0.0), source.prompt, source.attributes, source.group)
 
 
-def _scores(values: NDArray[np.float64], fps: NDArray[np.float64], clips: Sequence[Clip]) -> dict[str, Score]:
-    groups, known = np.array([clip.group for clip in clips]), np.unique(fps)
+def _scores(
+    values: NDArray[np.float64], fps: NDArray[np.float64], clips: Sequence[Clip], asked: bool
+) -> dict[str, Score]:
+    """Over all clips, and by rate where rates were asked for: other films' own rates tell of the films, not of time."""
+    groups, known = np.array([clip.group for clip in clips]), np.unique(fps) if asked else fps[:0]
     chosen = {"": np.full(len(fps), True)} | ({f"@{rate:g}": fps == rate for rate in known} if len(known) > 1 else {})
     scores = {
         f"{name.replace('_', '-')}{suffix}": _mean(values[rows, column], groups[rows], *_KINDS[name])

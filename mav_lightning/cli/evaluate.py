@@ -45,9 +45,10 @@ def _print(results: dict[str, Any], console: Any) -> None:
 
 def print_scores(metrics: dict[str, Any], console: Any) -> None:
     """Draws a table of scores: value, interval, n, which way is better, unit."""
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("metric", "value", "95 % interval", "n", "better", "unit", box=None, header_style="dim")
+    names = Column("metric", min_width=max(map(len, metrics)))  # a name that is cut off names nothing
+    table = Table(names, "value", "95 % interval", "n", "better", "unit", box=None, header_style="dim")
     for name, score in metrics.items():
         low_high = " … ".join(f"{bound:.4g}" for bound in score["interval"] or ())
         value = "–" if score["value"] is None else f"{score['value']:.4g}"

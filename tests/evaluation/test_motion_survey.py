@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from evaluation.motion.extractor import NAMES
 from evaluation.motion.survey import motion_of
 from mav_lightning.cli.app import app
 from mav_lightning.common.errors import UserError
@@ -44,6 +45,14 @@ def test_without_a_rate_the_stored_frames_are_measured(videos: Path) -> None:
     assert results["metrics"]["freeze-share"]["value"] < 0.5
 
 
+def test_films_of_other_rates_of_their_own_give_no_slope(tmp_path: Path, videos: Path) -> None:
+    (tmp_path / "slow").mkdir()
+    (tmp_path / "slow" / "0.mp4").write_bytes(encode_mp4(np.zeros((9, 32, 32, 3), np.uint8), 8))
+    (tmp_path / "0.mkv").write_bytes((videos / "0.mkv").read_bytes())
+
+    assert set(motion_of(tmp_path, frames=8)["metrics"]) == {name.replace("_", "-") for name in NAMES}
+
+
 def test_clips_cut_from_one_video_count_once_in_the_interval(videos: Path) -> None:
     one, two = (motion_of(videos, frames=6, rates=rates)["metrics"] for rates in ([8.0], [8.0, 16.0]))
 
@@ -74,5 +83,5 @@ def test_the_command_writes_what_it_prints(tmp_path: Path, videos: Path) -> None
     done = CliRunner().invoke(app, ["motion", str(videos), "--frames", "6", "--out", str(out)])
 
     assert done.exit_code == 0, done.output
-    assert "loop-closure" in done.output
+    assert "moving-displacement" in done.output
     assert json.loads(out.read_text())["metrics"]["warped-flicker"]["n"] == 3
