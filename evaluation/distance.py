@@ -16,8 +16,8 @@ __all__ = ["frechet_distance", "frechet_jackknife"]
 def frechet_distance(a: Moments, b: Moments, divisor: Divisor = "n-1") -> float:
     r"""Squared Fréchet distance, |μₐ-μᵦ|² + tr(A + B - 2(AB)^½) (Dowson & Landau, 1982).
 
-    tr(AB)^½ is taken as that of the symmetric A^½ B A^½, by two eigendecompositions in float64: real by construction,
-    where a general matrix root turns complex below full rank.
+    tr(AB)^½ is the sum of the roots of the eigenvalues of the symmetric Rᵀ B R, where R Rᵀ = A, in float64: real by
+    construction, where a general matrix root turns complex below full rank.
     """
     return _distance_from(a, divisor)(b)
 
@@ -25,16 +25,25 @@ def frechet_distance(a: Moments, b: Moments, divisor: Divisor = "n-1") -> float:
 def _distance_from(a: Moments, divisor: Divisor) -> Callable[[Moments], float]:
     """`frechet_distance` from one set to many: its root is taken once."""
     left = a.covariance(divisor)
-    values, vectors = np.linalg.eigh(left)
-    root = (vectors * np.sqrt(np.clip(values, 0.0, None))) @ vectors.T
+    root = _root(left)
 
     def to(b: Moments) -> float:
         right = b.covariance(divisor)
-        cross = np.sqrt(np.clip(np.linalg.eigvalsh(root @ right @ root), 0.0, None)).sum()
+        cross = np.sqrt(np.clip(np.linalg.eigvalsh(root.T @ right @ root), 0.0, None)).sum()
         distance = np.square(a.mean - b.mean).sum() + np.trace(left) + np.trace(right) - 2.0 * cross
         return float(max(distance, 0.0))
 
     return to
+
+
+def _root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Some R with R Rᵀ = `covariance`: Cholesky's, or below full rank, which that cannot take, from eigenvectors."""
+    try:
+        root: NDArray[np.float64] = np.linalg.cholesky(covariance)
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(covariance)
+        root = vectors * np.sqrt(np.clip(values, 0.0, None))
+    return root
 
 
 def frechet_jackknife(

@@ -29,3 +29,11 @@ def test_the_simulation_of_intervals_prints_a_coverage_for_each_kind() -> None:
     assert done.returncode == 0, done.stderr
     rows = [line for line in done.stdout.splitlines() if re.match(r"\| (8|32) ", line)]
     assert len(rows) == 10 and all(len(re.findall(r": [\d.]+ %", row)) == 4 for row in rows)
+
+
+def test_the_distance_benchmark_agrees_with_the_recipe_beside_it() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "distance.py"), "--dimensions", "16", "--repeats", "1"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (off,) = re.findall(r"\| 16 \| .* \| (\S+) \|", done.stdout)
+    assert float(off) < 1e-9
