@@ -36,10 +36,10 @@ def _distance_from(a: Moments, divisor: Divisor) -> Callable[[Moments], float]:
     return to
 
 
-def _root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+def _root(covariance: NDArray[np.float64]) -> NDArray[np.floating]:
     """Some R with R Rᵀ = `covariance`: Cholesky's, or below full rank, which that cannot take, from eigenvectors."""
     try:
-        root: NDArray[np.float64] = np.linalg.cholesky(covariance)
+        root: NDArray[np.floating] = np.linalg.cholesky(covariance)
     except np.linalg.LinAlgError:
         values, vectors = np.linalg.eigh(covariance)
         root = vectors * np.sqrt(np.clip(values, 0.0, None))
