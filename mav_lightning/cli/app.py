@@ -23,6 +23,7 @@ from mav_lightning.cli import (
     report,
     stage,
     train,
+    weights,
 )
 from mav_lightning.common.errors import UserError
 
@@ -38,6 +39,7 @@ app = typer.Typer(
 )
 app.command()(demo.demo)
 app.add_typer(data.app, name="data")
+app.add_typer(weights.app, name="weights")
 app.command()(train.train)
 app.command()(pipeline.pipeline)
 app.command()(generate.generate)

@@ -1,0 +1,127 @@
+"""Downloads of known weights: only when asked for, over https alone, and named only once they are the right bytes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPException, HTTPMessage
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+from urllib.error import URLError
+from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_opener
+
+from evaluation.weights import Weights, WeightsFile, file_hashes
+from mav_lightning.common.errors import UserError
+from mav_lightning.common.whole_file import whole_file
+
+if TYPE_CHECKING:
+    from evaluation.evaluator import Track
+
+__all__ = ["HTTPSRedirects", "fetch_weights"]
+
+_MIB = 1 << 20
+_LARGEST = 4096 * _MIB  # of files whose size is not known
+_TIMEOUT = 60.0  # seconds without an answer
+
+
+def fetch_weights(
+    weights: Weights, folder: Path, track: "Track | None" = None, opener: OpenerDirector | None = None
+) -> dict[Path, str]:
+    """Downloads what `folder` lacks of some weights, or has with other bytes than are known.
+
+    A file gets its name when all of it is there and has the hashes of the catalogue. What nobody pinned is taken as it
+    comes, and a file of which there is another version instead is not fetched.
+
+    Args:
+        weights: From `evaluation.weights.known_weights`.
+        folder: See `evaluation.weights.weights_folder`; made if need be.
+        track: Wraps the pieces, to show progress in MiB. None shows nothing.
+        opener: Opens addresses; None takes one that follows redirections to https alone.
+
+    Returns:
+        Path → sha256 of each file that was downloaded.
+
+    Raises:
+        UserError: No address is known, the network fails, or other bytes come than are known; then the folder is as it
+            was, except for files that came before.
+    """
+    lacking = [file for file in weights.files if _lacks(weights, file, folder)]
+    if without := [file.name for file in lacking if file.url is None]:
+        raise UserError(
+            f"`{weights.name}`: no address to fetch {', '.join(without)} from; get it by hand ({weights.where}) and "
+            f"put it at {weights.path(lacking[0], folder)}."
+        )
+    opener = opener or build_opener(HTTPSRedirects)
+    return {weights.path(file, folder): _download(weights, file, folder, track, opener) for file in lacking}
+
+
+class HTTPSRedirects(HTTPRedirectHandler):
+    """Follows redirections, but to https alone: weights can hold code."""
+
+    def redirect_request(
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> Request | None:
+        """The request that follows.
+
+        Raises:
+            URLError: It would not be encrypted.
+        """
+        if not newurl.startswith("https://"):
+            raise URLError(f"sent on to {newurl}, which is not https")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _lacks(weights: Weights, file: WeightsFile, folder: Path) -> bool:
+    path = weights.path(file, folder)
+    if file.instead_of is not None or not path.is_file():
+        return file in weights.missing(folder)
+    return file.pinned and bool(file_hashes(path).mismatch(file.sha256, file.git_blob))
+
+
+def _download(weights: Weights, file: WeightsFile, folder: Path, track: "Track | None", opener: OpenerDirector) -> str:
+    url, most = str(file.url), file.bytes or _LARGEST
+    with whole_file(weights.path(file, folder)) as partial:
+        with _network(url):
+            response = opener.open(Request(url, headers={"User-Agent": "mav-lightning"}), timeout=_TIMEOUT)
+        with response, partial.open("wb") as target:
+            length = _length(url, response, most)
+            pieces, total = _pieces(url, response, length, most), -(-(length or most) // _MIB)
+            for piece in track(pieces, total, f"{file.name}, MiB") if track else pieces:
+                target.write(piece)
+        found = file_hashes(partial)
+        if problem := found.mismatch(file.sha256, file.git_blob):
+            raise UserError(f"{url}: the file that came {problem}; it was not kept. Get it elsewhere: {weights.where}.")
+    return found.sha256
+
+
+def _length(url: str, response: Any, most: int) -> int | None:
+    """Bytes that the server announces, or None."""
+    if response.headers.get_content_type() == "text/html":
+        raise UserError(f"{url}: gave a web page, no file; open it in a browser and get the file by hand.")
+    announced = response.headers.get("Content-Length") or ""
+    if not announced.isdecimal():
+        return None
+    if int(announced) > most:
+        raise UserError(f"{url}: announces {announced} bytes, more than the {most} expected; get the file by hand.")
+    return int(announced)
+
+
+def _pieces(url: str, response: Any, length: int | None, most: int) -> Iterator[bytes]:
+    got = 0
+    while True:
+        with _network(url):
+            piece = response.read(_MIB)
+        if not piece:
+            break
+        got += len(piece)
+        if got > most:
+            raise UserError(f"{url}: gives more than the {most} bytes expected; get the file by hand.")
+        yield piece
+    if length is not None and got != length:
+        raise UserError(f"{url}: broke off after {got} of {length} bytes; try again.")
+
+
+@contextmanager
+def _network(url: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, HTTPException, ValueError) as error:
+        raise UserError(f"{url}: not fetched ({error}); try again, or get the file by hand.") from error

@@ -1,0 +1,99 @@
+"""``mav weights``: the weights that the field's protocols measure with."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mav_lightning.cli.progress import tracker
+
+app = typer.Typer(no_args_is_help=True, help="List, check and fetch the networks that the field measures with.")
+
+Folder = Annotated[
+    Path | None,
+    typer.Option(
+        help="Where weights lie; default: $MAV_WEIGHTS, else ~/.cache/mav-lightning/weights.", show_default=False
+    ),
+]
+
+
+@app.command(name="list")
+def list_weights(folder: Folder = None) -> None:
+    """Shows which weights are known, where they would lie, whether they do, and where they are from.
+
+    Example: mav weights list
+    """
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from evaluation.weights import known_weights, weights_folder
+
+    root = weights_folder(folder)
+    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
+    for heading in ("weights", "there"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("what, from where, licence", overflow="fold")
+    for weights in known_weights().values():
+        there, missing = weights.there(root), weights.missing(root)
+        state = f"[yellow]{len(missing)} missing[/]" if there and missing else "yes" if there else "–"
+        told = f"{weights.what}\nfrom: {weights.where}\nlicence: {weights.licence or 'not stated'}"
+        table.add_row(escape(weights.name), state, escape(told))
+    console = Console(highlight=False)
+    console.print(f"in {root}", markup=False, soft_wrap=True)
+    console.print(table)
+    console.print("None is shipped; `mav weights fetch NAME` downloads one, under its own licence.", markup=False)
+
+
+@app.command()
+def check(folder: Folder = None) -> None:
+    """Verifies the weights that are there; exits with code 1 if any differ from those that are known.
+
+    Where nobody published a hash, it says "unpinned" and prints the one found.
+
+    Example: mav weights check
+    """
+    from evaluation.weights import check_weights, known_weights, weights_folder
+    from mav_lightning.common.errors import UserError
+
+    root, checked, differing = weights_folder(folder), 0, 0
+    for weights in known_weights().values():
+        for file in weights.there(root):
+            path, checked = weights.path(file, root), checked + 1
+            try:
+                sha256 = check_weights(path, file.sha256, file.git_blob)
+                typer.echo(f"{'ok' if file.pinned else 'unpinned'}  {path}  sha256 {sha256}")
+            except UserError as error:
+                differing += 1
+                typer.echo(f"differs  {error}")
+    typer.echo(f"{root}: {checked} files of known weights, {differing} differ")
+    if differing:
+        raise typer.Exit(1)
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="As `mav weights list` shows it.", show_default=False)],
+    folder: Folder = None,
+) -> None:
+    """Downloads known weights that are not there, and keeps only bytes whose hash is the known one.
+
+    Examples:
+        mav weights fetch i3d_torchscript.pt
+
+        mav weights fetch openai/clip-vit-base-patch32
+    """
+    from evaluation.weights import find_weights, weights_folder
+    from evaluation.weights_fetch import fetch_weights
+
+    weights, root = find_weights(name), weights_folder(folder)
+    with tracker() as track:
+        fetched = fetch_weights(weights, root, track)
+    for path, sha256 in fetched.items():
+        typer.echo(f"{path}  sha256 {sha256}")
+    if not fetched:
+        typer.echo(f"{root / weights.name}: all there already")
+    unpinned = [file.name for file in weights.files if not file.pinned]
+    if fetched and unpinned:
+        typer.echo(f"unpinned: nobody published a hash of {', '.join(unpinned)}; keep the one above with your results")
+    typer.echo(f"licence: {weights.licence or 'not stated'}")
