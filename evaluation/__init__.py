@@ -9,7 +9,7 @@ from mav_lightning.common.torchvision_shim import ensure_torchvision_imports
 
 ensure_torchvision_imports()
 
-from evaluation.evaluator import evaluate  # noqa: E402
+from evaluation.evaluator import Evaluation, evaluate  # noqa: E402
 from evaluation.protocol import Protocol, load_protocol  # noqa: E402
 
-__all__ = ["Protocol", "evaluate", "load_protocol"]
+__all__ = ["Evaluation", "Protocol", "evaluate", "load_protocol"]

@@ -29,7 +29,7 @@ def read_results(path: Path) -> dict[str, Any]:
 
 
 def demand_alike(names: Sequence[str], results: Sequence[dict[str, Any]]) -> None:
-    """Refuses results that were not measured in the same way, of as many clips, against the same real ones.
+    """Refuses results that were not measured in the same way, for the same prompts, against the same real clips.
 
     At another number of clips a Fréchet distance has another bias.
 
@@ -38,20 +38,26 @@ def demand_alike(names: Sequence[str], results: Sequence[dict[str, Any]]) -> Non
         results: Two or more, as `read_results` gives them.
 
     Raises:
-        UserError: Their protocols, numbers of clips or real clips differ; it says in which fields.
+        UserError: Their protocols, weights, numbers of clips, real clips or prompts differ; it says in which fields.
     """
     for name, other in zip(names[1:], results[1:], strict=True):
         differing = list(_differences(results[0]["protocol"], other["protocol"]))
         counts = [one["n"]["generated"] for one in (results[0], other)]
         if counts[0] != counts[1]:
             differing.append(f"number of clips: {counts[0]} and {counts[1]}")
-        if results[0]["real_sha256"] != other["real_sha256"]:
-            differing.append(f"real clips: {results[0]['real_sha256'][:16]} and {other['real_sha256'][:16]}")
+        for kind, key in (("real clips", "real_sha256"), ("prompts", "prompts_sha256")):
+            if results[0].get(key) != other.get(key):
+                differing.append(f"{kind}: {_short(results[0].get(key))} and {_short(other.get(key))}")
+        differing += _differences(results[0].get("extractors"), other.get("extractors"), "weights")
         if differing:
             raise UserError(
                 f"{names[0]} and {name} cannot be compared, they differ in {'; '.join(differing)}. Evaluate both "
-                "under one protocol, with as many clips, against the same real ones."
+                "under one protocol, with as many clips of the same prompts, against the same real ones."
             )
+
+
+def _short(sha256: str | None) -> str:
+    return sha256[:16] if sha256 else "none"
 
 
 def _differences(a: Any, b: Any, field: str = "") -> Iterator[str]:

@@ -1,110 +1,119 @@
-"""Which frames of which video at which rate: planned first, from headers alone, and decoded one by one."""
+"""One clip of a video: which frames, and how they are read."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
 from evaluation.clips import Clip, Frames, VideoSource
-from evaluation.protocol import Protocol
+from evaluation.resize import check_frames
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.video import VideoError, VideoInfo, probe, read_frames, read_frames_at
+from mav_lightning.common.video import VideoInfo, probe, read_frames_at, read_numbered_frames
 
-__all__ = ["Cut", "plan_generated", "plan_real", "read_cut"]
+__all__ = ["Cut", "Window", "read_cut", "source_info", "square"]
 
 _SLACK = 1e-3  # of a frame, for rates that containers round
 
 
 @dataclass(frozen=True)
 class Cut:
-    """A clip to be read.
+    """A clip to be read, by the numbers of its frames or by their times; one of the two is None.
 
     Attributes:
         id: Unique on its side.
         source: The video.
         fps: Frames per second.
-        start: In seconds; None takes the stored frames as they are.
+        numbers: Of the stored frames, from 0.
+        seconds: Since the first frame; the nearest stored frames are taken.
     """
 
     id: str
     source: VideoSource
     fps: float
-    start: float | None
+    numbers: tuple[int, ...] | None = None
+    seconds: tuple[float, ...] | None = None
+
+    @property
+    def choice(self) -> str:
+        """Which frames of the video, at which rate: the same text for the same pixels."""
+        return f"{self.numbers} {self.seconds} {self.fps}"
 
 
-def plan_generated(sources: Sequence[VideoSource], protocol: Protocol, force: bool = False) -> list[Cut]:
-    """Takes clips of a manifest as they are; cuts other videos from their start, at the protocol's rates in turn.
+@dataclass(frozen=True)
+class Window:
+    """How many frames a clip has, and how far apart they are.
 
-    Raises:
-        UserError: A rate outside the protocol, unless forced, or a video too short or too slow for all its rates.
+    Attributes:
+        frames: Of a clip.
+        rate: Frames per second of what is cut, by time; None cuts by number.
+        stride: By number: every how-manieth frame.
     """
-    cuts = []
-    for number, source in enumerate(sources):
-        if source.fps is not None:
-            if source.fps not in protocol.fps and not force:
-                raise UserError(
-                    f"clip `{source.id}` was made for {source.fps:g} fps, but protocol {protocol.name} counts "
-                    f"{_list(protocol.fps)} only; generate at one of these, or pass --force."
-                )
-            cuts.append(Cut(source.id, source, source.fps, start=None))
-            continue
-        info = _info(source)
-        rates = [rate for rate in protocol.fps if _room(info, rate, protocol.frames) is not None]
-        if not rates:
-            raise _too_short(f"video `{source.id}`", info, protocol, protocol.fps)
-        cuts.append(Cut(source.id, source, rates[number % len(rates)], start=0.0))
-    return cuts
+
+    frames: int
+    rate: float | None = None
+    stride: int = 1
+
+    def room(self, info: VideoInfo) -> float | None:
+        """The latest start: seconds, or a frame's number. None where a clip does not fit or would repeat frames."""
+        if self.rate is None:
+            left = info.frames - 1 - (self.frames - 1) * self.stride
+            return left if left >= 0 else None
+        room = (info.frames - 1) / info.fps - (self.frames - 1) / self.rate
+        too_slow = self.rate > info.fps * (1 + _SLACK)
+        return None if too_slow or room < -_SLACK / info.fps else max(room, 0.0)
+
+    def cut(self, name: str, source: VideoSource, fps: float, start: float = 0) -> Cut:
+        """The clip that starts there; `fps` is the video's."""
+        if self.rate is None:
+            numbers = tuple(int(start) + self.stride * number for number in range(self.frames))
+            return Cut(name, source, fps / self.stride, numbers=numbers)
+        return Cut(name, source, self.rate, seconds=tuple((start + np.arange(self.frames) / self.rate).tolist()))
+
+    def unfit(self, info: VideoInfo) -> str:
+        """Why a video does not do, and what would."""
+        if self.rate is None:
+            needed = 1 + (self.frames - 1) * self.stride
+            strided = f" at stride {self.stride}" if self.stride > 1 else ""
+            return (
+                f"has {info.frames} frames, but {self.frames}{strided} need {needed}; bring longer videos, or take "
+                "fewer frames"
+            )
+        return (
+            f"has {info.frames} frames at {info.fps:g} fps, but {self.frames} frames at {self.rate:g} fps need "
+            f"{(self.frames - 1) / self.rate:g} s at no less than that rate; bring longer or faster videos, or take "
+            "fewer frames or another rate"
+        )
 
 
-def plan_real(sources: Sequence[VideoSource], protocol: Protocol, rates: Sequence[float]) -> list[Cut]:
-    """Cuts ``protocol.real_clips`` clips, at start times that depend on the protocol's seed alone.
+def read_cut(cut: Cut, size: int | None) -> Clip:
+    """Decodes a cut, once for all that measures it.
 
     Args:
-        sources: The real videos; each is used once before any is used again.
-        protocol: Gives number, length and seed.
-        rates: Of the generated clips, whose proportions the real ones keep.
+        cut: The clip.
+        size: Side of the square it is cut and scaled to, in pixels; None leaves frames as they are stored.
 
     Raises:
-        UserError: No video is long enough, or fast enough, for a rate.
+        UserError: Undecodable, too few frames, or stored frames that are not uint8 (T, H, W, 3).
     """
-    rng, infos = np.random.default_rng(protocol.seed), [_info(source) for source in sources]
-    waiting: list[int] = []  # videos not yet used in this round
-    cuts = []
-    for number in range(protocol.real_clips):
-        rate = sorted(rates)[number * len(rates) // protocol.real_clips]
-        fit = {index for index, info in enumerate(infos) if _room(info, rate, protocol.frames) is not None}
-        if not fit:
-            longest = max(infos, key=lambda info: info.duration)
-            raise _too_short("the longest real video", longest, protocol, [rate])
-        if fit.isdisjoint(waiting):
-            waiting += rng.permutation(len(sources)).tolist()
-        chosen = next(index for index in waiting if index in fit)
-        waiting.remove(chosen)
-        start = float(rng.uniform(0.0, _room(infos[chosen], rate, protocol.frames) or 0.0))
-        cuts.append(Cut(f"{sources[chosen].id}#{number}", sources[chosen], rate, start))
-    return cuts
+    frames = _frames(cut)
+    check_frames(frames)
+    if size is not None:
+        frames = np.stack([square(frame, size) for frame in frames])
+    return Clip(cut.id, frames, cut.fps, cut.source.prompt, cut.source.attributes, cut.source.group)
 
 
-def read_cut(cut: Cut, protocol: Protocol) -> Clip:
-    """Decodes a cut and resizes it.
+def source_info(source: VideoSource) -> VideoInfo:
+    """Length, rate and size of a video, without decoding it.
 
     Raises:
-        UserError: Undecodable, or fewer frames than the protocol wants.
+        UserError: Unreadable, or empty.
     """
-    stored, times = cut.source.read(), (cut.start or 0.0) + np.arange(protocol.frames) / cut.fps
+    stored = source.read()
     if isinstance(stored, np.ndarray):
-        picked = np.rint(times * (cut.source.fps or cut.fps)).astype(int)
-        frames = stored if cut.start is None else stored[picked.clip(0, len(stored) - 1)]
-    else:
-        frames = read_frames(stored) if cut.start is None else read_frames_at(stored, times.tolist())
-    if len(frames) < protocol.frames:
-        raise UserError(
-            f"clip `{cut.id}` has {len(frames)} frames, protocol {protocol.name} takes {protocol.frames}; "
-            "generate longer clips or choose a protocol of fewer frames."
-        )
-    pixels = np.stack([square(frame, protocol.size) for frame in frames[: protocol.frames]])
-    return Clip(cut.id, pixels, cut.fps, cut.source.prompt, cut.source.attributes, cut.source.group)
+        check_frames(stored)
+        return VideoInfo(source.fps or 0.0, len(stored), stored.shape[2], stored.shape[1])
+    info = probe(stored)
+    return info if source.fps is None else VideoInfo(source.fps, info.frames, info.width, info.height)
 
 
 def square(frame: Frames, size: int) -> Frames:
@@ -118,30 +127,16 @@ def square(frame: Frames, size: int) -> Frames:
     return np.asarray(Image.fromarray(frame).resize((size, size), kind, box=(left, top, left + side, top + side)))
 
 
-def _info(source: VideoSource) -> VideoInfo:
-    stored = source.read()
-    try:
-        if isinstance(stored, np.ndarray):
-            return VideoInfo(source.fps or 0.0, len(stored), stored.shape[2], stored.shape[1])
-        info = probe(stored)
-    except VideoError as error:
-        raise VideoError(f"video `{source.id}`: {error}") from error
-    return info if source.fps is None else VideoInfo(source.fps, info.frames, info.width, info.height)
-
-
-def _room(info: VideoInfo, rate: float, frames: int) -> float | None:
-    """The latest start in seconds of `frames` frames at `rate`; None where they do not fit or would repeat frames."""
-    room = (info.frames - 1) / info.fps - (frames - 1) / rate
-    return None if rate > info.fps * (1 + _SLACK) or room < -_SLACK / info.fps else max(room, 0.0)
-
-
-def _too_short(what: str, info: VideoInfo, protocol: Protocol, rates: Sequence[float]) -> UserError:
-    return UserError(
-        f"{what} has {info.frames} frames at {info.fps:g} fps, but {protocol.frames} frames at {_list(rates)} fps "
-        f"need {(protocol.frames - 1) / max(rates):g} s at no less than that rate; bring longer or faster videos, or "
-        "choose another protocol."
-    )
-
-
-def _list(rates: Sequence[float]) -> str:
-    return ", ".join(f"{rate:g}" for rate in rates)
+def _frames(cut: Cut) -> Frames:
+    stored = cut.source.read()
+    if not isinstance(stored, np.ndarray):
+        if cut.numbers is not None:
+            return read_numbered_frames(stored, cut.numbers)
+        return read_frames_at(stored, list(cut.seconds or ()))
+    check_frames(stored)
+    if cut.numbers is None:
+        picked = np.rint(np.array(cut.seconds) * (cut.source.fps or cut.fps)).astype(int)
+        return np.ascontiguousarray(stored[picked.clip(0, len(stored) - 1)])
+    if cut.numbers[-1] >= len(stored):
+        raise UserError(f"has {len(stored)} frames, but number {cut.numbers[-1] + 1} is needed; make it longer.")
+    return np.ascontiguousarray(stored[list(cut.numbers)])

@@ -10,7 +10,11 @@ from numpy.typing import NDArray
 from evaluation.jackknife import BLOCKS, Jackknife, deal
 from evaluation.statistics import Divisor, Moments
 
-__all__ = ["frechet_distance", "frechet_jackknife"]
+__all__ = ["frechet_curve", "frechet_distance", "frechet_jackknife"]
+
+Side = tuple[Sequence[NDArray[np.floating]], Sequence[Hashable]]  # features of each clip, (rows, d), and its group
+_HALVINGS = 3  # of the numbers of clips on a curve
+_SUBSETS = 4  # most disjoint ones that a point of a curve is a mean of
 
 
 def frechet_distance(a: Moments, b: Moments, divisor: Divisor = "n-1") -> float:
@@ -78,6 +82,26 @@ def frechet_jackknife(
     without_left = np.array([from_right(left - part) for part in parts[0]])
     without_right = np.array([from_left(right - part) for part in parts[1]])
     return Jackknife(from_left(right), (without_left, without_right))
+
+
+def frechet_curve(a: Side, b: Side, divisor: Divisor = "n-1") -> list[tuple[int, float, int]]:
+    """How the distance falls with the number of clips, which tells how much of it is bias.
+
+    Both sides are halved together, group by group, so that subsets of one size are disjoint. Points with fewer rows
+    than d + 1 are left out: there the covariance is singular.
+
+    Returns:
+        From few clips to all: clips on the first side, mean distance, and over how many subsets.
+    """
+    points = []
+    for halvings in range(_HALVINGS, -1, -1):
+        parts = [_moments_by_block(clips, deal(groups, 2**halvings)) for clips, groups in (a, b)]
+        pairs = list(zip(*parts, strict=False))[:_SUBSETS]
+        if min(map(len, parts)) < 2**halvings or any(min(x.n, y.n) <= len(x.mean) for x, y in pairs):
+            continue
+        distances = [frechet_distance(x, y, divisor) for x, y in pairs]
+        points.append((len(a[0]) // 2**halvings, float(np.mean(distances)), len(pairs)))
+    return points
 
 
 def _moments_by_block(clips: Sequence[NDArray[np.floating]], blocks: NDArray[np.intp]) -> list[Moments]:

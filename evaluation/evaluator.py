@@ -1,170 +1,192 @@
 """Two folders and a protocol → results."""
 
-import platform
-from collections.abc import Callable, Iterable, Sequence
-from importlib.metadata import PackageNotFoundError, version
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
 import torch
 
-from evaluation import intervals
-from evaluation.clips import folder_sha256, open_clips
-from evaluation.cuts import Cut, plan_generated, plan_real, read_cut
-from evaluation.extractors.shapes import ShapesClip, ShapesImage, ShapesVideo
-from evaluation.extractors.store import EXTRACTORS, load_extractor
-from evaluation.measures import KnownClip, KnownClips, measure
-from evaluation.metrics import CLIPSIM, FID, FVD
-from evaluation.protocol import Extractor, Protocol
-from evaluation.summary import Score, plain, summarise
+from evaluation.clips import VideoSource, sources_sha256, with_content
+from evaluation.cuts import Cut
+from evaluation.extraction import Extraction, versions
+from evaluation.extractors.base import Extractor
+from evaluation.extractors.kinds import Loaded
+from evaluation.folders import open_clips, with_prompts
+from evaluation.plan import plan_generated, plan_real
+from evaluation.protocol import Protocol
+from evaluation.scores.base import Features, Outcome, Side, plain
+from evaluation.weights import weights_folder
 from mav_lightning.common.errors import UserError
 
-__all__ = ["Track", "evaluate"]
+__all__ = ["Evaluation", "Track", "evaluate"]
 
-Network = TypeVar("Network", ShapesImage, ShapesVideo, ShapesClip)
 Track = Callable[[Iterable[Any], int, str], Iterable[Any]]  # items, their number, what is done with them → the items
 
 
 def evaluate(
-    generated: Path, real: Path, protocol: Protocol, force: bool = False, track: Track | None = None
+    generated: Path,
+    real: Path | None,
+    protocol: Protocol,
+    force: bool = False,
+    track: Track | None = None,
+    *,
+    features: Path | None = None,
+    **options: Any,
 ) -> dict[str, Any]:
-    """Scores a folder of generated clips against real ones.
+    """Scores a folder of clips, from any system, as a protocol says.
 
-    Every clip is decoded once, for all metrics. The same folders and protocol give the same digits on one machine type.
+    Every clip is decoded once, for all metrics. The same folders and protocol give the same digits on one machine type,
+    whatever was kept from earlier runs.
 
     Args:
-        generated: Clips with a ``manifest.json``, or plain videos; see `evaluation.clips.open_clips`.
-        real: The same, or shards.
+        generated: See `Evaluation`.
+        real: See `Evaluation`.
         protocol: From `evaluation.protocol.load_protocol`.
-        force: Accept frame rates outside the protocol and fewer clips than a distance needs.
-        track: Wraps the batches, to show progress. None shows nothing.
+        force: See `Evaluation`.
+        track: Wraps the clips, to show progress. None shows nothing.
+        features: Folder that features are kept in and taken from; None keeps none.
+        options: More of `Evaluation`.
 
     Returns:
-        Plain data without NaN: ``protocol``, ``extractors``, ``n``, ``metrics``, ``by_fps``, ``clips``, ``reference``
-        (the measures of known content on the real clips: what a perfect model would score), ``generated_sha256``,
-        ``real_sha256`` and ``versions``.
+        See `Evaluation.results`.
 
     Raises:
-        UserError: A folder is missing, empty or damaged, or has fewer clips than a metric needs.
+        UserError: See `Evaluation`; also clips that cannot be measured: all are counted, and the features of the others
+            are kept.
     """
-    suite = _Suite(protocol, force, track or (lambda items, total, description: items))
-    made = plan_generated(open_clips(generated), protocol, force)
-    found = plan_real(open_clips(real), protocol, [cut.fps for cut in made])
-    known = KnownClips(suite.add(made, real=False))
-    reference = KnownClips(suite.add(found, real=True))
-    scores, by_fps = summarise(known, protocol.fps)
-    truth, _ = summarise(reference, protocol.fps)
-    return plain({
-        "protocol": protocol.to_dict(),
-        "extractors": {role.name: role.sha256 for role in (protocol.image, protocol.video, protocol.text)},
-        "n": {"generated": len(made), "real": len(found)},
-        "metrics": {name: score.to_dict() for name, score in (suite.scores() | scores).items()},
-        "by_fps": by_fps,
-        "clips": known.per_clip(),
-        "reference": {name: score.value for name, score in truth.items()},
-        "generated_sha256": folder_sha256(generated),
-        "real_sha256": folder_sha256(real),
-        "versions": _versions(),
-    })  # fmt: skip
+    with ExitStack() as stack:
+        folder = features or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        return Evaluation(generated, real, protocol, folder, force=force, **options).results(track)
 
 
-class _Suite:
-    """The extractors and the metrics that keep features."""
+class Evaluation:
+    """What is to be measured, planned and checked before anything is extracted.
 
-    def __init__(self, protocol: Protocol, force: bool, track: Track) -> None:
-        self.protocol, self.track = protocol, track
-        self.image = _load(protocol.image, ShapesImage)
-        video, text = _load(protocol.video, ShapesVideo), _load(protocol.text, ShapesClip)
-        options: dict[str, Any] = {"divisor": protocol.divisor, "force": force}
-        self.fid = FID(self.image, name=_metric_name(protocol.image.name, "fid"), **options)
-        self.fvd = FVD(video, name=_metric_name(protocol.video.name, "fvd"), **options)
-        self.clipsim = CLIPSIM(text, name=_metric_name(protocol.text.name, "clipsim"))
+    Args:
+        generated: Clips with a ``manifest.json``, or anybody's; see `evaluation.folders.open_clips`.
+        real: The same, or shards; None where the protocol needs none.
+        protocol: How clips are made into numbers.
+        features: Folder that features are kept in and taken from.
+        force: Accept frame rates outside the protocol and fewer clips than a distance needs.
+        prompts: Id of a generated clip → its prompt, for folders that name none themselves.
+        fps: Frames per second of generated pictures and arrays, which say none themselves.
+        weights: Folder of the weights that extractors are loaded from; see `evaluation.weights.weights_folder`.
+        workers: Threads that read clips.
 
-    def add(self, cuts: Sequence[Cut], real: bool) -> list[KnownClip]:
-        """Decodes each clip once, feeds every metric, and returns what is known of each."""
-        known: list[KnownClip] = []
-        size, side = self.protocol.batch, "real" if real else "generated"
-        batches = [cuts[first : first + size] for first in range(0, len(cuts), size)]
-        for batch in self.track(batches, len(batches), f"{side} clips, {size} at once"):
-            clips = [read_cut(cut, self.protocol) for cut in batch]
-            pixels, ids = torch.from_numpy(np.stack([clip.pixels for clip in clips])), [clip.id for clip in clips]
-            for metric in (self.fvd, self.fid):
-                metric.update(pixels, ids, real=real, groups=[clip.group for clip in clips])
-            prompted = [row for row, clip in enumerate(clips) if clip.prompt and not real]
-            if prompted:
-                prompts = [clips[row].prompt or "" for row in prompted]
-                self.clipsim.update(pixels[prompted], prompts, [ids[row] for row in prompted])
-            known += measure(clips, self.image)
-        return known
+    Attributes:
+        extraction: The work: features of all clips of both sides.
 
-    def scores(self) -> dict[str, Score]:
-        """The distances, and the similarity of clips with prompts."""
-        kernel = _metric_name(self.protocol.video.name, "kvd")
-        return {
-            **_distances(self.fvd),
-            kernel: _kernel_distance(self.fvd),
-            **_distances(self.fid),
-            self.clipsim.name: _similarity(self.clipsim),
-        }
+    Raises:
+        UserError: A folder is missing, empty or damaged; weights are missing or not those pinned; clips are too few, or
+            cannot be cut as the protocol says; prompts do not match.
+    """
+
+    def __init__(
+        self,
+        generated: Path,
+        real: Path | None,
+        protocol: Protocol,
+        features: Path,
+        *,
+        force: bool = False,
+        prompts: Mapping[str, str] | None = None,
+        fps: float | None = None,
+        weights: Path | None = None,
+        workers: int | None = None,
+    ) -> None:
+        self.protocol, self.force = protocol, force
+        self.rates = protocol.fps or ()
+        made = open_clips(generated, fps=fps)
+        made = with_content(made if prompts is None else with_prompts(made, prompts))
+        found = self._real_sources(real)
+        self._cuts: dict[Side, list[Cut]] = {"generated": plan_generated(made, protocol, force), "real": []}
+        if protocol.real is not None:
+            rates = [cut.fps for cut in self._cuts["generated"]] if protocol.fps else []
+            self._cuts["real"] = plan_real(found, protocol, protocol.real, rates)
+        self._sha256: dict[Side, str | None] = {
+            "generated": sources_sha256(made), "real": sources_sha256(found) if found else None
+        }  # fmt: skip
+        self._loaded = _load(protocol, weights_folder(weights))
+        cuts = [*self._cuts["generated"], *self._cuts["real"]]
+        self.extraction = Extraction(cuts, protocol, self._loaded, features, workers)
+
+    def results(self, track: Track | None = None) -> dict[str, Any]:
+        """Extracts what is missing, then measures.
+
+        Returns:
+            Plain data without NaN: ``protocol``, ``extractors`` (sha256 of each), ``n``, ``metrics``, ``by_fps``,
+            ``curves`` (distances at smaller numbers of clips), ``clips`` (what was measured of each alone),
+            ``real_clips`` (their ids), ``reference`` (what the real clips score), ``generated_sha256``,
+            ``real_sha256``, ``prompts_sha256`` and ``versions``.
+
+        Raises:
+            UserError: See `evaluate`.
+        """
+        missing = self.extraction.missing()
+        work = (track or _untracked)(self.extraction.readings(missing), len(missing), "clips")
+        for reading in work:
+            self.extraction.take(reading)
+        self.extraction.finish()
+        self.extraction.failures.raise_any(
+            len(self.extraction.cuts), "clips", "The features of the others are kept; mend or remove these."
+        )
+        return self._written({name: one.outcome(name, self) for name, one in self.protocol.metrics.items()})
+
+    def cuts(self, side: Side) -> Sequence[Cut]:
+        """The clips of a side, ordered by id."""
+        return self._cuts[side]
+
+    def features(self, extractor: str, side: Side) -> Features:
+        """Of all clips of a side, in the order of `cuts`."""
+        cuts = self._cuts[side]
+        groups = [cut.source.group for cut in cuts]
+        return Features([cut.id for cut in cuts], groups, self.extraction.features(extractor, cuts).numpy())
+
+    def texts(self, extractor: str) -> dict[str, Any]:
+        """Prompt → its unit vector, (d,)."""
+        return {prompt: row.numpy() for prompt, row in self.extraction.texts(extractor).items()}
+
+    def network(self, extractor: str) -> Extractor:
+        """The loaded extractor, on the CPU."""
+        return self._loaded[extractor].extractor.to("cpu")
+
+    def _real_sources(self, real: Path | None) -> list[VideoSource]:
+        if self.protocol.real is None:
+            return []
+        if real is None:
+            raise UserError(f"protocol {self.protocol.name} compares with real clips; give their folder as --real.")
+        return with_content(open_clips(real, self.protocol.real.split))
+
+    def _written(self, outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
+        clips: dict[str, dict[str, Any]] = {cut.id: {"fps": cut.fps} for cut in self._cuts["generated"]}
+        results: dict[str, Any] = {"metrics": {}, "by_fps": {}, "curves": {}, "reference": {}}
+        for outcome in outcomes.values():
+            results["metrics"] |= {name: score.to_dict() for name, score in outcome.scores.items()}
+            for part in ("by_fps", "curves", "reference"):
+                results[part] |= getattr(outcome, part)
+            for name, values in outcome.clips.items():
+                clips[name] |= values
+        prompts = sorted(cut.source.prompt for cut in self._cuts["generated"] if cut.source.prompt)
+        return plain(results | {
+            "protocol": self.protocol.to_dict(),
+            "extractors": {name: one.sha256 for name, one in self._loaded.items()},
+            "n": {side: len(cuts) for side, cuts in self._cuts.items()},
+            "clips": clips,
+            "real_clips": [cut.id for cut in self._cuts["real"]],
+            "generated_sha256": self._sha256["generated"],
+            "real_sha256": self._sha256["real"],
+            "prompts_sha256": hashlib.sha256("\n".join(prompts).encode()).hexdigest() if prompts else None,
+            "versions": versions(),
+        })  # fmt: skip
 
 
-def _load(extractor: Extractor, kind: type[Network]) -> Network:
-    network = load_extractor(extractor.name, extractor.sha256)
-    if not isinstance(network, kind):
-        right = next(name for name, made in EXTRACTORS.items() if made is kind)
-        raise UserError(f"extractor `{extractor.name}` cannot do the part of `{right}`; name that one in the protocol.")
-    return network
+def _load(protocol: Protocol, weights: Path) -> dict[str, Loaded]:
+    with torch.no_grad():
+        return {name: kind.load(weights) for name, kind in protocol.extractors.items()}
 
 
-def _metric_name(extractor: str, metric: str) -> str:
-    """The family of the extractor in front: ``shapes-video`` gives ``shapes-fvd``, never plain ``fvd``."""
-    return f"{extractor.rsplit('-', 1)[0]}-{metric}"
-
-
-_JACKKNIFE = "delete-a-block jackknife by source video, 95 %, of the"
-
-
-def _distances(metric: FVD | FID) -> dict[str, Score]:
-    """The Fréchet distance at this number of clips, and what it would be with infinitely many."""
-    value, jackknife, n = float(metric.compute()), metric.jackknife(), metric.count("generated")
-    low, high = jackknife.interval(jackknife.value) if jackknife else (0.0, 0.0)
-    interval = (max(low, 0.0), high) if jackknife else None
-    limit = jackknife.extrapolated if jackknife else float("nan")
-    at_n, at_infinity = "expected distance at this number of clips", "distance of infinitely many clips"
-    return {
-        metric.name: Score(value, interval, f"{_JACKKNIFE} {at_n}", n, "lower", "squared distance"),
-        f"{metric.name}-inf": Score(
-            limit,
-            jackknife.interval(limit) if jackknife else None,
-            f"{_JACKKNIFE} {at_infinity}",
-            n,
-            "lower",
-            "squared distance",
-        ),
-    }
-
-
-def _kernel_distance(metric: FVD) -> Score:
-    value, jackknife = metric.kernel_distance()
-    interval = jackknife.interval(value) if jackknife else None
-    kind = f"{_JACKKNIFE} distance of infinitely many clips"
-    return Score(value, interval, kind, metric.count("generated"), "lower", "squared distance")
-
-
-def _similarity(metric: CLIPSIM) -> Score:
-    scores = metric.per_clip().cpu().numpy() if metric.keys else np.empty(0)
-    value = float(scores.mean()) if len(scores) else float("nan")
-    return Score(value, intervals.mean(scores), "Student's t of the mean, 95 %", len(scores), "higher", "cosine")
-
-
-def _versions() -> dict[str, str]:
-    packages = ("mav-lightning", "torch", "torchmetrics", "numpy", "scipy", "av", "pillow")
-    return {"python": platform.python_version()} | {name: _version(name) for name in packages}
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"  # run from a checkout
+def _untracked(items: Iterable[Any], total: int, description: str) -> Iterable[Any]:
+    return items

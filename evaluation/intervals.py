@@ -1,12 +1,12 @@
 """Intervals for shares, means, medians and any statistic of clips."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-__all__ = ["Interval", "jackknife", "mean", "median", "wilson"]
+__all__ = ["Interval", "grouped_mean", "jackknife", "mean", "median", "wilson"]
 
 Interval = tuple[float, float] | None
 _LEVEL = 0.95
@@ -26,6 +26,24 @@ def mean(values: NDArray[np.float64]) -> Interval:
         return None
     reach = stats.t.ppf((1 + _LEVEL) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
     return float(values.mean() - reach), float(values.mean() + reach)
+
+
+def grouped_mean(values: NDArray[np.float64], groups: Sequence[Hashable]) -> tuple[float, Interval]:
+    """The mean over groups of their means, and its interval by `mean`; NaN values do not count.
+
+    Clips cut from one video are not independent, so each group counts as one value. Groups of one clip each give the
+    plain mean.
+
+    Args:
+        values: Of the clips, shape (N,).
+        groups: Of the clips, N of them.
+    """
+    members: dict[Hashable, list[float]] = {}
+    for value, group in zip(values.tolist(), groups, strict=True):
+        if np.isfinite(value):
+            members.setdefault(group, []).append(value)
+    means = np.array([np.mean(own) for own in members.values()])
+    return (float(means.mean()) if len(means) else float("nan")), mean(means)
 
 
 def median(values: NDArray[np.float64]) -> Interval:

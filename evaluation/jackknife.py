@@ -14,7 +14,7 @@ BLOCKS = 20  # on each side: enough for the t distribution, few enough to be qui
 
 @dataclass(frozen=True)
 class Jackknife:
-    """A statistic of two independent sets, and what it becomes without each block of either.
+    """A statistic of independent sets, and what it becomes without each block of any of them.
 
     A bootstrap would not do: drawing with replacement adds to the very bias that a Fréchet distance has.
 
@@ -23,15 +23,15 @@ class Jackknife:
 
     Attributes:
         value: Of all clips.
-        without: For each side, the values without each of its blocks; three blocks or more.
+        without: For each set, the values without each of its blocks; three blocks or more.
     """
 
     value: float
-    without: tuple[NDArray[np.float64], NDArray[np.float64]]
+    without: tuple[NDArray[np.float64], ...]
 
     @property
     def extrapolated(self) -> float:
-        """The value without its bias of order 1/n, of either side: what infinitely many clips would give.
+        """The value without its bias of order 1/n, of any set: what infinitely many clips would give.
 
         It may be negative where the truth is near 0, as an unbiased estimate must.
         """

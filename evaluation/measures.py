@@ -1,7 +1,6 @@
-"""What is measured clip by clip where the content is known."""
+"""What is known clip by clip where the content is known."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -9,90 +8,53 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from evaluation.clips import Clip
+from evaluation.cuts import Cut
 from evaluation.extractors.shapes import APPEARANCE, ShapesImage
-from evaluation.ground_truth.flicker import flicker
-from evaluation.ground_truth.tracking import track
 from evaluation.ground_truth.verdict import Verdict, judge
 from mav_lightning.common.shapes_world.scene import HELD_OUT_PAIRS
 
-__all__ = ["KnownClip", "KnownClips", "measure"]
+__all__ = ["KnownClips"]
 
 _RIGHT_FRAMES = 0.75  # of a clip whose appearance is right
-
-
-@dataclass(frozen=True)
-class KnownClip:
-    """One clip whose colour and shape are known.
-
-    Attributes:
-        id: Of the clip.
-        fps: Frames per second.
-        colour: As captioned.
-        shape: As captioned.
-        track: Centres of the object, shape (T, 2), in widths; NaN where there is none.
-        appearance: Whether colour and shape are both right in at least three quarters of the frames.
-        flicker: Change that motion does not explain, in grey levels.
-    """
-
-    id: str
-    fps: float
-    colour: str
-    shape: str
-    track: NDArray[np.float64]
-    appearance: bool
-    flicker: float
-
-
-def measure(clips: Sequence[Clip], network: ShapesImage) -> list[KnownClip]:
-    """Measures those of the clips whose attributes name a colour and a shape of Shapes World."""
-    known = [clip for clip in clips if all(clip.attributes.get(key) in APPEARANCE[key] for key in ("colour", "shape"))]
-    if not known:
-        return []
-    pixels = np.stack([clip.pixels for clip in known])
-    with torch.no_grad():
-        frames = torch.from_numpy(pixels)
-        logits = network.classify(network(frames.flatten(0, 1)))
-    right = np.ones(pixels.shape[:2], bool)
-    for key in ("colour", "shape"):
-        wanted = np.array([APPEARANCE[key].index(clip.attributes[key]) for clip in known])
-        right &= logits[key].argmax(dim=1).numpy().reshape(right.shape) == wanted[:, None]
-    measured = zip(known, track(pixels), right.mean(axis=1) >= _RIGHT_FRAMES, strict=True)
-    return [
-        KnownClip(
-            clip.id, clip.fps, clip.attributes["colour"], clip.attributes["shape"], centres, bool(appearance),
-            flicker(clip.pixels, centres, clip.fps),
-        )
-        for clip, centres, appearance in measured
-    ]  # fmt: skip
+_TOLD = ("colour", "shape")
 
 
 class KnownClips:
-    """Columns over N known clips, each of shape (N,).
+    """Columns over the N clips whose attributes name a colour and a shape of Shapes World; each of shape (N,).
+
+    Args:
+        cuts: All clips.
+        tracks: Of each, as `evaluation.extractors.tracks.Tracks` gives them, (clips, T, 3).
+        looks: Features of each, as `network` gives them, (clips, T, d).
+        network: Tells colours and shapes.
 
     Attributes:
         ids: Of the clips.
         fps: Frames per second.
         held_out: Whether colour and shape never meet in a training clip.
-        appearance: As in `KnownClip`.
-        flicker: As in `KnownClip`.
+        appearance: Whether colour and shape are both right in at least three quarters of the frames.
+        flicker: Change that motion does not explain, in grey levels.
         arc: Mean step of the centre from frame to frame, in widths; NaN where a frame shows no object.
     """
 
-    def __init__(self, clips: Sequence[KnownClip]) -> None:
-        self.ids = [clip.id for clip in clips]
-        self.fps = np.array([clip.fps for clip in clips])
-        self.held_out = np.array([(clip.colour, clip.shape) in HELD_OUT_PAIRS for clip in clips], dtype=bool)
-        self.appearance = np.array([clip.appearance for clip in clips], dtype=bool)
-        self.flicker = np.array([clip.flicker for clip in clips])
-        self._shapes = [clip.shape for clip in clips]
-        self._tracks = np.array([clip.track for clip in clips])
-        self.arc = np.array([np.linalg.norm(np.diff(clip.track, axis=0), axis=1).mean() for clip in clips])
+    def __init__(
+        self, cuts: Sequence[Cut], tracks: NDArray[np.floating], looks: NDArray[np.floating], network: ShapesImage
+    ) -> None:
+        rows = [row for row, cut in enumerate(cuts) if _told(cut)]
+        known = [cuts[row] for row in rows]
+        facts = [cut.source.attributes for cut in known]
+        self.ids = [cut.id for cut in known]
+        self.fps = np.array([cut.fps for cut in known])
+        self.held_out = np.array([(own["colour"], own["shape"]) in HELD_OUT_PAIRS for own in facts], dtype=bool)
+        self.appearance = _right(looks[rows], facts, network) >= _RIGHT_FRAMES
+        self.flicker = tracks[rows, 0, 2].astype(np.float64)
+        self._shapes, self._tracks = [own["shape"] for own in facts], tracks[rows, :, :2].astype(np.float64)
+        self.arc = np.linalg.norm(np.diff(self._tracks, axis=1), axis=2).mean(axis=1)
 
     @cached_property
     def verdict(self) -> Verdict:
         """Of the motion."""
-        return judge(self._tracks if self.ids else np.zeros((0, 2, 2)), self.fps, self._shapes)
+        return judge(self._tracks, self.fps, self._shapes)
 
     def arc_slope(self, rows: NDArray[np.intp]) -> float:
         """Log-log slope of the mean step against the seconds between frames, of some clips; NaN without two rates.
@@ -122,3 +84,19 @@ class KnownClips:
             "flicker": self.flicker,
         }
         return {name: {key: column[row].item() for key, column in columns.items()} for row, name in enumerate(self.ids)}
+
+
+def _told(cut: Cut) -> bool:
+    return all(cut.source.attributes.get(key) in APPEARANCE[key] for key in _TOLD)
+
+
+def _right(looks: NDArray[np.floating], facts: Sequence[dict[str, str]], network: ShapesImage) -> NDArray[np.float64]:
+    """Share of each clip's frames that show what was asked for."""
+    frames = torch.from_numpy(looks).flatten(0, 1)
+    with torch.no_grad():
+        logits = network.classify(frames)
+    right = np.ones(looks.shape[:2], bool)
+    for key in _TOLD:
+        wanted = np.array([APPEARANCE[key].index(own[key]) for own in facts], dtype=int)
+        right &= logits[key].argmax(dim=1).numpy().reshape(right.shape) == wanted[:, None]
+    return right.mean(axis=1)

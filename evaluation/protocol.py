@@ -2,36 +2,59 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from evaluation.statistics import Divisor
+from evaluation.extractors.kinds import ExtractorKind, kind_of
+from evaluation.fields import build
+from evaluation.folders import Split
+from evaluation.scores.base import Metric
+from evaluation.scores.kinds import metric_kind
 from mav_lightning.common.conf import conf_root
 from mav_lightning.common.errors import UserError, did_you_mean
 
-__all__ = ["Extractor", "Protocol", "known_protocols", "load_protocol", "parse_protocol"]
+__all__ = ["Generated", "Protocol", "Real", "Start", "known_protocols", "load_protocol", "parse_protocol"]
 
 FOLDER = conf_root() / "protocol"
-MEASURES = 1  # raised whenever a change of code moves a number
-Resize = Literal["box"]
+MEASURES = 2  # raised whenever a change of code moves a number
+_SHIPPED = "shapes-"  # begins the names of Shapes World's extractors, and of all distances measured with them
+Start = Literal["first", "centre", "random"]
 
 
 @dataclass(frozen=True)
-class Extractor:
-    """A network by name, pinned to the bytes of its weights.
+class Generated:
+    """Which generated clips count.
 
     Attributes:
-        name: Key of `evaluation.extractors.store.EXTRACTORS`.
-        sha256: Of its weights file.
+        clips: How many, drawn by the seed from those there are; None takes all.
+        start: Where in a clip that is longer than needed its frames begin.
     """
 
-    name: str
-    sha256: str
+    clips: int | None
+    start: Start
+
+
+@dataclass(frozen=True)
+class Real:
+    """Which real clips count.
+
+    Attributes:
+        clips: How many; None takes one of every video that is long enough.
+        start: Where in a video its frames begin.
+        split: Part of a data set that has parts; other folders are taken whole.
+        repeat: Whether several clips may be cut from one video where there are fewer videos than clips.
+    """
+
+    clips: int | None
+    start: Start
+    split: Split
+    repeat: bool
 
 
 @dataclass(frozen=True)
@@ -40,43 +63,50 @@ class Protocol:
 
     Attributes:
         name: The file's; not part of the hash.
-        size: Side of the square frames that everything sees, in pixels.
         frames: Frames of a clip; longer clips are cut.
-        fps: The frame rates that count. Generated clips have one of them; real clips are cut at the same.
-        image: Extractor of ``<image>-fid`` and appearance.
-        video: Extractor of ``<video>-fvd``.
-        text: Extractor of ``<text>-clipsim``.
-        resize: ``box`` scales the short side by area averaging, then crops the centre.
-        divisor: Of the covariance.
-        real_clips: How many clips are cut from the real videos, several from one where there are fewer videos.
-        seed: Of their start times.
+        fps: The frame rates that count: videos are cut at these by time, generated clips have one of them. None where
+            `stride` is given.
+        stride: Every how-manieth stored frame is taken, whatever the rate. None where `fps` is given.
+        size: Side of the square frames that every extractor is given, in pixels; None gives frames as they are stored.
+        resize: ``box`` cuts the largest centred square and scales it, shrinking by area averaging.
+        generated: Which generated clips count.
+        real: Which real ones; None where no metric needs any.
+        seed: Of everything drawn.
         batch: Clips an extractor sees at once, as this moves the last digit.
+        extractors: By the name that metrics call them.
+        metrics: By the name of their numbers.
         measures: Version of the measuring code.
     """
 
     name: str
-    size: int
     frames: int
-    fps: tuple[float, ...]
-    image: Extractor
-    video: Extractor
-    text: Extractor
-    resize: Resize
-    divisor: Divisor
-    real_clips: int
+    fps: tuple[float, ...] | None
+    stride: int | None
+    size: int | None
+    resize: Literal["box"]
+    generated: Generated
+    real: Real | None
     seed: int
     batch: int
+    extractors: Mapping[str, ExtractorKind]
+    metrics: Mapping[str, Metric]
     measures: int = MEASURES
 
     @property
     def hash(self) -> str:
         """16 hexadecimal digits over every field but the name: unlike hashes are not to be compared."""
-        plain = {key: value for key, value in asdict(self).items() if key != "name"}
+        plain = {key: value for key, value in self._plain().items() if key != "name"}
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data, hash included, for results."""
-        return json.loads(json.dumps(asdict(self))) | {"hash": self.hash}
+        return self._plain() | {"hash": self.hash}
+
+    def _plain(self) -> dict[str, Any]:
+        plain = asdict(self)
+        for part in ("extractors", "metrics"):
+            plain[part] = {name: {"kind": one.kind} | asdict(one) for name, one in getattr(self, part).items()}
+        return json.loads(json.dumps(plain))
 
 
 def known_protocols() -> list[str]:
@@ -109,34 +139,103 @@ def parse_protocol(path: Path, values: Any) -> Protocol:
         values: Field → value, without the name.
 
     Raises:
-        UserError: Unknown, missing or unusable fields.
+        UserError: Unknown, missing or unusable fields, or parts that do not fit together.
     """
-    wanted = {field.name: field for field in fields(Protocol) if field.name not in ("name", "measures")}
-    _demand_keys(path, "", values, wanted)
-    for key in ("image", "video", "text"):
-        _demand_keys(path, f"{key}.", values[key], {field.name: field for field in fields(Extractor)})
-        values[key] = Extractor(**{name: str(value) for name, value in values[key].items()})
-    for key in ("size", "frames", "real_clips", "batch"):
-        _demand(path, key, values[key], isinstance(values[key], int) and values[key] > 0, "a positive whole number")
-    _demand(path, "seed", values["seed"], isinstance(values["seed"], int), "a whole number")
-    for key, choices in (("resize", get_args(Resize)), ("divisor", get_args(Divisor))):
-        _demand(path, key, values[key], values[key] in choices, f"one of {', '.join(choices)}")
-    rates = values["fps"] if isinstance(values["fps"], list) else []
-    right = bool(rates) and all(isinstance(rate, int | float) and rate > 0 for rate in rates)
-    _demand(path, "fps", values["fps"], right, "a list of positive frame rates, e.g. [4, 8, 16]")
-    return Protocol(name=path.stem, **values | {"fps": tuple(float(rate) for rate in rates)})
+    flat = _Flat(path, values)
+    extractors = {name: flat.extractor(name, one) for name, one in flat.mapping("extractors").items()}
+    protocol = Protocol(
+        name=path.stem,
+        **{field.name: getattr(flat.top, field.name) for field in fields(_Top)},
+        generated=build(path, "generated.", Generated, flat.part("generated")),
+        real=None if flat.part("real") is None else build(path, "real.", Real, flat.part("real")),
+        extractors=extractors,
+        metrics={name: flat.metric(name, one) for name, one in flat.mapping("metrics").items()},
+    )
+    _demand_consistent(path, protocol)
+    return protocol
 
 
-def _demand_keys(path: Path, prefix: str, values: Any, wanted: dict[str, Any]) -> None:
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: `{prefix.rstrip('.') or 'the file'}` must map names to values; got {values!r}.")
-    for key in values:
-        if key not in wanted:
-            raise UserError(f"{path}: unknown field `{prefix}{key}`{did_you_mean(str(key), wanted)}.")
-    if missing := [key for key in wanted if key not in values]:
-        raise UserError(f"{path}: no `{prefix}{missing[0]}`; a protocol names all of {', '.join(wanted)}.")
+@dataclass(frozen=True)
+class _Top:
+    """The fields of `Protocol` that are plain values."""
+
+    frames: int
+    fps: tuple[float, ...] | None
+    stride: int | None
+    size: int | None
+    resize: Literal["box"]
+    seed: int
+    batch: int
 
 
-def _demand(path: Path, key: str, value: Any, right: bool, wanted: str) -> None:
-    if not right:
-        raise UserError(f"{path}: `{key}` must be {wanted}; got {value!r}.")
+class _Flat:
+    """A protocol's file, part by part."""
+
+    PARTS = ("generated", "real", "extractors", "metrics")
+
+    def __init__(self, path: Path, values: Any) -> None:
+        self.path = path
+        if not isinstance(values, dict):
+            raise UserError(f"{path}: `the file` must map names to values; got {values!r}.")
+        known = [*(field.name for field in fields(_Top)), *self.PARTS]
+        for key in values:
+            if key not in known:
+                raise UserError(f"{path}: unknown field `{key}`{did_you_mean(str(key), known)}.")
+        if missing := [name for name in known if name not in values]:
+            raise UserError(f"{path}: no `{missing[0]}`; a protocol names all of {', '.join(known)}.")
+        self.values = values
+        self.top = build(path, "", _Top, {key: value for key, value in values.items() if key not in self.PARTS})
+
+    def part(self, name: str) -> Any:
+        return self.values[name]
+
+    def mapping(self, name: str) -> dict[str, Any]:
+        found = self.values[name]
+        if not isinstance(found, dict) or not found:
+            raise UserError(f"{self.path}: `{name}` must map one name or more to settings; got {found!r}.")
+        return found
+
+    def extractor(self, name: str, values: Any) -> ExtractorKind:
+        where = f"extractors.{name}."
+        return build(self.path, where, kind_of(self._kind(where, values)), _without_kind(values))
+
+    def metric(self, name: str, values: Any) -> Metric:
+        where = f"metrics.{name}."
+        return build(self.path, where, metric_kind(self._kind(where, values)), _without_kind(values))
+
+    def _kind(self, where: str, values: Any) -> str:
+        if not isinstance(values, dict) or not isinstance(values.get("kind"), str):
+            raise UserError(f"{self.path}: `{where.rstrip('.')}` must be settings with a `kind`; got {values!r}.")
+        return values["kind"]
+
+
+def _without_kind(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key != "kind"}
+
+
+def _demand_consistent(path: Path, protocol: Protocol) -> None:
+    if (protocol.fps is None) == (protocol.stride is None):
+        raise UserError(
+            f"{path}: exactly one of `fps` and `stride` must be given, the other null; got {protocol.fps} and "
+            f"{protocol.stride}."
+        )
+    if protocol.real is not None and protocol.real.repeat and protocol.real.clips is None:
+        raise UserError(f"{path}: `real.repeat` needs a number of `real.clips`; got null.")
+    for name, metric in protocol.metrics.items():
+        for role, extractor in metric.needs().items():
+            kind = protocol.extractors.get(extractor)
+            if kind is None:
+                near = did_you_mean(extractor, protocol.extractors)
+                raise UserError(f"{path}: `metrics.{name}.{role}` names no extractor: `{extractor}`{near}.")
+            if kind.kind not in metric.takes(role):
+                raise UserError(
+                    f"{path}: `metrics.{name}.{role}`: an extractor of kind {kind.kind} cannot do this; it takes "
+                    f"{', '.join(metric.takes(role))}."
+                )
+            if kind.kind.startswith(_SHIPPED) and not name.startswith(_SHIPPED):
+                raise UserError(
+                    f"{path}: `metrics.{name}` is measured with {kind.kind}, so its name must begin with {_SHIPPED}, "
+                    f"lest it be taken for a published metric; call it {_SHIPPED}{name}."
+                )
+        if metric.needs_real and protocol.real is None:
+            raise UserError(f"{path}: `metrics.{name}` needs real clips, but `real` is null; say which ones count.")

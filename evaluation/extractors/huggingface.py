@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from evaluation.clips import Clip
-from evaluation.extractors.base import Extractor
+from evaluation.extractors.base import TextExtractor
 from evaluation.resize import check_frames
 from mav_lightning.common.errors import UserError
 
@@ -30,7 +30,7 @@ _IMAGES = 64  # at once through the network
 _CAPTIONS = 256
 
 
-class CLIP(Extractor):
+class CLIP(TextExtractor):
     """Any `transformers.CLIPModel`, such as ViT-B/32, B/16 or L/14; one row a frame.
 
     Frames go through Pillow's processor (bicubic, in uint8, as OpenAI's own), whichever the library would prefer: the

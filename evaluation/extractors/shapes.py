@@ -7,6 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from evaluation.clips import Clip
+from evaluation.extractors.base import Extractor, TextExtractor
+from evaluation.resize import check_frames
 from mav_lightning.common.shapes_world.laws import LAWS
 from mav_lightning.common.shapes_world.scene import COLOURS, GROUNDS, SHAPES
 
@@ -27,7 +30,16 @@ def network_input(frames: Tensor) -> Tensor:
     return F.interpolate(pixels, size=(INPUT_SIZE, INPUT_SIZE), mode="bilinear", antialias=True, align_corners=False)
 
 
-class ShapesImage(nn.Module):
+class _ShapesExtractor(Extractor):
+    """Sees frames of 32 pixels."""
+
+    def prepare(self, clip: Clip) -> Tensor:
+        """(T, 3, 32, 32) in [-1, 1]."""
+        check_frames(clip.pixels)
+        return network_input(torch.from_numpy(clip.pixels))
+
+
+class ShapesImage(_ShapesExtractor):
     """``shapes-image``: features of frames, for ``shapes-fid`` and appearance accuracy."""
 
     def __init__(self) -> None:
@@ -35,16 +47,20 @@ class ShapesImage(nn.Module):
         self.trunk = _image_trunk()
         self.heads = _heads(APPEARANCE)
 
-    def forward(self, frames: Tensor) -> Tensor:
-        """Features: (N, H, W, 3) uint8 → (N, 32)."""
-        return self.trunk(network_input(frames))
+    def forward(self, prepared: Tensor) -> Tensor:
+        """Features: (N, T, 3, 32, 32) → (N, T, 32)."""
+        return self.images(prepared.flatten(0, 1)).unflatten(0, prepared.shape[:2])
+
+    def images(self, frames: Tensor) -> Tensor:
+        """Features: (N, 3, 32, 32) → (N, 32)."""
+        return self.trunk(frames)
 
     def classify(self, features: Tensor) -> dict[str, Tensor]:
         """Logits over `APPEARANCE`, by attribute: (N, 32) → (N, classes)."""
         return {name: head(features) for name, head in self.heads.items()}
 
 
-class ShapesVideo(nn.Module):
+class ShapesVideo(_ShapesExtractor):
     """``shapes-video``: features of clips, for ``shapes-fvd``. It is not told the frame rate.
 
     Every frame gives an appearance and a few key points (expected coordinates under a softmax over places), since
@@ -64,14 +80,14 @@ class ShapesVideo(nn.Module):
         self.features = nn.Linear(2 * 32 + 2 * 64, FEATURES)
         self.heads = _heads(APPEARANCE | {"motion": MOTIONS})
 
-    def forward(self, videos: Tensor) -> Tensor:
-        """Features: (N, T, H, W, 3) uint8, any T → (N, 32)."""
-        return self.features_and_centres(videos)[0]
+    def forward(self, prepared: Tensor) -> Tensor:
+        """Features: (N, T, 3, 32, 32), any T → (N, 1, 32)."""
+        return self.features_and_centres(prepared)[0][:, None]
 
-    def features_and_centres(self, videos: Tensor) -> tuple[Tensor, Tensor]:
-        """Also the first key point, (N, T, 2) in widths, which training ties to the object."""
-        clips = videos.shape[:2]
-        maps = self.stem(network_input(videos.flatten(0, 1)))
+    def features_and_centres(self, prepared: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (N, 32), and the first key point, (N, T, 2) in widths, which training ties to the object."""
+        clips = prepared.shape[:2]
+        maps = self.stem(prepared.flatten(0, 1))
         looks, places = self.appearance(maps).unflatten(0, clips), _expected_places(self.points(maps))
         steps = self.time(self.spread(places.flatten(1)).unflatten(0, clips).transpose(1, 2))
         unrest = (looks - looks.mean(dim=1, keepdim=True)).abs()
@@ -83,7 +99,7 @@ class ShapesVideo(nn.Module):
         return {name: head(features) for name, head in self.heads.items()}
 
 
-class ShapesClip(nn.Module):
+class ShapesClip(_ShapesExtractor, TextExtractor):
     """``shapes-clip``: frames and captions in one space, for ``shapes-clipsim``.
 
     It never conditions a generator: a similarity measured by the network that a sample was made for flatters it.
@@ -100,9 +116,13 @@ class ShapesClip(nn.Module):
         self.text = nn.Sequential(nn.Linear(FEATURES, 64), nn.ReLU(), nn.Linear(64, FEATURES))
         self.temperature = nn.Parameter(torch.tensor(2.3))  # log of the logits' scale, about 10
 
+    def forward(self, prepared: Tensor) -> Tensor:
+        """Unit vectors: (N, T, 3, 32, 32) → (N, T, 32)."""
+        return self.images(prepared.flatten(0, 1)).unflatten(0, prepared.shape[:2])
+
     def images(self, frames: Tensor) -> Tensor:
-        """Unit vectors: (N, H, W, 3) uint8 → (N, 32)."""
-        return F.normalize(self.trunk(network_input(frames)), dim=-1)
+        """Unit vectors: (N, 3, 32, 32) → (N, 32)."""
+        return F.normalize(self.trunk(frames), dim=-1)
 
     def texts(self, captions: Sequence[str]) -> Tensor:
         """Unit vectors of N captions: (N, 32)."""

@@ -8,6 +8,7 @@ from typing import Any
 from safetensors.torch import load, save
 from torch import nn
 
+from evaluation.extractors.base import Extractor
 from evaluation.extractors.shapes import ShapesClip, ShapesImage, ShapesVideo
 from mav_lightning.common.errors import UserError, did_you_mean
 from mav_lightning.common.whole_file import whole_file
@@ -22,7 +23,7 @@ EXTRACTORS: dict[str, type[ShapesImage] | type[ShapesVideo] | type[ShapesClip]] 
 }
 
 
-def load_extractor(name: str, sha256: str | None = None) -> nn.Module:
+def load_extractor(name: str, sha256: str | None = None) -> Extractor:
     """Loads a shipped extractor in evaluation mode, without gradients.
 
     Args:

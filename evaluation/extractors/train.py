@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from evaluation.extractors.crossed import CrossedClips, crossed_clips
-from evaluation.extractors.shapes import ShapesClip, ShapesImage, ShapesVideo, split_words
+from evaluation.extractors.shapes import ShapesClip, ShapesImage, ShapesVideo, network_input, split_words
 from evaluation.extractors.store import save_extractor
 from mav_lightning.common.shapes_world.scene import all_scenes, caption
 
@@ -85,17 +85,21 @@ def _disturbed(pixels: Tensor) -> Tensor:
     return (pixels + noise).round().clamp(0, 255).to(torch.uint8)
 
 
+def _clips_input(pixels: Tensor) -> Tensor:
+    return network_input(pixels.flatten(0, 1)).unflatten(0, pixels.shape[:2])
+
+
 def _one_frame(pixels: Tensor) -> Tensor:
     return pixels[torch.arange(len(pixels)), torch.randint(pixels.shape[1], (len(pixels),))]
 
 
 def _classes_of_frames(net: ShapesImage, clips: CrossedClips, rows: Tensor, seen: Tensor) -> Outcome:
-    return _cross_entropy(net.classify(net(_one_frame(seen))), clips, rows)
+    return _cross_entropy(net.classify(net.images(network_input(_one_frame(seen)))), clips, rows)
 
 
 def _classes_of_clips(net: ShapesVideo, clips: CrossedClips, rows: Tensor, seen: Tensor) -> Outcome:
     """Also ties a key point to the object: the motion is hardly found without a place to follow."""
-    features, centres = net.features_and_centres(seen)
+    features, centres = net.features_and_centres(_clips_input(seen))
     loss, scores = _cross_entropy(net.classify(features), clips, rows)
     off = torch.linalg.vector_norm(centres - clips.centres[rows], dim=-1).mean()
     return loss + 10.0 * off, scores | {"centre_off": round(off.item(), 4)}
@@ -112,7 +116,9 @@ def _matches(net: ShapesClip, clips: CrossedClips, rows: Tensor, seen: Tensor) -
     """Contrastive loss in which all captions of the same scene are right."""
     scene = torch.stack([clips.labels[name][rows] for name in ("colour", "shape", "ground")], dim=1)
     same = (scene[:, None] == scene[None]).all(dim=2).float()
-    similarity = net.images(_one_frame(seen)) @ net.texts([clips.captions[row] for row in rows.tolist()]).T
+    similarity = (
+        net.images(network_input(_one_frame(seen))) @ net.texts([clips.captions[row] for row in rows.tolist()]).T
+    )
     logits, target = similarity * net.temperature.exp(), same / same.sum(dim=1, keepdim=True)
     loss = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
     retrieved = same.gather(1, similarity.argmax(dim=1, keepdim=True))

@@ -1,66 +1,79 @@
-"""Fréchet distance of clips (FVD) and of frames (FID) between a generated and a real set."""
+"""Fréchet distance between a generated and a real set."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchmetrics import Metric
 
-from evaluation.distance import frechet_distance, frechet_jackknife
+from evaluation.distance import Side, frechet_distance, frechet_jackknife
 from evaluation.jackknife import Jackknife
 from evaluation.kernel import kernel_distance
 from evaluation.metrics.by_id import keys_of, unique_by_key
 from evaluation.statistics import Divisor, Moments
 from mav_lightning.common.errors import UserError
 
-__all__ = ["FID", "FVD"]
+__all__ = ["FrechetDistance"]
 
 
-class _FrechetMetric(Metric):
-    """What FVD and FID share: a subclass says which features a clip has.
+class FrechetDistance(Metric):
+    """Squared Fréchet distance of features: FVD with one row a clip, FID with one row a frame.
+
+    References:
+        GANs Trained by a Two Time-Scale Update Rule (Heusel et al., 2017). https://arxiv.org/abs/1706.08500
+        Towards Accurate Generative Models of Video (Unterthiner et al., 2018). https://arxiv.org/abs/1812.01717
 
     Args:
-        extractor: Takes uint8 pixels, channels last, to features (rows, d); see `evaluation.extractors`.
         name: What messages call it. It names the protocol, so ``fvd`` alone is for the usual I3D.
         divisor: Of the covariance.
         force: Compute with fewer than d + 1 rows, where the covariance is singular.
         kwargs: For `torchmetrics.Metric`.
+
+    Example:
+        >>> import torch
+        >>> distance = FrechetDistance("toy-fvd")
+        >>> rows = torch.tensor([[0.0], [1.0], [2.0]])[:, None]
+        >>> distance.update(rows, ["a", "b", "c"], real=True)
+        >>> distance.update(rows + 3, ["a", "b", "c"], real=False)
+        >>> float(distance.compute())
+        9.0
     """
 
     is_differentiable = False
     higher_is_better = False
     full_state_update = False
 
-    def __init__(
-        self, extractor: nn.Module, name: str, divisor: Divisor = "n-1", force: bool = False, **kwargs: Any
-    ) -> None:
+    def __init__(self, name: str, divisor: Divisor = "n-1", force: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.extractor, self.name, self.divisor, self.force = extractor.eval(), name, divisor, force
+        self.name, self.divisor, self.force = name, divisor, force
         for side in ("generated", "real"):
             for state in ("features", "keys", "groups"):
                 self.add_state(f"{side}_{state}", default=[], dist_reduce_fx="cat")
 
-    def features(self, clips: Tensor) -> Tensor:
-        """(N, T, H, W, 3) uint8 → (N, rows, d)."""
-        raise NotImplementedError
-
-    @torch.no_grad()
-    def update(self, clips: Tensor, ids: Sequence[str], real: bool, groups: Sequence[str] | None = None) -> None:
+    def update(self, features: Tensor, ids: Sequence[str], real: bool, groups: Sequence[str] | None = None) -> None:
         """Adds clips to one side.
 
         Args:
-            clips: Shape (N, T, H, W, 3), uint8, as read from files.
+            features: Shape (N, rows, d), of any precision; kept in float64.
             ids: One for each clip, unique in its side; a clip seen before is not counted again.
             real: Which side.
             groups: Clips of one group are not independent, e.g. cut from one video. None: all are.
+
+        Raises:
+            UserError: Other shapes, or features that are not numbers.
         """
-        if clips.dtype != torch.uint8:
-            raise TypeError(f"{self.name} takes uint8 clips as read from files, got {clips.dtype}.")
+        if features.ndim != 3 or len(features) != len(ids):
+            raise UserError(
+                f"{self.name}: takes (clips, rows, d) and as many ids, got {tuple(features.shape)}, {len(ids)}."
+            )
+        if not features.isfinite().all():
+            worst = ids[int((~features.isfinite()).flatten(1).any(dim=1).nonzero()[0])]
+            raise UserError(f"{self.name}: the features of clip `{worst}` are not all numbers; look at the clip.")
         side = "real" if real else "generated"
-        added = (self.features(clips).double(), keys_of(ids), keys_of(ids if groups is None else groups))
+        added = (features.double(), keys_of(ids), keys_of(ids if groups is None else groups))
         for state, rows in zip(("features", "keys", "groups"), added, strict=True):
-            getattr(self, f"{side}_{state}").append(rows.to(clips.device))
+            getattr(self, f"{side}_{state}").append(rows.to(features.device))
 
     def compute(self) -> Tensor:
         """The distance, a float64 scalar.
@@ -76,9 +89,28 @@ class _FrechetMetric(Metric):
 
     def jackknife(self) -> Jackknife | None:
         """As `evaluation.distance.frechet_jackknife`."""
+        (generated, groups), (real, real_groups) = self.sides()
+        return frechet_jackknife(generated, real, groups, real_groups, self.divisor)
+
+    def kernel_distance(self) -> tuple[float, Jackknife | None]:
+        """Of the same features, one row a clip, as `evaluation.kernel.kernel_distance`: the kernel video distance.
+
+        Raises:
+            UserError: Clips of fewer than two groups on a side.
+        """
         (generated, groups), (real, real_groups) = self._both_sides()
-        sides = (list(generated.cpu().numpy()), list(real.cpu().numpy()))
-        return frechet_jackknife(*sides, groups.tolist(), real_groups.tolist(), self.divisor)
+        for side, own in (("generated", groups), ("real", real_groups)):
+            if (few := len(own.unique())) < 2:
+                raise UserError(
+                    f"{self.name}: {few} {side} source videos, and a kernel distance needs 2; bring clips of more."
+                )
+        sides = (generated.flatten(1).cpu().numpy(), real.flatten(1).cpu().numpy())
+        return kernel_distance(*sides, groups.tolist(), real_groups.tolist())
+
+    def sides(self) -> tuple[Side, Side]:
+        """Features (rows, d) and group of each of all processes' clips, generated first, in a fixed order."""
+        (generated, groups), (real, real_groups) = self._both_sides()
+        return (list(generated.cpu().numpy()), groups.tolist()), (list(real.cpu().numpy()), real_groups.tolist())
 
     def count(self, side: Literal["generated", "real"]) -> int:
         """Clips on a side, each counted once."""
@@ -104,40 +136,3 @@ class _FrechetMetric(Metric):
                 f"{needed - 1} features needs {needed}; bring at least {-(-needed // per_clip)} {side} clips"
                 f"{'' if self.force else ', or pass --force and trust only large differences'}."
             )
-
-
-class FVD(_FrechetMetric):
-    """Fréchet video distance (Unterthiner et al., 2018): one feature vector a clip."""
-
-    def __init__(self, extractor: nn.Module, name: str = "fvd", **kwargs: Any) -> None:
-        super().__init__(extractor, name, **kwargs)
-
-    def features(self, clips: Tensor) -> Tensor:
-        """(N, T, H, W, 3) uint8 → (N, 1, d)."""
-        return self.extractor(clips)[:, None]
-
-    def kernel_distance(self) -> tuple[float, Jackknife | None]:
-        """Of the same features, as `evaluation.kernel.kernel_distance`: the kernel video distance.
-
-        Raises:
-            UserError: Clips of fewer than two groups on a side.
-        """
-        (generated, groups), (real, real_groups) = self._both_sides()
-        for side, own in (("generated", groups), ("real", real_groups)):
-            if (few := len(own.unique())) < 2:
-                raise UserError(
-                    f"{self.name}: {few} {side} source videos, and a kernel distance needs 2; bring clips of more."
-                )
-        sides = (generated.flatten(1).cpu().numpy(), real.flatten(1).cpu().numpy())
-        return kernel_distance(*sides, groups.tolist(), real_groups.tolist())
-
-
-class FID(_FrechetMetric):
-    """Fréchet inception distance (Heusel et al., 2017) of all frames: one feature vector a frame."""
-
-    def __init__(self, extractor: nn.Module, name: str = "fid", **kwargs: Any) -> None:
-        super().__init__(extractor, name, **kwargs)
-
-    def features(self, clips: Tensor) -> Tensor:
-        """(N, T, H, W, 3) uint8 → (N, T, d)."""
-        return self.extractor(clips.flatten(0, 1)).unflatten(0, clips.shape[:2])

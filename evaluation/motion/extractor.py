@@ -35,6 +35,8 @@ class Motion(Extractor):
     Nothing is defined for one frame, and loop closure is not for two.
     """
 
+    finite = False
+
     def prepare(self, clip: Clip) -> Tensor:
         """Measures one clip of any size: shape (1, 7), float32.
 

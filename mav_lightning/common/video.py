@@ -27,6 +27,7 @@ __all__ = [
     "read_comment",
     "read_frames",
     "read_frames_at",
+    "read_numbered_frames",
     "write_lossless",
 ]
 
@@ -144,6 +145,34 @@ def read_frames(source: Source, limits: VideoLimits = DEFAULT_LIMITS) -> NDArray
         if not frames:
             raise VideoError(f"{_name(source)}: no frame could be decoded; re-encode or remove the file.")
         return np.stack(frames)
+
+
+def read_numbered_frames(
+    source: Source, numbers: Sequence[int], limits: VideoLimits = DEFAULT_LIMITS
+) -> NDArray[np.uint8]:
+    """Decodes the frames of these numbers, counted from 0 at the start: exact, whatever times the container names.
+
+    Args:
+        source: The file, or its bytes.
+        numbers: Increasing.
+        limits: Caps checked first.
+
+    Returns:
+        Frames, shape (len(numbers), H, W, 3), uint8 RGB.
+
+    Raises:
+        VideoError: Undecodable, corrupt, over a limit, or with fewer frames.
+    """
+    wanted, last, chosen = set(numbers), max(numbers), []
+    with _open(source, limits) as (container, stream):
+        count = 0
+        for number, frame in enumerate(_decode(container, stream)):
+            count = number + 1
+            if number in wanted:
+                chosen.append(frame)
+            if number == last:
+                return _to_array(chosen)
+    raise VideoError(f"{_name(source)}: has {count} frames, but number {last + 1} is needed; bring a longer video.")
 
 
 def encode_mp4(frames: NDArray[np.uint8], fps: float, crf: int = 18, gop: int = 12, comment: str = "") -> bytes:

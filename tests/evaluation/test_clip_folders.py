@@ -8,14 +8,22 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from evaluation.clips import folder_sha256, open_clips
-from evaluation.cuts import plan_generated, plan_real, read_cut
-from evaluation.protocol import load_protocol
+from evaluation.clips import VideoSource, sources_sha256, with_content
+from evaluation.cuts import Cut, read_cut
+from evaluation.folders import open_clips, with_prompts
+from evaluation.plan import plan_generated
+from evaluation.plan import plan_real as plan
+from evaluation.protocol import Real, load_protocol
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import ClipRecord, write_manifest
 from mav_lightning.common.video import encode_mp4, write_lossless
 
 PROTOCOL = load_protocol("shapes-tiny")
+REAL = Real(clips=288, start="random", split="val", repeat=True)
+
+
+def plan_real(sources: list[VideoSource], rates: list[float]) -> list[Cut]:
+    return plan(sources, PROTOCOL, REAL, rates)
 
 
 def ramp(frames: int, size: int = 32) -> NDArray[np.uint8]:
@@ -46,7 +54,7 @@ def shard(path: Path, count: int = 2) -> Path:
 def test_generated_clips_come_out_bit_for_bit(tmp_path: Path) -> None:
     cuts = plan_generated(open_clips(generated(tmp_path / "made")), PROTOCOL)
 
-    clip = read_cut(cuts[0], PROTOCOL)
+    clip = read_cut(cuts[0], 16)
 
     np.testing.assert_array_equal(clip.pixels, ramp(9, 16))
     assert (clip.fps, clip.prompt) == (8.0, "a clip")
@@ -58,7 +66,7 @@ def test_frames_stored_as_pictures_are_a_clip(tmp_path: Path) -> None:
         Image.fromarray(frame).save(tmp_path / "a" / f"{number:03}.png")
     write_manifest(tmp_path, [ClipRecord("a", "a", 8.0)])
 
-    clip = read_cut(plan_generated(open_clips(tmp_path), PROTOCOL)[0], PROTOCOL)
+    clip = read_cut(plan_generated(open_clips(tmp_path), PROTOCOL)[0], 16)
 
     np.testing.assert_array_equal(clip.pixels, ramp(9, 16))
 
@@ -67,7 +75,7 @@ def test_plain_videos_are_cut_by_time_at_the_protocols_rates(tmp_path: Path) -> 
     for number in range(3):
         write_lossless(tmp_path / f"{number}.mkv", ramp(64), 32.0)
 
-    clips = [read_cut(cut, PROTOCOL) for cut in plan_generated(open_clips(tmp_path), PROTOCOL)]
+    clips = [read_cut(cut, 16) for cut in plan_generated(open_clips(tmp_path), PROTOCOL)]
 
     assert [clip.fps for clip in clips] == [16.0, 8.0, 16.0] or [clip.fps for clip in clips] == [8.0, 16.0, 8.0]
     steps = {clip.fps: np.unique(np.diff(clip.pixels[:, 0, 0, 0].astype(int))).tolist() for clip in clips}
@@ -88,32 +96,39 @@ def test_real_cuts_keep_the_generated_rates_and_repeat_by_seed(tmp_path: Path) -
     shard(tmp_path / "00000.tar", count=4)
     rates = [8.0, 16.0, 16.0, 16.0]
 
-    cuts = plan_real(open_clips(tmp_path), PROTOCOL, rates)
-    again = plan_real(open_clips(tmp_path), PROTOCOL, rates)
+    cuts = plan_real(open_clips(tmp_path), rates)
+    again = plan_real(open_clips(tmp_path), rates)
 
-    assert [(cut.id, cut.start) for cut in cuts] == [(cut.id, cut.start) for cut in again]
-    assert len(cuts) == PROTOCOL.real_clips == len({cut.id for cut in cuts})
-    assert sum(cut.fps == 8.0 for cut in cuts) == PROTOCOL.real_clips // 4
-    assert {cut.source.id for cut in cuts[:4]} == {cut.source.id for cut in cuts}
-    levels = read_cut(cuts[0], PROTOCOL).pixels[:, 0, 0, 0].astype(int)
+    assert [(cut.id, cut.seconds) for cut in cuts] == [(cut.id, cut.seconds) for cut in again]
+    assert len(cuts) == 288 == len({cut.id for cut in cuts})
+    assert sum(cut.fps == 8.0 for cut in cuts) == 288 // 4
+    assert len({cut.source.id for cut in cuts}) == 4
+    levels = read_cut(cuts[0], 16).pixels[:, 0, 0, 0].astype(int)
     np.testing.assert_allclose(np.diff(levels), 16, atol=5)  # H.264
 
 
 def test_a_folders_hash_follows_its_bytes_and_not_its_place(tmp_path: Path) -> None:
     here, there = generated(tmp_path / "a"), generated(tmp_path / "b")
 
-    assert folder_sha256(here) == folder_sha256(there)
+    assert sha256(here) == sha256(there)
     (there / "0.mkv").write_bytes(b"else")
-    assert folder_sha256(here) != folder_sha256(there)
+    assert sha256(here) != sha256(there)
+    facts = [ClipRecord(str(number), f"{number}.mkv", 8.0, "a video") for number in range(3)]
+    write_manifest(here, facts)
+    assert sha256(here) != sha256(generated(tmp_path / "c"))  # its prompts are others
+
+
+def sha256(folder: Path) -> str:
+    return sources_sha256(with_content(open_clips(folder)))
 
 
 def test_a_missing_folder_an_empty_one_and_loose_pictures_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere: no such folder; give one with clips or shards"):
         open_clips(tmp_path / "nowhere")
-    with pytest.raises(UserError, match=r"holds no clips; expected manifest\.json, \*\.tar shards, or \.mp4"):
+    with pytest.raises(UserError, match=r"holds no clips; expected manifest\.json, \*\.tar shards, \.mp4"):
         open_clips(tmp_path)
     Image.new("RGB", (16, 16)).save(tmp_path / "0.png")
-    with pytest.raises(UserError, match=r"pictures have no frame rate; name their folders and fps in a manifest\.json"):
+    with pytest.raises(UserError, match=r"loose \.png files; put the frames of each clip into a folder of its own"):
         open_clips(tmp_path)
 
 
@@ -138,7 +153,9 @@ def test_half_a_shard_is_named(tmp_path: Path, keep: int) -> None:
 def test_a_rate_outside_the_protocol_is_refused_unless_forced(tmp_path: Path) -> None:
     sources = open_clips(generated(tmp_path / "made", fps=10.0))
 
-    with pytest.raises(UserError, match=r"`0` was made for 10 fps, but protocol shapes-tiny counts 4, 8, 16 only"):
+    with pytest.raises(
+        UserError, match=r"3 of 3 generated clips .*`0`: made for 10 fps, but protocol shapes-tiny counts 4, 8, 16 only"
+    ):
         plan_generated(sources, PROTOCOL)
     assert plan_generated(sources, PROTOCOL, force=True)[0].fps == 10.0
 
@@ -153,10 +170,70 @@ def test_an_fps_of_zero_is_refused(tmp_path: Path) -> None:
 
 def test_short_clips_and_short_videos_are_named_with_what_they_need(tmp_path: Path) -> None:
     short = plan_generated(open_clips(generated(tmp_path / "made", frames=5)), PROTOCOL)
-    with pytest.raises(UserError, match=r"clip `0` has 5 frames, protocol shapes-tiny takes 9"):
-        read_cut(short[0], PROTOCOL)
+    with pytest.raises(UserError, match=r"0\.mkv: has 5 frames, but number 9 is needed"):
+        read_cut(short[0], 16)
 
     (tmp_path / "real").mkdir()
     write_lossless(tmp_path / "real" / "a.mkv", ramp(20), 32.0)
     with pytest.raises(UserError, match=r"20 frames at 32 fps, but 9 frames at 4 fps need 2 s"):
-        plan_real(open_clips(tmp_path / "real"), PROTOCOL, [4.0])
+        plan_real(open_clips(tmp_path / "real"), [4.0])
+
+
+def pictures(folder: Path, level: int = 0) -> Path:
+    folder.mkdir(parents=True)
+    for number, frame in enumerate(ramp(9, 16)):
+        Image.fromarray(frame + np.uint8(level)).save(folder / f"{number:03}.png")
+    return folder
+
+
+def test_pictures_and_arrays_are_clips_at_the_rate_that_is_given(tmp_path: Path) -> None:
+    pictures(tmp_path / "deep" / "a")
+    np.save(tmp_path / "b.npy", ramp(9, 16))
+
+    with pytest.raises(
+        UserError, match=r"have no frame rate, and 2 clips have them; give --fps, or name files and fps"
+    ):
+        open_clips(tmp_path)
+    sources = open_clips(tmp_path, fps=8.0)
+
+    assert [source.id for source in sources] == ["b.npy", "deep/a"]
+    for cut in plan_generated(sources, PROTOCOL):
+        np.testing.assert_array_equal(read_cut(cut, 16).pixels, ramp(9, 16))
+
+
+def test_arrays_of_floats_are_refused_with_the_way_to_mend_them(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", ramp(9, 16) / 127.5 - 1)
+    cut = plan_generated(open_clips(tmp_path, fps=8.0), PROTOCOL)[0]
+
+    with pytest.raises(
+        UserError, match=r"in 0\.\.255, got float64; convert x in \[-1, 1\] by numpy\.round\(\(x \+ 1\)"
+    ):
+        read_cut(cut, 16)
+
+
+def test_pictures_of_sixteen_bits_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    Image.fromarray(np.full((16, 16), 4000, np.uint16)).save(tmp_path / "a" / "0.png")
+
+    with pytest.raises(UserError, match=r"0\.png: has values of kind `I;16`, not 0 to 255; save it with 8 bits"):
+        open_clips(tmp_path, fps=8.0)[0].read()
+
+
+def test_prompts_find_their_clips_with_and_without_suffix(tmp_path: Path) -> None:
+    for name in ("a.mkv", "b.mkv"):
+        write_lossless(tmp_path / name, ramp(9, 16), 8.0)
+
+    sources = with_prompts(open_clips(tmp_path), {"a": "first", "b.mkv": "second"})
+
+    assert [source.prompt for source in sources] == ["first", "second"]
+
+
+def test_prompts_that_do_not_match_are_counted_on_both_sides(tmp_path: Path) -> None:
+    for name in ("a.mkv", "b.mkv"):
+        write_lossless(tmp_path / name, ramp(9, 16), 8.0)
+
+    with pytest.raises(
+        UserError,
+        match=r"2 clips and 3 prompts do not match: 1 clips without a prompt, first `b\.mkv`; 2 prompts without",
+    ):
+        with_prompts(open_clips(tmp_path), {"a": "first", "c": "third", "d": "fourth"})

@@ -23,8 +23,10 @@ def write(path: Path, fvd: float | None, **changes: Any) -> Path:
         "shapes-fvd": {"value": fvd, "interval": [0.0, 40.0], "n": 288, "better": "lower"},
         "speed-ratio": {"value": 1.3 if fvd and fvd < 20 else 0.9, "interval": None, "n": 280, "better": "one"},
     }
-    content = {"protocol": protocol, "metrics": metrics, "real_sha256": changes.get("real", "a" * 64)}
+    content = {"protocol": protocol, "metrics": metrics, "real_sha256": changes.get("real_set", "a" * 64)}
     content["n"] = {"generated": changes.get("n", 288), "real": 288}
+    content["prompts_sha256"] = changes.get("prompts", "c" * 64)
+    content["extractors"] = {"video": changes.get("weights", "e" * 64)}
     path.write_text(json.dumps(content))
     return path
 
@@ -59,10 +61,12 @@ def test_a_missing_value_is_shown_as_missing(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"frames": 16}, "they differ in frames: 9 and 16"),
-        ({"image": {"name": "shapes-image", "sha256": "0"}}, r"image\.sha256: 0a4e.* and 0\."),
-        ({"frames": 16, "divisor": "n"}, "frames: 9 and 16; divisor: n-1 and n"),
+        ({"frames": 16, "size": 32}, "frames: 9 and 16; size: 16 and 32"),
+        ({"real": None}, "they differ in real"),
+        ({"weights": "f" * 64}, "they differ in weights.video: e{64} and f{64}"),
+        ({"prompts": None}, "they differ in prompts: cccccccccccccccc and none"),
         ({"n": 36}, "they differ in number of clips: 288 and 36"),
-        ({"real": "b" * 64}, "real clips: aaaaaaaaaaaaaaaa and bbbbbbbbbbbbbbbb. Evaluate both under one protocol"),
+        ({"real_set": "b" * 64}, "real clips: aaaaaaaaaaaaaaaa and bbbbbbbbbbbbbbbb. Evaluate both under one protocol"),
     ],
 )
 def test_unlike_results_are_refused_by_what_differs(tmp_path: Path, changes: dict[str, Any], message: str) -> None:

@@ -17,7 +17,9 @@ from mav_lightning.common.shapes_world.laws import LAW_OF_SHAPE, sample_motion
 from mav_lightning.common.shapes_world.scene import all_scenes, caption, render
 from mav_lightning.common.video import encode_mp4, write_lossless
 
-PROTOCOL = replace(load_protocol("shapes-tiny"), real_clips=48)
+_SHIPPED = load_protocol("shapes-tiny")
+assert _SHIPPED.real is not None
+PROTOCOL = replace(_SHIPPED, real=replace(_SHIPPED.real, clips=48))
 
 
 def write_generated(folder: Path, still: bool = False, count: int = 48, known: bool = True) -> Path:
@@ -121,7 +123,7 @@ def test_the_command_writes_results_and_leaves_nothing_else(tmp_path: Path, perf
     app = typer.Typer()
     app.command()(command)
     out, mine = tmp_path / "deep" / "results.json", tmp_path / "mine.yaml"
-    mine.write_text((FOLDER / "shapes-tiny.yaml").read_text().replace("real_clips: 288", "real_clips: 48"))
+    mine.write_text((FOLDER / "shapes-tiny.yaml").read_text().replace("clips: 288", "clips: 48"))
     folders = ["--generated", str(perfect), "--real", str(real)]
 
     done = CliRunner().invoke(app, [*folders, "--protocol", str(mine), "--out", str(out)])

@@ -4,7 +4,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
+from evaluation.clips import Clip
+from evaluation.extractors.base import Extractor
 from evaluation.extractors.crossed import crossed_clips
 from evaluation.extractors.shapes import APPEARANCE, MOTIONS
 from evaluation.extractors.store import EXTRACTORS, WEIGHTS, load_extractor
@@ -16,6 +19,10 @@ def load(name: str) -> Any:
     return load_extractor(name)
 
 
+def seen(network: Extractor, pixels: NDArray[np.uint8]) -> torch.Tensor:
+    return torch.stack([network.prepare(Clip("a", clip, 8.0, None, {}, "")) for clip in pixels])
+
+
 @pytest.mark.parametrize("name", list(EXTRACTORS))
 def test_weights_are_small(name: str) -> None:
     assert (WEIGHTS / f"{name}.safetensors").stat().st_size <= 1 << 20
@@ -25,7 +32,7 @@ def test_weights_are_small(name: str) -> None:
 def test_appearance_of_real_clips_is_recognised(real_clips: Callable, fps: float) -> None:
     clips, network = real_clips(fps), load("shapes-image")
 
-    logits = network.classify(network(torch.from_numpy(clips.pixels).flatten(0, 1)))
+    logits = network.classify(network(seen(network, clips.pixels)).flatten(0, 1))
 
     for name, classes in APPEARANCE.items():
         wanted = torch.tensor([classes.index(scene.attributes()[name]) for scene in clips.scenes])
@@ -36,17 +43,17 @@ def test_appearance_of_real_clips_is_recognised(real_clips: Callable, fps: float
 def test_motion_is_recognised_whatever_the_shape(real_clips: Callable, right_law: bool) -> None:
     clips, network = real_clips(8.0, right_law), load("shapes-video")
 
-    seen = network.classify(network(torch.from_numpy(clips.pixels)))["motion"].argmax(1)
+    told = network.classify(network(seen(network, clips.pixels))[:, 0])["motion"].argmax(1)
     own = torch.tensor([MOTIONS.index(LAW_OF_SHAPE[shape]) for shape in clips.shapes])
 
-    assert ((seen == own) == right_law).float().mean() >= 0.9
+    assert ((told == own) == right_law).float().mean() >= 0.9
 
 
 def test_captions_are_matched_to_frames(real_clips: Callable) -> None:
     clips, network = real_clips(8.0), load("shapes-clip")
 
     similarity = (
-        network.images(torch.from_numpy(clips.pixels[:, 0]))
+        network(seen(network, clips.pixels[:, :1]))[:, 0]
         @ network.texts([caption(scene, number) for number, scene in enumerate(clips.scenes)]).T
     )
 
@@ -63,10 +70,10 @@ def test_a_caption_of_unknown_words_is_no_error() -> None:
 
 @pytest.mark.parametrize("name", ["shapes-image", "shapes-video"])
 def test_features_do_not_depend_on_the_batch(real_clips: Callable, name: str) -> None:
-    network, pixels = load(name), torch.from_numpy(real_clips(8.0).pixels[:6])
-    pixels = pixels[:, 0] if name == "shapes-image" else pixels
+    network = load(name)
+    prepared = seen(network, real_clips(8.0).pixels[:6])
 
-    torch.testing.assert_close(network(pixels)[2:3], network(pixels[2:3]), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(network(prepared)[2:3], network(prepared[2:3]), rtol=1e-4, atol=1e-5)
 
 
 def test_training_clips_cross_shape_and_motion_and_repeat_by_seed() -> None:

@@ -184,7 +184,9 @@ def test_the_extractor_scales_and_gives_one_row_a_clip(tmp_path: Path) -> None:
     assert prepared.shape == (2, 9, 3, 32, 32)
     assert (found.shape, found.dtype) == ((2, 1, 400), torch.float32)
     given = {key: value.float().double() for key, value in weights("pytorch-i3d").items()}
-    torch.testing.assert_close(found[:, 0].double(), reference(x, given), rtol=1e-3, atol=1e-3)  # float32, sums over 10⁵ terms
+    torch.testing.assert_close(
+        found[:, 0].double(), reference(x, given), rtol=1e-3, atol=1e-3
+    )  # float32, sums over 10⁵ terms
     assert not any(weight.requires_grad for weight in extractor.parameters())
     assert not any(module.training for module in extractor.network.modules())
 

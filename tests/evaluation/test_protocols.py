@@ -13,8 +13,10 @@ def test_every_shipped_protocol_loads_and_pins_its_extractors(name: str) -> None
     protocol = load_protocol(name)
 
     assert protocol.name == name
-    for role in (protocol.image, protocol.video, protocol.text):
-        load_extractor(role.name, role.sha256)
+    assert protocol.metrics
+    for kind in protocol.extractors.values():
+        if kind.kind.startswith("shapes-"):
+            kind.load(Path("nowhere"))  # shipped, hence found
 
 
 def test_the_hash_covers_every_choice_but_not_the_name() -> None:
@@ -22,8 +24,12 @@ def test_the_hash_covers_every_choice_but_not_the_name() -> None:
 
     assert replace(protocol, name="other").hash == protocol.hash
     assert replace(protocol, seed=protocol.seed + 1).hash != protocol.hash
-    assert replace(protocol, divisor="n").hash != protocol.hash
-    assert replace(protocol, video=replace(protocol.video, sha256="0")).hash != protocol.hash
+    assert protocol.real
+    assert replace(protocol, real=replace(protocol.real, start="centre")).hash != protocol.hash
+    for part, name, change in (("metrics", "shapes-fvd", {"divisor": "n"}), ("extractors", "video", {"sha256": "0"})):
+        parts = dict(getattr(protocol, part))
+        parts[name] = replace(parts[name], **change)
+        assert replace(protocol, **{part: parts}).hash != protocol.hash  # type: ignore[arg-type]
     assert protocol.to_dict()["hash"] == protocol.hash
 
 
@@ -50,11 +56,30 @@ def test_an_unknown_protocol_lists_the_known_ones() -> None:
     ("old", "new", "message"),
     [
         ("frames:", "framez:", r"unknown field `framez`; did you mean `frames`\?"),
-        ("seed: 0", "", r"no `seed`; a protocol names all of size, frames"),
+        ("seed: 0", "", r"no `seed`; a protocol names all of frames, fps"),
         ("frames: 9", "frames: nine", r"`frames` must be a positive whole number; got 'nine'"),
-        ("fps: [4, 8, 16]", "fps: [0]", r"`fps` must be a list of positive frame rates.*got \[0\]"),
-        ("divisor: n-1", "divisor: n-2", r"`divisor` must be one of n-1, n; got 'n-2'"),
-        ("image: {", "image: {weight: 1, ", r"unknown field `image.weight`"),
+        ("fps: [4, 8, 16]", "fps: [0]", r"`fps` must be a list of positive numbers.*got \[0\]"),
+        ("fps: [4, 8, 16]", "fps: null", r"exactly one of `fps` and `stride` must be given, the other null"),
+        ("stride: null", "stride: true", r"`stride` must be a positive whole number or null; got True"),
+        ("start: random", "start: middle", r"`real\.start` must be one of first, centre, random; got 'middle'"),
+        ("clips: 288", "clips: null", r"`real\.repeat` needs a number of `real\.clips`; got null"),
+        ("kind: shapes-video", "kind: shapes-vido", r"no kind of extractor `shapes-vido`; did you mean `shapes-video`"),
+        ("kind: kernel", "kind: kernal", r"no kind of metric `kernal`; did you mean `kernel`\?; known: frechet"),
+        (
+            "kernel, of: video",
+            "kernel, of: vide",
+            r"`metrics\.shapes-kvd\.of` names no extractor: `vide`; did you mean",
+        ),
+        ("kernel, of: video", "kernel, of: image", r"of kind shapes-image cannot do this; it takes shapes-video, i3d"),
+        ("shapes-fvd:", "fvd:", r"`metrics\.fvd` is measured with shapes-video.*call it shapes-fvd"),
+        (
+            "real: {clips: 288, start: random, split: val, repeat: true}",
+            "real: null",
+            r"`metrics.shapes-fvd` needs real",
+        ),
+        ("kind: frechet, of: video", "of: video", r"`metrics\.shapes-fvd` must be settings with a `kind`"),
+        ("divisor: n-1", "divisor: n-2", r"`metrics\.shapes-fvd\.divisor` must be one of n-1, n; got 'n-2'"),
+        ("image: {", "image: {weight: 1, ", r"unknown field `extractors\.image\.weight`"),
         ("frames: 9", "frames: [", r"not YAML"),
     ],
 )

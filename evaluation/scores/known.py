@@ -1,47 +1,49 @@
-"""From measures of clips to named metrics: value, interval, its kind, n, unit and which way is better."""
+"""What Shapes World makes knowable: appearance, motion law, speed, flicker."""
 
-import math
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evaluation import intervals
-from evaluation.intervals import Interval
+from evaluation.extractors.shapes import ShapesImage
 from evaluation.measures import KnownClips
+from evaluation.scores.base import Measured, Metric, Outcome, Score, Side
 
-__all__ = ["Better", "Score", "plain", "summarise"]
-
-Better = Literal["lower", "higher", "one", "neither"]
+__all__ = ["ShapesWorld"]
 
 
 @dataclass(frozen=True)
-class Score:
-    """One number of the results.
+class ShapesWorld(Metric):
+    """Every measure of clips whose colour and shape are known; others do not count.
 
     Attributes:
-        value: NaN where nothing could be measured (written as null).
-        interval: At 95 %; None where n is too small.
-        interval_kind: How the interval was made, and of what.
-        n: Clips that count.
-        better: ``one`` is best near 1; ``neither`` describes, and has no best.
-        unit: Of value and interval.
+        appearance: The extractor that tells colours and shapes.
+        tracks: The extractor that finds the object.
     """
 
-    value: float
-    interval: Interval
-    interval_kind: str
-    n: int
-    better: Better
-    unit: str
+    appearance: str
+    tracks: str
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain data."""
-        return asdict(self)
+    kind: ClassVar[str] = "shapes-world"
+    roles = {"appearance": ("shapes-image",), "tracks": ("shapes-tracks",)}
+
+    def outcome(self, name: str, measured: Measured) -> Outcome:
+        """All measures, those by frame rate, and what the real clips score."""
+        clips = self._known(measured, "generated")
+        scores, by_fps = _summarise(clips, measured.rates)
+        real = self._known(measured, "real") if measured.cuts("real") else None
+        reference = {key: score.value for key, score in _summarise(real, measured.rates)[0].items()} if real else {}
+        return Outcome(scores, clips=clips.per_clip(), by_fps=by_fps, reference=reference)
+
+    def _known(self, measured: Measured, side: Side) -> KnownClips:
+        tracks, looks = (measured.features(name, side).values for name in (self.tracks, self.appearance))
+        network = cast(ShapesImage, measured.network(self.appearance))
+        return KnownClips(measured.cuts(side), tracks, looks, network)
 
 
-def summarise(clips: KnownClips, rates: tuple[float, ...]) -> tuple[dict[str, Score], dict[str, dict[str, float]]]:
+def _summarise(clips: KnownClips, rates: tuple[float, ...]) -> tuple[dict[str, Score], dict[str, dict[str, float]]]:
     """Every measure over all clips, and values by frame rate."""
     verdict, held_out = clips.verdict, clips.held_out
     scores = {
@@ -95,12 +97,3 @@ def _slope(clips: KnownClips) -> Score:
     slope = clips.arc_slope(np.arange(n)) if n else float("nan")
     interval = intervals.jackknife(clips.arc_slope, n)
     return Score(slope, interval, kind, int(np.isfinite(clips.arc).sum()), "one", "log-log slope")
-
-
-def plain(value: Any) -> Any:
-    """Tuples to lists, and None for every number that JSON does not have."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,205 @@
+"""Clips → features: each clip is decoded once for all extractors that lack it, and nothing is extracted twice."""
+
+import os
+import platform
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from evaluation.cuts import Cut, read_cut
+from evaluation.extractors.base import TextExtractor
+from evaluation.extractors.kinds import Loaded
+from evaluation.failures import Failures
+from evaluation.protocol import Protocol
+from evaluation.store import FeatureStore, key_of
+from mav_lightning.common.errors import UserError
+
+__all__ = ["Extraction", "Reading", "versions"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+# Of what makes pixels and features.
+_PACKAGES = ("torch", "numpy", "scipy", "av", "pillow", "opencv-python-headless", "clean-fid", "transformers")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A clip that was read.
+
+    Attributes:
+        cut: The clip.
+        prepared: Extractor that lacks its features → what it is to see.
+        problem: Why it could not be read; empty where it could.
+    """
+
+    cut: Cut
+    prepared: Mapping[str, Tensor]
+    problem: str = ""
+
+
+class Extraction:
+    """The features that a protocol's extractors give for some clips, in stores that outlive this process.
+
+    The last digit of a network's features depends on how many clips it sees at once, so every batch is filled up to
+    the protocol's number.
+
+    Args:
+        cuts: The clips, whose sources know their content.
+        protocol: Size of frames and batch.
+        loaded: Its extractors.
+        folder: Of all features.
+        workers: Threads that read and prepare clips; None: one for each core, at most 8.
+
+    Attributes:
+        failures: Clips that gave no features, so far.
+    """
+
+    def __init__(
+        self,
+        cuts: Sequence[Cut],
+        protocol: Protocol,
+        loaded: Mapping[str, Loaded],
+        folder: Path,
+        workers: int | None = None,
+    ) -> None:
+        self.cuts, self.protocol, self.loaded = list(cuts), protocol, dict(loaded)
+        self.workers, self.failures = workers or min(os.cpu_count() or 1, 8), Failures()
+        self._stores = {name: FeatureStore(folder, self._view(name, "clips")) for name in loaded}
+        self._text_stores = {name: FeatureStore(folder, self._view(name, "texts")) for name in self._readers()}
+        self._waiting: dict[tuple[str, torch.Size], list[tuple[Cut, Tensor]]] = {}
+        self._device = torch.device("cpu")
+
+    def to(self, device: torch.device | str) -> "Extraction":
+        """Moves the networks."""
+        self._device = torch.device(device)
+        for one in self.loaded.values():
+            one.extractor.to(self._device)
+        return self
+
+    def missing(self, rank: int = 0, processes: int = 1) -> list[tuple[Cut, list[str]]]:
+        """The clips of this process's share that lack features, and of which extractors.
+
+        The share of a process does not depend on what is missing, so no two ever extract one clip.
+        """
+        share = self.cuts[rank::processes]
+        keys = [_key(cut) for cut in share]
+        lacking = {name: set(store.missing(keys)) for name, store in self._stores.items()}
+        wanted = [
+            (cut, [name for name in lacking if key in lacking[name]]) for cut, key in zip(share, keys, strict=True)
+        ]
+        return [(cut, names) for cut, names in wanted if names]
+
+    def readings(self, missing: Sequence[tuple[Cut, list[str]]]) -> Iterator[Reading]:
+        """Reads and prepares clips, in order, some ahead of what is asked for."""
+        return _ahead(lambda one: self._read(*one), missing, self.workers)
+
+    def take(self, reading: Reading) -> None:
+        """Extracts and stores features, as soon as a batch of clips is there."""
+        if reading.problem:
+            self.failures.add(reading.cut.id, reading.problem)
+        for name, prepared in reading.prepared.items():
+            waiting = self._waiting.setdefault((name, prepared.shape), [])
+            waiting.append((reading.cut, prepared))
+            if len(waiting) == self.protocol.batch:
+                self._extract(name, waiting)
+                waiting.clear()
+
+    def finish(self, rank: int = 0, processes: int = 1) -> None:
+        """Extracts what is left of the last batches, and the prompts of this process's share."""
+        for (name, _), waiting in self._waiting.items():
+            if waiting:
+                self._extract(name, waiting)
+                waiting.clear()
+        prompts = sorted({cut.source.prompt for cut in self.cuts if cut.source.prompt})[rank::processes]
+        for name, reader in self._readers().items():
+            store = self._text_stores[name]
+            keys = {key_of(prompt): prompt for prompt in prompts}
+            lacking = store.missing(keys)
+            for start in range(0, len(lacking), self.protocol.batch):
+                batch = lacking[start : start + self.protocol.batch]
+                with torch.inference_mode():
+                    store.add(batch, reader.texts([keys[key] for key in batch]))
+
+    def features(self, name: str, cuts: Sequence[Cut]) -> Tensor:
+        """What an extractor gave for these clips: (clips, rows, d)."""
+        return self._stores[name].read([_key(cut) for cut in cuts])
+
+    def texts(self, name: str) -> dict[str, Tensor]:
+        """Prompt → its unit vector."""
+        prompts = sorted({cut.source.prompt for cut in self.cuts if cut.source.prompt})
+        if not prompts:
+            return {}
+        rows = self._text_stores[name].read([key_of(prompt) for prompt in prompts])
+        return dict(zip(prompts, rows, strict=True))
+
+    def _readers(self) -> dict[str, TextExtractor]:
+        extractors = {name: one.extractor for name, one in self.loaded.items()}
+        return {name: one for name, one in extractors.items() if isinstance(one, TextExtractor)}
+
+    def _view(self, name: str, of: str) -> dict[str, Any]:
+        """All that moves a feature but the clip."""
+        kind, protocol = self.protocol.extractors[name], self.protocol
+        settings = {key: value for key, value in asdict(kind).items() if key not in ("sha256", "git_blob", "weights")}
+        return {
+            "of": of,
+            "extractor": {"kind": kind.kind, "sha256": self.loaded[name].sha256} | settings,
+            "frames": {"size": protocol.size, "resize": protocol.resize, "batch": protocol.batch},
+            "measures": protocol.measures,
+            "versions": versions(),
+        }
+
+    def _read(self, cut: Cut, names: Sequence[str]) -> Reading:
+        try:
+            clip = read_cut(cut, self.protocol.size)
+            return Reading(cut, {name: self.loaded[name].extractor.prepare(clip) for name in names})
+        except UserError as error:
+            return Reading(cut, {}, str(error))
+
+    @torch.inference_mode()
+    def _extract(self, name: str, waiting: Sequence[tuple[Cut, Tensor]]) -> None:
+        extractor = self.loaded[name].extractor
+        prepared = [one for _, one in waiting]
+        filled = torch.stack(prepared + [prepared[-1]] * (self.protocol.batch - len(prepared)))
+        found = extractor(filled.to(self._device))[: len(waiting)]
+        good = found.isfinite().flatten(1).all(dim=1) if extractor.finite else torch.ones(len(found), dtype=torch.bool)
+        for (cut, _), right in zip(waiting, good.tolist(), strict=True):
+            if not right:
+                self.failures.add(cut.id, f"extractor `{name}` gave values that are no numbers; look at the clip")
+        kept = [row for row, right in enumerate(good.tolist()) if right]
+        if kept:
+            self._stores[name].add([_key(waiting[row][0]) for row in kept], found[kept])
+
+
+def versions() -> dict[str, str]:
+    """Of Python and the packages that numbers depend on."""
+    return {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _key(cut: Cut) -> str:
+    return key_of(cut.source.content, cut.choice)
+
+
+def _ahead(work: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
+    """Results in order, of threads that keep two pieces of work each ahead: decoding and resizing free the lock."""
+    waiting: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

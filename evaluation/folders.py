@@ -1,0 +1,156 @@
+"""Anybody's folder → its videos: a manifest's clips, WebDataset shards, video files, frames as pictures or arrays."""
+
+import json
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from evaluation.clips import VideoSource
+from mav_lightning.common.errors import UserError
+from mav_lightning.common.manifest import MANIFEST, read_manifest
+from mav_lightning.common.video import VideoLimits
+
+__all__ = ["Split", "open_clips", "with_prompts"]
+
+Split = Literal["train", "val"]
+VIDEOS = (".mp4", ".avi", ".webm", ".mkv", ".gif", ".mov")
+_MOST_JSON = 1 << 20  # bytes
+
+
+def open_clips(folder: Path, split: Split = "val", fps: float | None = None) -> list[VideoSource]:
+    """Lists the videos of a folder, ordered by id, without decoding any.
+
+    A folder is one of: clips with a ``manifest.json``; ``*.tar`` shards of videos with ``json`` beside them, or a root
+    with such shards under ``clips/<split>``; and at any depth, videos of any container FFmpeg reads, folders of
+    ``.png`` frames, and ``.npy`` arrays (T, H, W, 3) uint8.
+
+    Args:
+        folder: Of the clips.
+        split: Which part of a root with shards.
+        fps: Frames per second of pictures and arrays, which say none themselves; None where there are none.
+
+    Raises:
+        UserError: No such folder, nothing in it, files a manifest names but nobody finds, half a shard, or pictures
+            without a rate.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; give one with clips or shards.")
+    root = _root(folder, split)
+    if (root / MANIFEST).is_file():
+        sources = _of_manifest(root)
+    elif any(root.glob("*.tar")):
+        sources = [source for shard in sorted(root.glob("*.tar")) for source in _of_shard(shard)]
+    else:
+        sources = _of_files(root, fps)
+    if not sources:
+        kinds = f"{MANIFEST}, *.tar shards, {', '.join(VIDEOS)} or .npy files, or folders of .png frames"
+        raise UserError(f"{folder}: holds no clips; expected {kinds}.")
+    return sorted(sources, key=lambda source: source.id)
+
+
+def with_prompts(sources: Sequence[VideoSource], prompts: Mapping[str, str]) -> list[VideoSource]:
+    """Gives every video its prompt.
+
+    Args:
+        sources: The videos.
+        prompts: By the video's id, with or without its suffix.
+
+    Raises:
+        UserError: Videos without a prompt, or prompts without a video: how many, and the first of them.
+    """
+    found = {source.id: name for source in sources for name in _names(source.id) if name in prompts}
+    lost = [source.id for source in sources if source.id not in found]
+    unused = sorted(prompts.keys() - set(found.values()))
+    told = [
+        f"{len(names)} {what}, first {', '.join(f'`{name}`' for name in names[:3])}"
+        for names, what in ((lost, "clips without a prompt"), (unused, "prompts without a clip"))
+        if names
+    ]
+    if told:
+        raise UserError(
+            f"{len(sources)} clips and {len(prompts)} prompts do not match: {'; '.join(told)}. The table's ids are the "
+            "files' paths within the folder, with or without suffix."
+        )
+    return [replace(source, prompt=prompts[found[source.id]]) for source in sources]
+
+
+def _names(name: str) -> tuple[str, str]:
+    return name, str(PurePosixPath(name).with_suffix(""))
+
+
+def _root(folder: Path, split: str) -> Path:
+    """Where the clips are: a data set keeps them by split."""
+    part = folder / "clips" / split
+    return part if part.is_dir() and not (folder / MANIFEST).is_file() else folder
+
+
+def _of_manifest(folder: Path) -> list[VideoSource]:
+    sources, root, where = [], folder.resolve(), folder / MANIFEST
+    for clip in read_manifest(folder):
+        path = (folder / clip.file).resolve()
+        if not path.is_relative_to(root) or not path.exists():
+            raise UserError(f"{where}, clip `{clip.id}`: no file `{clip.file}` in the folder; generate it again.")
+        if not clip.fps > 0:
+            raise UserError(f"{where}, clip `{clip.id}`: fps must be positive, got {clip.fps}; correct it.")
+        facts: dict[str, Any] = {"prompt": clip.prompt, "attributes": dict(clip.attributes)}
+        sources.append(VideoSource(clip.id, path, None, float(clip.fps), group=clip.id, **facts))
+    return sources
+
+
+def _of_files(folder: Path, fps: float | None) -> list[VideoSource]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    videos = [path for path in files if path.suffix.lower() in VIDEOS]
+    stills = sorted({path.parent for path in files if path.suffix == ".png"}) if not videos else []
+    unrated = [*stills, *(path for path in files if path.suffix == ".npy")]
+    if folder in stills:
+        raise UserError(f"{folder}: holds loose .png files; put the frames of each clip into a folder of its own.")
+    if unrated and fps is None:
+        raise UserError(
+            f"{folder}: frames as pictures or arrays have no frame rate, and {len(unrated)} clips have them; give "
+            f"--fps, or name files and fps in a {MANIFEST}."
+        )
+    return [*_named(folder, videos, None), *_named(folder, unrated, fps)]
+
+
+def _named(folder: Path, paths: Iterable[Path], fps: float | None) -> Iterator[VideoSource]:
+    for path in paths:
+        name = path.relative_to(folder).as_posix()
+        yield VideoSource(name, path, None, fps, group=name)
+
+
+def _of_shard(shard: Path) -> Iterator[VideoSource]:
+    """Pairs videos with the json of the same key; members are read in place and their names never become paths."""
+    videos: dict[str, tarfile.TarInfo] = {}
+    facts: dict[str, dict[str, Any]] = {}
+    try:
+        with tarfile.open(shard, "r:") as archive:
+            for member in archive:
+                path = PurePosixPath(member.name)
+                key = str(path.parent / path.name.split(".")[0])
+                if member.isfile() and path.suffix.lower() in VIDEOS and member.size <= VideoLimits.bytes:
+                    videos[key] = member
+                elif member.isfile() and path.suffix == ".json" and member.size <= _MOST_JSON:
+                    facts[key] = _json(shard, member)
+    except (tarfile.TarError, OSError, ValueError) as error:
+        raise UserError(f"{shard}: damaged ({error}); write the shard again.") from error
+    for key, member in videos.items():
+        if member.offset_data + member.size > shard.stat().st_size:
+            raise UserError(f"{shard}: cut off inside `{member.name}`; write the shard again.")
+        known = facts.get(key, {})
+        yield VideoSource(
+            f"{shard.stem}/{key}",
+            shard,
+            (member.offset_data, member.size),
+            prompt=known.get("caption"),
+            attributes={name: str(value) for name, value in (known.get("attributes") or {}).items()},
+            group=str(known.get("group") or f"{shard.stem}/{key}"),
+        )
+
+
+def _json(shard: Path, member: tarfile.TarInfo) -> dict[str, Any]:
+    with shard.open("rb") as file:
+        file.seek(member.offset_data)
+        value = json.loads(file.read(member.size))
+    return value if isinstance(value, dict) else {}

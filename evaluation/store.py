@@ -1,0 +1,95 @@
+"""Features on disk: what was extracted once is never extracted again."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mav_lightning.common.errors import UserError
+from mav_lightning.common.whole_file import whole_file
+
+__all__ = ["FeatureStore", "features_folder", "key_of"]
+
+_VIEW = "view.json"
+
+
+class FeatureStore:
+    """The features of one extractor under one preparation, by key, in files that appear whole.
+
+    Several processes may write at once: a file is named after the keys in it, and two that hold one key hold the same
+    features.
+
+    Args:
+        root: Folder of all features.
+        view: Everything but the clip that moves a feature: extractor, bytes of its weights, size of frames, batch,
+            versions. Features of another view lie in another folder.
+    """
+
+    def __init__(self, root: Path, view: Mapping[str, Any]) -> None:
+        text = json.dumps(view, sort_keys=True, indent=1)
+        self.folder = root / hashlib.sha256(text.encode()).hexdigest()[:16]
+        self._view, self._files = text, dict[str, Path]()
+        self._seen: set[Path] = set()
+
+    def missing(self, keys: Iterable[str]) -> list[str]:
+        """Those that are not there, each once."""
+        self._look()
+        return [key for key in dict.fromkeys(keys) if key not in self._files]
+
+    def add(self, keys: Sequence[str], features: Tensor) -> None:
+        """Writes the features of some keys, one row of `features` each, in one file."""
+        view = self.folder / _VIEW
+        if not view.exists():
+            with whole_file(view) as partial:
+                partial.write_text(self._view + "\n")
+        name = hashlib.sha256(" ".join(keys).encode()).hexdigest()[:16]
+        rows = {key: row.clone() for key, row in zip(keys, features.cpu(), strict=True)}
+        with whole_file(self.folder / f"{name}.safetensors") as partial:
+            save_file(rows, partial)
+        self._files |= dict.fromkeys(keys, self.folder / f"{name}.safetensors")
+
+    def read(self, keys: Sequence[str]) -> Tensor:
+        """The features of keys that are there, stacked in their order: (keys, …).
+
+        Raises:
+            UserError: A damaged file.
+        """
+        self._look()
+        by_file: dict[Path, list[str]] = {}
+        for key in dict.fromkeys(keys):
+            by_file.setdefault(self._files[key], []).append(key)
+        found: dict[str, Tensor] = {}
+        for path, own in by_file.items():
+            with _opened(path) as file:
+                found |= {key: file.get_tensor(key) for key in own}
+        return torch.stack([found[key] for key in keys])
+
+    def _look(self) -> None:
+        """Takes note of files that appeared since."""
+        for path in sorted(set(self.folder.glob("*.safetensors")) - self._seen):
+            with _opened(path) as file:
+                self._files |= dict.fromkeys(file.keys(), path)
+            self._seen.add(path)
+
+
+def key_of(*facts: str) -> str:
+    """32 hexadecimal digits over some facts."""
+    return hashlib.sha256("\0".join(facts).encode()).hexdigest()[:32]
+
+
+def features_folder() -> Path:
+    """Where features are kept if nobody says otherwise: ``~/.cache/mav-lightning/features``."""
+    return Path("~/.cache/mav-lightning/features").expanduser()
+
+
+def _opened(path: Path) -> Any:
+    try:
+        return safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: damaged ({error}); remove this file, its features are extracted again.") from error
