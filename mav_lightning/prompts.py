@@ -37,11 +37,11 @@ def read_prompts(file: Path) -> list[Prompt]:
     try:
         lines = [line for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--prompts-file: {file}: cannot be read as text ({error}).") from error
+        raise UserError(f"{file}: cannot be read as text ({error}).") from error
     table = bool(lines) and lines[0].strip() == _HEADER
     prompts = [_row(file, line) for line in lines[1:]] if table else [Prompt(line.strip()) for line in lines]
     if not prompts:
-        raise UserError(f"--prompts-file: {file}: holds no prompt; write one a line.")
+        raise UserError(f"{file}: holds no prompt; write one a line.")
     return prompts
 
 
@@ -75,5 +75,5 @@ def shapes_stills(size: int, per_pair: int = 1) -> tuple[np.ndarray, list[str]]:
 def _row(file: Path, line: str) -> Prompt:
     cells = [cell.strip() for cell in line.split("\t")]
     if len(cells) != 2 or not all(cells):
-        raise UserError(f"--prompts-file: {file}: `{line.strip()}` must be an id, one tab and a prompt.")
+        raise UserError(f"{file}: `{line.strip()}` must be an id, one tab and a prompt.")
     return Prompt(cells[1], {"prompt_id": cells[0]})

@@ -111,20 +111,10 @@ def _draw(generation: "Generation", devices: int) -> None:
     import torch
 
     if devices > 1:
-        from lightning import Trainer
-        from lightning.fabric.utilities.exceptions import MisconfigurationException
-
         from mav_lightning.cascade.predict import Drawing
-        from mav_lightning.common.errors import UserError
-        from mav_lightning.training.quiet import quiet_lightning
+        from mav_lightning.cli.devices import predict_on
 
-        with quiet_lightning():
-            try:
-                trainer = Trainer(devices=devices, use_distributed_sampler=False, logger=False)
-            except MisconfigurationException as error:
-                raise UserError(f"--devices: {devices} are not to be had here ({error}); give fewer.") from error
-            trainer.predict(Drawing(generation), return_predictions=False)
-        if not trainer.is_global_zero:
+        if not predict_on(devices, Drawing(generation)):
             raise typer.Exit(0)
         return
     generation.pipeline.to("cuda" if torch.cuda.is_available() else "cpu")

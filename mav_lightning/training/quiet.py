@@ -10,6 +10,7 @@ __all__ = ["quiet_lightning"]
 MOOT_WARNINGS = (
     r".*treespec, LeafSpec.*",  # a deprecation between Lightning and torch
     r".*is smaller than the logging interval.*",  # epochs mean nothing here: steps count
+    r".*predict returned None.*",  # what is drawn or extracted is written at once
     r".*module\(s\) in eval mode at the start of training.*",  # frozen encoders are meant to be
 )
 

@@ -5,6 +5,7 @@ import pytest
 
 from evaluation.extractors.store import load_extractor, weights_sha256
 from evaluation.protocol import FOLDER, known_protocols, load_protocol
+from evaluation.weights import find_weights
 from mav_lightning.common.errors import UserError
 
 
@@ -100,3 +101,19 @@ def test_an_unknown_extractor_is_told_apart() -> None:
 
 def test_cards_tell_what_the_weights_are() -> None:
     assert len(weights_sha256("shapes-video")) == 64
+
+
+@pytest.mark.parametrize("name", known_protocols())
+def test_weights_that_protocols_name_are_in_the_catalogue_with_the_same_hash(name: str) -> None:
+    for kind in load_protocol(name).extractors.values():
+        if file := getattr(kind, "weights", None):
+            known = find_weights(file)
+            pins = {each.sha256 for each in known.files} | {each.git_blob for each in known.files}
+            assert (getattr(kind, "sha256", None) or getattr(kind, "git_blob", None)) in pins
+
+
+def test_missing_weights_are_named_with_the_way_to_get_them(tmp_path: Path) -> None:
+    for name, lost in (("fvd-tats-2048x16", "i3d_pretrained_400.pt"), ("clipfid-b32-msrvtt", "clip-vit-base-patch32")):
+        (kind,) = load_protocol(name).extractors.values()
+        with pytest.raises(UserError, match=rf"{lost}: no such f.*`mav weights list` tells"):
+            kind.load(tmp_path)
