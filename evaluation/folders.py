@@ -95,7 +95,7 @@ def _of_manifest(folder: Path) -> list[VideoSource]:
         if not clip.fps > 0:
             raise UserError(f"{where}, clip `{clip.id}`: fps must be positive, got {clip.fps}; correct it.")
         facts: dict[str, Any] = {"prompt": clip.prompt, "attributes": dict(clip.attributes)}
-        sources.append(VideoSource(clip.id, path, None, float(clip.fps), group=clip.id, **facts))
+        sources.append(VideoSource(clip.id, path, None, float(clip.fps), group=clip.source or clip.id, **facts))
     return sources
 
 

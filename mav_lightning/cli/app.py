@@ -7,6 +7,7 @@ import typer
 from mav_lightning import __version__
 from mav_lightning.cli import (
     ablate,
+    baseline,
     certify,
     compare,
     config,
@@ -45,6 +46,7 @@ app.command()(pipeline.pipeline)
 app.command()(generate.generate)
 app.command()(inspect.inspect)
 app.command()(evaluate.evaluate)
+app.command()(baseline.baseline)
 app.command()(compare.compare)
 app.command()(motion.motion)
 app.command()(ablate.ablate)

@@ -7,7 +7,7 @@ import typer
 
 from mav_lightning.cli.progress import tracker
 
-__all__ = ["evaluate", "print_scores"]
+__all__ = ["evaluate", "print_scores", "prompts_by_id"]
 
 
 def evaluate(
@@ -69,7 +69,7 @@ def evaluate(
         load_protocol(protocol),
         features or features_folder(),
         force=force,
-        prompts=None if prompts is None else _by_id(prompts),
+        prompts=None if prompts is None else prompts_by_id(prompts),
         fps=fps,
         weights=weights,
         workers=workers,
@@ -88,7 +88,7 @@ def evaluate(
     console.print(f"results: {out}", soft_wrap=True, highlight=False)
 
 
-def _by_id(file: Path) -> dict[str, str]:
+def prompts_by_id(file: Path) -> dict[str, str]:
     from mav_lightning.common.errors import UserError
     from mav_lightning.prompts import read_prompts
 

@@ -1,0 +1,246 @@
+"""Trivial baselines: clips that nobody generated, so that every table of numbers has a floor and a ceiling."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from evaluation.clips import Frames, VideoSource, with_content
+from evaluation.cuts import Cut, read_cut
+from evaluation.evaluator import Track
+from evaluation.extraction import Extraction
+from evaluation.extractors.base import TextExtractor
+from evaluation.failures import Failures
+from evaluation.folders import Split, open_clips
+from evaluation.plan import plan_real
+from evaluation.protocol import Protocol, Real
+from evaluation.scores.similarity import ClipSimilarity
+from evaluation.weights import weights_folder
+from mav_lightning.common.errors import UserError, did_you_mean
+from mav_lightning.common.manifest import ClipRecord, write_manifest
+from mav_lightning.common.video import write_lossless
+from mav_lightning.common.whole_file import new_folder
+
+__all__ = ["KINDS", "write_baseline", "write_nearest"]
+
+KINDS = ("static", "shuffled", "real")  # that need no prompts
+_STREAM = 0xBA5E  # keeps what is drawn here apart from a protocol's own draws, whose seed may be the same number
+
+
+def write_baseline(
+    kind: str,
+    source: Path,
+    protocol: Protocol,
+    out: Path,
+    *,
+    clips: int | None = None,
+    seed: int = 0,
+    split: Split = "train",
+    track: Track | None = None,
+) -> int:
+    """Writes clips that a protocol can measure, cut from real videos and then spoilt, or not.
+
+    Under a stride all frames between are written too, as `evaluate` will pass over them.
+
+    Args:
+        kind: ``static`` holds the first frame of each clip; ``shuffled`` puts its frames in a random order, never their
+            own; ``real`` leaves them, and writes ``out/generated`` and ``out/real`` from two halves of the videos that
+            share no group.
+        source: As `evaluation.folders.open_clips` takes it.
+        protocol: Gives the frames of a clip, their rate and size, and where in a video the clip begins.
+        out: Folder that does not exist yet, or is empty; it appears when all is written.
+        clips: How many, on the generated side; None takes what the protocol counts, or as many as there are videos.
+            Videos are used again where there are fewer.
+        seed: Of everything drawn; the same gives the same bytes.
+        split: Part of a data set that has parts.
+        track: Wraps the clips, to show progress. None shows nothing.
+
+    Returns:
+        Number of clips written, on all sides.
+
+    Raises:
+        UserError: `out` holds something, an argument is out of range, videos are too short, or of one group where two
+            are needed; videos that cannot be read: all are counted, the first named.
+    """
+    if kind not in KINDS:
+        known = ", ".join(KINDS)
+        raise UserError(f"no baseline `{kind}`{did_you_mean(kind, KINDS)}; known: {known}, and with prompts nearest.")
+    if kind == "shuffled" and protocol.frames < 2:
+        raise UserError(f"shuffled: protocol {protocol.name} has clips of one frame, which has no order; take another.")
+    rng = np.random.default_rng((_STREAM, seed))
+    with new_folder(out) as folder:
+        sources = open_clips(source, split)
+        made, drawn = _made(kind, protocol, seed), int(rng.integers(1 << 32))
+        wanted = protocol.generated.clips if clips is None else clips
+        if kind != "real":
+            cuts = _plan(sources, protocol, drawn, wanted, protocol.fps or ())
+            return _write(folder, kind, cuts, protocol, made, rng, track)
+        mine, others = _halves(sources, source, rng)
+        generated = _plan(mine, protocol, drawn, wanted, protocol.fps or ())
+        rates = [cut.fps for cut in generated] if protocol.fps else []
+        real = _plan(others, protocol, drawn, protocol.real.clips if protocol.real else None, rates)
+        sides = {"generated": generated, "real": real}
+        return sum(_write(folder / side, kind, own, protocol, made, rng, track) for side, own in sides.items())
+
+
+def write_nearest(
+    source: Path,
+    protocol: Protocol,
+    out: Path,
+    prompts: Mapping[str, str],
+    *,
+    clips: int | None = None,
+    seed: int = 0,
+    split: Split = "train",
+    weights: Path | None = None,
+    features: Path | None = None,
+    device: str = "cpu",
+    track: Track | None = None,
+) -> int:
+    """Writes the real clip that matches each prompt best: what a system gives that remembers and makes nothing.
+
+    Which that is, the protocol's extractor of frames and texts says, by the mean cosine over frames. Captions of the
+    source are not read, and nothing is said of the content, since only the prompts are known.
+
+    Args:
+        source: See `write_baseline`.
+        protocol: See `write_baseline`.
+        out: See `write_baseline`.
+        prompts: Id of a clip to be written → its prompt.
+        clips: How many clips to choose from; None takes as many as there are videos.
+        seed: See `write_baseline`.
+        split: See `write_baseline`.
+        weights: Folder of the weights that the extractor is loaded from; see `evaluation.weights.weights_folder`.
+        features: Folder that features are kept in and taken from; None keeps none.
+        device: Of the extractor.
+        track: See `write_baseline`.
+
+    Returns:
+        Number of clips written.
+
+    Raises:
+        UserError: As `write_baseline`; also a protocol without an extractor that reads texts.
+    """
+    name, rng = _reader(protocol), np.random.default_rng((_STREAM, seed))
+    with new_folder(out) as folder, ExitStack() as stack:
+        kept = features or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        unread = [replace(one, prompt=None, attributes={}) for one in with_content(open_clips(source, split))]
+        cuts = _plan(unread, protocol, int(rng.integers(1 << 32)), clips, protocol.fps or ())
+        loaded = protocol.extractors[name].load(weights_folder(weights))
+        extraction = Extraction(cuts, protocol, {name: loaded}, kept).to(device)
+        best = _best(name, extraction, list(prompts.values()), track)
+        asked = [
+            replace(cut, id=own, source=replace(cut.source, prompt=text))
+            for cut, (own, text) in zip(best, prompts.items(), strict=True)
+        ]
+        return _write(folder, "nearest", asked, protocol, _made("nearest", protocol, seed), rng, track)
+
+
+def _plan(
+    sources: Sequence[VideoSource], protocol: Protocol, seed: int, clips: int | None, rates: Sequence[float]
+) -> list[Cut]:
+    """Clips cut as a protocol cuts real ones, but by another seed, and numbered."""
+    if clips is not None and clips < 1:
+        raise UserError(f"clips: must be 1 or more, got {clips}; leave it out for the default.")
+    stride = protocol.stride or 1
+    frames, every = (protocol.frames - 1) * stride + 1, None if protocol.stride is None else 1
+    start = protocol.real.start if protocol.real else "random"
+    real = Real(
+        len(sources) if clips is None else clips, start, "train", repeat=True
+    )  # the split was taken where the folder was opened
+    cuts = plan_real(sources, replace(protocol, frames=frames, stride=every, seed=seed), real, rates)
+    return [replace(cut, id=name) for name, cut in zip(_names(len(cuts)), cuts, strict=True)]
+
+
+def _halves(
+    sources: Sequence[VideoSource], folder: Path, rng: np.random.Generator
+) -> tuple[list[VideoSource], list[VideoSource]]:
+    groups = sorted({source.group for source in sources})
+    if len(groups) < 2:
+        raise UserError(
+            f"{folder}: real against real needs videos of 2 groups, but all {len(sources)} are of one, "
+            f"`{groups[0]}`; bring videos of other origin."
+        )
+    mine = {groups[index] for index in rng.permutation(len(groups))[: len(groups) // 2]}
+    return [one for one in sources if one.group in mine], [one for one in sources if one.group not in mine]
+
+
+def _reader(protocol: Protocol) -> str:
+    """Name of the extractor of frames and texts."""
+    able = ClipSimilarity.roles["of"]
+    for name, kind in protocol.extractors.items():
+        if kind.kind in able:
+            return name
+    raise UserError(
+        f"nearest: protocol {protocol.name} has no extractor that reads texts; give one with an extractor of kind "
+        f"{' or '.join(able)}."
+    )
+
+
+def _best(name: str, extraction: Extraction, prompts: Sequence[str], track: Track | None) -> list[Cut]:
+    """For each prompt the clip of the highest mean cosine over frames."""
+    missing = extraction.missing()
+    readings = extraction.readings(missing)
+    for reading in track(readings, len(missing), "clips to choose from") if track else readings:
+        extraction.take(reading)
+    extraction.finish()
+    extraction.failures.raise_any(
+        len(extraction.cuts), "clips", "The features of the others are kept; mend or remove these."
+    )
+    clips = F.normalize(extraction.features(name, extraction.cuts).double(), dim=-1).mean(dim=1)
+    with torch.inference_mode():
+        texts = cast(TextExtractor, extraction.loaded[name].extractor).texts(prompts).double().cpu()
+    return [extraction.cuts[index] for index in (texts @ clips.T).argmax(dim=1).tolist()]
+
+
+def _write(
+    folder: Path,
+    kind: str,
+    cuts: Sequence[Cut],
+    protocol: Protocol,
+    made: Mapping[str, str | int],
+    rng: np.random.Generator,
+    track: Track | None,
+) -> int:
+    """Writes clips and manifest; their number."""
+    folder.mkdir(exist_ok=True)
+    records, failures = list[ClipRecord](), Failures()
+    tracked = track(cuts, len(cuts), "clips") if track else cuts
+    for name, cut in zip(_names(len(cuts)), tracked, strict=True):  # ids, if of prompts, may be no names of files
+        try:
+            pixels = read_cut(cut, protocol.size).pixels
+        except UserError as error:
+            failures.add(cut.source.id, str(error))
+            continue
+        file, source = f"{name}.mkv", cut.source
+        write_lossless(folder / file, _changed(kind, pixels, rng), cut.fps)
+        records.append(ClipRecord(cut.id, file, cut.fps, source.prompt, dict(source.attributes), source=source.id))
+    failures.raise_any(len({cut.source.id for cut in cuts}), "videos", "Mend or remove them.")
+    write_manifest(folder, records, made)
+    return len(records)
+
+
+def _names(count: int) -> list[str]:
+    return [f"{number:0{len(str(count - 1))}}" for number in range(count)]
+
+
+def _changed(kind: str, pixels: Frames, rng: np.random.Generator) -> Frames:
+    if kind == "static":
+        return np.repeat(pixels[:1], len(pixels), axis=0)
+    return pixels[_order(len(pixels), rng)] if kind == "shuffled" else pixels
+
+
+def _order(frames: int, rng: np.random.Generator) -> list[int]:
+    """A random order of two frames or more that is not their own."""
+    order = rng.permutation(frames).tolist()
+    return order if order != sorted(order) else _order(frames, rng)
+
+
+def _made(kind: str, protocol: Protocol, seed: int) -> dict[str, str | int]:
+    return {"baseline": kind, "protocol": protocol.name, "protocol_hash": protocol.hash, "seed": seed}

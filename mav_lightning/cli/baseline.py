@@ -1,0 +1,86 @@
+"""``mav baseline``: the floors and the ceiling of every table."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mav_lightning.cli.progress import tracker
+
+__all__ = ["baseline"]
+
+
+def baseline(
+    kind: Annotated[str, typer.Argument(help="static, shuffled, real or nearest.", show_default=False)],
+    source: Annotated[
+        Path, typer.Option(help="Real clips, tar shards, or a data set with clips/train.", show_default=False)
+    ],
+    protocol: Annotated[str, typer.Option(help="Name under conf/protocol, or one's own .yaml.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder to write; must be new or empty.", show_default=False)],
+    clips: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="How many, or for nearest, to choose from; default: what the protocol counts, or one a video.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything drawn; the same seed writes the same bytes.")] = 0,
+    split: Annotated[str, typer.Option(help="Part of a data set: train or val.")] = "train",
+    prompts: Annotated[
+        Path | None, typer.Option(help="For nearest: table id<TAB>prompt, a clip for each row.", show_default=False)
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="For nearest: folder of weights; as `mav weights` has it by default.", show_default=False),
+    ] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            help="For nearest: where features are kept; default: ~/.cache/mav-lightning/features.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Writes clips that nobody generated, to be scored like a system's: what are its numbers worth?
+
+    static holds the first frame of real clips, shuffled mixes their frames: floors of motion with perfect frames. real
+    writes OUT/generated and OUT/real from two halves of the videos: real against real, the ceiling. nearest gives the
+    real clip that matches each prompt best: a system that only remembers. All are cut as the protocol cuts real clips.
+
+    Examples:
+        mav baseline static --source runs/shapes --protocol shapes-tiny --out runs/static
+
+        mav baseline real --source runs/shapes --protocol shapes-tiny --out runs/ceiling
+
+        mav baseline nearest --source runs/ucf101 --protocol mine.yaml --prompts prompts.tsv --out runs/nearest
+    """
+    from typing import cast, get_args
+
+    import torch
+
+    from evaluation import load_protocol
+    from evaluation.baselines import write_baseline, write_nearest
+    from evaluation.folders import Split
+    from evaluation.store import features_folder
+    from mav_lightning.cli.evaluate import prompts_by_id
+    from mav_lightning.common.errors import UserError
+
+    if split not in get_args(Split):
+        raise UserError(f"--split: must be one of {', '.join(get_args(Split))}; got `{split}`.")
+    part, loaded = cast(Split, split), load_protocol(protocol)
+    if (kind == "nearest") != (prompts is not None):
+        raise UserError(
+            "--prompts: nearest needs a table id<TAB>prompt, as it does not read the source's captions; give one."
+            if prompts is None
+            else f"--prompts: only nearest looks for prompts, not {kind}; leave it out."
+        )
+    with tracker() as track:
+        if prompts is None:
+            count = write_baseline(kind, source, loaded, out, clips=clips, seed=seed, split=part, track=track)
+        else:
+            count = write_nearest(
+                source, loaded, out, prompts_by_id(prompts), clips=clips, seed=seed, split=part, weights=weights,
+                features=features or features_folder(), device="cuda" if torch.cuda.is_available() else "cpu",
+                track=track,
+            )  # fmt: skip
+    typer.echo(f"{count} clips: {out}; score them with `mav evaluate --protocol {protocol}`")
