@@ -89,6 +89,11 @@ def evaluate(
 
 
 def prompts_by_id(file: Path) -> dict[str, str]:
+    """Reads a table of ids and prompts.
+
+    Raises:
+        UserError: Unreadable, a list without ids, or an id twice.
+    """
     from mav_lightning.common.errors import UserError
     from mav_lightning.prompts import read_prompts
 
