@@ -1,0 +1,192 @@
+"""Bad input through the command line: named, counted, exit code 2, no traceback, nothing half-written."""
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from evaluation.protocol import FOLDER
+from mav_lightning.cli.app import main
+from mav_lightning.common.video import encode_mp4, write_lossless
+
+Run = Callable[..., tuple[int, str]]
+
+
+class Fragile(nn.Module):
+    """A classifier whose values are no numbers where the first pixel is white."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        white = x.float()[:, 0, 0, 0, 0] == 255
+        return torch.where(
+            white[:, None], torch.nan, nn.functional.adaptive_avg_pool3d(x.float(), [1, 2, 2]).flatten(1)
+        )
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Path:
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    for number in range(6):
+        frames = np.random.default_rng(number).integers(0, 255, (4, 16, 16, 3)).astype(np.uint8)
+        write_lossless(folder / f"{number}.mkv", frames, 25.0)
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path: Path, clips: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Evaluates the clips against a copy of themselves under a small protocol; gives exit code and what was printed."""
+    real = shutil.copytree(clips, tmp_path / "real")
+    text = (FOLDER / "fvd-styleganv-2048x16.yaml").read_text()
+    for old, new in (
+        ("frames: 16", "frames: 4"), ("clips: 2048", "clips: 6"), ("batch: 16", "batch: 2"),
+        (r"sha256: \w+", "sha256: null"),
+        ("i3d-torchscript", "classifier-torchscript"), ("weights: [^,]+", "logits: true, weights: net.pt"),
+    ):  # fmt: skip
+        text = re.sub(old, new, text)
+    (tmp_path / "mine.yaml").write_text(text)
+    torch.jit.script(Fragile()).save(str(tmp_path / "net.pt"))
+
+    def evaluate(*options: str, protocol: str = str(tmp_path / "mine.yaml")) -> tuple[int, str]:
+        paths = {"--generated": clips, "--real": real, "--features": tmp_path / "kept", "--weights": tmp_path}
+        words = [str(word) for pair in paths.items() for word in pair]
+        out = ["--out", str(tmp_path / "results.json"), "--protocol", protocol]
+        monkeypatch.setattr("sys.argv", ["mav", "evaluate", *words, *out, *options])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        told = capsys.readouterr()
+        code = ended.value.code or 0
+        assert "Traceback" not in told.err
+        assert (tmp_path / "results.json").exists() == (code == 0)
+        return int(code), " ".join((told.out + told.err).split())
+
+    return evaluate
+
+
+def test_the_folder_as_it_is_does(run: Run) -> None:
+    code, told = run("--force")
+
+    assert code == 0, told
+
+
+def shorter(clips: Path) -> None:
+    write_lossless(clips / "1.mkv", np.zeros((3, 16, 16, 3), np.uint8), 25.0)
+
+
+def empty(clips: Path) -> None:
+    (clips / "1.mkv").write_bytes(b"")
+
+
+def truncated(clips: Path) -> None:
+    (clips / "1.mkv").unlink()
+    data = encode_mp4(np.random.default_rng(0).integers(0, 255, (30, 64, 64, 3)).astype(np.uint8), 25)
+    (clips / "1.mp4").write_bytes(data[: len(data) // 2])
+
+
+def of_floats(clips: Path) -> None:
+    (clips / "1.mkv").unlink()
+    np.save(clips / "1.npy", np.zeros((4, 16, 16, 3), np.float32))
+
+
+@pytest.mark.parametrize(("spoil", "message"), [
+    (shorter, r"1 of 6 generated clips cannot be measured: `1\.mkv`: has 3 frames, but 4 need 4; bring longer"),
+    (empty, r"1 of 6 generated clips cannot be measured: `1\.mkv`: .* cannot be decoded"),
+    (truncated, r"1 of 6 generated clips cannot be measured: `1\.mp4`: .*; re-encode or remove the file"),
+    (of_floats, r"1 of 12 clips .*`1\.npy`: frames must be uint8 in 0\.\.255, got float32; convert x in \[-1, 1\] by numpy"),
+])  # fmt: skip
+def test_a_bad_clip_is_named_and_counted(run: Run, clips: Path, spoil: Callable[[Path], None], message: str) -> None:
+    spoil(clips)
+
+    code, told = run("--force", "--fps", "25")
+
+    assert code == 2
+    assert re.search(message, told), told
+
+
+def test_a_video_that_breaks_off_behind_its_header_is_named_and_the_others_are_kept(run: Run, clips: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (40, 64, 64, 3)).astype(np.uint8)
+    write_lossless(clips / "1.mkv", noise, 25.0)
+    data = bytearray((clips / "1.mkv").read_bytes())
+    data[3000:9000] = bytes(6000)  # within the first frame
+    (clips / "1.mkv").write_bytes(bytes(data))
+
+    code, told = run("--force")
+
+    assert code == 2
+    assert re.search(r"1 of 1?[26] (generated )?clips cannot be measured: `1\.mkv`: ", told), told
+
+
+def test_features_that_are_no_numbers_name_their_clip_and_the_others_are_kept(
+    run: Run, clips: Path, tmp_path: Path
+) -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (4, 16, 16, 3)).astype(np.uint8)
+    frames[0, 0, 0, 0] = 255
+    write_lossless(clips / "4.mkv", frames, 25.0)
+
+    code, told = run("--force")
+
+    assert code == 2
+    assert "1 of 12 clips cannot be measured: `4.mkv`: extractor `i3d` gave values that are no numbers" in told
+    assert "The features of the others are kept; mend or remove these." in told
+    (clips / "4.mkv").write_bytes((clips / "3.mkv").read_bytes())
+    code, told = run("--force")
+    assert code == 0
+    assert "0/0" in told, "what was mended has the bytes of a clip that is there, so nothing is read"
+
+
+def test_pictures_of_sixteen_bits_are_named(run: Run, clips: Path) -> None:
+    for file in clips.iterdir():
+        file.unlink()
+    for number in range(6):
+        (clips / str(number)).mkdir()
+        for frame in range(4):
+            levels = np.full((16, 16), 4000, np.uint16)
+            Image.fromarray(levels).save(clips / str(number) / f"{frame}.png")
+
+    code, told = run("--force", "--fps", "25")
+
+    assert code == 2
+    assert re.search(r"6 of 6 clips|6 of 12 clips", told) and "not 0 to 255; save it with 8 bits a colour" in told, told
+
+
+def test_prompts_that_do_not_match_are_counted(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "prompts.tsv").write_text("id\tprompt\n0\ta cat\n1\ta dog\nx\ta cow\n")
+
+    code, told = run("--force", "--prompts", str(tmp_path / "prompts.tsv"))
+
+    assert code == 2
+    assert "6 clips and 3 prompts do not match: 4 clips without a prompt" in told
+    assert "1 prompts without a clip, first `x`" in told
+
+
+def test_a_list_of_prompts_without_ids_says_how_to_name_the_clips(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("a cat\na dog\n")
+
+    code, told = run("--prompts", str(tmp_path / "prompts.txt"))
+
+    assert code == 2 and "names no clips; begin it with the line `id<TAB>prompt`" in told
+
+
+def test_weights_that_are_missing_or_altered_are_named(run: Run, tmp_path: Path) -> None:
+    pinned = (tmp_path / "mine.yaml").read_text().replace("sha256: null", f"sha256: {'a' * 64}")
+    (tmp_path / "pinned.yaml").write_text(pinned)
+
+    code, told = run(protocol=str(tmp_path / "pinned.yaml"))
+    assert code == 2 and re.search(r"net\.pt: has sha256 \w{64}, not a{64}; get the file again", told), told
+
+    (tmp_path / "net.pt").unlink()
+    code, told = run()
+    assert code == 2 and "net.pt: no such file; `mav weights list` tells which are known" in told
+
+
+def test_too_few_clips_say_how_many_are_needed(run: Run, clips: Path) -> None:
+    (clips / "5.mkv").unlink()
+
+    code, told = run()
+
+    assert code == 2 and "counts 6 generated clips, got 5; generate more, or pass --force" in told
