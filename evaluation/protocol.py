@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -21,6 +21,7 @@ from mav_lightning.common.errors import UserError, did_you_mean
 
 __all__ = ["Generated", "Protocol", "Real", "Start", "known_protocols", "load_protocol", "parse_protocol"]
 
+T = TypeVar("T")
 FOLDER = conf_root() / "protocol"
 MEASURES = 2  # raised whenever a change of code moves a number
 _SHIPPED = "shapes-"  # begins the names of Shapes World's extractors, and of all distances measured with them
@@ -141,22 +142,22 @@ def parse_protocol(path: Path, values: Any) -> Protocol:
     Raises:
         UserError: Unknown, missing or unusable fields, or parts that do not fit together.
     """
-    flat = _Flat(path, values)
-    extractors = {name: flat.extractor(name, one) for name, one in flat.mapping("extractors").items()}
+    file = _File(path, values)
+    real = file.values["real"]
     protocol = Protocol(
         name=path.stem,
-        **{field.name: getattr(flat.top, field.name) for field in fields(_Top)},
-        generated=build(path, "generated.", Generated, flat.part("generated")),
-        real=None if flat.part("real") is None else build(path, "real.", Real, flat.part("real")),
-        extractors=extractors,
-        metrics={name: flat.metric(name, one) for name, one in flat.mapping("metrics").items()},
+        **vars(file.plain),
+        generated=build(path, "generated.", Generated, file.values["generated"]),
+        real=None if real is None else build(path, "real.", Real, real),
+        extractors=file.parts("extractors", kind_of),
+        metrics=file.parts("metrics", metric_kind),
     )
     _demand_consistent(path, protocol)
     return protocol
 
 
 @dataclass(frozen=True)
-class _Top:
+class _Plain:
     """The fields of `Protocol` that are plain values."""
 
     frames: int
@@ -168,7 +169,7 @@ class _Top:
     batch: int
 
 
-class _Flat:
+class _File:
     """A protocol's file, part by part."""
 
     PARTS = ("generated", "real", "extractors", "metrics")
@@ -177,40 +178,27 @@ class _Flat:
         self.path = path
         if not isinstance(values, dict):
             raise UserError(f"{path}: `the file` must map names to values; got {values!r}.")
-        known = [*(field.name for field in fields(_Top)), *self.PARTS]
+        known = [*(field.name for field in fields(_Plain)), *self.PARTS]
         for key in values:
             if key not in known:
                 raise UserError(f"{path}: unknown field `{key}`{did_you_mean(str(key), known)}.")
         if missing := [name for name in known if name not in values]:
             raise UserError(f"{path}: no `{missing[0]}`; a protocol names all of {', '.join(known)}.")
         self.values = values
-        self.top = build(path, "", _Top, {key: value for key, value in values.items() if key not in self.PARTS})
+        self.plain = build(path, "", _Plain, {key: value for key, value in values.items() if key not in self.PARTS})
 
-    def part(self, name: str) -> Any:
-        return self.values[name]
-
-    def mapping(self, name: str) -> dict[str, Any]:
-        found = self.values[name]
+    def parts(self, part: str, kind_of: Callable[[str], type[T]]) -> dict[str, T]:
+        """Name → settings of the kind that each names."""
+        found = self.values[part]
         if not isinstance(found, dict) or not found:
-            raise UserError(f"{self.path}: `{name}` must map one name or more to settings; got {found!r}.")
-        return found
-
-    def extractor(self, name: str, values: Any) -> ExtractorKind:
-        where = f"extractors.{name}."
-        return build(self.path, where, kind_of(self._kind(where, values)), _without_kind(values))
-
-    def metric(self, name: str, values: Any) -> Metric:
-        where = f"metrics.{name}."
-        return build(self.path, where, metric_kind(self._kind(where, values)), _without_kind(values))
-
-    def _kind(self, where: str, values: Any) -> str:
-        if not isinstance(values, dict) or not isinstance(values.get("kind"), str):
-            raise UserError(f"{self.path}: `{where.rstrip('.')}` must be settings with a `kind`; got {values!r}.")
-        return values["kind"]
-
-
-def _without_kind(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if key != "kind"}
+            raise UserError(f"{self.path}: `{part}` must map one name or more to settings; got {found!r}.")
+        made = {}
+        for name, settings in found.items():
+            if not isinstance(settings, dict) or not isinstance(settings.get("kind"), str):
+                raise UserError(f"{self.path}: `{part}.{name}` must be settings with a `kind`; got {settings!r}.")
+            own = {key: value for key, value in settings.items() if key != "kind"}
+            made[str(name)] = build(self.path, f"{part}.{name}.", kind_of(settings["kind"]), own)
+        return made
 
 
 def _demand_consistent(path: Path, protocol: Protocol) -> None:

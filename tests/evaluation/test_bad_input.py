@@ -97,7 +97,7 @@ def of_floats(clips: Path) -> None:
     (shorter, r"1 of 6 generated clips cannot be measured: `1\.mkv`: has 3 frames, but 4 need 4; bring longer"),
     (empty, r"1 of 6 generated clips cannot be measured: `1\.mkv`: .* cannot be decoded"),
     (truncated, r"1 of 6 generated clips cannot be measured: `1\.mp4`: .*; re-encode or remove the file"),
-    (of_floats, r"1 of 12 clips .*`1\.npy`: frames must be uint8 in 0\.\.255, got float32; convert x in \[-1, 1\] by numpy"),
+    (of_floats, r"1 of 12 clips .*`1\.npy`: frames must be uint8 in 0\.\.255, got float32; convert x in .* by numpy"),
 ])  # fmt: skip
 def test_a_bad_clip_is_named_and_counted(run: Run, clips: Path, spoil: Callable[[Path], None], message: str) -> None:
     spoil(clips)
