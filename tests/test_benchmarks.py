@@ -1,9 +1,14 @@
 """Benchmarks run, small, and their tables are whole."""
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+
+import numpy as np
+
+from mav_lightning.common.video import encode_mp4
 
 ROOT = Path(__file__).parents[1]
 
@@ -36,4 +41,35 @@ def test_the_distance_benchmark_agrees_with_the_recipe_beside_it() -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     (off,) = re.findall(r"\| 16 \| .* \| (\S+) \|", done.stdout)
+    assert float(off) < 1e-9
+
+
+def test_the_responses_to_altered_clips_are_those_of_what_was_altered(tmp_path: Path) -> None:
+    y, x = np.mgrid[:12, :64]
+    for number in range(7):  # the last is another clip of the sixth source
+        name = f"v_Waves_g{min(number, 5):02d}_c{number:02d}.mp4"
+        phases = np.arange(80)[:, None, None] / 3 + number
+        waves = 128 + 100 * np.sin(x / (3 + number) + phases) * np.cos(y / (2 + number))
+        frames = np.repeat(waves[..., None], 3, axis=-1).astype(np.uint8)
+        (tmp_path / name).write_bytes(encode_mp4(frames, 25))
+    run = runpy.run_path(str(ROOT / "benchmarks" / "responses.py"))[
+        "run"
+    ]  # importing all of it again would take longer
+    told = "\n".join(run(tmp_path, tmp_path / "work", i3d=False))
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in told.splitlines() if "|" in line]
+    (_, _, *distances), (_, _, *motion) = lines[:16], lines[16:]
+    fid = {row[0]: row[5] for row in distances}
+    frozen = {row[0]: row[-1] for row in motion}["first frame, frozen"]
+    assert told.startswith("3 and 3 source videos") and len(distances) == len(motion) == 14
+    assert [row[1] for row in distances[:4]] == ["8 / 6", "6 / 6", "6 / 4", "6 / 6"]
+    assert fid["shuffled"] == fid["as filmed"] != fid["first frame, frozen"] and frozen.split()[0] == "1"
+
+
+def test_the_scoring_benchmark_agrees_with_the_recipe_beside_it() -> None:
+    small = ["--clips", "40", "--frames", "4", "--size", "16", "--shrink", "16", "--no-extractors"]
+    command = [sys.executable, str(ROOT / "benchmarks" / "scoring.py"), *small]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"^\| (\w+) \|", done.stdout, re.M)[:3] == ["features", "distances", "both"]
+    (off,) = re.findall(r"difference of a value: (\S+)", done.stdout)
     assert float(off) < 1e-9
