@@ -142,4 +142,6 @@ def _array(file: Path) -> Frames:
         frames = np.load(file, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         raise UserError(f"{file}: no readable array ({error}); write it with numpy.save.") from error
+    if not isinstance(frames, np.ndarray):
+        raise UserError(f"{file}: no readable array (an archive of several); write it with numpy.save.")
     return frames  # its kind is checked where frames are taken

@@ -63,7 +63,7 @@ def check_frames(frames: NDArray[np.uint8]) -> None:
             f"frames must be uint8 in 0..255, got {frames.dtype}; convert x in [-1, 1] by "
             "numpy.round((x + 1) * 127.5).clip(0, 255).astype(numpy.uint8)."
         )
-    if frames.ndim != 4 or frames.shape[-1] != 3:
+    if frames.ndim != 4 or frames.shape[-1] != 3 or 0 in frames.shape[1:]:
         raise UserError(f"frames must have shape (T, H, W, 3), got {frames.shape}; put the colours last.")
 
 

@@ -101,11 +101,12 @@ class TorchScriptClassifier(Extractor):
             UserError: The file gives logits where it should give probabilities, or the other way round.
         """
         found = _rows(self.network(prepared), "the classifier")
-        if self.logits == _are_probabilities(found):
+        told = found[found.isfinite().all(dim=1)]  # clips without are named where clips are known
+        if len(told) and self.logits == _are_probabilities(told):
             kind, setting = ("logits", "False") if self.logits else ("probabilities", "True")
             raise UserError(
-                f"the classifier's outputs are no {kind}: {found.shape[1]} values from {found.min():.4g} to "
-                f"{found.max():.4g}, the first row sums to {found[0].sum():.4g}; set logits={setting}."
+                f"the classifier's outputs are no {kind}: {told.shape[1]} values from {told.min():.4g} to "
+                f"{told.max():.4g}, the first row sums to {told[0].sum():.4g}; set logits={setting}."
             )
         return (found.softmax(dim=1) if self.logits else found)[:, None]
 
@@ -191,5 +192,4 @@ def _rows(features: Tensor, name: str) -> Tensor:
 
 
 def _are_probabilities(rows: Tensor) -> bool:
-    # asked so that NaN says no
     return bool((rows >= 0).all() and ((rows.sum(dim=1) - 1).abs() <= _SUM_TOLERANCE).all())

@@ -61,8 +61,13 @@ def evaluate(
     from evaluation import Evaluation, load_protocol
     from evaluation.store import features_folder
     from mav_lightning.cli.devices import predict_on
+    from mav_lightning.common.errors import UserError
     from mav_lightning.runs.files import write_json
 
+    if out.is_dir():
+        raise UserError(f"--out: {out} is a folder; name the file to write, such as {out / 'results.json'}.")
+    if features is not None and features.exists() and not features.is_dir():
+        raise UserError(f"--features: {features} is a file; name a folder, which may be new.")
     evaluation = Evaluation(
         generated,
         real,

@@ -144,6 +144,8 @@ def read_frames(source: Source, limits: VideoLimits = DEFAULT_LIMITS) -> NDArray
                 )
         if not frames:
             raise VideoError(f"{_name(source)}: no frame could be decoded; re-encode or remove the file.")
+        if len({frame.shape for frame in frames}) > 1:
+            raise VideoError(f"{_name(source)}: frames change size, and a clip has one; re-encode or remove the file.")
         return np.stack(frames)
 
 
@@ -303,6 +305,8 @@ def _to_array(frames: list[Any]) -> NDArray[np.uint8]:
     for frame in frames:
         if id(frame) not in arrays:
             arrays[id(frame)] = converter.reformat(frame, format="rgb24").to_ndarray()
+    if len({array.shape for array in arrays.values()}) > 1:
+        raise VideoError("frames change size, and a clip has one; re-encode or remove the file.")
     return np.stack([arrays[id(frame)] for frame in frames])
 
 

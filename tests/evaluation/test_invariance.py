@@ -137,7 +137,7 @@ def test_the_batch_moves_what_float32_kernels_round_and_no_more(
     found, wanted = values(planned(clips, tmp_path, batch).results()), values(results)
 
     for name in wanted:
-        assert found[name] == pytest.approx(wanted[name], rel=1e-3, abs=1e-3), name
+        assert found[name] == pytest.approx(wanted[name], rel=1e-5, abs=1e-9), name
 
 
 def test_from_kept_features_order_batches_and_repeats_change_no_digit(clips: Path, tmp_path: Path) -> None:
