@@ -107,8 +107,20 @@ def write_clips(folder: Path, count: int, frames: int, size: int, seed: int) -> 
 def protocol(frames: int, extractors: dict[str, StandInKind]) -> Protocol:
     """All three metrics."""
     metrics = {"fvd": Frechet("fvd", "n-1"), "fid": Frechet("fid", "n-1"), "clipsim": ClipSimilarity("clipsim")}
-    sides = Generated(None, "first"), Real(None, "first", "val", False)
-    return Protocol("scoring", frames, None, 1, None, "box", *sides, 0, BATCH, extractors, metrics)
+    return Protocol(
+        name="scoring",
+        frames=frames,
+        fps=None,
+        stride=1,
+        size=None,
+        resize="box",
+        seed=0,
+        batch=BATCH,
+        generated=Generated(None, "first"),
+        real=Real(None, "first", "val", False),
+        extractors=extractors,
+        metrics=metrics,
+    )
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
@@ -121,9 +133,7 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
 def extracted(root: Path, known: Protocol) -> Evaluation:
     """Our features, of hashed clips."""
     evaluation = Evaluation(root / "generated", root / "real", known, root / "features")
-    for reading in evaluation.extraction.readings(evaluation.extraction.missing()):
-        evaluation.extraction.take(reading)
-    evaluation.extraction.finish()
+    evaluation.extraction.run()
     return evaluation
 
 

@@ -17,9 +17,9 @@ from torch import Tensor
 from datamodules.decoders import to_pixels
 from datamodules.index import Index, Sample, Shard, load_index, shard_folders
 from datamodules.media import crop_to_square, decode_image, find_media
-from datamodules.progress import Track, untracked
 from datamodules.shards import IMAGE_SUFFIXES, SUFFIXES, SampleError
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.progress import Track, untracked
 from mav_lightning.common.video import read_frames_at
 from mav_lightning.common.whole_file import whole_file
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from datamodules.media import Media, find_media, probe_media
-from datamodules.progress import Track, untracked
 from datamodules.shards import Group, SampleError, group_members
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.progress import Track, untracked
 from mav_lightning.common.whole_file import whole_file
 
 __all__ = ["INDEX", "Index", "Member", "Sample", "Shard", "build_index", "folder_sha256", "load_index", "shard_folders"]

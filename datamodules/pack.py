@@ -22,9 +22,9 @@ from datamodules.annotations import Annotations, Annotator, Row
 from datamodules.captions import read_captions
 from datamodules.index import build_index
 from datamodules.media import decode_image, probe_media
-from datamodules.progress import Track, untracked
 from datamodules.shards import IMAGE_SUFFIXES, VIDEO_SUFFIXES, write_shards
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.progress import Track, untracked
 from mav_lightning.common.video import read_frames_at
 from mav_lightning.common.whole_file import new_folder
 

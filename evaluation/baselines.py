@@ -5,17 +5,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
-import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from evaluation.clips import Frames, VideoSource, with_content
 from evaluation.cuts import Cut, read_cut
-from evaluation.evaluator import Track
 from evaluation.extraction import Extraction
-from evaluation.extractors.base import TextExtractor
 from evaluation.failures import Failures
 from evaluation.folders import Split, open_clips
 from evaluation.plan import plan_real
@@ -24,6 +21,7 @@ from evaluation.scores.similarity import ClipSimilarity
 from evaluation.weights import weights_folder
 from mav_lightning.common.errors import UserError, did_you_mean
 from mav_lightning.common.manifest import ClipRecord, write_manifest
+from mav_lightning.common.progress import Track, untracked
 from mav_lightning.common.video import write_lossless
 from mav_lightning.common.whole_file import new_folder
 
@@ -42,7 +40,7 @@ def write_baseline(
     clips: int | None = None,
     seed: int = 0,
     split: Split = "train",
-    track: Track | None = None,
+    track: Track = untracked,
 ) -> int:
     """Writes clips that a protocol can measure, cut from real videos and then spoilt, or not.
 
@@ -59,7 +57,7 @@ def write_baseline(
             Videos are used again where there are fewer.
         seed: Of everything drawn; the same gives the same bytes.
         split: Part of a data set that has parts.
-        track: Wraps the clips, to show progress. None shows nothing.
+        track: Wraps the clips, to show progress.
 
     Returns:
         Number of clips written, on all sides.
@@ -101,7 +99,7 @@ def write_nearest(
     weights: Path | None = None,
     features: Path | None = None,
     device: str = "cpu",
-    track: Track | None = None,
+    track: Track = untracked,
 ) -> int:
     """Writes the real clip that matches each prompt best: what a system gives that remembers and makes nothing.
 
@@ -133,11 +131,14 @@ def write_nearest(
         unread = [replace(one, prompt=None, attributes={}) for one in with_content(open_clips(source, split))]
         cuts = _plan(unread, protocol, int(rng.integers(1 << 32)), clips, protocol.fps or ())
         loaded = protocol.extractors[name].load(weights_folder(weights))
-        extraction = Extraction(cuts, protocol, {name: loaded}, kept).to(device)
-        best = _best(name, extraction, list(prompts.values()), track)
+        wanted = [(cut, {name}) for cut in cuts]
+        extraction = Extraction(wanted, prompts.values(), protocol, {name: loaded}, kept).to(device)
+        extraction.run(track)
+        best = _best(extraction.features(name, cuts), extraction.texts(name), cuts)
         asked = [
             replace(cut, id=own, source=replace(cut.source, prompt=text))
-            for cut, (own, text) in zip(best, prompts.items(), strict=True)
+            for own, text in prompts.items()
+            for cut in [best[text]]
         ]
         return _write(folder, "nearest", asked, protocol, _made("nearest", protocol, seed), rng, track)
 
@@ -183,20 +184,10 @@ def _reader(protocol: Protocol) -> str:
     )
 
 
-def _best(name: str, extraction: Extraction, prompts: Sequence[str], track: Track | None) -> list[Cut]:
-    """For each prompt the clip of the highest mean cosine over frames."""
-    missing = extraction.missing()
-    readings = extraction.readings(missing)
-    for reading in track(readings, len(missing), "clips to choose from") if track else readings:
-        extraction.take(reading)
-    extraction.finish()
-    extraction.failures.raise_any(
-        len(extraction.cuts), "clips", "The features of the others are kept; mend or remove these."
-    )
-    clips = F.normalize(extraction.features(name, extraction.cuts).double(), dim=-1).mean(dim=1)
-    with torch.inference_mode():
-        texts = cast(TextExtractor, extraction.loaded[name].extractor).texts(prompts).double().cpu()
-    return [extraction.cuts[index] for index in (texts @ clips.T).argmax(dim=1).tolist()]
+def _best(features: Tensor, texts: Mapping[str, Tensor], cuts: Sequence[Cut]) -> dict[str, Cut]:
+    """Prompt → the clip of the highest mean cosine over frames."""
+    clips = F.normalize(features.double(), dim=-1).mean(dim=1)
+    return {text: cuts[int((clips @ row.double()).argmax())] for text, row in texts.items()}
 
 
 def _write(
@@ -206,12 +197,12 @@ def _write(
     protocol: Protocol,
     made: Mapping[str, str | int],
     rng: np.random.Generator,
-    track: Track | None,
+    track: Track,
 ) -> int:
     """Writes clips and manifest; their number."""
     folder.mkdir(exist_ok=True)
     records, failures = list[ClipRecord](), Failures()
-    tracked = track(cuts, len(cuts), "clips") if track else cuts
+    tracked = track(cuts, len(cuts), "clips")
     for name, cut in zip(_names(len(cuts)), tracked, strict=True):  # ids, if of prompts, may be no names of files
         try:
             pixels = read_cut(cut, protocol.size).pixels

@@ -2,7 +2,7 @@
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,9 @@ from evaluation.protocol import Protocol
 from evaluation.scores.base import Features, Outcome, Side, plain
 from evaluation.weights import weights_folder
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.progress import Track, untracked
 
-__all__ = ["Evaluation", "Track", "evaluate"]
-
-Track = Callable[[Iterable[Any], int, str], Iterable[Any]]  # items, their number, what is done with them → the items
+__all__ = ["Evaluation", "evaluate"]
 
 
 def evaluate(
@@ -31,7 +30,7 @@ def evaluate(
     real: Path | None,
     protocol: Protocol,
     force: bool = False,
-    track: Track | None = None,
+    track: Track = untracked,
     *,
     features: Path | None = None,
     **options: Any,
@@ -46,7 +45,7 @@ def evaluate(
         real: See `Evaluation`.
         protocol: From `evaluation.protocol.load_protocol`.
         force: See `Evaluation`.
-        track: Wraps the clips, to show progress. None shows nothing.
+        track: Wraps the clips, to show progress.
         features: Folder that features are kept in and taken from; None keeps none.
         options: More of `Evaluation`.
 
@@ -110,10 +109,10 @@ class Evaluation:
             "generated": sources_sha256(made), "real": sources_sha256(found) if found else None
         }  # fmt: skip
         self._loaded = _load(protocol, weights_folder(weights))
-        cuts = [*self._cuts["generated"], *self._cuts["real"]]
-        self.extraction = Extraction(cuts, protocol, self._loaded, features, workers)
+        wanted = [(cut, _read_on(side, protocol)) for side, cuts in self._cuts.items() for cut in cuts]
+        self.extraction = Extraction(wanted, self._prompts(), protocol, self._loaded, features, workers)
 
-    def results(self, track: Track | None = None) -> dict[str, Any]:
+    def results(self, track: Track = untracked) -> dict[str, Any]:
         """Extracts what is missing, then measures.
 
         Returns:
@@ -125,14 +124,7 @@ class Evaluation:
         Raises:
             UserError: See `evaluate`.
         """
-        missing = self.extraction.missing()
-        work = (track or _untracked)(self.extraction.readings(missing), len(missing), "clips")
-        for reading in work:
-            self.extraction.take(reading)
-        self.extraction.finish()
-        self.extraction.failures.raise_any(
-            len(self.extraction.cuts), "clips", "The features of the others are kept; mend or remove these."
-        )
+        self.extraction.run(track)
         return self._written({name: one.outcome(name, self) for name, one in self.protocol.metrics.items()})
 
     def cuts(self, side: Side) -> Sequence[Cut]:
@@ -153,6 +145,10 @@ class Evaluation:
         """The loaded extractor, on the CPU."""
         return self._loaded[extractor].extractor.to("cpu")
 
+    def _prompts(self) -> list[str]:
+        """Of the generated clips, in order; one that comes twice stands twice."""
+        return sorted(cut.source.prompt for cut in self._cuts["generated"] if cut.source.prompt)
+
     def _real_sources(self, real: Path | None) -> list[VideoSource]:
         if self.protocol.real is None:
             return []
@@ -169,7 +165,7 @@ class Evaluation:
                 results[part] |= getattr(outcome, part)
             for name, values in outcome.clips.items():
                 clips[name] |= values
-        prompts = sorted(cut.source.prompt for cut in self._cuts["generated"] if cut.source.prompt)
+        prompts = self._prompts()
         return plain(results | {
             "protocol": self.protocol.to_dict(),
             "extractors": {name: one.sha256 for name, one in self._loaded.items()},
@@ -183,10 +179,12 @@ class Evaluation:
         })  # fmt: skip
 
 
+def _read_on(side: Side, protocol: Protocol) -> set[str]:
+    """The extractors whose features some metric looks at on that side."""
+    metrics = [metric for metric in protocol.metrics.values() if side == "generated" or metric.reads_real]
+    return {extractor for metric in metrics for extractor in metric.needs().values()}
+
+
 def _load(protocol: Protocol, weights: Path) -> dict[str, Loaded]:
     with torch.no_grad():
         return {name: kind.load(weights) for name, kind in protocol.extractors.items()}
-
-
-def _untracked(items: Iterable[Any], total: int, description: str) -> Iterable[Any]:
-    return items

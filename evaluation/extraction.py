@@ -3,7 +3,7 @@
 import os
 import platform
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -20,6 +20,7 @@ from evaluation.failures import Failures
 from evaluation.protocol import Protocol
 from evaluation.store import FeatureStore, key_of
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.progress import Track, untracked
 
 __all__ = ["Extraction", "Reading", "versions"]
 
@@ -51,7 +52,8 @@ class Extraction:
     the protocol's number.
 
     Args:
-        cuts: The clips, whose sources know their content.
+        wanted: Clips, whose sources know their content, and the extractors of each.
+        prompts: Texts that extractors which can are to read too.
         protocol: Size of frames and batch.
         loaded: Its extractors.
         folder: Of all features.
@@ -63,13 +65,15 @@ class Extraction:
 
     def __init__(
         self,
-        cuts: Sequence[Cut],
+        wanted: Iterable[tuple[Cut, Collection[str]]],
+        prompts: Iterable[str],
         protocol: Protocol,
         loaded: Mapping[str, Loaded],
         folder: Path,
         workers: int | None = None,
     ) -> None:
-        self.cuts, self.protocol, self.loaded = list(cuts), protocol, dict(loaded)
+        self.wanted, self.prompts = list(wanted), sorted(set(prompts))
+        self.protocol, self.loaded = protocol, dict(loaded)
         self.workers, self.failures = workers or min(os.cpu_count() or 1, 8), Failures()
         self._stores = {name: FeatureStore(folder, self._view(name, "clips")) for name in loaded}
         self._text_stores = {name: FeatureStore(folder, self._view(name, "texts")) for name in self._readers()}
@@ -88,13 +92,25 @@ class Extraction:
 
         The share of a process does not depend on what is missing, so no two ever extract one clip.
         """
-        share = self.cuts[rank::processes]
-        keys = [_key(cut) for cut in share]
-        lacking = {name: set(store.missing(keys)) for name, store in self._stores.items()}
-        wanted = [
-            (cut, [name for name in lacking if key in lacking[name]]) for cut, key in zip(share, keys, strict=True)
+        share = [(cut, _key(cut), names) for cut, names in self.wanted[rank::processes]]
+        lacking = {name: set(store.missing(key for _, key, _ in share)) for name, store in self._stores.items()}
+        left = [
+            (cut, [name for name in lacking if name in names and key in lacking[name]]) for cut, key, names in share
         ]
-        return [(cut, names) for cut, names in wanted if names]
+        return [(cut, names) for cut, names in left if names]
+
+    def run(self, track: Track = untracked, rank: int = 0, processes: int = 1) -> None:
+        """Extracts all that this process's share lacks.
+
+        Raises:
+            UserError: Clips that gave no features: all are counted, the first named; those of the others are kept.
+        """
+        missing = self.missing(rank, processes)
+        for reading in track(self.readings(missing), len(missing), "clips"):
+            self.take(reading)
+        self.finish(rank, processes)
+        then = "The features of the others are kept; mend or remove these."
+        self.failures.raise_any(len(self.wanted), "clips", then)
 
     def readings(self, missing: Sequence[tuple[Cut, list[str]]]) -> Iterator[Reading]:
         """Reads and prepares clips, in order, some ahead of what is asked for."""
@@ -117,10 +133,9 @@ class Extraction:
             if waiting:
                 self._extract(name, waiting)
                 waiting.clear()
-        prompts = sorted({cut.source.prompt for cut in self.cuts if cut.source.prompt})[rank::processes]
+        keys = {key_of(prompt): prompt for prompt in self.prompts[rank::processes]}
         for name, reader in self._readers().items():
             store = self._text_stores[name]
-            keys = {key_of(prompt): prompt for prompt in prompts}
             lacking = store.missing(keys)
             for start in range(0, len(lacking), self.protocol.batch):
                 batch = lacking[start : start + self.protocol.batch]
@@ -133,11 +148,10 @@ class Extraction:
 
     def texts(self, name: str) -> dict[str, Tensor]:
         """Prompt → its unit vector."""
-        prompts = sorted({cut.source.prompt for cut in self.cuts if cut.source.prompt})
-        if not prompts:
+        if not self.prompts:
             return {}
-        rows = self._text_stores[name].read([key_of(prompt) for prompt in prompts])
-        return dict(zip(prompts, rows, strict=True))
+        rows = self._text_stores[name].read([key_of(prompt) for prompt in self.prompts])
+        return dict(zip(self.prompts, rows, strict=True))
 
     def _readers(self) -> dict[str, TextExtractor]:
         extractors = {name: one.extractor for name, one in self.loaded.items()}
@@ -167,7 +181,16 @@ class Extraction:
         extractor = self.loaded[name].extractor
         prepared = [one for _, one in waiting]
         filled = torch.stack(prepared + [prepared[-1]] * (self.protocol.batch - len(prepared)))
-        found = extractor(filled.to(self._device))[: len(waiting)]
+        try:
+            found = extractor(filled.to(self._device))[: len(waiting)]
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:  # what a file's own code raises
+            raise UserError(
+                f"extractor `{name}` cannot take clips of {self.protocol.frames} frames, prepared as "
+                f"{tuple(filled.shape[1:])} ({str(error).strip().splitlines()[-1]}); choose a protocol with the frames "
+                "and the size that the network was made for."
+            ) from error
         good = found.isfinite().flatten(1).all(dim=1) if extractor.finite else torch.ones(len(found), dtype=torch.bool)
         for (cut, _), right in zip(waiting, good.tolist(), strict=True):
             if not right:

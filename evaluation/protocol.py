@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -11,11 +11,12 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from evaluation.extractors.kinds import ExtractorKind, kind_of
+from evaluation.extractors.kinds import KINDS as EXTRACTORS
+from evaluation.extractors.kinds import ExtractorKind
 from evaluation.fields import build
 from evaluation.folders import Split
 from evaluation.scores.base import Metric
-from evaluation.scores.kinds import metric_kind
+from evaluation.scores.kinds import KINDS as METRICS
 from mav_lightning.common.conf import conf_root
 from mav_lightning.common.errors import UserError, did_you_mean
 
@@ -59,36 +60,45 @@ class Real:
 
 
 @dataclass(frozen=True)
-class Protocol:
-    """How clips are made into numbers.
+class Settings:
+    """The fields of a protocol that are plain values.
 
     Attributes:
-        name: The file's; not part of the hash.
         frames: Frames of a clip; longer clips are cut.
         fps: The frame rates that count: videos are cut at these by time, generated clips have one of them. None where
             `stride` is given.
         stride: Every how-manieth stored frame is taken, whatever the rate. None where `fps` is given.
         size: Side of the square frames that every extractor is given, in pixels; None gives frames as they are stored.
         resize: ``box`` cuts the largest centred square and scales it, shrinking by area averaging.
-        generated: Which generated clips count.
-        real: Which real ones; None where no metric needs any.
         seed: Of everything drawn.
         batch: Clips an extractor sees at once, as this moves the last digit.
+    """
+
+    frames: int
+    fps: tuple[float, ...] | None
+    stride: int | None
+    size: int | None
+    resize: Literal["box"]
+    seed: int
+    batch: int
+
+
+@dataclass(frozen=True)
+class Protocol(Settings):
+    """How clips are made into numbers.
+
+    Attributes:
+        name: The file's; not part of the hash.
+        generated: Which generated clips count.
+        real: Which real ones; None where no metric needs any.
         extractors: By the name that metrics call them.
         metrics: By the name of their numbers.
         measures: Version of the measuring code.
     """
 
     name: str
-    frames: int
-    fps: tuple[float, ...] | None
-    stride: int | None
-    size: int | None
-    resize: Literal["box"]
     generated: Generated
     real: Real | None
-    seed: int
-    batch: int
     extractors: Mapping[str, ExtractorKind]
     metrics: Mapping[str, Metric]
     measures: int = MEASURES
@@ -146,27 +156,14 @@ def parse_protocol(path: Path, values: Any) -> Protocol:
     real = file.values["real"]
     protocol = Protocol(
         name=path.stem,
-        **vars(file.plain),
+        **vars(file.settings),
         generated=build(path, "generated.", Generated, file.values["generated"]),
         real=None if real is None else build(path, "real.", Real, real),
-        extractors=file.parts("extractors", kind_of),
-        metrics=file.parts("metrics", metric_kind),
+        extractors=file.parts("extractors", EXTRACTORS),
+        metrics=file.parts("metrics", METRICS),
     )
     _demand_consistent(path, protocol)
     return protocol
-
-
-@dataclass(frozen=True)
-class _Plain:
-    """The fields of `Protocol` that are plain values."""
-
-    frames: int
-    fps: tuple[float, ...] | None
-    stride: int | None
-    size: int | None
-    resize: Literal["box"]
-    seed: int
-    batch: int
 
 
 class _File:
@@ -178,16 +175,18 @@ class _File:
         self.path = path
         if not isinstance(values, dict):
             raise UserError(f"{path}: `the file` must map names to values; got {values!r}.")
-        known = [*(field.name for field in fields(_Plain)), *self.PARTS]
+        known = [*(field.name for field in fields(Settings)), *self.PARTS]
         for key in values:
             if key not in known:
                 raise UserError(f"{path}: unknown field `{key}`{did_you_mean(str(key), known)}.")
         if missing := [name for name in known if name not in values]:
             raise UserError(f"{path}: no `{missing[0]}`; a protocol names all of {', '.join(known)}.")
         self.values = values
-        self.plain = build(path, "", _Plain, {key: value for key, value in values.items() if key not in self.PARTS})
+        self.settings = build(
+            path, "", Settings, {key: value for key, value in values.items() if key not in self.PARTS}
+        )
 
-    def parts(self, part: str, kind_of: Callable[[str], type[T]]) -> dict[str, T]:
+    def parts(self, part: str, kinds: Mapping[str, type[T]]) -> dict[str, T]:
         """Name → settings of the kind that each names."""
         found = self.values[part]
         if not isinstance(found, dict) or not found:
@@ -196,8 +195,13 @@ class _File:
         for name, settings in found.items():
             if not isinstance(settings, dict) or not isinstance(settings.get("kind"), str):
                 raise UserError(f"{self.path}: `{part}.{name}` must be settings with a `kind`; got {settings!r}.")
-            own = {key: value for key, value in settings.items() if key != "kind"}
-            made[str(name)] = build(self.path, f"{part}.{name}.", kind_of(settings["kind"]), own)
+            kind, own = settings["kind"], {key: value for key, value in settings.items() if key != "kind"}
+            if kind not in kinds:
+                known = ", ".join(kinds)
+                raise UserError(
+                    f"{self.path}: `{part}.{name}.kind`: no `{kind}`{did_you_mean(kind, kinds)}; known: {known}."
+                )
+            made[str(name)] = build(self.path, f"{part}.{name}.", kinds[kind], own)
         return made
 
 
@@ -227,3 +231,6 @@ def _demand_consistent(path: Path, protocol: Protocol) -> None:
                 )
         if metric.needs_real and protocol.real is None:
             raise UserError(f"{path}: `metrics.{name}` needs real clips, but `real` is null; say which ones count.")
+    used = {extractor for metric in protocol.metrics.values() for extractor in metric.needs().values()}
+    if unused := [name for name in protocol.extractors if name not in used]:
+        raise UserError(f"{path}: `extractors.{unused[0]}` is used by no metric; take it out, or name it in one.")

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from mav_lightning.checkpoint import write_card, write_weights
 from mav_lightning.common.errors import UserError
-from mav_lightning.modules.huggingface import MEAN, STD, HuggingFaceCLIP, transformers_library
+from mav_lightning.common.transformers_library import transformers_library
+from mav_lightning.modules.huggingface import MEAN, STD, HuggingFaceCLIP
 
 __all__ = ["adopt_clip", "adopt_network"]
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-sys.path.insert(0, str(Path(__file__).parent))  # for `import doll_cascade`
+sys.path[:0] = [str(Path(__file__).parent / part) for part in ("", "evaluation")]  # for what tests share
 
 from doll_cascade import NODES, SAMPLING, TEXT  # noqa: E402
 

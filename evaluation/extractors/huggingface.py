@@ -16,6 +16,7 @@ from evaluation.clips import Clip
 from evaluation.extractors.base import TextExtractor
 from evaluation.resize import check_frames
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.transformers_library import transformers_library
 
 __all__ = ["CLIP", "CLIPIdentity", "clip_identity"]
 
@@ -142,7 +143,7 @@ def _weights(folder: Path) -> Path:
 
 def _load(folder: Path) -> tuple[Any, Any, Any]:
     """Model in evaluation mode, tokenizer and image processor."""
-    transformers, weights = _transformers(), _weights(folder)
+    transformers, weights = transformers_library(), _weights(folder)
     _files(folder)
     # before transformers 5, Pillow's had the plain name
     processor = getattr(transformers, "CLIPImageProcessorPil", None) or transformers.CLIPImageProcessor
@@ -162,11 +163,3 @@ def _load(folder: Path) -> tuple[Any, Any, Any]:
     if lost := sorted(found["missing_keys"]):
         raise UserError(f"{folder}: {len(lost)} weights of the CLIP are missing, first `{lost[0]}`; get it whole.")
     return model.eval().requires_grad_(False), tokenizer, images
-
-
-def _transformers() -> Any:
-    try:
-        import transformers
-    except ImportError as error:
-        raise UserError("Hugging Face's CLIPs need the extra `clip`: pip install 'mav-lightning[clip]'.") from error
-    return transformers

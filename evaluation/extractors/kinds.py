@@ -14,9 +14,9 @@ from evaluation.extractors.tracks import Tracks
 from evaluation.motion.extractor import Motion
 from evaluation.resize import RESIZERS, Resize, resizer
 from evaluation.weights import check_weights
-from mav_lightning.common.errors import UserError, did_you_mean
+from mav_lightning.common.errors import UserError
 
-__all__ = ["KINDS", "ExtractorKind", "Loaded", "kind_of"]
+__all__ = ["KINDS", "ExtractorKind", "Loaded"]
 
 
 @dataclass(frozen=True)
@@ -191,14 +191,3 @@ KINDS: dict[str, type[ExtractorKind]] = {
         _ShapesImage, _ShapesVideo, _ShapesClip, _Tracks, _Motion, _TorchScriptI3D, _I3D, _Classifier, _Inception, _CLIP
     )
 }  # fmt: skip
-
-
-def kind_of(name: str) -> type[ExtractorKind]:
-    """The kind of that name.
-
-    Raises:
-        UserError: There is none.
-    """
-    if name not in KINDS:
-        raise UserError(f"no kind of extractor `{name}`{did_you_mean(name, KINDS)}; known: {', '.join(KINDS)}.")
-    return KINDS[name]

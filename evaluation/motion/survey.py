@@ -1,6 +1,6 @@
 """The motion measures of a whole folder, at one frame rate or several."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,12 @@ from evaluation.motion.working_size import LONGER_SIDE
 from evaluation.scores.base import plain
 from evaluation.scores.motion import motion_scores
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.progress import Track, untracked
 
 __all__ = ["motion_of"]
 
-Track = Callable[[Iterable[Any], int, str], Iterable[Any]]  # items, their number, what is done with them → the items
 
-
-def motion_of(folder: Path, frames: int, rates: Sequence[float] = (), track: Track | None = None) -> dict[str, Any]:
+def motion_of(folder: Path, frames: int, rates: Sequence[float] = (), track: Track = untracked) -> dict[str, Any]:
     """Measures the motion of every clip of a folder, by no network at all.
 
     Args:
@@ -31,7 +30,7 @@ def motion_of(folder: Path, frames: int, rates: Sequence[float] = (), track: Tra
         frames: Of each clip, from its start; 3 or more.
         rates: Frames per second to cut videos at, each at all of them. Empty: consecutive frames, as they are stored.
             Clips of a manifest are always taken as they are.
-        track: Wraps the clips, to show progress. None shows nothing.
+        track: Wraps the clips, to show progress.
 
     Returns:
         Plain data: ``protocol``, ``n``, ``metrics`` (name → `Score`; with several rates also ``name@fps``, and
@@ -46,7 +45,7 @@ def motion_of(folder: Path, frames: int, rates: Sequence[float] = (), track: Tra
     sources = with_content(open_clips(folder))
     asked: list[float | None] = [*rates] or [None]
     wishes = [(source, rate) for source in sources for rate in (asked if source.fps is None else [source.fps])]
-    cuts, values = _measured(folder, wishes, frames, track or (lambda items, total, description: items))
+    cuts, values = _measured(folder, wishes, frames, track)
     fps, groups = np.array([cut.fps for cut in cuts]), [cut.source.group for cut in cuts]
     scores = motion_scores(values, fps, groups, asked=all(rate for _, rate in wishes))
     return plain({

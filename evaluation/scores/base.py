@@ -104,11 +104,13 @@ class Metric:
     Attributes:
         kind: What protocols call it.
         needs_real: Whether it compares with real clips.
+        reads_real: Whether it looks at the features of real clips, if there are any.
         roles: Field that names an extractor → kinds of extractors that can play the part.
     """
 
     kind: ClassVar[str]
     needs_real: ClassVar[bool] = False
+    reads_real: ClassVar[bool] = True
     roles: ClassVar[Mapping[str, tuple[str, ...]]]
 
     @abstractmethod

@@ -35,6 +35,7 @@ class InceptionScore(Metric):
     splits: int
 
     kind: ClassVar[str] = "inception-score"
+    reads_real: ClassVar[bool] = False
     roles = {"of": ("classifier-torchscript",)}
 
     def outcome(self, name: str, measured: Measured) -> Outcome:

@@ -30,6 +30,7 @@ class ClipSimilarity(Metric):
     of: str
 
     kind: ClassVar[str] = "clipsim"
+    reads_real: ClassVar[bool] = False
     roles = {"of": ("shapes-clip", "clip")}
 
     def outcome(self, name: str, measured: Measured) -> Outcome:

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from mav_lightning.common.errors import UserError
+from mav_lightning.common.transformers_library import transformers_library
 from mav_lightning.nn.clip import TextImageEncoder
 
-__all__ = ["MEAN", "STD", "HuggingFaceCLIP", "transformers_library"]
+__all__ = ["MEAN", "STD", "HuggingFaceCLIP"]
 
 # Of OpenAI's models, where a folder does not say.
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -65,12 +65,3 @@ class HuggingFaceCLIP(TextImageEncoder):
         whole = F.normalize(self.model.text_projection(found.pooler_output), dim=-1)
         words = self.model.text_projection(found.last_hidden_state) * keep[..., None]
         return torch.cat([whole[:, None], words], dim=1)
-
-
-def transformers_library() -> Any:
-    """The library, or a `UserError` that names the extra it comes with."""
-    try:
-        import transformers
-    except ImportError as error:
-        raise UserError("Hugging Face's CLIPs need the extra `clip`: pip install 'mav-lightning[clip]'.") from error
-    return transformers

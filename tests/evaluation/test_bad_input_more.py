@@ -11,13 +11,11 @@ import av
 import numpy as np
 import pytest
 import torch
+from command import Run, evaluator, noise_clips
 from torch import Tensor, nn
 
 from evaluation.protocol import FOLDER
-from mav_lightning.cli.app import main
 from mav_lightning.common.video import write_lossless
-
-Run = Callable[..., tuple[int, str]]
 
 
 class Fragile(nn.Module):
@@ -31,12 +29,7 @@ class Fragile(nn.Module):
 
 @pytest.fixture
 def clips(tmp_path: Path) -> Path:
-    folder = tmp_path / "clips"
-    folder.mkdir()
-    for number in range(6):
-        frames = np.random.default_rng(number).integers(0, 255, (4, 16, 16, 3)).astype(np.uint8)
-        write_lossless(folder / f"{number}.mkv", frames, 25.0)
-    return folder
+    return noise_clips(tmp_path / "clips")
 
 
 @pytest.fixture
@@ -51,17 +44,9 @@ def run(tmp_path: Path, clips: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     (tmp_path / "mine.yaml").write_text(text)
     torch.jit.script(Fragile()).save(str(tmp_path / "c3d_ucf101.pt"))
 
-    def evaluate(*options: str) -> tuple[int, str]:
-        paths = {"--generated": clips, "--features": tmp_path / "kept", "--weights": tmp_path, "--fps": 25}
-        paths |= {"--protocol": tmp_path / "mine.yaml", "--out": tmp_path / "results.json"}
-        words = [str(word) for pair in paths.items() for word in pair]
-        monkeypatch.setattr("sys.argv", ["mav", "evaluate", *words, *options])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        told = capsys.readouterr()
-        return int(ended.value.code or 0), " ".join((told.out + told.err).split())
-
-    return evaluate
+    paths = {"--generated": clips, "--features": tmp_path / "kept", "--weights": tmp_path, "--fps": 25}
+    paths |= {"--protocol": tmp_path / "mine.yaml", "--out": tmp_path / "results.json"}
+    return evaluator(paths, monkeypatch, capsys)
 
 
 def white(clips: Path) -> None:
@@ -121,7 +106,6 @@ def test_a_bad_clip_is_named_the_others_are_kept_and_only_it_is_read_again(
     assert code == 2, told
     assert re.search(f"1 of 6 clips cannot be measured: {message}", told), told
     assert "The features of the others are kept" in told
-    assert not (tmp_path / "results.json").exists()
     (bad,) = (file for file in clips.iterdir() if file.stem == "3")
     bad.unlink()
     shutil.copy(clips / "0.mkv", clips / "other.mkv")  # of known content
@@ -135,7 +119,7 @@ def test_real_clips_are_asked_for_where_a_metric_needs_them(run: Run, tmp_path: 
 
     assert code == 2
     assert "protocol shapes-tiny compares with real clips; give their folder as --real" in told
-    assert not (tmp_path / "results.json").exists() and not (tmp_path / "kept").exists()
+    assert not (tmp_path / "kept").exists()
 
 
 @pytest.mark.parametrize("option", ["--out", "--features"])
@@ -146,3 +130,21 @@ def test_a_file_where_a_folder_should_be_and_the_other_way_round(run: Run, tmp_p
     code, told = run(option, str(tmp_path / ("folder" if option == "--out" else "file")))
 
     assert code == 2 and option in told, told
+
+
+class Picky(nn.Module):
+    """Takes clips of sixteen frames alone, as C3D does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.float().mean(dim=[3, 4]).reshape(x.shape[0], 3, 16).mean(dim=2).softmax(dim=1)
+
+
+def test_a_network_that_was_made_for_other_clips_is_named(run: Run, tmp_path: Path) -> None:
+    torch.jit.script(Picky()).save(str(tmp_path / "c3d_ucf101.pt"))
+
+    code, told = run()
+
+    assert code == 2
+    assert re.search(
+        r"`c3d` cannot take clips of 4 frames, prepared as \(3, 4, 16, 16\) \(.*invalid for input.*\); choose", told
+    )

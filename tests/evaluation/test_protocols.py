@@ -64,14 +64,23 @@ def test_an_unknown_protocol_lists_the_known_ones() -> None:
         ("stride: null", "stride: true", r"`stride` must be a positive whole number or null; got True"),
         ("start: random", "start: middle", r"`real\.start` must be one of first, centre, random; got 'middle'"),
         ("clips: 288", "clips: null", r"`real\.repeat` needs a number of `real\.clips`; got null"),
-        ("kind: shapes-video", "kind: shapes-vido", r"no kind of extractor `shapes-vido`; did you mean `shapes-video`"),
-        ("kind: kernel", "kind: kernal", r"no kind of metric `kernal`; did you mean `kernel`\?; known: frechet"),
+        (
+            "kind: shapes-video",
+            "kind: shapes-vido",
+            r"`extractors\.video\.kind`: no `shapes-vido`; did you mean `shapes-video`",
+        ),
+        (
+            "kind: kernel",
+            "kind: kernal",
+            r"`metrics\.shapes-kvd\.kind`: no `kernal`; did you mean `kernel`\?; known: frechet",
+        ),
         (
             "kernel, of: video",
             "kernel, of: vide",
             r"`metrics\.shapes-kvd\.of` names no extractor: `vide`; did you mean",
         ),
         ("kernel, of: video", "kernel, of: image", r"of kind shapes-image cannot do this; it takes shapes-video, i3d"),
+        ("  shapes-clipsim: {kind: clipsim, of: text}\n", "", r"`extractors\.text` is used by no metric; take it out"),
         ("shapes-fvd:", "fvd:", r"`metrics\.fvd` is measured with shapes-video.*call it shapes-fvd"),
         (
             "real: {clips: 288, start: random, split: val, repeat: true}",
