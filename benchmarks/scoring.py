@@ -4,8 +4,8 @@
 
 Three metrics: an FVD of 400 features a clip, an FID of 2,048 a frame, and a CLIPSIM. Their frames are resized as the
 real networks need, and the networks are stand-ins that cost nearly nothing. The recipe is what separate tools do: each
-metric decodes and resizes every clip by itself, and takes `scipy.linalg.sqrtm`. It has no intervals, so ours are timed
-apart.
+metric decodes and resizes every clip by itself, FID with clean-fid's own resizer, and takes `scipy.linalg.sqrtm`. It
+has no intervals, so ours are timed apart.
 """
 
 import tempfile
@@ -19,6 +19,7 @@ import numpy as np
 import scipy
 import torch
 import typer
+from cleanfid.resize import make_resizer
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -31,7 +32,7 @@ from evaluation.extractors.store import load_extractor
 from evaluation.metrics import CLIPSIM, FrechetDistance
 from evaluation.motion.extractor import Motion
 from evaluation.protocol import Generated, Real
-from evaluation.resize import resizer
+from evaluation.resize import Resize, resizer
 from evaluation.scores.distances import Frechet
 from evaluation.scores.similarity import ClipSimilarity
 from mav_lightning.common.manifest import ClipRecord, write_manifest
@@ -43,7 +44,7 @@ BATCH = 16
 
 
 class StandIn(TextExtractor):
-    """Random features of coarse colours: one row a clip or one a frame."""
+    """Random features of an 8 x 8 grid of pixels: one row a clip or one a frame."""
 
     def __init__(self, resize: str, size: int, features: int, per_frame: bool) -> None:
         super().__init__()
@@ -56,8 +57,9 @@ class StandIn(TextExtractor):
 
     def forward(self, prepared: Tensor) -> Tensor:
         """(N, T or 1, features)."""
-        coarse = F.adaptive_avg_pool2d(prepared.flatten(0, 1), 8).flatten(1).unflatten(0, prepared.shape[:2])
-        rows = torch.sin((coarse / 32) @ self.mix)  # bent, or 192 colours would span all there is
+        step = prepared.shape[-1] // 8
+        grid = prepared[..., step // 2 :: step, step // 2 :: step][..., :8, :8].flatten(2)
+        rows = torch.sin((grid / 32) @ self.mix)  # bent, or 192 colours would span all there is
         return rows if self.per_frame else rows.mean(dim=1, keepdim=True)
 
     def texts(self, captions: Sequence[str]) -> Tensor:
@@ -163,11 +165,18 @@ def ours(root: Path, known: Protocol) -> tuple[dict[str, float], dict[str, float
 def recipe_features(folder: Path, kind: StandInKind) -> Tensor:
     """Decodes and resizes every clip for one metric."""
     network, files, rows = kind.load(folder).extractor, sorted(folder.glob("*.mp4")), []
+    resize = clean_fid(kind.size) if kind.resize == "clean-bicubic" else resizer(kind.resize, kind.size)
     with torch.inference_mode():
         for start in range(0, len(files), BATCH):
             clips = [read_frames(file) for file in files[start : start + BATCH]]
-            rows.append(network(torch.stack([network.resize(clip) for clip in clips])))  # type: ignore[operator]
+            rows.append(network(torch.stack([resize(clip) for clip in clips])))
     return torch.cat(rows)
+
+
+def clean_fid(size: int) -> Resize:
+    """Its own resizer, frame by frame as it takes them."""
+    resize = make_resizer("PIL", False, "bicubic", (size, size))
+    return lambda frames: torch.stack([torch.from_numpy(resize(frame).transpose(2, 0, 1)) for frame in frames])
 
 
 def recipe_distance(a: Tensor, b: Tensor) -> float:

@@ -77,7 +77,7 @@ class Extraction:
         self.workers, self.failures = workers or min(os.cpu_count() or 1, 8), Failures()
         self._stores = {name: FeatureStore(folder, self._view(name, "clips")) for name in loaded}
         self._text_stores = {name: FeatureStore(folder, self._view(name, "texts")) for name in self._readers()}
-        self._waiting: dict[tuple[str, torch.Size], list[tuple[Cut, Tensor]]] = {}
+        self._batches: dict[tuple[str, torch.Size], _Batch] = {}
         self._device = torch.device("cpu")
 
     def to(self, device: torch.device | str) -> "Extraction":
@@ -121,26 +121,26 @@ class Extraction:
         if reading.problem:
             self.failures.add(reading.cut.id, reading.problem)
         for name, prepared in reading.prepared.items():
-            waiting = self._waiting.setdefault((name, prepared.shape), [])
-            waiting.append((reading.cut, prepared))
-            if len(waiting) == self.protocol.batch:
-                self._extract(name, waiting)
-                waiting.clear()
+            batch = self._batches.get((name, prepared.shape))
+            if batch is None:
+                batch = self._batches[name, prepared.shape] = _Batch(prepared, self.protocol.batch)
+            batch.add(reading.cut, prepared)
+            if len(batch.cuts) == self.protocol.batch:
+                self._extract(name, batch)
 
     def finish(self, rank: int = 0, processes: int = 1) -> None:
         """Extracts what is left of the last batches, and the prompts of this process's share."""
-        for (name, _), waiting in self._waiting.items():
-            if waiting:
-                self._extract(name, waiting)
-                waiting.clear()
+        for (name, _), batch in self._batches.items():
+            if batch.cuts:
+                self._extract(name, batch)
         keys = {key_of(prompt): prompt for prompt in self.prompts[rank::processes]}
         for name, reader in self._readers().items():
             store = self._text_stores[name]
             lacking = store.missing(keys)
             for start in range(0, len(lacking), self.protocol.batch):
-                batch = lacking[start : start + self.protocol.batch]
+                some = lacking[start : start + self.protocol.batch]
                 with torch.inference_mode():
-                    store.add(batch, reader.texts([keys[key] for key in batch]))
+                    store.add(some, reader.texts([keys[key] for key in some]))
 
     def features(self, name: str, cuts: Sequence[Cut]) -> Tensor:
         """What an extractor gave for these clips: (clips, rows, d)."""
@@ -177,27 +177,43 @@ class Extraction:
             return Reading(cut, {}, str(error))
 
     @torch.inference_mode()
-    def _extract(self, name: str, waiting: Sequence[tuple[Cut, Tensor]]) -> None:
-        extractor = self.loaded[name].extractor
-        prepared = [one for _, one in waiting]
-        filled = torch.stack(prepared + [prepared[-1]] * (self.protocol.batch - len(prepared)))
+    def _extract(self, name: str, batch: "_Batch") -> None:
+        """Stores the features of a batch, and empties it."""
+        extractor, cuts = self.loaded[name].extractor, batch.taken()
         try:
-            found = extractor(filled.to(self._device))[: len(waiting)]
+            found = extractor(batch.rows.to(self._device))[: len(cuts)]
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:  # what a file's own code raises
             raise UserError(
                 f"extractor `{name}` cannot take clips of {self.protocol.frames} frames, prepared as "
-                f"{tuple(filled.shape[1:])} ({str(error).strip().splitlines()[-1]}); choose a protocol with the frames "
-                "and the size that the network was made for."
+                f"{tuple(batch.rows.shape[1:])} ({str(error).strip().splitlines()[-1]}); choose a protocol with the "
+                "frames and the size that the network was made for."
             ) from error
         good = found.isfinite().flatten(1).all(dim=1) if extractor.finite else torch.ones(len(found), dtype=torch.bool)
-        for (cut, _), right in zip(waiting, good.tolist(), strict=True):
+        for cut, right in zip(cuts, good.tolist(), strict=True):
             if not right:
                 self.failures.add(cut.id, f"extractor `{name}` gave values that are no numbers; look at the clip")
         kept = [row for row, right in enumerate(good.tolist()) if right]
         if kept:
-            self._stores[name].add([_key(waiting[row][0]) for row in kept], found[kept])
+            self._stores[name].add([_key(cuts[row]) for row in kept], found[kept])
+
+
+class _Batch:
+    """Clips that one extractor is to see together, in memory that serves again for the next."""
+
+    def __init__(self, like: Tensor, size: int) -> None:
+        self.rows, self.cuts = like.new_empty((size, *like.shape)), list[Cut]()
+
+    def add(self, cut: Cut, prepared: Tensor) -> None:
+        self.rows[len(self.cuts)] = prepared
+        self.cuts.append(cut)
+
+    def taken(self) -> list[Cut]:
+        """Hands out the clips, after filling the rows that are left with the last."""
+        cuts, self.cuts = self.cuts, []
+        self.rows[len(cuts) :] = self.rows[len(cuts) - 1]
+        return cuts
 
 
 def versions() -> dict[str, str]:
