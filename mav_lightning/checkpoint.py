@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -64,7 +65,8 @@ def load_network(folder: str | Path) -> nn.Module:
     """
     folder = Path(folder)
     _require(folder, WEIGHTS)
-    net = instantiate(read_card(folder)["net"])
+    with torch.random.fork_rng(devices=[]):  # the weights are replaced: what they began as must move no other draw
+        net = instantiate(read_card(folder)["net"])
     try:
         stored = load_file(folder / WEIGHTS)
     except SafetensorError as error:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from mav_lightning.nn.draws import drawn_by_name
 from mav_lightning.nn.embeddings import FrameTime, NumberEmbedding
 from mav_lightning.nn.layout import fold_frames, unfold_frames
 from mav_lightning.nn.pseudo3d import PseudoAttention3d, PseudoConv3d
@@ -46,6 +47,7 @@ class SpaceTimeUNet(nn.Module):
         identity_init: Whether the temporal layers start without effect; False for a random start.
     """
 
+    @drawn_by_name
     def __init__(
         self,
         in_channels: int = 3,

@@ -8,7 +8,7 @@ from typing import Any
 __all__ = ["SCHEMA", "UNHASHED", "stage_id"]
 
 # Raise when code changes results that no config key tells of: every id changes and nothing old is reused.
-SCHEMA = 2
+SCHEMA = 3
 
 # Keys that say where, how fast or how loudly a stage runs, and never what comes out of it.
 UNHASHED = frozenset({
