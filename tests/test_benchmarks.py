@@ -44,6 +44,17 @@ def test_the_distance_benchmark_agrees_with_the_recipe_beside_it() -> None:
     assert float(off) < 1e-9
 
 
+def test_of_studies_with_nothing_to_find_no_more_than_5_percent_find_something() -> None:
+    """Within what chance allows of 2,000 studies; `benchmarks/null_study.py` itself draws 10,000 of each kind."""
+    null_study = runpy.run_path(str(ROOT / "benchmarks" / "null_study.py"))
+    for seeds in null_study["SEEDS"]:
+        for variants in null_study["VARIANTS"]:
+            shares = null_study["false_stars"](null_study["null_studies"](seeds, variants, 2000, 1.0, 0.5))
+            assert shares["exact, Holm"] <= 0.065 and shares["Student, Holm"] <= 0.065, (seeds, variants)
+            if variants > 3:
+                assert shares["Student, uncorrected"] > 0.1, "without a correction the test could not fail"
+
+
 def test_the_responses_to_altered_clips_are_those_of_what_was_altered(tmp_path: Path) -> None:
     y, x = np.mgrid[:12, :64]
     for number in range(7):  # the last is another clip of the sixth source

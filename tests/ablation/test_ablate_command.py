@@ -29,6 +29,36 @@ def test_a_dry_run_says_what_would_run_and_writes_nothing(write_study: Write, tm
     assert not (tmp_path / "out").exists()
 
 
+def test_a_dry_run_tells_the_time_left_from_what_finished_siblings_took(write_study: Write, tmp_path: Path) -> None:
+    command = ["ablate", str(write_study()), "--out", str(tmp_path / "out")]
+    CliRunner().invoke(app, [*command, "seeds=[0]"])
+    result = CliRunner().invoke(app, [*command, "--jobs", "2", "--dry-run"])
+
+    # a stub says 21 s of a clip stage, 148.2 of a spatial, 287.4 of a temporal, 6.5 of each of 2 samples and 2 scores
+    assert "about 4 min 01 s with --jobs 2, as the finished stages took." in " ".join(result.output.lower().split())
+    assert "15 stages: 8 done, 7 pending" in result.output
+
+
+def test_power_says_how_many_seeds_a_difference_needs_and_runs_nothing(write_study: Write, tmp_path: Path) -> None:
+    command = ["ablate", str(write_study()), "--out", str(tmp_path / "out")]
+    CliRunner().invoke(app, command)
+    before = sorted((tmp_path / "out").rglob("*"))
+    result = CliRunner().invoke(app, [*command, "--power", "law=0.5", "--power", "appearance=0.0001"])
+
+    law, appearance = (line.split() for line in result.output.splitlines() if "per_frame" in line)
+    assert law[:4] == ["law", "0.5", "per_frame", "2"] and int(law[5]) >= 6
+    assert "over 1000" in " ".join(appearance)
+    assert sorted((tmp_path / "out").rglob("*")) == before
+
+
+def test_an_effect_that_is_no_number_is_told(write_study: Write, tmp_path: Path) -> None:
+    command = ["ablate", str(write_study()), "--out", str(tmp_path / "out"), "--power", "law=big"]
+
+    assert "--power law=big: an effect is a number, for example law=0.1." in str(
+        CliRunner().invoke(app, command).exception
+    )
+
+
 def test_a_study_is_run_and_reported_and_its_report_can_be_written_again(write_study: Write, tmp_path: Path) -> None:
     arguments = [str(write_study()), "seeds=[3]", "--out", str(tmp_path / "out")]
     result = CliRunner().invoke(app, ["ablate", *arguments])

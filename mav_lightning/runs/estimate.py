@@ -1,0 +1,46 @@
+"""How long what is left will take, told from what is done."""
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from mav_lightning.runs.files import read_json
+from mav_lightning.runs.ledger import Ledger, State
+from mav_lightning.runs.stage import Stage, StageFolder
+
+__all__ = ["estimate"]
+
+
+def estimate(ledger: Ledger, stages: Sequence[Stage]) -> dict[str, float | None]:
+    """Seconds that each stage has still to run, by id.
+
+    A stage takes what finished stages of its name in the same folder took, in the median; trainings in proportion to
+    their steps. Where the stage itself has begun, what it has reported is taken off.
+
+    Args:
+        ledger: Whose folders are looked at, those of other studies too.
+        stages: Of a plan.
+
+    Returns:
+        0 for what is done, None where no sibling is.
+    """
+    seen: dict[tuple[str, str], list[float]] = {}
+    for folder in map(StageFolder, ledger.stages.glob("*-*")):
+        if done := read_json(folder.done_file):
+            sibling = folder.read_stage()
+            seen.setdefault((sibling.name, sibling.kind), []).append(done["seconds"] / _steps(sibling.config))
+    return {stage.id: _left(ledger, stage, seen.get((stage.name, stage.kind), [])) for stage in stages}
+
+
+def _left(ledger: Ledger, stage: Stage, seconds: Sequence[float]) -> float | None:
+    if ledger.state(stage) is State.DONE:
+        return 0.0
+    if not seconds:
+        return None
+    progress = read_json(ledger.folder(stage).progress_file) or {"done": 0, "total": 1}
+    return median(seconds) * _steps(stage.config) * (1 - progress["done"] / max(progress["total"], 1))
+
+
+def _steps(config: Mapping[str, Any]) -> float:
+    """What a stage's time is proportional to; 1 where nothing says."""
+    return float(config.get("fit", {}).get("steps") or 1)
