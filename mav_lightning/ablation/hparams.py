@@ -20,7 +20,7 @@ def write_hparams(results: StudyResults) -> Path:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     study = results.plan.study
-    changed = sorted({key for variant in study.variants for key in study.variants[variant]})
+    changed = sorted({key for name in study.variants for key in study.deltas(name)} - set(study.overrides))
     for result in results.trials:
         if result.complete:
             deltas = study.deltas(result.trial.variant)

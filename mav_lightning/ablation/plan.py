@@ -3,8 +3,9 @@
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from mav_lightning.ablation.budget import Budget, steps_within
 from mav_lightning.ablation.study import Metric, Study
-from mav_lightning.common.errors import UserError
+from mav_lightning.common.errors import UserError, did_you_mean
 from mav_lightning.runs.files import read_json, write_json
 from mav_lightning.runs.ledger import Ledger
 from mav_lightning.runs.recipe import Recipe, plan_recipe
@@ -67,9 +68,22 @@ def plan_study(study: Study, recipe: Recipe) -> Plan:
     """
     scores = [name for name, spec in recipe.stages.items() if spec.defaults["kind"] == "score"]
 
+    for_all = {f"{name}.protocol": study.protocol for name in scores} if study.protocol else {}
+    if study.budget and study.budget.stage not in recipe.stages:
+        near = did_you_mean(study.budget.stage, recipe.stages)
+        raise UserError(
+            f"{study.name}: `budget.stage`: no stage `{study.budget.stage}`{near}; the recipe has "
+            f"{', '.join(recipe.stages)}."
+        )
+
     def trial(variant: str, seed: int) -> Trial:
         where = f"{study.name}, variant `{variant}`"
-        return Trial(variant, seed, plan_recipe(recipe, study.deltas(variant), seed, where, scores))
+        deltas = for_all | study.deltas(variant)
+        stages = plan_recipe(recipe, deltas, seed, where, scores)
+        if study.budget and study.budget.stage in stages:
+            steps = steps_within(study.budget, stages[study.budget.stage].config)
+            stages = plan_recipe(recipe, deltas | {f"{study.budget.stage}.fit.steps": steps}, seed, where, scores)
+        return Trial(variant, seed, stages)
 
     trials = [trial(variant, seed) for seed in study.seeds for variant in study.variants]
     _check_ends(recipe, trials[0])
@@ -114,7 +128,11 @@ def read_plan(root: Path) -> Plan:
             read[id] = stages[id].read_stage()
         return read[id]
 
-    study = content["study"] | {"metrics": [Metric(**metric) for metric in content["study"]["metrics"]]}
+    written, budget = content["study"], content["study"].get("budget")
+    study = written | {
+        "metrics": [Metric(**metric) for metric in written["metrics"]],
+        "budget": Budget(**budget) if budget else None,
+    }
     trials = [
         Trial(trial["variant"], trial["seed"], {name: stage(id) for name, id in trial["stages"].items()})
         for trial in content["trials"]

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from mav_lightning.ablation.budget import Budget
+from mav_lightning.ablation.variants import Factors, factors_changed, read_variants
 from mav_lightning.common.errors import UserError, did_you_mean
 from mav_lightning.config import find_config, read_yaml
 from mav_lightning.config import parse_override as parse_override
@@ -14,7 +16,8 @@ __all__ = ["Better", "Metric", "Study", "load_study"]
 
 Better = Literal["lower", "higher", "one"]
 _BETTER = ("lower", "higher", "one")
-_REQUIRED = ("question", "recipe", "seeds", "baseline", "metrics", "variants")
+_REQUIRED = ("question", "recipe", "seeds", "baseline", "metrics")
+_ADDED = ("variants", "product", "paired", "overrides")  # to those of the study that is extended
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,11 @@ class Study:
         seeds: One trial of every variant at each.
         baseline: The variant the others are compared with.
         metrics: The numbers that answer the question, the most important first.
-        variants: Name → deltas, ``<stage>.<key>`` or ``<stage>.needs.<role>`` → value.
+        variants: Name → factors → deltas, ``<stage>.<key>`` or ``<stage>.needs.<role>`` → value; see `read_variants`.
         overrides: Deltas of all variants, under the variants' own.
         threads: Each stage computes with.
+        protocol: Name of the protocol that scores all trials; None for the recipe's own.
+        budget: What each variant may spend on one stage; None where the configs say.
     """
 
     name: str
@@ -52,9 +57,11 @@ class Study:
     seeds: list[int]
     baseline: str
     metrics: list[Metric]
-    variants: dict[str, dict[str, Any]]
+    variants: dict[str, Factors]
     overrides: dict[str, Any] = field(default_factory=dict)
     threads: int = 2
+    protocol: str | None = None
+    budget: Budget | None = None
 
     def __post_init__(self) -> None:
         if not self.seeds or any(type(seed) is not int for seed in self.seeds):
@@ -86,7 +93,23 @@ class Study:
 
     def deltas(self, variant: str) -> dict[str, Any]:
         """What a variant changes in the recipe, the study's overrides included."""
-        return self.overrides | self.variants[variant]
+        factors = self.variants[variant].values()
+        return self.overrides | {key: value for factor in factors for key, value in factor.items()}
+
+    def factors(self, variant: str) -> list[str]:
+        """The factors in which a variant differs from the baseline."""
+        return factors_changed(self.variants[self.baseline], self.variants[variant])
+
+    @property
+    def warnings(self) -> list[str]:
+        """Sentences about variants whose differences cannot be put down to one factor."""
+        found = {name: self.factors(name) for name in self.order[1:]}
+        return [
+            f"{name} differs from {self.baseline} in {len(factors)} factors ({', '.join(factors)}), and what each "
+            "of them does cannot be told from it alone."
+            for name, factors in found.items()
+            if len(factors) > 1
+        ]
 
 
 def load_study(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Study, Recipe]:
@@ -103,7 +126,7 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Study, 
         UserError: A missing or unknown key, or a value of the wrong shape.
     """
     file = find_config(path)
-    study = _parse(file.stem, read_yaml(file))
+    study = _parse(file.stem, _extended(file, []))
     recipe = load_recipe(study.recipe)
     for key, value in map(parse_override, overrides):
         if key in ("seeds", "threads"):
@@ -118,8 +141,26 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Study, 
     return study, recipe
 
 
+def _extended(file: Path, by: Sequence[Path]) -> dict[str, Any]:
+    """The content of a study file over that of the study it extends: what it adds, replaces or, by null, takes out."""
+    if file in by:
+        circle = " → ".join(one.name for one in (*by, file))
+        raise UserError(f"{file.stem}: studies extend each other in a circle ({circle}); change one `extends`.")
+    content = read_yaml(file)
+    if (base := content.pop("extends", None)) is None:
+        return content
+    under = _extended(find_config(base), [*by, file])
+    both = {key: {**under[key], **content[key]} for key in _ADDED if _maps(under.get(key)) and _maps(content.get(key))}
+    kept = {key: {name: value for name, value in entries.items() if value is not None} for key, entries in both.items()}
+    return under | content | kept
+
+
+def _maps(value: Any) -> bool:
+    return isinstance(value, Mapping)
+
+
 def _parse(name: str, content: Mapping[str, Any]) -> Study:
-    known = {entry.name for entry in fields(Study)} - {"name"}
+    known = {entry.name for entry in fields(Study)} - {"name"} | {"product", "paired", "extends"}
     for key in content:
         if key not in known:
             raise UserError(
@@ -127,26 +168,38 @@ def _parse(name: str, content: Mapping[str, Any]) -> Study:
             )
     for key in _REQUIRED:
         if content.get(key) is None:
-            raise UserError(f"{name}: `{key}` is missing; a study needs {', '.join(_REQUIRED)}.")
+            raise UserError(f"{name}: `{key}` is missing; a study needs {', '.join(_REQUIRED)} and variants.")
     for key, kind, example in (
         ("seeds", list, "[0, 1]"),
         ("metrics", list, "[{name: law, better: higher}]"),
         ("variants", dict, "{on: {}, off: {temporal.size: 8}}"),
         ("overrides", dict, "{temporal.fit.steps: 800}"),
+        ("budget", dict, "{stage: temporal, samples: 48000}"),
     ):
         if not isinstance(content.get(key) or kind(), kind):
             raise UserError(f"{name}: `{key}` must look like {example}, got {content[key]!r}.")
-    variants = {str(variant): _mapping(name, variant, deltas) for variant, deltas in content["variants"].items()}
-    metrics = [_metric(name, entry) for entry in content["metrics"]]
-    return Study(**{**content, "name": name, "variants": variants, "metrics": metrics})
+    plain = {key: value for key, value in content.items() if key not in ("product", "paired")}
+    read = {
+        "variants": read_variants(name, content),
+        "metrics": [_metric(name, entry) for entry in content["metrics"]],
+        "budget": _budget(name, content.get("budget")),
+    }
+    return Study(**{**plain, "name": name, **read})
 
 
-def _mapping(name: str, variant: str, deltas: Any) -> dict[str, Any]:
-    if not isinstance(deltas or {}, dict):
-        raise UserError(
-            f"{name}: variant `{variant}` must map <stage>.<key> to a value, got {deltas!r}; {{}} for none."
-        )
-    return dict(deltas or {})
+def _budget(name: str, content: Mapping[str, Any] | None) -> Budget | None:
+    if not content:
+        return None
+    known = [entry.name for entry in fields(Budget)]
+    if unknown := [key for key in content if key not in known]:
+        near = did_you_mean(unknown[0], known)
+        raise UserError(f"{name}: `budget.{unknown[0]}`: no such key{near}; it has {', '.join(known)}.")
+    if "stage" not in content:
+        raise UserError(f"{name}: `budget` names no stage; add for example `stage: temporal`.")
+    try:
+        return Budget(**content)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from error
 
 
 def _metric(name: str, entry: Any) -> Metric:
