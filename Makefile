@@ -14,7 +14,7 @@ DEMO   ?= runs/demo
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint format clean
+.PHONY: help install demo test test-slow test-browser lint format clean
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,6 +42,9 @@ test: $(DEV)  ## Run the fast tests
 
 test-slow: $(DEV)  ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+
+test-browser: $(DEV)  ## Open a report in headless Chromium, which Debian has as `chromium`
+	$(BIN)/python -m pytest -m browser
 
 lint: $(DEV)  ## Check style and types
 	$(BIN)/ruff check .

@@ -16,7 +16,7 @@ from evaluation.extraction import Extraction
 from evaluation.failures import Failures
 from evaluation.folders import Split, open_clips
 from evaluation.plan import plan_real
-from evaluation.protocol import Protocol, Real
+from evaluation.protocol import Protocol, Real, load_protocol
 from evaluation.scores.similarity import ClipSimilarity
 from evaluation.weights import weights_folder
 from mav_lightning.common.errors import UserError, did_you_mean
@@ -25,7 +25,7 @@ from mav_lightning.common.progress import Track, untracked
 from mav_lightning.common.video import write_lossless
 from mav_lightning.common.whole_file import new_folder
 
-__all__ = ["KINDS", "write_baseline", "write_nearest"]
+__all__ = ["KINDS", "write_baseline", "write_floor", "write_nearest"]
 
 KINDS = ("static", "shuffled", "real")  # that need no prompts
 _STREAM = 0xBA5E  # keeps what is drawn here apart from a protocol's own draws, whose seed may be the same number
@@ -141,6 +141,24 @@ def write_nearest(
             for cut in [best[text]]
         ]
         return _write(folder, "nearest", asked, protocol, _made("nearest", protocol, seed), rng, track)
+
+
+def write_floor(kind: str, source: Path, protocol: str, clips: int, out: Path, seed: int, track: Track) -> None:
+    """Writes ``out/clips`` for a study, in the place of clips that a system sampled.
+
+    Args:
+        kind: ``static`` or ``shuffled``.
+        source: Shards; the clips are of their training part, as those compared with are of the other.
+        protocol: Name of the study's.
+        clips: How many.
+        out: The stage's folder.
+        seed: Of the trial.
+        track: Wraps the clips, to show progress.
+
+    Raises:
+        UserError: As `write_baseline`.
+    """
+    write_baseline(kind, Path(source), load_protocol(protocol), out / "clips", clips=clips, seed=seed, track=track)
 
 
 def _plan(

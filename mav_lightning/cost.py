@@ -11,7 +11,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from mav_lightning.common.errors import UserError
 from mav_lightning.config import instantiate
 from mav_lightning.modules.transfer import is_temporal
-from mav_lightning.nn.unet import SpaceTimeUNet
 
 __all__ = ["NetworkCost", "network_cost"]
 
@@ -79,11 +78,12 @@ def network_cost(config: Mapping[str, Any]) -> NetworkCost:
 def _inputs(net: nn.Module, config: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
     """One sample as the stage trains on it: x, sigma, cond, fps and given."""
     sigma = torch.ones(1)
-    if not isinstance(net, SpaceTimeUNet):
+    if not hasattr(net, "in_channels"):  # it is of embeddings
         channels, length = config["module"]["net"]["net"]["channels"], config["module"]["net"]["net"]["length"]
         return torch.zeros(1, channels), sigma, torch.zeros(1, 1 + length, channels), None, None
     clips = not config["data"]["_target_"].endswith("ImageData")
     side = config["module"].get("crop", config["size"])
     shape = (config["frames"], side, side) if clips else (side, side)
-    given = torch.zeros(1, net.in_channels - 3, *shape) if net.in_channels > 3 else None
-    return torch.zeros(1, 3, *shape), sigma, torch.zeros(1, net.cond_channels), sigma if clips else None, given
+    more, cond = int(net.in_channels) - 3, torch.zeros(1, int(net.cond_channels))  # type: ignore[arg-type]
+    given = torch.zeros(1, more, *shape) if more else None
+    return torch.zeros(1, 3, *shape), sigma, cond, sigma if clips else None, given

@@ -25,7 +25,9 @@ ALLOWED = {
     "mav_lightning.runs": {"mav_lightning.runs", "mav_lightning.config", "mav_lightning.common"},
     "mav_lightning.ablation": {
         "mav_lightning.ablation", "mav_lightning.runs", "mav_lightning.config", "mav_lightning.common",
+        "mav_lightning.cost",
     },
+    "mav_lightning.baselines": {"mav_lightning.baselines", "mav_lightning.nn", "mav_lightning.common"},
     "mav_lightning.cli": {"mav_lightning", "datamodules", "evaluation"},
 }  # fmt: skip
 TORCH_ONLY = {"mav_lightning.nn", "mav_lightning.diffusion"}

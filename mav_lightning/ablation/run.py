@@ -1,6 +1,6 @@
 """Runs a study: plans it, freezes it, runs what is missing, writes TensorBoard's HParams."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +9,11 @@ from rich.console import Console
 from mav_lightning.ablation.hparams import write_hparams
 from mav_lightning.ablation.plan import Plan, freeze, plan_study
 from mav_lightning.ablation.results import read_results
-from mav_lightning.ablation.study import load_study
-from mav_lightning.common.errors import UserError
+from mav_lightning.ablation.study import Study, load_study
 from mav_lightning.runs.display import Display
+from mav_lightning.runs.executor import Executor, Local
 from mav_lightning.runs.ledger import Ledger
-from mav_lightning.runs.schedule import STAGE_COMMAND, Outcome, run_stages
+from mav_lightning.runs.schedule import Outcome, run_stages
 
 __all__ = ["StudyRun", "load_plan", "run_study"]
 
@@ -46,8 +46,7 @@ def run_study(
     study: str | Path,
     out: Path,
     overrides: Sequence[str] = (),
-    jobs: int = 1,
-    command: Sequence[str] | None = None,
+    executor: Callable[[Study], Executor] | None = None,
     console: Console | None = None,
 ) -> StudyRun:
     """Runs the stages of a study that are not done yet, however and whenever an earlier run ended.
@@ -56,19 +55,18 @@ def run_study(
         study: The study file.
         out: Its folder; studies that share a folder share stages.
         overrides: See `load_study`.
-        jobs: Stages that run at once.
-        command: Runs one stage, see `run_stages`; `STAGE_COMMAND` by default.
+        executor: Makes what runs the stages, once the study is known to be right; one stage at a time on this machine
+            by default.
         console: Where progress goes; stdout by default.
 
     Raises:
         UserError: A mistake in the study or its configs, before anything runs.
     """
-    if jobs < 1:
-        raise UserError(f"jobs must be at least 1, got {jobs}.")
     plan = load_plan(study, overrides)
+    ready = executor(plan.study) if executor else Local(threads=plan.study.threads)
     freeze(plan, out)
     ledger = Ledger(out)
     with Display(ledger, len(plan.stages), console) as display:
-        outcome = run_stages(ledger, plan.stages, command or STAGE_COMMAND, display, jobs, plan.study.threads)
+        outcome = run_stages(ledger, plan.stages, ready, display)
     write_hparams(read_results(out, plan))
     return StudyRun(out, plan, outcome)

@@ -14,7 +14,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from mav_lightning.ablation.study import Better, Metric
 
-__all__ = ["LEVEL", "Comparison", "compare", "goodness", "holm", "seeds_needed", "sign_flip_p", "student_p", "verdict"]
+__all__ = [
+    "LEVEL",
+    "Comparison",
+    "compare",
+    "goodness",
+    "holm",
+    "seeds_needed",
+    "sign_flip_p",
+    "student_half_width",
+    "student_p",
+    "verdict",
+]
 
 LEVEL = 0.05  # of a star, after Holm's correction
 
@@ -115,6 +126,16 @@ def student_p(differences: ArrayLike) -> NDArray[np.float64]:
     return np.where(np.isfinite(t), 2 * stats.t.sf(np.abs(t), values.shape[-1] - 1), np.nan)
 
 
+def student_half_width(values: ArrayLike) -> float | None:
+    """Half the width of Student's 95 % interval of a mean; None for fewer than three values."""
+    from scipy import stats
+
+    known = np.asarray(values, float)
+    if len(known) < 3:
+        return None
+    return float(stats.t.ppf(0.975, len(known) - 1) * known.std(ddof=1) / math.sqrt(len(known)))
+
+
 def seeds_needed(variants: int) -> int:
     """The fewest seeds with which a star is possible, when `variants` are compared with a baseline."""
     return math.floor(1 + math.log2(variants / LEVEL)) + 1
@@ -177,10 +198,9 @@ def _student(differences: NDArray[np.float64]) -> float | None:
     return float(student_p(differences)) if differences.std() > 0 else None
 
 
-def _interval(differences: np.ndarray) -> tuple[float, float]:
-    from scipy import stats
-
-    half = stats.t.ppf(0.975, len(differences) - 1) * differences.std(ddof=1) / math.sqrt(len(differences))
+def _interval(differences: NDArray[np.float64]) -> tuple[float, float]:
+    half = student_half_width(differences)
+    assert half is not None  # there are three pairs at least
     return float(differences.mean() - half), float(differences.mean() + half)
 
 

@@ -1,7 +1,7 @@
 """``mav ablate``: runs an ablation study."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -9,6 +9,9 @@ from mav_lightning.cli.progress import exit_if_failed
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from mav_lightning.ablation.study import Study
+    from mav_lightning.runs.executor import Executor
 
 __all__ = ["ablate"]
 
@@ -19,7 +22,17 @@ def ablate(
         list[str] | None, typer.Argument(help="key=value: <stage>.<key> for all variants, seeds=[…] or threads=n.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The study's folder; runs/<study> by default.")] = None,
-    jobs: Annotated[int, typer.Option(help="Stages that run at once.")] = 1,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Stages that run at once; 1 here, as many as it has room for on Ray.")
+    ] = None,
+    executor: Annotated[
+        Literal["local", "ray"], typer.Option(help="Where stages run: this machine, or a Ray cluster.")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Of the Ray cluster, or auto; one is started on this machine by default.")
+    ] = None,
+    gpus: Annotated[float, typer.Option(min=0.0, help="On Ray: GPUs of each stage; 0.5 lets two share one.")] = 0.0,
+    retries: Annotated[int, typer.Option(min=0, help="On Ray: of a stage whose worker was lost.")] = 3,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and say what would run.")] = False,
     power: Annotated[
         list[str] | None,
@@ -35,27 +48,42 @@ def ablate(
         mav ablate conf/ablation/quick.yaml --out runs/quick seeds=[0,1,2]
 
         mav ablate conf/ablation/quick.yaml --out runs/quick seeds=[0,1,2] --power law=0.1 --power shapes-fvd=10
+
+        mav ablate conf/ablation/factorised.yaml --out /shared/factorised --executor ray --address auto --gpus 0.5
     """
     from rich.console import Console
 
     from mav_lightning.ablation.report import build_report
     from mav_lightning.ablation.run import run_study
+    from mav_lightning.common.errors import UserError
+    from mav_lightning.runs.executor import Local
 
+    if executor == "local" and (address is not None or gpus):
+        raise UserError("--address and --gpus are of a Ray cluster; add --executor ray.")
     root = out or Path("runs") / Path(study).stem
     console = Console()
     if dry_run:
-        _describe(study, overrides or [], root, jobs, console)
+        _describe(study, overrides or [], root, jobs or 1, console)
         return
     if power:
         _say_power(study, overrides or [], root, power, console)
         return
-    run = run_study(study, root, overrides or [], jobs, console=console)
+
+    def make(checked: "Study") -> "Executor":
+        if executor == "local":
+            return Local(jobs or 1, checked.threads)
+        from mav_lightning.runs.on_ray import OnRay
+
+        return OnRay(checked.threads, gpus, retries, address, jobs)
+
+    run = run_study(study, root, overrides or [], make, console)
     report = build_report(root)
     console.print(f"report: {report}", soft_wrap=True, highlight=False)
     exit_if_failed(console, run.outcome)
 
 
 def _describe(study: str, overrides: list[str], root: Path, jobs: int, console: "Console") -> None:
+    from rich.markup import escape
     from rich.table import Table
 
     from mav_lightning.ablation.report.text import duration
@@ -72,6 +100,8 @@ def _describe(study: str, overrides: list[str], root: Path, jobs: int, console: 
         table.add_row(stage.name, stage.id, str(ledger.state(stage)), duration(left[stage.id] or None), shared)
     console.print(f"{plan.study.question}\n")
     console.print(table)
+    for warning in plan.study.warnings:
+        console.print(f"\n[yellow]![/] {escape(warning)}", highlight=False)
     states = [ledger.state(stage) for stage in plan.stages]
     counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     console.print(f"\n{len(plan.trials)} trials, {len(states)} stages: {counted}. Nothing was run.")

@@ -62,9 +62,10 @@ def _train_recipe(file: Path, overrides: list[str], out: Path, jobs: int, thread
     from mav_lightning.cascade.store import copy_pipeline
     from mav_lightning.config import parse_override
     from mav_lightning.runs.display import Display
+    from mav_lightning.runs.executor import Local
     from mav_lightning.runs.ledger import Ledger
     from mav_lightning.runs.recipe import load_recipe, plan_recipe
-    from mav_lightning.runs.schedule import STAGE_COMMAND, run_stages
+    from mav_lightning.runs.schedule import run_stages
 
     deltas = dict(map(parse_override, overrides))
     seed = deltas.pop("seed", None)
@@ -78,7 +79,7 @@ def _train_recipe(file: Path, overrides: list[str], out: Path, jobs: int, thread
         console.print(f"{len(stages)} stages. Nothing was run.")
         return
     with Display(ledger, len(stages), console) as display:
-        outcome = run_stages(ledger, stages, STAGE_COMMAND, display, jobs, threads)
+        outcome = run_stages(ledger, stages, Local(jobs, threads), display)
     for made in (stage for stage in [*outcome.ran, *outcome.reused] if stage.kind == "pipeline"):
         copy_pipeline(ledger.folder(made).path / "pipeline", out / made.name)
         console.print(f"{made.name}: {out / made.name}", soft_wrap=True, highlight=False)

@@ -8,8 +8,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from mav_lightning.runs.executor import Running
 from mav_lightning.runs.files import read_json
-from mav_lightning.runs.job import Job
 from mav_lightning.runs.lease import holder
 from mav_lightning.runs.ledger import Ledger
 from mav_lightning.runs.stage import Stage
@@ -54,7 +54,7 @@ class Display:
     ) -> None:
         self._progress.stop()
 
-    def started(self, job: Job) -> None:
+    def started(self, job: Running) -> None:
         """Adds a bar."""
         self._bars[job.stage.id] = self._progress.add_task(_label(job.stage), total=None, count="", unit="")
 
@@ -72,7 +72,7 @@ class Display:
                 self._progress.console.print(f"    [dim]{escape(line)}[/]", highlight=False)
             self._progress.console.print(f"    [dim]{escape(str(folder.log_file))}[/]", highlight=False, soft_wrap=True)
 
-    def tick(self, running: Sequence[Job], elsewhere: Sequence[Stage]) -> None:
+    def tick(self, running: Sequence[Running], elsewhere: Sequence[Stage]) -> None:
         """Moves the bars; says once for each stage that another process runs it."""
         for job in running:
             if progress := read_json(job.folder.progress_file):

@@ -1,7 +1,6 @@
-"""Runs the missing stages of a plan, here, in dependency order."""
+"""Runs the missing stages of a plan in dependency order."""
 
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -10,15 +9,11 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Protocol
 
-from mav_lightning.runs.job import Job
-from mav_lightning.runs.lease import claim
+from mav_lightning.runs.executor import Executor, Running
 from mav_lightning.runs.ledger import Ledger, State
 from mav_lightning.runs.stage import Stage
 
-__all__ = ["STAGE_COMMAND", "Outcome", "Watch", "run_stages"]
-
-# Runs the stage in the folder given as its last argument.
-STAGE_COMMAND = (sys.executable, "-m", "mav_lightning", "stage")
+__all__ = ["Outcome", "Watch", "run_stages"]
 
 
 @dataclass
@@ -46,27 +41,20 @@ class Outcome:
 class Watch(Protocol):
     """Is told what happens; see `mav_lightning.runs.display`."""
 
-    def started(self, job: Job) -> None:
+    def started(self, job: Running) -> None:
         """A stage has begun."""
 
     def settled(self, stage: Stage, outcome: str, seconds: float | None) -> None:
         """A stage is ``ran``, ``reused``, ``failed`` or ``skipped``; `seconds` of this attempt, None without one."""
 
-    def tick(self, running: Sequence[Job], elsewhere: Sequence[Stage]) -> None:
+    def tick(self, running: Sequence[Running], elsewhere: Sequence[Stage]) -> None:
         """Time has passed; `elsewhere` are stages that another process runs."""
 
 
 def run_stages(
-    ledger: Ledger,
-    stages: Sequence[Stage],
-    command: Sequence[str],
-    watch: Watch,
-    jobs: int = 1,
-    threads: int = 2,
-    poll: float = 0.2,
-    grace: float = 30.0,
+    ledger: Ledger, stages: Sequence[Stage], executor: Executor, watch: Watch, poll: float = 0.2, grace: float = 30.0
 ) -> Outcome:
-    """Runs every stage that is not done, each as a subprocess; a failure stops only what needs it.
+    """Runs every stage that is not done; a failure stops only what needs it.
 
     Returns when each stage is done, failed or skipped. A stage that another process runs is waited for. On SIGTERM,
     SIGINT or any exception the running stages are asked to save, then ended, and stay to be continued.
@@ -74,25 +62,20 @@ def run_stages(
     Args:
         ledger: Where the folders are.
         stages: Needed stages before those that need them.
-        command: Runs the stage in the folder given as its last argument and exits with 0, leaving ``cost.json``.
+        executor: Starts them.
         watch: Is told what happens.
-        jobs: Stages that run at once.
-        threads: Each process computes with.
         poll: Seconds between looks.
         grace: Seconds a stopped stage may take to save.
     """
     for stage in stages:
         ledger.folder(stage).create(stage)
-    return _Schedule(ledger, stages, command, watch, jobs, threads).run(poll, grace)
+    return _Schedule(ledger, stages, executor, watch).run(poll, grace)
 
 
 class _Schedule:
-    def __init__(
-        self, ledger: Ledger, stages: Sequence[Stage], command: Sequence[str], watch: Watch, jobs: int, threads: int
-    ) -> None:
-        self.ledger, self.command, self.watch = ledger, command, watch
-        self.jobs, self.threads = jobs, threads
-        self.waiting, self.running = list(stages), list[Job]()
+    def __init__(self, ledger: Ledger, stages: Sequence[Stage], executor: Executor, watch: Watch) -> None:
+        self.ledger, self.executor, self.watch = ledger, executor, watch
+        self.waiting, self.running = list(stages), list[Running]()
         self.outcome = Outcome()
 
     def run(self, poll: float, grace: float) -> Outcome:
@@ -115,6 +98,9 @@ class _Schedule:
         for job in [job for job in self.running if job.ended()]:
             done = job.conclude()
             self.running.remove(job)
+            if done is None:
+                self.waiting.insert(0, job.stage)
+                continue
             (self.outcome.ran if done else self.outcome.failed).append(job.stage)
             self.watch.settled(job.stage, "ran" if done else "failed", time.time() - job.started)
 
@@ -125,23 +111,20 @@ class _Schedule:
             self._settle(stage, self.outcome.skipped, "skipped")
         elif self.ledger.state(stage) is State.DONE:
             self._settle(stage, self.outcome.reused, "reused")
-        elif len(self.running) < self.jobs and needs <= {good.id for good in self.outcome.ran + self.outcome.reused}:
+        elif len(self.running) < self.executor.jobs and needs <= {
+            good.id for good in self.outcome.ran + self.outcome.reused
+        }:
             return not self._start(stage)
         return False
 
     def _start(self, stage: Stage) -> bool:
-        """Claims a stage and starts it; returns whether nobody else holds it."""
-        folder = self.ledger.folder(stage)
-        lease = claim(folder.path)
-        if lease is None:
+        """Starts a stage; returns whether nobody else holds it."""
+        job = self.executor.start(stage, self.ledger.folder(stage))
+        if job is None:
             return False
-        if folder.done_file.exists():  # somebody finished it between our look and our claim
-            lease.release()
-            self._settle(stage, self.outcome.reused, "reused")
-            return True
-        self.running.append(Job(stage, folder, lease, self.command, self.threads))
+        self.running.append(job)
         self.waiting.remove(stage)
-        self.watch.started(self.running[-1])
+        self.watch.started(job)
         return True
 
     def _settle(self, stage: Stage, where: list[Stage], word: str) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from mav_lightning.ablation.run import run_study
+from mav_lightning.ablation.study import Study
+from mav_lightning.runs.executor import Executor, Local
 
 STUB_COMMAND = (sys.executable, str(Path(__file__).with_name("stub_stage.py")))
 
@@ -43,9 +45,19 @@ variants:
 """
 
 
+def stub_executor(study: Study) -> Executor:
+    """Stub stages, one at a time."""
+    return Local(command=STUB_COMMAND)
+
+
 @pytest.fixture(scope="session")
 def stub_command() -> tuple[str, ...]:
     return STUB_COMMAND
+
+
+@pytest.fixture(scope="session")
+def stubs() -> Callable[[Study], Executor]:
+    return stub_executor
 
 
 @pytest.fixture
@@ -58,7 +70,7 @@ def write_study(tmp_path: Path) -> Callable[..., Path]:
 def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the study, run to its end; read it, and write nothing into it but reports."""
     folder = tmp_path_factory.mktemp("finished")
-    run_study(_writer(folder)(), folder / "out", command=STUB_COMMAND)
+    run_study(_writer(folder)(), folder / "out", executor=stub_executor)
     return folder / "out"
 
 

@@ -1,19 +1,23 @@
 """A stage that does in milliseconds what real ones do in minutes: plausible artefacts, resumable, traceable.
 
-``python stub_stage.py DIR``. STUB_FAIL names stages that exit with 3; STUB_BLOCK stages that stop
-halfway, tell STUB_PIPE their process id and wait for SIGUSR1. STUB_CLIPS is the number of clips.
+``python stub_stage.py DIR``. STUB_FAIL names stages that exit with 3; STUB_DIE reads ``<stage>:<how>``, how being
+segfault, memory or diverge; STUB_BLOCK names stages that stop halfway, tell STUB_PIPE their process id and wait for
+SIGUSR1. STUB_CLIPS is the number of clips.
 """
 
+import ctypes
 import fcntl
 import hashlib
 import json
 import os
 import random
+import resource
 import signal
 import sys
 from pathlib import Path
 from typing import IO
 
+from mav_lightning.common.errors import UserError
 from mav_lightning.runs.files import write_json, write_text
 from mav_lightning.runs.stage import StageFolder
 
@@ -28,6 +32,9 @@ def main(path: Path) -> None:
     if stage.name in os.environ.get("STUB_FAIL", "").split(","):
         print("RuntimeError: the stub was told to fail")
         sys.exit(3)
+    victim, _, how = os.environ.get("STUB_DIE", "").partition(":")
+    if stage.name == victim:
+        die(how)
     {"data": train, "train": train, "sample": sample, "score": score}[stage.kind](folder)
     parameters = {"train": 770_000, "sample": 1_200_000}.get(stage.kind)
     steps = stage.config.get("frames", 0) * 100 if stage.kind == "train" else None
@@ -46,6 +53,17 @@ def main(path: Path) -> None:
     )
     trace(path, "end")
     owner.close()
+
+
+def die(how: str) -> None:
+    """Ends as real trainings do."""
+    if how == "segfault":
+        ctypes.string_at(0)
+    if how == "memory":  # allocates until an allocation fails
+        resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+        bytearray(4 << 30)
+    if how == "diverge":
+        raise UserError("loss is nan at step 7; lower the learning rate.")
 
 
 def trace(path: Path, word: str) -> None:

@@ -5,10 +5,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from mav_lightning.ablation import run
 from mav_lightning.cli.ablate import ablate
 from mav_lightning.cli.report import report
 from mav_lightning.common.errors import UserError
+from mav_lightning.runs import executor
 
 Write = Callable[..., Path]
 app = typer.Typer()
@@ -18,7 +18,7 @@ app.command()(report)
 
 @pytest.fixture(autouse=True)
 def stub_stages(monkeypatch: pytest.MonkeyPatch, stub_command: tuple[str, ...]) -> None:
-    monkeypatch.setattr(run, "STAGE_COMMAND", stub_command)
+    monkeypatch.setattr(executor, "STAGE_COMMAND", stub_command)
 
 
 def test_a_dry_run_says_what_would_run_and_writes_nothing(write_study: Write, tmp_path: Path) -> None:
@@ -89,6 +89,13 @@ def test_a_wrong_study_runs_nothing(write_study: Write, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_jobs_below_one_are_refused(write_study: Write, tmp_path: Path) -> None:
+def test_jobs_below_one_are_refused() -> None:
     with pytest.raises(UserError, match="jobs must be at least 1, got 0"):
-        run.run_study(write_study(), tmp_path, jobs=0)
+        executor.Local(jobs=0)
+
+
+def test_settings_of_a_cluster_are_refused_without_one(write_study: Write, tmp_path: Path) -> None:
+    command = ["ablate", str(write_study()), "--out", str(tmp_path / "out"), "--gpus", "0.5"]
+
+    assert "of a Ray cluster; add --executor ray" in str(CliRunner().invoke(app, command).exception)
+    assert not (tmp_path / "out").exists()

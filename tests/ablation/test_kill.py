@@ -1,6 +1,9 @@
 """``kill -9`` of anything, then the same command: only missing work runs, and the results are the undisturbed ones."""
 
+import contextlib
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,13 +17,15 @@ import pytest
 from mav_lightning.ablation.plan import read_plan
 from mav_lightning.ablation.results import read_results
 from mav_lightning.ablation.run import StudyRun, run_study
+from mav_lightning.runs.executor import Local
 
 Write = Callable[..., Path]
 DRIVER = """
 import sys
 from pathlib import Path
 from mav_lightning.ablation.run import run_study
-run_study(sys.argv[1], Path(sys.argv[2]), ["seeds=[0]"], command=sys.argv[3:])
+from mav_lightning.runs.executor import Local
+run_study(sys.argv[1], Path(sys.argv[2]), ["seeds=[0]"], lambda study: Local(command=sys.argv[3:]))
 """
 
 
@@ -40,7 +45,7 @@ def blocked(
 
 
 def finish(write_study: Write, stub_command: tuple[str, ...], out: Path) -> StudyRun:
-    return run_study(write_study(), out, ["seeds=[0]"], command=stub_command)
+    return run_study(write_study(), out, ["seeds=[0]"], lambda study: Local(command=stub_command))
 
 
 def results(out: Path) -> dict[tuple[str, int], Any]:
@@ -107,3 +112,45 @@ def test_two_drivers_of_one_study_share_the_work_and_do_nothing_twice(
     assert set(trace(tmp_path / "out").values()) == {1, 2}
     assert trace(tmp_path / "out")["start", "temporal"] == 1
     assert not any(word == "overlap" for word, _ in trace(tmp_path / "out"))
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.mark.slow
+def test_twenty_kills_at_random_times_change_no_number_and_train_nothing_twice(
+    write_study: Write, stub_command: tuple[str, ...], tmp_path: Path, finished_study: Path
+) -> None:
+    draw, out, kills = random.Random(0), tmp_path / "out", Counter[str]()
+    driver_code = DRIVER.replace('["seeds=[0]"]', "[]")
+    command = [sys.executable, "-c", driver_code, str(write_study()), str(out), *stub_command]
+    done = 0
+    while kills.total() < 20:
+        if done == 15:  # all is done before twenty kills: begin anew what a kill can still hit
+            shutil.rmtree(out)
+        driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            driver.wait(draw.uniform(0.2, 3.0))
+        except subprocess.TimeoutExpired:
+            victim = draw.choice(["driver", "stage", "both"])
+            stages = children_of(driver.pid)
+            if victim != "driver":
+                for pid in stages:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+            if victim == "stage":
+                driver.wait()
+            driver.kill()
+            kills[victim] += bool(stages) or victim == "driver"
+        driver.wait()
+        done = len(list(out.glob("stages/*/done.json")))
+
+    run = run_study(write_study(), out, executor=lambda study: Local(command=stub_command))
+
+    assert run.outcome.complete and min(kills.values()) >= 3
+    assert results(out) == results(finished_study)
+    assert not any(word == "overlap" for word, _ in trace(out))
+    ends = Counter(line.split()[1] for line in (out / "trace.txt").read_text().splitlines() if line.startswith("end"))
+    assert len(ends) == 15 and max(ends.values()) <= 2, "an end is traced just before done.json is written"
+    assert sum(ends.values()) <= 15 + 3

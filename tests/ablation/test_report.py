@@ -1,14 +1,19 @@
+import csv
 import html.parser
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mav_lightning.ablation.report import build_report
+from mav_lightning.ablation.report.marks import marks
 from mav_lightning.ablation.report.text import count, duration, join, number, signed, size
-from mav_lightning.ablation.run import run_study
+from mav_lightning.ablation.results import StudyResults, TrialResult
+from mav_lightning.ablation.run import load_plan, run_study
 from mav_lightning.common.errors import UserError
 
 Write = Callable[..., Path]
@@ -90,11 +95,11 @@ def test_tensorboards_hparams_hold_each_trials_variant_and_the_declared_metrics(
 
 
 def test_a_failure_is_told_with_its_log_and_the_rest_is_reported(
-    write_study: Write, stub_command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    write_study: Write, stubs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STUB_FAIL", "temporal")
     edited = write_study(("question: Do", "question: <script>alert(1)</script> Do"))
-    study = run_study(edited, tmp_path / "out", command=stub_command)
+    study = run_study(edited, tmp_path / "out", executor=stubs)
 
     assert not study.outcome.complete
     assert {stage.name for stage in study.outcome.skipped} == {"sample", "score"}
@@ -108,11 +113,77 @@ def test_a_failure_is_told_with_its_log_and_the_rest_is_reported(
     assert "<script>alert(1)" not in text
 
 
+@pytest.mark.parametrize(
+    ("how", "told", "last"),
+    [
+        ("segfault", "was ended by SIGSEGV (segmentation fault)", ""),
+        ("memory", "ended with code 1", "MemoryError"),
+        ("diverge", "ended with code 1", "loss is nan at step 7; lower the learning rate."),
+    ],
+)
+def test_a_trial_that_dies_is_told_and_the_others_go_on(
+    write_study: Write, stubs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, told: str, last: str
+) -> None:
+    monkeypatch.setenv("STUB_DIE", f"temporal:{how}")
+    study = run_study(write_study(), tmp_path / "out", ["seeds=[0]"], executor=stubs)
+    text = build_report(study.root).read_text()
+    facts = json.loads((study.root / "report.json").read_text())
+
+    assert facts["trials"] == {"planned": 2, "complete": 1}
+    assert [(f["stage"], f["how"]) for f in facts["failures"]] == [("temporal", told)] and told in text
+    assert last in (facts["failures"][0]["log"] or [""])[-1]
+    table = {row["variant"]: row["values"] for row in facts["table"][0]["rows"]}
+    assert table["temporal"] == [None] and table["per_frame"][0] is not None, "never averaged away"
+
+    monkeypatch.delenv("STUB_DIE")
+    again = run_study(write_study(), tmp_path / "out", ["seeds=[0]"], executor=stubs)
+    assert again.outcome.complete
+    assert {stage.name for stage in again.outcome.ran} == {"temporal", "sample", "score"}
+
+
+def test_tables_for_papers_and_programs_hold_every_trial_and_variant(finished_study: Path) -> None:
+    build_report(finished_study)
+    rows = list(csv.DictReader((finished_study / "report.csv").open()))
+    facts = json.loads((finished_study / "report.json").read_text())
+    tex = (finished_study / "report.tex").read_text()
+
+    assert len(rows) == 4 * 4 and {row["state"] for row in rows} == {"done"}
+    law = next(group for group in facts["table"] if group["metric"] == "law")
+    values = {row["variant"]: row["values"] for row in law["rows"]}
+    for row in rows:
+        if row["metric"] == "law":
+            assert float(row["value"]) == values[row["variant"]][int(row["seed"])]
+            assert float(row["low"]) < float(row["value"]) < float(row["high"])
+    body = tex[tex.index(r"\midrule") : tex.index(r"\bottomrule")]
+    assert r"per\_frame & $" in body and body.count(r" \\") == 2 and r"law $\uparrow$" in tex
+    assert r"\pm" not in body and r"\mathbf" not in body, "two seeds support neither an interval nor a mark"
+
+
+def test_the_best_and_the_second_are_marked_only_where_the_seeds_support_it(write_study: Write, tmp_path: Path) -> None:
+    plan = load_plan(write_study(("  temporal: {}", "  temporal: {}\n  third: {sample.size: 8}")))
+    metric = plan.study.metrics[1]
+
+    def marked(seeds: int, **shift: float) -> dict[str, str]:
+        trials = []
+        for name in plan.study.order:
+            for seed in range(seeds):
+                trial = replace(plan.trials[0], variant=name, seed=seed)
+                value = shift[name] + [0.0, 0.013, 0.004, 0.021, 0.008, 0.017, 0.002, 0.011][(seed + len(name)) % 8]
+                scores = {"metrics": {metric.name: {"value": value, "better": "higher"}}}
+                trials.append(TrialResult(trial, {}, scores, {}, None))
+        return marks(StudyResults(tmp_path, plan, trials), metric)
+
+    assert marked(8, temporal=0.9, per_frame=0.1, third=0.5) == {"temporal": "best", "third": "second"}
+    assert marked(8, temporal=0.9, per_frame=0.5, third=0.5) == {"temporal": "best"}
+    assert marked(8, temporal=0.5, per_frame=0.5, third=0.5) == {}
+    assert marked(5, temporal=0.9, per_frame=0.1, third=0.5) == {}
+
+
 def test_a_study_that_has_not_begun_has_a_report_too(
-    write_study: Write, stub_command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    write_study: Write, stubs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STUB_FAIL", "data")
-    run_study(write_study(), tmp_path / "out", command=stub_command)
+    run_study(write_study(), tmp_path / "out", executor=stubs)
     build_report(tmp_path / "out", tmp_path / "elsewhere")
 
     assert "There is no complete pair yet" in (tmp_path / "elsewhere" / "report.html").read_text()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from mav_lightning.runs.executor import Local, Running
 from mav_lightning.runs.files import read_json
-from mav_lightning.runs.job import Job
 from mav_lightning.runs.lease import claim
 from mav_lightning.runs.ledger import Ledger, State
 from mav_lightning.runs.schedule import Outcome, run_stages
@@ -32,13 +32,13 @@ class Silent:
         self.elsewhere: set[str] = set()
         self.when_elsewhere = threading.Event()
 
-    def started(self, job: Job) -> None:
+    def started(self, job: Running) -> None:
         self.told.append(("started", job.stage.name))
 
     def settled(self, stage: Stage, outcome: str, seconds: float | None) -> None:
         self.told.append((outcome, stage.name))
 
-    def tick(self, running: Sequence[Job], elsewhere: Sequence[Stage]) -> None:
+    def tick(self, running: Sequence[Running], elsewhere: Sequence[Stage]) -> None:
         self.together = max(self.together, len(running))
         self.elsewhere |= {stage.name for stage in elsewhere}
         if elsewhere:
@@ -59,7 +59,7 @@ def run(root: Path, stages: list[Stage], watch: Silent | None = None, jobs: int 
         folder = Ledger(root).folder(stage)
         folder.create(stage)
         (folder.path / "do.sh").write_text(scripts.get(stage.name, ""))
-    return run_stages(Ledger(root), stages, COMMAND, watch or Silent(), jobs, poll=0.01, grace=5)
+    return run_stages(Ledger(root), stages, Local(jobs, command=COMMAND), watch or Silent(), poll=0.01, grace=5)
 
 
 def trace(root: Path) -> list[str]:
@@ -157,6 +157,7 @@ DRIVER = """
 import sys
 from pathlib import Path
 from mav_lightning.runs.ledger import Ledger
+from mav_lightning.runs.executor import Local
 from mav_lightning.runs.schedule import run_stages
 from mav_lightning.runs.stage import Stage
 
@@ -166,7 +167,8 @@ class Silent:
     def tick(self, running, elsewhere): pass
 
 root, *command = sys.argv[1:]
-run_stages(Ledger(Path(root)), [Stage.of("a", {"kind": "data", "seed": 0}, {})], command, Silent(), grace=5)
+stages = [Stage.of("a", {"kind": "data", "seed": 0}, {})]
+run_stages(Ledger(Path(root)), stages, Local(command=command), Silent(), grace=5)
 """
 
 

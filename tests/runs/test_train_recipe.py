@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mav_lightning.cli.app import app
-from mav_lightning.runs import schedule
+from mav_lightning.runs import executor
 
 STAGES = """
 stages:
@@ -26,7 +26,7 @@ WORK = 'test ! -e "$0/../../refuse" || exit 3; cp -r "$0/../../../doll" "$0/pipe
 @pytest.fixture
 def recipe(tmp_path: Path, text_pipeline: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(text_pipeline, tmp_path / "doll")
-    monkeypatch.setattr(schedule, "STAGE_COMMAND", ("sh", "-c", WORK + 'echo "{}" > "$0/cost.json"'))
+    monkeypatch.setattr(executor, "STAGE_COMMAND", ("sh", "-c", WORK + 'echo "{}" > "$0/cost.json"'))
     for name, text in CONFIGS.items():
         (tmp_path / f"{name}.yaml").write_text(f"name: {name}\n{text}")
     (tmp_path / "recipe.yaml").write_text(STAGES.format(root=tmp_path))

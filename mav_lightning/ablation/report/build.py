@@ -11,6 +11,8 @@ from mav_lightning.ablation.report import text
 from mav_lightning.ablation.report.clips import gather_clips
 from mav_lightning.ablation.report.facts import gather_facts
 from mav_lightning.ablation.report.figures import draw_figures
+from mav_lightning.ablation.report.marks import marks
+from mav_lightning.ablation.report.tables import csv_table, latex_table
 from mav_lightning.ablation.results import read_results
 from mav_lightning.runs.files import write_json, write_text
 
@@ -18,7 +20,7 @@ __all__ = ["build_report"]
 
 
 def build_report(study: Path, out: Path | None = None) -> Path:
-    """Writes ``report.html``, ``report.md`` and ``report.json`` of a study, finished or not.
+    """Writes ``report`` as ``.html``, ``.md``, ``.tex``, ``.csv`` and ``.json`` of a study, finished or not.
 
     Args:
         study: A study's folder.
@@ -36,6 +38,11 @@ def build_report(study: Path, out: Path | None = None) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "report.json", facts)
     write_text(folder / "report.md", _environment(escape=False).get_template("report.md.j2").render(facts))
+    write_text(folder / "report.csv", csv_table(results))
+    write_text(
+        folder / "report.tex",
+        latex_table(results, {one.name: marks(results, one) for one in results.plan.study.metrics}),
+    )
     page = _environment(escape=True).get_template("report.html.j2")
     figures = draw_figures(results)
     write_text(folder / "report.html", page.render(facts, figures=figures, clips=gather_clips(results)))

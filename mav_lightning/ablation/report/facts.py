@@ -1,11 +1,13 @@
 """Everything the report says, as plain data: the content of ``report.json`` and of both templates."""
 
+import signal
 from dataclasses import asdict
 from typing import Any
 
 from mav_lightning.ablation.report.answer import answer
 from mav_lightning.ablation.report.cost import stage_costs, variant_costs
 from mav_lightning.ablation.report.differences import config_differences
+from mav_lightning.ablation.report.marks import marks
 from mav_lightning.ablation.report.origins import origins
 from mav_lightning.ablation.report.text import decimals
 from mav_lightning.ablation.results import StudyResults
@@ -47,6 +49,7 @@ def gather_facts(results: StudyResults) -> dict[str, Any]:
         "stage_costs": stage_costs(results),
         "variant_costs": variant_costs(results),
         "differences": config_differences(results.plan),
+        "warnings": study.warnings,
         "failures": _failures(results),
         "unfinished": _unfinished(results),
         "origins": origins(results),
@@ -66,7 +69,7 @@ def _unasked(results: StudyResults) -> list[Metric]:
 
 def _group(results: StudyResults, metric: Metric) -> dict[str, Any]:
     """One metric's rows: the baseline's, then every other variant's with its comparison."""
-    study = results.plan.study
+    study, marked = results.plan.study, marks(results, metric)
     rows = [{"variant": study.baseline, **_values(results, metric, study.baseline), "comparison": None}]
     for one in results.compare(metric):
         comparison = {
@@ -75,6 +78,7 @@ def _group(results: StudyResults, metric: Metric) -> dict[str, Any]:
             "effect": one.effect,
             "p": one.p,
             "p_holm": one.p_holm,
+            "t_holm": one.t_holm,
             "star": one.star,
             "better": one.better,
             "worse": one.worse,
@@ -82,6 +86,8 @@ def _group(results: StudyResults, metric: Metric) -> dict[str, Any]:
             "missing": one.missing,
         }
         rows.append({"variant": one.variant, **_values(results, metric, one.variant), "comparison": comparison})
+    for row in rows:
+        row["mark"] = marked.get(row["variant"], "")
     units = {result.scores["metrics"].get(metric.name, {}).get("unit") for result in results.trials if result.complete}
     return {
         "metric": metric.name,
@@ -111,10 +117,22 @@ def _failures(results: StudyResults) -> list[dict[str, Any]]:
         failed = read_json(folder.failed_file)
         if failed and not folder.done_file.exists():
             users = [f"{t.variant}, seed {t.seed}" for t in results.plan.trials if stage in t.stages.values()]
-            found.append(
-                {"stage": stage.name, "id": stage.id, "exit": failed["exit"], "log": failed["log"], "trials": users}
-            )
+            kept = {"exit": failed["exit"], "how": _how(failed["exit"]), "log": failed["log"]}
+            found.append({"stage": stage.name, "id": stage.id, "trials": users, **kept})
     return found
+
+
+def _how(code: int | None) -> str:
+    """How a process ended, in words; None where it was lost with its machine."""
+    if code is None:
+        return "was lost"
+    if code == 0:
+        return "ended without a result"
+    if code > 0:
+        return f"ended with code {code}"
+    if -code == signal.SIGKILL:
+        return "was killed (SIGKILL), as the kernel does where memory runs out"
+    return f"was ended by {signal.Signals(-code).name} ({(signal.strsignal(-code) or '').lower()})"
 
 
 def _unfinished(results: StudyResults) -> list[dict[str, Any]]:

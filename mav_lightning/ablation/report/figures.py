@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from mav_lightning.ablation.report.cost import total_seconds
+from mav_lightning.ablation.report.curves import Curve, learning_curves
 from mav_lightning.ablation.results import StudyResults
 from mav_lightning.ablation.study import Metric
 
@@ -25,13 +26,19 @@ _WORDS = {"lower": "lower is better", "higher": "higher is better", "one": "near
 
 
 def draw_figures(results: StudyResults) -> dict[str, list[Markup]]:
-    """Draws ``pairs`` (one figure a metric), ``fps`` (one for each metric told by fps) and ``cost`` (at most one).
+    """Draws ``pairs``, one figure a metric; ``fps``, one for each metric told by fps; ``cost``, one; and ``curves``.
 
-    Trials without results are left out.
+    There is a figure of learning curves for each training that sets variants apart, of unfinished trials too. From all
+    others, trials without results are left out.
     """
+    curves = [
+        _draw(f"curve {stage}", 3.4, functools.partial(_curves, results=results, stage=stage, curves=found))
+        for stage, found in learning_curves(results).items()
+    ]
     if not any(result.complete for result in results.trials):
-        return {"pairs": [], "fps": [], "cost": []}
+        return {"pairs": [], "fps": [], "cost": [], "curves": curves}
     return {
+        "curves": curves,
         "pairs": [
             _draw(
                 f"pairs {metric.name}",
@@ -103,6 +110,19 @@ def _cost(axes: "Axes", results: StudyResults) -> None:
     axes.margins(x=0.15, y=0.2)
     _legend(axes)
     _title(axes, metric.name, _WORDS[metric.better])
+
+
+def _curves(axes: "Axes", results: StudyResults, stage: str, curves: dict[str, dict[int, Curve]]) -> None:
+    """One line a trial, one colour a variant."""
+    for index, name in enumerate(results.plan.study.order):
+        for number, (steps, losses) in enumerate(curves.get(name, {}).values()):
+            label = name if number == 0 else "_"  # which a legend leaves out
+            axes.plot(steps, losses, color=_colour(index), linewidth=1.0, alpha=0.85, label=label)
+    if all(loss > 0 for seeds in curves.values() for _, losses in seeds.values() for loss in losses):
+        axes.set_yscale("log")
+    axes.set_xlabel("steps", color=_MUTED)
+    _legend(axes)
+    _title(axes, f"{stage}: training loss", "means over stretches of the run; log scale")
 
 
 def _draw(name: str, width: float, draw: Callable[["Axes"], Any]) -> Markup:

@@ -1,0 +1,168 @@
+"""Study files that write their variants in short, and budgets that are equal."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mav_lightning.ablation.budget import Budget, steps_within
+from mav_lightning.ablation.plan import Plan, plan_study, read_plan
+from mav_lightning.ablation.run import run_study
+from mav_lightning.ablation.study import Study, load_study
+from mav_lightning.common.errors import UserError
+from mav_lightning.config import load_config
+from mav_lightning.cost import network_cost
+
+Write = Callable[..., Path]
+VARIANTS = "variants:\n  temporal: {}\n  per_frame: {sample.needs.decoder: spatial}\n"
+GRID = """{section}:
+  decoder: {{temporal: {{}}, spatial: {{sample.needs.decoder: spatial}}}}
+  size: {{small: {{sample.size: 8}}, large: {{}}}}
+"""
+
+
+def study(file: Path, *overrides: str) -> Study:
+    return load_study(file, overrides)[0]
+
+
+def grid(section: str) -> tuple[tuple[str, str], ...]:
+    return (VARIANTS, GRID.format(section=section)), ("baseline: temporal", "baseline: temporal+small")
+
+
+def test_a_product_is_every_level_with_every_other(write_study: Write) -> None:
+    found = study(write_study(*grid("product")))
+
+    assert list(found.variants) == ["temporal+small", "temporal+large", "spatial+small", "spatial+large"]
+    assert found.deltas("spatial+small") == {
+        "temporal.frames": 9, "sample.needs.decoder": "spatial", "sample.size": 8,
+    }  # fmt: skip
+    assert found.factors("spatial+small") == ["decoder"] and found.factors("temporal+large") == ["size"]
+
+
+def test_pairs_take_levels_in_step(write_study: Write) -> None:
+    found = study(write_study(*grid("paired")))
+
+    assert list(found.variants) == ["temporal+small", "spatial+large"]
+
+
+def test_a_variant_of_several_factors_is_warned_of_and_a_group_is_one(write_study: Write) -> None:
+    two = "per_frame: {sample.needs.decoder: spatial, sample.size: 8}"
+    group = "per_frame: {image alone: {sample.needs.decoder: spatial, sample.size: 8}}"
+
+    assert study(write_study(("per_frame: {sample.needs.decoder: spatial}", two))).warnings == [
+        "per_frame differs from temporal in 2 factors (sample.needs.decoder, sample.size), and what each of them does "
+        "cannot be told from it alone."
+    ]
+    grouped = study(write_study(("per_frame: {sample.needs.decoder: spatial}", group)))
+    assert grouped.warnings == [] and grouped.factors("per_frame") == ["image alone"]
+    assert grouped.deltas("per_frame")["sample.size"] == 8
+
+
+def test_an_extended_study_keeps_what_is_not_said_anew(write_study: Write, tmp_path: Path) -> None:
+    write_study()
+    more = tmp_path / "more.yaml"
+    more.write_text(
+        f"extends: {tmp_path / 'quick.yaml'}\nquestion: And small ones?\nseeds: [5]\n"
+        "variants: {small: {sample.size: 8}, per_frame: null}\noverrides: {spatial.frames: 4}\n"
+    )
+    found = study(more)
+
+    assert (found.name, found.question, found.seeds) == ("more", "And small ones?", [5])
+    assert list(found.variants) == ["temporal", "small"], "null takes one out"
+    assert found.overrides == {"temporal.frames": 9, "spatial.frames": 4}
+    assert [metric.name for metric in found.metrics] == ["shapes-fvd", "law", "flicker", "appearance"]
+
+
+def test_what_a_study_extends_stays_as_it_is(write_study: Write, tmp_path: Path) -> None:
+    before = plan_study(*load_study(write_study()))
+    (tmp_path / "more.yaml").write_text(f"extends: {tmp_path / 'quick.yaml'}\n")
+
+    assert [stage.id for stage in plan_study(*load_study(tmp_path / "more.yaml")).stages] == [
+        stage.id for stage in before.stages
+    ]
+
+
+def test_a_protocol_of_the_study_replaces_the_recipes() -> None:
+    one, recipe = load_study("ablation/quick.yaml")
+    plain = plan_study(one, recipe).trials[0].score.config["protocol"]["name"]
+    changed = plan_study(Study(**{**vars(one), "protocol": "fid-clean"}), recipe).trials[0].score.config["protocol"]
+
+    assert (plain, changed["name"]) == ("shapes-tiny", "fid-clean")
+
+
+def steps(plan: Plan) -> dict[str, int]:
+    return {trial.variant: trial.stages["temporal"].config["fit"]["steps"] for trial in plan.trials}
+
+
+def with_budget(tmp_path: Path, budget: str) -> Plan:
+    file = tmp_path / "equal.yaml"
+    file.write_text(f"extends: ablation/factorised.yaml\nseeds: [0]\nbudget: {{stage: temporal, {budget}}}\n")
+    return plan_study(*load_study(file))
+
+
+def test_equal_samples_and_equal_steps_are_steps_in_the_configs(tmp_path: Path) -> None:
+    assert set(steps(with_budget(tmp_path, "samples: 16015")).values()) == {1000}, "batches are of 16"
+    assert set(steps(with_budget(tmp_path, "steps: 70")).values()) == {70}
+
+
+def test_equal_flops_are_more_steps_for_what_costs_less_and_never_exceed_the_budget(tmp_path: Path) -> None:
+    plan, flops = with_budget(tmp_path, "flops: 1.0e+13"), 1e13
+    found = steps(plan)
+
+    assert found["none"] > found["convolution"] > found["both"] > found["full_3d"]
+    for trial in plan.trials:
+        config = trial.stages["temporal"].config
+        step = network_cost(config).flops * config["data"]["batch_size"]
+        assert flops - step < found[trial.variant] * step <= flops
+
+
+def test_a_budget_changes_the_ids_and_is_written_with_the_study(write_study: Write, tmp_path: Path) -> None:
+    plain = load_config("stage/temporal_tiny.yaml")
+    assert steps_within(Budget("temporal", samples=3), plain) == 1, "one step is always taken"
+    one, two = (with_budget(tmp_path, f"steps: {count}") for count in (70, 71))
+    for name, shared in (("spatial", True), ("temporal", False)):
+        assert (one.trials[0].stages[name].id == two.trials[0].stages[name].id) is shared
+
+
+def test_a_frozen_study_is_read_back_whole(write_study: Write, stubs: Any, tmp_path: Path) -> None:
+    file = write_study(*grid("product"), ("seeds: [0, 1]", "seeds: [0]\nthreads: 1"))
+    run = run_study(file, tmp_path / "out", executor=stubs)
+
+    assert read_plan(tmp_path / "out") == run.plan
+
+
+@pytest.mark.parametrize(
+    ("edits", "message"),
+    [
+        (grid("paired") + (("small: {sample.size: 8}, ", ""),), "their numbers differ: decoder 2, size 1"),
+        (((VARIANTS, "product: [1, 2]\n"),), "`product` must map factors to levels to deltas, as {layers:"),
+        (((VARIANTS, "product: {size: {small: 8}}\n"),), "level `small` of `size` must map <stage>.<key> to a value"),
+        (
+            (*grid("product"), ("sample.size: 8", "sample.needs.decoder: spatial")),
+            "variant `spatial+small` sets `sample.needs.decoder` in both `decoder` and `size`.",
+        ),
+        (((VARIANTS, VARIANTS + "product: {a: {temporal: {}}}\n"),), "two variants are called `temporal`"),
+        ((("seeds:", "budget: {stage: temporl, steps: 3}\nseeds:"),), "no stage `temporl`; did you mean `temporal`?"),
+        ((("seeds:", "budget: {stage: temporal}\nseeds:"),), "budget: give one of steps, samples and flops"),
+        ((("seeds:", "budget: {stage: temporal, steps: 0}\nseeds:"),), "budget: must be above 0, got 0"),
+        ((("seeds:", "budget: {steps: 3}\nseeds:"),), "`budget` names no stage; add for example `stage: temporal`"),
+        ((("seeds:", "budget: {stage: a, step: 3}\nseeds:"),), "`budget.step`: no such key; did you mean `steps`?"),
+        ((("seeds:", "budget: {stage: temporal, samples: 3}\nseeds:"),), "has no data.batch_size to count samples by"),
+        ((("seeds:", "protocol: shapes-tinny\nseeds:"),), "protocol `shapes-tinny`: unknown; did you mean"),
+        ((("seeds:", "extends: quick_study.yaml\nseeds:"),), "quick_study.yaml: no such config"),
+    ],
+)
+def test_what_is_wrong_in_a_study_is_told(write_study: Write, edits: tuple[tuple[str, str], ...], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        plan_study(*load_study(write_study(*edits)))
+
+    assert message in str(caught.value)
+
+
+def test_studies_that_extend_each_other_are_told(tmp_path: Path) -> None:
+    for name, other in (("a", "b"), ("b", "a")):
+        (tmp_path / f"{name}.yaml").write_text(f"extends: {tmp_path / other}.yaml\n")
+
+    with pytest.raises(UserError, match="in a circle .a.yaml → b.yaml → a.yaml."):
+        load_study(tmp_path / "a.yaml")

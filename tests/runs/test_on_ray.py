@@ -1,0 +1,160 @@
+"""The same stages on Ray: the same results, lost workers tried again, impossible requests told."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mav_lightning.common.errors import UserError
+from mav_lightning.runs.executor import Local, Running
+from mav_lightning.runs.files import read_json
+from mav_lightning.runs.lease import claim
+from mav_lightning.runs.ledger import Ledger, State
+from mav_lightning.runs.on_ray import OnRay
+from mav_lightning.runs.schedule import run_stages
+from mav_lightning.runs.stage import Stage
+
+# Counts what runs it, says its process id where somebody listens, then does what its config says.
+COMMAND = ("sh", "-c", 'echo start >> "$0/trace"; . "$0/do.sh"; echo "{\\"steps\\": 3}" > "$0/cost.json"')
+BLOCK = 'echo $$ > "$0/pid"; read line < "$0/go"; echo $OMP_NUM_THREADS > "$0/result"'
+
+
+class Silent:
+    """Tells when another process runs a stage."""
+
+    def __init__(self) -> None:
+        self.when_elsewhere = threading.Event()
+
+    def started(self, job: Running) -> None:
+        pass
+
+    def settled(self, stage: Stage, outcome: str, seconds: float | None) -> None:
+        pass
+
+    def tick(self, running: Any, elsewhere: Any) -> None:
+        if elsewhere:
+            self.when_elsewhere.set()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    import ray
+
+    yield OnRay(threads=1, command=COMMAND)
+    ray.shutdown()
+
+
+@pytest.fixture
+def chain(tmp_path: Path) -> list[Stage]:
+    a = Stage.of("a", {"kind": "data", "seed": 0}, {})
+    b = Stage.of("b", {"kind": "train", "seed": 1}, {"data": a.id})
+    return [a, b, Stage.of("c", {"kind": "train", "seed": 2}, {})]
+
+
+def prepared(root: Path, stages: list[Stage], **scripts: str) -> Ledger:
+    ledger = Ledger(root)
+    for stage in stages:
+        ledger.folder(stage).create(stage)
+        (ledger.folder(stage).path / "do.sh").write_text(scripts.get(stage.name, ""))
+    return ledger
+
+
+def blocked(ledger: Ledger, stage: Stage) -> Path:
+    """The folder of a stage that will say its process id and wait, through pipes."""
+    path = ledger.folder(stage).path
+    for name in ("pid", "go"):
+        os.mkfifo(path / name)
+    return path
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def test_stages_run_once_in_order_with_the_studys_threads(cluster: OnRay, chain: list[Stage], tmp_path: Path) -> None:
+    script = 'echo $OMP_NUM_THREADS > "$0/result"'
+    ledger = prepared(tmp_path, chain, a=script, c="exit 4")
+    outcome = run_stages(ledger, chain, cluster, Silent(), poll=0.01)
+
+    assert [stage.name for stage in outcome.ran] == ["a", "b"] and [stage.name for stage in outcome.failed] == ["c"]
+    assert (ledger.folder(chain[0]).path / "result").read_text() == "1\n"
+    assert read_json(ledger.folder(chain[0]).done_file)["threads"] == 1
+    assert read_json(ledger.folder(chain[2]).failed_file)["exit"] == 4
+    assert (ledger.folder(chain[2]).path / "trace").read_text() == "start\n", "a failure is no lost worker"
+    again = run_stages(ledger, chain[:2], cluster, Silent(), poll=0.01)
+    assert [stage.name for stage in again.reused] == ["a", "b"]
+
+
+def test_a_worker_killed_in_a_stage_costs_a_retry_and_not_a_result(
+    cluster: OnRay, chain: list[Stage], tmp_path: Path
+) -> None:
+    ledger = prepared(tmp_path, chain, a=BLOCK)
+    path = blocked(ledger, chain[0])
+
+    def kill_the_first_and_free_the_second() -> None:
+        first = int((path / "pid").read_text())
+        os.kill(parent_of(first), signal.SIGKILL)
+        (path / "pid").read_text()
+        (path / "go").write_text("go\n")
+
+    helper = threading.Thread(target=kill_the_first_and_free_the_second)
+    helper.start()
+    outcome = run_stages(ledger, chain[:2], cluster, Silent(), poll=0.01)
+    helper.join()
+
+    assert [stage.name for stage in outcome.ran] == ["a", "b"]
+    assert (path / "trace").read_text() == "start\n" * 2
+    assert ledger.state(chain[0]) is State.DONE
+
+
+def test_a_worker_lost_more_often_than_is_tried_again_is_a_failure_that_is_told(
+    cluster: OnRay, chain: list[Stage], tmp_path: Path
+) -> None:
+    ledger = prepared(tmp_path, chain, a="kill -9 $PPID; sleep 60")
+    outcome = run_stages(ledger, chain, OnRay(threads=1, retries=1, command=COMMAND), Silent(), poll=0.01)
+
+    assert [stage.name for stage in outcome.failed] == ["a"] and [stage.name for stage in outcome.skipped] == ["b"]
+    assert [stage.name for stage in outcome.ran] == ["c"]
+    assert read_json(ledger.folder(chain[0]).failed_file)["log"][0] == "the Ray worker was lost"
+    # how often is Ray's to count: it does not count a worker that dies as soon as it has begun
+    assert (ledger.folder(chain[0]).path / "trace").read_text().count("start") >= 2
+
+
+def test_a_stage_that_another_process_holds_is_waited_for(cluster: OnRay, chain: list[Stage], tmp_path: Path) -> None:
+    ledger, watch = prepared(tmp_path, chain), Silent()
+    lease = claim(ledger.folder(chain[0]).path)
+    assert lease
+
+    def let_go() -> None:
+        watch.when_elsewhere.wait()
+        lease.release()
+
+    helper = threading.Thread(target=let_go)
+    helper.start()
+    outcome = run_stages(ledger, chain[:1], cluster, watch, poll=0.01)
+    helper.join()
+
+    assert [stage.name for stage in outcome.ran] == ["a"]
+
+
+def test_a_request_that_no_node_can_meet_is_refused_at_once(cluster: OnRay) -> None:
+    with pytest.raises(UserError, match=r"asks for 1 CPUs and 0.5 GPUs, and no node .* so it would wait for ever"):
+        OnRay(threads=1, gpus=0.5)
+    with pytest.raises(UserError, match=r"asks for 4096 CPUs .* lower `threads` in the study or --gpus"):
+        OnRay(threads=4096)
+
+
+def test_local_and_ray_leave_the_same_files(cluster: OnRay, chain: list[Stage], tmp_path: Path) -> None:
+    script = 'head -c 8 "$0/stage.json" > "$0/result"'
+    for name, executor in (("local", Local(command=COMMAND, threads=1)), ("ray", cluster)):
+        ledger = prepared(tmp_path / name, chain, a=script, b=script, c=script)
+        run_stages(ledger, chain, executor, Silent(), poll=0.01)
+    left = [
+        sorted(str(f.relative_to(tmp_path / name)) for f in (tmp_path / name).rglob("*")) for name in ("local", "ray")
+    ]
+
+    assert left[0] == left[1]
