@@ -58,6 +58,10 @@ class Plan:
         """The trial of a variant at a seed."""
         return next(trial for trial in self.trials if (trial.variant, trial.seed) == (variant, seed))
 
+    def shared(self, trial: Trial, name: str) -> bool:
+        """Whether all variants have the very stage that `trial` has under `name`, at its seed."""
+        return all(one.stages.get(name) == trial.stages[name] for one in self.trials if one.seed == trial.seed)
+
 
 def plan_study(study: Study, recipe: Recipe) -> Plan:
     """Resolves every trial to its stages.

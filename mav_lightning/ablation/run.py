@@ -1,4 +1,4 @@
-"""Runs a study: plans it, freezes it, runs what is missing, writes TensorBoard's HParams."""
+"""Runs a study: plans it, freezes it, runs what is missing, shows it to TensorBoard."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mav_lightning.ablation.hparams import write_hparams
+from mav_lightning.ablation.board import write_board
 from mav_lightning.ablation.plan import Plan, freeze, plan_study
 from mav_lightning.ablation.results import read_results
 from mav_lightning.ablation.study import Study, load_study
 from mav_lightning.runs.display import Display
 from mav_lightning.runs.executor import Executor, Local
-from mav_lightning.runs.ledger import Ledger
+from mav_lightning.runs.ledger import Ledger, share_stages
 from mav_lightning.runs.schedule import Outcome, run_stages
 
 __all__ = ["StudyRun", "load_plan", "run_study"]
@@ -48,25 +48,29 @@ def run_study(
     overrides: Sequence[str] = (),
     executor: Callable[[Study], Executor] | None = None,
     console: Console | None = None,
+    beside: Path | None = None,
 ) -> StudyRun:
     """Runs the stages of a study that are not done yet, however and whenever an earlier run ended.
 
     Args:
         study: The study file.
-        out: Its folder; studies that share a folder share stages.
+        out: Its folder.
         overrides: See `load_study`.
         executor: Makes what runs the stages, once the study is known to be right; one stage at a time on this machine
             by default.
         console: Where progress goes; stdout by default.
+        beside: Folder of another study, whose stages this one uses and adds to; None for stages of its own.
 
     Raises:
-        UserError: A mistake in the study or its configs, before anything runs.
+        UserError: A mistake in the study or its configs, or as `share_stages`, before anything runs.
     """
     plan = load_plan(study, overrides)
     ready = executor(plan.study) if executor else Local(threads=plan.study.threads)
+    if beside is not None:
+        share_stages(out, beside)
     freeze(plan, out)
     ledger = Ledger(out)
     with Display(ledger, len(plan.stages), console) as display:
         outcome = run_stages(ledger, plan.stages, ready, display)
-    write_hparams(read_results(out, plan))
+    write_board(read_results(out, plan))
     return StudyRun(out, plan, outcome)

@@ -22,6 +22,9 @@ def ablate(
         list[str] | None, typer.Argument(help="key=value: <stage>.<key> for all variants, seeds=[…] or threads=n.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The study's folder; runs/<study> by default.")] = None,
+    beside: Annotated[
+        Path | None, typer.Option(help="Folder of another study, whose stages this one uses and adds to.")
+    ] = None,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Stages that run at once; 1 here, as many as it has room for on Ray.")
     ] = None,
@@ -49,6 +52,8 @@ def ablate(
 
         mav ablate conf/ablation/quick.yaml --out runs/quick seeds=[0,1,2] --power law=0.1 --power shapes-fvd=10
 
+        mav ablate conf/ablation/sampler.yaml --beside runs/demo
+
         mav ablate conf/ablation/factorised.yaml --out /shared/factorised --executor ray --address auto --gpus 0.5
     """
     from rich.console import Console
@@ -63,7 +68,7 @@ def ablate(
     root = out or Path("runs") / Path(study).stem
     console = Console()
     if dry_run:
-        _describe(study, overrides or [], root, jobs or 1, console)
+        _describe(study, overrides or [], beside or root, jobs or 1, console)
         return
     if power:
         _say_power(study, overrides or [], root, power, console)
@@ -76,7 +81,7 @@ def ablate(
 
         return OnRay(checked.threads, gpus, retries, address, jobs)
 
-    run = run_study(study, root, overrides or [], make, console)
+    run = run_study(study, root, overrides or [], make, console, beside)
     report = build_report(root)
     console.print(f"report: {report}", soft_wrap=True, highlight=False)
     exit_if_failed(console, run.outcome)

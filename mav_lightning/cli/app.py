@@ -19,6 +19,7 @@ from mav_lightning.cli import (
     export,
     generate,
     inspect,
+    layers,
     motion,
     pipeline,
     report,
@@ -50,6 +51,7 @@ app.command()(baseline.baseline)
 app.command()(compare.compare)
 app.command()(motion.motion)
 app.command()(ablate.ablate)
+app.command()(layers.layers)
 app.command()(export.export)
 app.command()(report.report)
 app.command()(certify.certify)

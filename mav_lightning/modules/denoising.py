@@ -15,6 +15,7 @@ from mav_lightning.diffusion.denoiser import NetDenoiser
 from mav_lightning.diffusion.schedule import LogNormalNoise
 from mav_lightning.modules.optim import MakeOptimizer, Schedule, optimization
 from mav_lightning.modules.transfer import TransferReport, freeze_spatial, is_temporal, transfer
+from mav_lightning.nn.activity import temporal_activity
 
 __all__ = ["Denoising", "DenoisingModule"]
 
@@ -130,6 +131,10 @@ class DenoisingModule(LightningModule, Generic[B]):
     def levels(self, batch: B) -> Tensor:
         """A noise level for each sample, shape (B,)."""
         return self.denoising.noise(len(batch), self.device)
+
+    def temporal_activity(self) -> dict[str, float]:
+        """How far each temporal layer is from doing nothing, as `mav_lightning.nn.activity.temporal_activity`."""
+        return temporal_activity(self.net.net)
 
     def _step(self, batch: B, stage: str) -> Tensor:
         loss = self.losses(batch).mean()

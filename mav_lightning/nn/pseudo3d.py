@@ -60,8 +60,29 @@ class PseudoConv3d(nn.Module):
             # The slices beside the middle one, as a Conv2d over the neighbouring frames' channels.
             self.temporal = conv(2 * self.reach * in_channels, out_channels)
         if identity_init:
-            (nn.init.dirac_ if factorised else nn.init.zeros_)(self.temporal.weight)
+            self.forget_time()
+
+    @torch.no_grad()
+    def forget_time(self) -> None:
+        """Makes the temporal part do nothing, as it starts: a clip is then what its frames are one by one."""
+        if self.temporal is not None:
+            (nn.init.dirac_ if self.factorised else nn.init.zeros_)(self.temporal.weight)
             nn.init.zeros_(_bias(self.temporal))
+
+    @torch.no_grad()
+    def temporal_activity(self) -> float:
+        """How far the temporal part is from doing nothing.
+
+        Factorised, the temporal kernel's distance from the identity over the identity's norm; of a full 3D convolution,
+        the norm of the slices beside the middle one over the whole kernel's. 0 without a temporal part.
+        """
+        if self.temporal is None:
+            return 0.0
+        if not self.factorised:
+            beside = self.temporal.weight.norm()
+            return float(beside / torch.hypot(beside, self.spatial.weight.norm()).clamp_min(1e-12))
+        identity = nn.init.dirac_(torch.empty_like(self.temporal.weight))
+        return float((self.temporal.weight - identity).norm() / identity.norm())
 
     def forward(self, x: Tensor, frames: int | None = None) -> Tensor:
         """Convolves.
@@ -129,8 +150,25 @@ class PseudoAttention3d(nn.Module):
         if self.temporal is not None:
             self.temporal_position = nn.Linear(time_channels, channels)
             if identity_init:
-                nn.init.zeros_(self.temporal.project.weight)
-                nn.init.zeros_(_bias(self.temporal.project))
+                self.forget_time()
+
+    @torch.no_grad()
+    def forget_time(self) -> None:
+        """Makes the temporal part do nothing, as it starts: a clip is then what its frames are one by one."""
+        if self.temporal is not None:
+            nn.init.zeros_(self.temporal.project.weight)
+            nn.init.zeros_(_bias(self.temporal.project))
+
+    @torch.no_grad()
+    def temporal_activity(self) -> float:
+        """How far the temporal part is from doing nothing.
+
+        The norm of its output projection over that of the identity; 0 without a temporal part.
+        """
+        if self.temporal is None:
+            return 0.0
+        weight = self.temporal.project.weight
+        return float(weight.norm()) / len(weight) ** 0.5
 
     def forward(self, x: Tensor, context: Tensor | None = None, time: Tensor | None = None) -> Tensor:
         """Attends.

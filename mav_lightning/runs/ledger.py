@@ -1,12 +1,14 @@
 """The ledger: what has been done, read from the stage folders and nowhere else."""
 
+import os
 from enum import StrEnum
 from pathlib import Path
 
+from mav_lightning.common.errors import UserError
 from mav_lightning.runs.lease import LEASE, held
 from mav_lightning.runs.stage import Stage, StageFolder
 
-__all__ = ["Ledger", "State"]
+__all__ = ["Ledger", "State", "share_stages"]
 
 
 class State(StrEnum):
@@ -44,3 +46,20 @@ class Ledger:
         if folder.failed_file.exists():
             return State.FAILED
         return State.STALE if (folder.path / LEASE).exists() else State.PENDING
+
+
+def share_stages(root: Path, other: Path) -> None:
+    """Makes `root`, a study's folder, use the stages of `other`, another's, and add its own to them.
+
+    Raises:
+        UserError: `other` has no stages, or `root` has some of its own already.
+    """
+    there, here = other / "stages", root / "stages"
+    if not there.is_dir():
+        raise UserError(f"--beside {other}: no stages there; give the folder of a study that has been run.")
+    if here.exists():
+        if here.samefile(there):
+            return
+        raise UserError(f"{root}: has stages of its own already; give a new folder as --out, or leave --beside out.")
+    root.mkdir(parents=True, exist_ok=True)
+    here.symlink_to(os.path.relpath(there.resolve(), root.resolve()), target_is_directory=True)

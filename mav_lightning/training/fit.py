@@ -22,7 +22,7 @@ from mav_lightning.training.progress import TrainingProgress
 from mav_lightning.training.quiet import quiet_lightning
 from mav_lightning.training.resume import refuse_other_run
 from mav_lightning.training.rng import SeedEveryBatch
-from mav_lightning.training.tensorboard import FpsHistogram, PlayingClips
+from mav_lightning.training.tensorboard import FpsHistogram, PlayingClips, TemporalActivity
 from mav_lightning.training.weights import is_finished, write_results
 
 __all__ = ["fit"]
@@ -89,7 +89,7 @@ def fit(
     checkpointer = Checkpointer(out / "checkpoints", checkpoint_every)
     # EMA stands before what samples in validation; Lightning itself moves the checkpointer to the end.
     own = [cost, SeedEveryBatch(seed), *([ema] if ema else []), FiniteGuard(), FpsHistogram(checkpoint_every)]
-    own += [PlayingClips(), checkpointer]
+    own += [TemporalActivity(max(checkpoint_every // 5, 1)), PlayingClips(), checkpointer]
     if options.get("enable_progress_bar", True) and not any(isinstance(one, ProgressBar) for one in callbacks):
         own.append(TrainingProgress())
 

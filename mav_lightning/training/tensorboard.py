@@ -1,4 +1,4 @@
-"""Pictures in TensorBoard: clips that really play, and the fps that training really saw.
+"""Pictures in TensorBoard: clips that really play, the fps that training really saw, what temporal layers do.
 
 `SummaryWriter.add_video` needs a moviepy that no longer exists and then does nothing without an error. TensorBoard
 shows an animated GIF as any other image, so clips are written as GIFs here.
@@ -18,7 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 from mav_lightning.common.gif import encode_gif
 from mav_lightning.training.stepwise import StepCallback
 
-__all__ = ["FpsHistogram", "HasClips", "PlayingClips", "add_clips", "tile_clips"]
+__all__ = ["FpsHistogram", "HasActivity", "HasClips", "PlayingClips", "TemporalActivity", "add_clips", "tile_clips"]
 
 SHOWN_PIXELS = 96  # small clips are enlarged to at least this height
 
@@ -44,6 +44,42 @@ class PlayingClips(Callback):
         if writer is not None:
             for tag, (video, fps) in clips.items():
                 add_clips(writer, tag, video, fps, trainer.global_step)
+
+
+@runtime_checkable
+class HasActivity(Protocol):
+    """A module whose temporal layers can be asked what they do."""
+
+    def temporal_activity(self) -> Mapping[str, float]:
+        """Layer → how far it is from doing nothing; empty without temporal layers."""
+        ...
+
+
+class TemporalActivity(StepCallback):
+    """Writes what each temporal layer does, as curves under ``temporal``.
+
+    Args:
+        every: Optimizer steps between two points; the start is one, and the end.
+    """
+
+    def __init__(self, every: int) -> None:
+        self.every = every
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes the start."""
+        super().on_train_start(trainer, pl_module)
+        self._write(trainer, pl_module)
+
+    def on_step_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes a point, where it is time."""
+        if trainer.global_step % self.every == 0 or trainer.global_step == trainer.max_steps:
+            self._write(trainer, pl_module)
+
+    def _write(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        writer = _writer(trainer)
+        if writer is not None and isinstance(pl_module, HasActivity):
+            for layer, value in pl_module.temporal_activity().items():
+                writer.add_scalar(f"temporal/{layer}", value, trainer.global_step)
 
 
 class FpsHistogram(StepCallback):

@@ -77,23 +77,6 @@ def test_the_same_study_gives_the_same_page(finished_study: Path, tmp_path: Path
     assert build_report(finished_study).read_bytes() == build_report(finished_study, tmp_path).read_bytes()
 
 
-def test_tensorboards_hparams_hold_each_trials_variant_and_the_declared_metrics(finished_study: Path) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
-
-    runs = {file.parent.name for file in (finished_study / "tensorboard").rglob("events*")}
-    assert runs == {"temporal-seed0", "temporal-seed1", "per_frame-seed0", "per_frame-seed1"}
-    events = EventAccumulator(str(finished_study / "tensorboard" / "per_frame-seed0"))
-    events.Reload()
-    data = HParamsPluginData.FromString(
-        events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
-    ).session_start_info
-
-    assert data.hparams["variant"].string_value == "per_frame"
-    assert data.hparams["sample.needs.decoder"].string_value == "spatial"
-    assert {f"study/{name}" for name in ("shapes-fvd", "law", "flicker", "appearance")} <= set(events.Tags()["scalars"])
-
-
 def test_a_failure_is_told_with_its_log_and_the_rest_is_reported(
     write_study: Write, stubs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

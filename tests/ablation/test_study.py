@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from mav_lightning.ablation.differences import config_differences
 from mav_lightning.ablation.plan import Plan, plan_study
-from mav_lightning.ablation.report.differences import config_differences
 from mav_lightning.ablation.study import load_study
 from mav_lightning.common.conf import conf_root
 from mav_lightning.common.errors import UserError

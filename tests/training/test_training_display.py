@@ -68,6 +68,20 @@ def test_tensorboard_gets_losses_clips_and_fps(tmp_path: Path) -> None:
     assert [event.histogram_value.num for event in board.Histograms("data/fps")] == [16, 16]  # 4 steps of 4 clips
 
 
+class ToyWithActivity(ToyModule):
+    def temporal_activity(self) -> dict[str, float]:
+        return {"down.0.conv1": float(self.trainer.global_step)}
+
+
+def test_tensorboard_gets_what_temporal_layers_do_from_the_start_to_the_end(tmp_path: Path) -> None:
+    run(tmp_path, module=ToyWithActivity(), logger=True, steps=7, checkpoint_every=15)
+
+    board = EventAccumulator(str(tmp_path / "tensorboard"), {"scalars": 0})
+    board.Reload()
+    points = [(event.step, event.value) for event in board.Scalars("temporal/down.0.conv1")]
+    assert points == [(0, 0.0), (3, 3.0), (6, 6.0), (7, 7.0)]
+
+
 def test_progress_ends_with_all_steps_speed_and_no_time_left(tmp_path: Path) -> None:
     for terminal in (True, False):
         console = Console(file=io.StringIO(), force_terminal=terminal, width=150)

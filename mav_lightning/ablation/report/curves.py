@@ -21,14 +21,10 @@ def learning_curves(results: StudyResults) -> dict[str, dict[str, dict[int, Curv
     A stage that is still running, failed or diverged shows how far it came.
     """
     curves: dict[str, dict[str, dict[int, Curve]]] = {}
-    ids: dict[tuple[str, int], set[str]] = {}
-    for result in results.trials:
-        for name, stage in result.trial.stages.items():
-            ids.setdefault((name, result.trial.seed), set()).add(stage.id)
     for result in results.trials:
         trial = result.trial
         for name, stage in trial.stages.items():
-            if stage.kind != "train" or len(ids[name, trial.seed]) < 2 or result.states[name] is State.PENDING:
+            if stage.kind != "train" or results.plan.shared(trial, name) or result.states[name] is State.PENDING:
                 continue
             if curve := _curve(results.folder(stage).path / "tensorboard"):
                 curves.setdefault(name, {}).setdefault(trial.variant, {})[trial.seed] = curve

@@ -4,9 +4,9 @@ import signal
 from dataclasses import asdict
 from typing import Any
 
+from mav_lightning.ablation.differences import config_differences
 from mav_lightning.ablation.report.answer import answer
 from mav_lightning.ablation.report.cost import stage_costs, variant_costs
-from mav_lightning.ablation.report.differences import config_differences
 from mav_lightning.ablation.report.marks import marks
 from mav_lightning.ablation.report.origins import origins
 from mav_lightning.ablation.report.text import decimals

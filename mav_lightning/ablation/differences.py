@@ -5,7 +5,7 @@ from typing import Any
 
 from mav_lightning.ablation.plan import Plan, Trial
 
-__all__ = ["config_differences"]
+__all__ = ["config_differences", "settings"]
 
 
 def config_differences(plan: Plan) -> dict[str, list[dict[str, Any]]]:
@@ -14,8 +14,8 @@ def config_differences(plan: Plan) -> dict[str, list[dict[str, Any]]]:
     A stage that only one of the two systems has is one difference, whose key is the stage's name.
     """
     seed = plan.study.seeds[0]
-    baseline = _settings(plan.trial(plan.study.baseline, seed))
-    return {name: _differences(baseline, _settings(plan.trial(name, seed))) for name in plan.study.order[1:]}
+    baseline = settings(plan.trial(plan.study.baseline, seed))
+    return {name: _differences(baseline, settings(plan.trial(name, seed))) for name in plan.study.order[1:]}
 
 
 def _differences(baseline: dict[str, dict[str, Any]], other: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
@@ -32,7 +32,7 @@ def _differences(baseline: dict[str, dict[str, Any]], other: dict[str, dict[str,
     return found
 
 
-def _settings(trial: Trial) -> dict[str, dict[str, Any]]:
+def settings(trial: Trial) -> dict[str, dict[str, Any]]:
     """Stage → dotted key → value, with needs told by the needed stage's name, as ids differ all the way down."""
     names = {stage.id: name for name, stage in trial.stages.items()}
     return {

@@ -1,17 +1,21 @@
-"""The study in TensorBoard's HParams tab: one run a trial, every metric declared."""
+"""The study in TensorBoard: its HParams tab, and every training's own curves, clips and histograms by variant."""
 
 import os
 import shutil
 from pathlib import Path
 from typing import Any
 
+from mav_lightning.ablation.differences import settings
 from mav_lightning.ablation.results import StudyResults, TrialResult
 
-__all__ = ["write_hparams"]
+__all__ = ["write_board"]
 
 
-def write_hparams(results: StudyResults) -> Path:
+def write_board(results: StudyResults) -> Path:
     """Writes ``<study>/tensorboard`` anew, as appended events would show every trial twice.
+
+    A run ``<variant>-seed<seed>`` holds a trial's settings and metrics, and links to the logs of its trainings beneath
+    it; ``all-seed<seed>`` to those that all variants share.
 
     Returns:
         The folder to give to ``tensorboard --logdir``.
@@ -22,10 +26,9 @@ def write_hparams(results: StudyResults) -> Path:
     study = results.plan.study
     changed = sorted({key for name in study.variants for key in study.deltas(name)} - set(study.overrides))
     for result in results.trials:
+        _link_trainings(partial, results, result)
         if result.complete:
-            deltas = study.deltas(result.trial.variant)
-            parameters = {key: _plain(deltas.get(key, "as in the recipe")) for key in changed}
-            _write_run(partial, result, parameters, [metric.name for metric in study.metrics])
+            _write_run(partial, result, changed, [metric.name for metric in study.metrics])
     shutil.rmtree(folder, ignore_errors=True)
     try:
         os.replace(partial, folder)
@@ -34,11 +37,27 @@ def write_hparams(results: StudyResults) -> Path:
     return folder
 
 
-def _write_run(folder: Path, result: TrialResult, parameters: dict[str, Any], metrics: list[str]) -> None:
+def _link_trainings(folder: Path, results: StudyResults, result: TrialResult) -> None:
+    trial = result.trial
+    for name, stage in trial.stages.items():
+        logs = results.folder(stage).path / "tensorboard"
+        if not logs.is_dir():
+            continue
+        run = "all" if results.plan.shared(trial, name) else trial.variant
+        link = folder / f"{run}-seed{trial.seed}" / name
+        if not link.is_symlink():
+            link.parent.mkdir(exist_ok=True)
+            link.symlink_to(os.path.relpath(logs.resolve(), link.parent.resolve()), target_is_directory=True)
+
+
+def _write_run(folder: Path, result: TrialResult, changed: list[str], metrics: list[str]) -> None:
     from torch.utils.tensorboard import SummaryWriter
     from torch.utils.tensorboard.summary import hparams
 
     trial = result.trial
+    own = {f"{stage}.{key}": value for stage, keys in settings(trial).items() for key, value in keys.items()}
+    nodes = {key: own.get(f"{key}._target_", "not part of the system") for key in changed}
+    parameters = {key: _plain(own.get(key, nodes[key])) for key in changed}
     values = {f"study/{name}": value for name in metrics if (value := result.value(name)) is not None}
     # SummaryWriter.add_hparams would hide these in a sub-run named by the clock
     summaries = hparams({"variant": trial.variant, "seed": trial.seed, **parameters}, values)

@@ -1,0 +1,85 @@
+"""TensorBoard's view of a study, and the learning curves read back from its logs."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing import io_wrapper
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+from torch.utils.tensorboard import SummaryWriter
+
+from mav_lightning.ablation.board import write_board
+from mav_lightning.ablation.plan import read_plan
+from mav_lightning.ablation.report import build_report
+from mav_lightning.ablation.report.curves import learning_curves
+from mav_lightning.ablation.results import StudyResults, read_results
+
+STEPS = 100
+
+
+@pytest.fixture(scope="module")
+def logged(finished_study: Path, tmp_path_factory: pytest.TempPathFactory) -> StudyResults:
+    """The study with a log in every training: losses that fall as 100 - step."""
+    root = tmp_path_factory.mktemp("logged") / "out"
+    shutil.copytree(finished_study, root)
+    for name in ("clip", "spatial", "temporal"):
+        for stage in (root / "stages").glob(f"{name}-*"):
+            with SummaryWriter(str(stage / "tensorboard")) as writer:
+                for step in range(STEPS):
+                    writer.add_scalar("train/loss", STEPS - step, step)
+    return read_results(root, read_plan(root))
+
+
+def test_hparams_hold_each_trials_settings_and_the_declared_metrics(logged: StudyResults) -> None:
+    board = write_board(logged)
+
+    runs = {file.parent.name for file in board.glob("*/events*")}
+    assert runs == {"temporal-seed0", "temporal-seed1", "per_frame-seed0", "per_frame-seed1"}
+    for variant, decoder in (("per_frame", "spatial"), ("temporal", "temporal")):
+        events = EventAccumulator(str(board / f"{variant}-seed0"))
+        events.Reload()
+        content = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+        hparams = HParamsPluginData.FromString(content).session_start_info.hparams
+        assert hparams["variant"].string_value == variant
+        assert hparams["sample.needs.decoder"].string_value == decoder, "what it is, not what the study wrote"
+        metrics = {f"study/{name}" for name in ("shapes-fvd", "law", "flicker", "appearance")}
+        assert metrics <= set(events.Tags()["scalars"])
+
+
+def test_each_variants_trainings_are_shown_and_shared_ones_once(logged: StudyResults) -> None:
+    board = write_board(logged)
+
+    links = [path for path in board.glob("*/*") if path.is_symlink()]
+    found = {f"{link.parent.name}/{link.name}": link.resolve().parent.name.partition("-")[0] for link in links}
+    shared = {f"all-seed{seed}/{stage}": stage for seed in (0, 1) for stage in ("clip", "spatial")}
+    assert found == shared | {f"temporal-seed{seed}/temporal": "temporal" for seed in (0, 1)}
+    assert {os.path.relpath(run, board) for run in io_wrapper.GetLogdirSubdirectories(str(board))} >= set(found)
+
+
+def test_a_moved_study_keeps_its_curves(logged: StudyResults, tmp_path: Path) -> None:
+    write_board(logged)
+    shutil.copytree(logged.root, tmp_path / "moved", symlinks=True)
+
+    events = EventAccumulator(str(tmp_path / "moved" / "tensorboard" / "temporal-seed1" / "temporal"))
+    events.Reload()
+    link = tmp_path / "moved" / "tensorboard" / "temporal-seed1" / "temporal"
+    assert link.resolve().is_relative_to(tmp_path / "moved") and len(events.Scalars("train/loss")) == STEPS
+
+
+def test_learning_curves_are_means_over_stretches_of_what_sets_variants_apart(logged: StudyResults) -> None:
+    curves = learning_curves(logged)
+
+    assert list(curves) == ["temporal"] and list(curves["temporal"]) == ["temporal"]
+    assert list(curves["temporal"]["temporal"]) == [0, 1]
+    steps, losses = curves["temporal"]["temporal"][0]
+    assert len(steps) == 40 and steps[-1] == STEPS - 1
+    assert losses[0] == pytest.approx(STEPS - 1.0) and losses[-1] == pytest.approx(1.5)  # steps 0-2 and 98-99
+
+
+def test_the_page_shows_the_curves(logged: StudyResults, stubs: Callable[..., object], tmp_path: Path) -> None:
+    page = build_report(logged.root, tmp_path).read_text()
+
+    assert "temporal: training loss" in page

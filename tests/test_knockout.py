@@ -1,0 +1,74 @@
+"""Taking temporal layers out of a trained network on disk."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from mav_lightning.checkpoint import WEIGHTS, load_network, read_card, write_card, write_weights
+from mav_lightning.cli.app import app
+from mav_lightning.common.errors import UserError
+from mav_lightning.config import instantiate
+from mav_lightning.knockout import write_knocked_out
+from mav_lightning.nn.activity import temporal_activity, temporal_layers
+
+UNET = {
+    "_target_": "mav_lightning.nn.unet.SpaceTimeUNet", "channels": 8, "multipliers": [1, 2], "attention": [1],
+    "head_channels": 8, "cond_channels": 4, "identity_init": False,
+}  # fmt: skip
+NODE = {"_target_": "mav_lightning.diffusion.denoiser.EDMDenoiser", "net": UNET}
+
+
+def trained(folder: Path, **options: object) -> Path:
+    folder.mkdir()
+    write_card(folder, NODE | {"net": UNET | options}, {"name": "temporal", "fps": [4.0, 16.0]})
+    net = instantiate(read_card(folder)["net"])
+    write_weights(folder, {f"net.{name}": value for name, value in net.state_dict().items()})
+    return folder
+
+
+def test_the_written_network_lacks_those_layers_and_nothing_else(tmp_path: Path) -> None:
+    source, out = trained(tmp_path / "temporal"), tmp_path / "out"
+    out.mkdir()
+
+    write_knocked_out(source, ["*attention"], out, seed=0, track=None)
+
+    found = temporal_activity(load_network(out).net)
+    assert all((value == 0.0) == name.endswith("attention") for name, value in found.items())
+    before, after = load_file(source / WEIGHTS), load_file(out / WEIGHTS)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed and all(".temporal.project." in name for name in changed)
+    assert read_card(out) == read_card(source)
+
+
+def test_no_layer_named_is_the_same_network(tmp_path: Path) -> None:
+    source, out = trained(tmp_path / "temporal"), tmp_path / "out"
+    out.mkdir()
+
+    write_knocked_out(source, [], out, seed=0, track=None)
+
+    assert (out / WEIGHTS).read_bytes() == (source / WEIGHTS).read_bytes()
+
+
+def test_a_wrong_name_writes_nothing(tmp_path: Path) -> None:
+    source, out = trained(tmp_path / "temporal"), tmp_path / "out"
+    out.mkdir()
+
+    with pytest.raises(UserError, match=r"task.layers: no temporal layer is called `net.enter`; there are: enter"):
+        write_knocked_out(source, ["net.enter"], out, seed=0, track=None)
+    assert list(out.iterdir()) == []
+
+
+def test_the_layers_are_printed_as_knocking_out_wants_them(tmp_path: Path) -> None:
+    source = trained(tmp_path / "temporal")
+
+    result = CliRunner().invoke(app, ["layers", str(source)])
+
+    assert result.exit_code == 0
+    for name in temporal_layers(load_network(source).net):
+        assert name in result.output
+    still = trained(tmp_path / "spatial", temporal_kernel_size=0, temporal_attention=False)
+    with pytest.raises(UserError, match="no temporal layer in this network; give a decoder trained on clips"):
+        CliRunner().invoke(app, ["layers", str(still)], catch_exceptions=False)
