@@ -14,7 +14,8 @@ class SpaceTimeUnet(Adapter):
     """``make_a_video_pytorch.SpaceTimeUnet`` as it is, its conditions added to its own embedding of the noise level.
 
     The library knows neither text nor frame rate, so the image embedding and fps enter where its time step does. It
-    takes images too, and skips time in them.
+    takes images too, and skips time in them. In clips each of its feed-forward layers shifts half of the channels by a
+    frame, so, unlike the paper's, a clip at the start is not what its frames are.
 
     References:
         https://github.com/lucidrains/make-a-video-pytorch

@@ -22,6 +22,9 @@ def sample_shapes(
     per_pair: int,
     seed: int,
     track: Callable[..., Iterable[list[int]]],
+    interpolator: Path | None = None,
+    sr_low: Path | None = None,
+    sr_high: Path | None = None,
 ) -> None:
     """Samples a study's clips: every pair of colour and shape of Shapes World at every frame rate.
 
@@ -34,12 +37,19 @@ def sample_shapes(
         decoder: Folder of the trained decoder.
         sampling: How clips are drawn.
         out: The stage's folder.
-        fps: Frame rates.
+        fps: Frame rates that the decoder is asked for.
         per_pair: Clips of every pair at every frame rate.
         seed: Of the study's trial.
         track: Wraps an iterable with a progress report, ``track(items, total, description)``.
+        interpolator: Folder of the trained interpolator; None where `sampling` fills no frames with it.
+        sr_low: Folder of spatiotemporal super-resolution; None where `sampling` leaves it out.
+        sr_high: Folder of spatial super-resolution; None where `sampling` leaves it out.
     """
-    write_pipeline(out / "pipeline", sampling, {"clip": clip, "prior": prior, "decoder": decoder})
+    networks = {
+        "clip": clip, "prior": prior, "decoder": decoder, "interpolator": interpolator, "sr_low": sr_low,
+        "sr_high": sr_high,
+    }  # fmt: skip
+    write_pipeline(out / "pipeline", sampling, {role: folder for role, folder in networks.items() if folder})
     asked = [(prompt, float(rate)) for rate in fps for prompt in shapes_prompts(per_pair)]
     wishes = [Wish(rate, seed * 1_000_000 + number, prompt) for number, (prompt, rate) in enumerate(asked)]
     generation = Generation(Pipeline.from_pretrained(out / "pipeline"), wishes, out / "clips", mark=False)

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +203,19 @@ def test_a_study_samples_every_pair_at_every_rate_and_writes_where_it_came_from(
     assert np.array_equal(again[0], read_frames(tmp_path / "clips" / records[7].file)), "files must be lossless"
     write_sheet(tmp_path / "clips", tmp_path / "sheet.png")
     assert (tmp_path / "sheet.png").stat().st_size > 1000
+
+
+def test_a_study_samples_the_later_stages_too(stages: dict[str, Path], tmp_path: Path) -> None:
+    sampling = replace(SAMPLING, skip=2, low_factor=2)
+    roles = (*TEXT, "interpolator", "sr_low")
+    sample_shapes(
+        **{role: stages[role] for role in roles}, sampling=sampling, out=tmp_path, fps=[4], per_pair=1, seed=0,
+        track=lambda items, total, description: items,
+    )  # fmt: skip
+
+    records = read_manifest(tmp_path / "clips")
+    assert {record.fps for record in records} == {8.0} and set(records[0].checkpoints) == set(roles)
+    assert read_frames(tmp_path / "clips" / records[0].file).shape == (5, 16, 16, 3)
 
 
 @pytest.fixture(scope="module")

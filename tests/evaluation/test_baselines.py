@@ -13,11 +13,12 @@ from typer.testing import CliRunner
 
 from datamodules.shapes_world import write_shapes_world
 from evaluation import baselines, evaluate, load_protocol
-from evaluation.baselines import write_baseline, write_nearest
+from evaluation.baselines import write_baseline, write_floor, write_nearest
 from evaluation.folders import open_clips
 from mav_lightning.cli.app import app
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import MANIFEST, read_manifest
+from mav_lightning.common.progress import untracked
 from mav_lightning.common.shapes_world.scene import Scene, caption
 from mav_lightning.common.video import encode_mp4, read_frames, write_lossless
 
@@ -170,6 +171,15 @@ def test_nearest_extracts_nothing_twice(tmp_path: Path, shapes: Path, monkeypatc
     write_nearest(shapes, PROTOCOL, tmp_path / "b", {"x": "a red circle"}, **folders)
 
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+def test_a_studys_floor_is_the_baseline_of_its_seed(tmp_path: Path, shapes: Path) -> None:
+    for name, seed in (("a", 3), ("b", 4)):
+        write_floor("shuffled", shapes, "shapes-tiny", 12, tmp_path / name, seed, untracked)
+    write_baseline("shuffled", shapes, _SHIPPED, tmp_path / "same", seed=3, clips=12)
+
+    assert contents(tmp_path / "a" / "clips") == contents(tmp_path / "same")
+    assert contents(tmp_path / "b" / "clips") != contents(tmp_path / "same")
 
 
 def test_killed_it_leaves_nothing(tmp_path: Path, ramps: Path, monkeypatch: pytest.MonkeyPatch) -> None:
