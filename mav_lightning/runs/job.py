@@ -19,6 +19,9 @@ from mav_lightning.runs.stage import Stage, StageFolder
 __all__ = ["Job"]
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+# glibc gives large blocks back to the kernel at once and gets them anew: 14,000 page faults a step of the tiny decoder,
+# which without them is a tenth faster. Other allocators do not read these.
+_KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "4000000000", "MALLOC_TRIM_THRESHOLD_": "8000000000"}
 
 
 class Job:
@@ -50,7 +53,10 @@ class Job:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=os.environ | {"PYTHONUNBUFFERED": "1"} | {name: str(threads) for name in _THREAD_VARIABLES},
+                env=_KEEP_MEMORY
+                | os.environ
+                | {"PYTHONUNBUFFERED": "1"}
+                | {name: str(threads) for name in _THREAD_VARIABLES},
                 pass_fds=(lease.descriptor,),
                 start_new_session=True,
             )

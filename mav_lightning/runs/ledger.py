@@ -30,11 +30,16 @@ class Ledger:
 
     def __init__(self, root: Path) -> None:
         self.stages = root / "stages"
+        self._found: dict[str, Path] = {}
 
     def folder(self, stage: Stage) -> StageFolder:
         """The stage's folder; one that another name left behind is found by its id and used."""
-        found = sorted(self.stages.glob(f"*-{stage.id}"))
-        return StageFolder(found[0] if found else self.stages / f"{stage.name}-{stage.id}")
+        if stage.id not in self._found:
+            found = sorted(self.stages.glob(f"*-{stage.id}"))
+            if not found:
+                return StageFolder(self.stages / f"{stage.name}-{stage.id}")
+            self._found[stage.id] = found[0]  # a driver asks for every stage several times a second
+        return StageFolder(self._found[stage.id])
 
     def state(self, stage: Stage) -> State:
         """What the disk says now."""
