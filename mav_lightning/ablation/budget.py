@@ -1,12 +1,14 @@
 """Equal budgets: what every variant may spend on one stage, turned into steps."""
 
+import functools
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from mav_lightning.common.errors import UserError
 
-__all__ = ["Budget", "steps_within"]
+__all__ = ["Budget", "steps_within", "training_flops"]
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,46 @@ def steps_within(budget: Budget, config: Mapping[str, Any]) -> int:
     """
     if budget.steps is not None:
         return max(int(budget.steps), 1)
-    data = config.get("data") or {}
-    batch = data.get("clips", data).get("batch_size")
+    batch = _batch(config)
     if batch is None:
         raise UserError(f"budget: stage `{budget.stage}` has no data.batch_size to count samples by; give steps.")
     if budget.samples is not None:
         return max(int(budget.samples // batch), 1)
-    from mav_lightning.cost import network_cost
-
     assert budget.flops is not None
-    return max(int(budget.flops // (network_cost(config).flops * batch)), 1)
+    return max(int(budget.flops // (_sample_flops(config) * batch)), 1)
+
+
+def training_flops(config: Mapping[str, Any]) -> int | None:
+    """Floating-point operations of a whole training, as `mav cost` counts them; None of a stage that it cannot count.
+
+    Args:
+        config: Of a training stage, resolved.
+    """
+    batch, steps = _batch(config), (config.get("fit") or {}).get("steps")
+    if batch is None or steps is None:
+        return None
+    try:
+        return _sample_flops(config) * batch * steps
+    except UserError:  # it trains no denoiser, or one whose library is not installed here
+        return None
+
+
+def _batch(config: Mapping[str, Any]) -> int | None:
+    data = config.get("data") or {}
+    return data.get("clips", data).get("batch_size")
+
+
+def _sample_flops(config: Mapping[str, Any]) -> int:
+    """Of one sample; worked out once for each network and shape of data, as siblings share them."""
+    module, data = config.get("module") or {}, config.get("data") or {}
+    key = {"name": config.get("name"), "size": config.get("size"), "frames": config.get("frames")}
+    key["module"] = {name: module[name] for name in ("net", "crop") if name in module}
+    key["data"] = {"_target_": data.get("_target_", "")}
+    return _counted(json.dumps(key, sort_keys=True))
+
+
+@functools.cache
+def _counted(config: str) -> int:
+    from mav_lightning.cost import network_cost  # PyTorch, for which a study of steps need not wait
+
+    return network_cost(json.loads(config)).flops

@@ -94,7 +94,8 @@ def _describe(study: str, overrides: list[str], root: Path, jobs: int, console: 
     from mav_lightning.ablation.report.text import duration
     from mav_lightning.ablation.run import load_plan
     from mav_lightning.runs.estimate import estimate
-    from mav_lightning.runs.ledger import Ledger
+    from mav_lightning.runs.lease import holder
+    from mav_lightning.runs.ledger import Ledger, State
 
     plan, ledger = load_plan(study, overrides), Ledger(root)
     left = estimate(ledger, plan.stages)
@@ -102,7 +103,9 @@ def _describe(study: str, overrides: list[str], root: Path, jobs: int, console: 
     for stage in plan.stages:
         users = [f"{t.variant}/{t.seed}" for t in plan.trials if stage in t.stages.values()]
         shared = "all" if len(users) == len(plan.trials) else ", ".join(users)
-        table.add_row(stage.name, stage.id, str(ledger.state(stage)), duration(left[stage.id] or None), shared)
+        state = ledger.state(stage)
+        by = f": {holder(ledger.folder(stage).path)}" if state in (State.RUNNING, State.STALE) else ""
+        table.add_row(stage.name, stage.id, f"{state}{by}", duration(left[stage.id] or None), shared)
     console.print(f"{plan.study.question}\n")
     console.print(table)
     for warning in plan.study.warnings:

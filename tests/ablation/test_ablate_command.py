@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -5,10 +6,14 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from mav_lightning.ablation.plan import freeze
+from mav_lightning.ablation.run import load_plan
 from mav_lightning.cli.ablate import ablate
 from mav_lightning.cli.report import report
 from mav_lightning.common.errors import UserError
 from mav_lightning.runs import executor
+from mav_lightning.runs.lease import claim
+from mav_lightning.runs.ledger import Ledger
 
 Write = Callable[..., Path]
 app = typer.Typer()
@@ -37,6 +42,19 @@ def test_a_dry_run_tells_the_time_left_from_what_finished_siblings_took(write_st
     # a stub says 21 s of a clip stage, 148.2 of a spatial, 287.4 of a temporal, 6.5 of each of 2 samples and 2 scores
     assert "about 4 min 01 s with --jobs 2, as the finished stages took." in " ".join(result.output.lower().split())
     assert "15 stages: 8 done, 7 pending" in result.output
+
+
+def test_a_dry_run_says_who_runs_a_stage_and_when_it_last_gave_a_sign(write_study: Write, tmp_path: Path) -> None:
+    out, study = tmp_path / "out", write_study()
+    plan = load_plan(study)
+    freeze(plan, out)
+    lease = claim(Ledger(out).folder(plan.stages[0]).path)
+    assert lease
+    told = CliRunner().invoke(app, ["ablate", str(study), "--out", str(out), "--dry-run"]).output
+    lease.release()
+
+    words = " ".join(told.split())
+    assert "1 running, 14 pending" in words and "running: process" in words and str(os.getpid()) in words
 
 
 def test_power_says_how_many_seeds_a_difference_needs_and_runs_nothing(write_study: Write, tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from mav_lightning.ablation.budget import Budget, steps_within
+from mav_lightning.ablation.budget import Budget, steps_within, training_flops
 from mav_lightning.ablation.plan import Plan, plan_study, read_plan
-from mav_lightning.ablation.run import run_study
+from mav_lightning.ablation.run import load_plan, run_study
 from mav_lightning.ablation.study import Study, load_study
 from mav_lightning.common.errors import UserError
 from mav_lightning.config import load_config
@@ -115,6 +115,15 @@ def test_equal_flops_are_more_steps_for_what_costs_less_and_never_exceed_the_bud
         config = trial.stages["temporal"].config
         step = network_cost(config).flops * config["data"]["batch_size"]
         assert flops - step < found[trial.variant] * step <= flops
+
+
+def test_the_operations_of_a_training_are_those_of_a_sample_times_samples() -> None:
+    stages = load_plan("ablation/factorised.yaml", ["seeds=[0]"]).trial("both", 0).stages
+    temporal = stages["temporal"].config
+
+    assert training_flops(temporal) == network_cost(temporal).flops * 16 * 300
+    assert training_flops(stages["clip"].config) is None, "no denoiser"
+    assert training_flops(stages["sample"].config) is None
 
 
 def test_a_budget_changes_the_ids_and_is_written_with_the_study(write_study: Write, tmp_path: Path) -> None:

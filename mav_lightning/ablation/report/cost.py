@@ -1,12 +1,13 @@
-"""What the quality cost: steps, time, parameters and memory, by stage and by variant."""
+"""What the quality cost: steps, operations, time, parameters and memory, by stage and by variant."""
 
 from typing import Any
 
+from mav_lightning.ablation.budget import training_flops
 from mav_lightning.ablation.results import StudyResults, TrialResult
 
 __all__ = ["stage_costs", "total_seconds", "variant_costs"]
 
-_NUMBERS = ("steps", "seconds", "step_seconds", "parameters", "peak_rss_bytes")
+_NUMBERS = ("steps", "flops", "seconds", "step_seconds", "parameters", "peak_rss_bytes")
 
 
 def stage_costs(results: StudyResults) -> list[dict[str, Any]]:
@@ -20,7 +21,8 @@ def stage_costs(results: StudyResults) -> list[dict[str, Any]]:
         for name, done in result.done.items():
             stage = result.trial.stages[name]
             key = (name, tuple(dict.fromkeys(users[stage.id])))
-            records.setdefault(key, {})[stage.id] = done
+            flops = training_flops(stage.config) if stage.kind == "train" else None
+            records.setdefault(key, {})[stage.id] = done | {"flops": flops}
     return [
         {"stage": name, "variants": list(variants), "runs": len(runs), **_means(list(runs.values()))}
         for (name, variants), runs in records.items()
@@ -42,7 +44,8 @@ def total_seconds(result: TrialResult) -> float:
 
 
 def _trial_cost(result: TrialResult) -> dict[str, Any]:
-    """Steps and seconds add up, memory is the highest, parameters are of the stages that sampling needs."""
+    """Steps, operations and seconds add up, memory is the highest, parameters are of what sampling needs."""
+    counted = [training_flops(stage.config) for stage in result.trial.stages.values() if stage.kind == "train"]
     trained = [result.done[name] for name, stage in result.trial.stages.items() if stage.kind == "train"]
     peaks = [done["peak_rss_bytes"] for done in result.done.values() if "peak_rss_bytes" in done]
     needed = result.trial.sample.needs.values()
@@ -50,6 +53,7 @@ def _trial_cost(result: TrialResult) -> dict[str, Any]:
     known = [done["parameters"] for done in networks if "parameters" in done]
     return {
         "steps": sum(done.get("steps", 0) for done in trained),
+        "flops": sum(flops for flops in counted if flops) or None,
         "seconds": total_seconds(result),
         "parameters": sum(known) if known else None,
         "peak_rss_bytes": max(peaks, default=None),

@@ -42,9 +42,12 @@ def size(bytes: float | None) -> str:
 
 
 def count(value: float | None) -> str:
-    """A count as ``800``, ``12.3 k`` or ``0.77 M``."""
+    """A count as ``800``, ``12.3 k``, ``0.77 M`` or, of operations, ``5.31 T``."""
     if value is None:
         return DASH
+    for size, letter in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G")):
+        if value >= size:
+            return f"{value / size:.2f} {letter}"
     if value >= 100_000:
         return f"{value / 1e6:.2f} M"
     return f"{value / 1e3:.1f} k" if value >= 10_000 else f"{value:.0f}"
