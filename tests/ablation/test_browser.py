@@ -47,7 +47,6 @@ def drawn(page: Any) -> list[str]:
 
 def pause(page: Any) -> None:
     page.locator("#play").click()
-    page.locator("h1").click()  # so that keys reach the page and not the button
 
 
 def test_clips_play_by_themselves_and_stop(page: Any) -> None:
@@ -62,6 +61,8 @@ def test_clips_play_by_themselves_and_stop(page: Any) -> None:
         "() => new Promise((done) => { let n = 0; const f = () => ++n > 30 ? done() : requestAnimationFrame(f); f(); })"
     )
     assert drawn(page) == before
+    page.keyboard.press("ArrowRight")  # with the button still in focus
+    assert page.locator("#prompt").evaluate("(list) => list.selectedIndex") == 1
 
 
 def test_all_variants_show_the_same_frame_and_other_pictures(page: Any) -> None:
@@ -84,7 +85,7 @@ def test_seed_and_prompt_are_picked_by_mouse_and_by_keys(page: Any) -> None:
     start = drawn(page)
     page.locator("label.pick", has_text="1").click()
     other_seed = drawn(page)
-    page.locator("h1").click()
+    page.locator(".clip").first.click()  # away from the picker, which answers arrows itself
     page.keyboard.press("ArrowUp")
     assert page.locator("input[name=seed]:checked").input_value() == "0" and drawn(page) == start != other_seed
     page.keyboard.press("ArrowRight")

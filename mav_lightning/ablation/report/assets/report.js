@@ -91,10 +91,11 @@
     ".": () => step(1),
   };
   document.addEventListener("keydown", (event) => {
-    // A focused control keeps its own keys, and the page scrolls as ever while the clips are out of sight.
+    // A focused control keeps the keys that it answers itself, and the page scrolls as ever while the clips are out of sight.
     const box = document.getElementById("clips").getBoundingClientRect();
     const visible = box.bottom > 0 && box.top < innerHeight;
-    const taken = event.target.closest("input, select, button, summary, a");
+    const steps = event.key === "," || event.key === ".";
+    const taken = event.target.closest("input, select") ? !steps : event.target.closest("button, summary") && event.key === " ";
     if (!visible || taken || event.ctrlKey || event.metaKey || event.altKey || !keys[event.key]) return;
     event.preventDefault();
     keys[event.key]();
