@@ -10,7 +10,7 @@ from mav_lightning.ablation.plan import read_plan
 from mav_lightning.ablation.report import text
 from mav_lightning.ablation.report.clips import gather_clips
 from mav_lightning.ablation.report.facts import gather_facts
-from mav_lightning.ablation.report.figures import draw_figures
+from mav_lightning.ablation.report.figures import COLOURS, draw_figures
 from mav_lightning.ablation.report.marks import marks
 from mav_lightning.ablation.report.tables import csv_table, latex_table
 from mav_lightning.ablation.results import read_results
@@ -63,5 +63,6 @@ def _environment(escape: bool) -> Environment:
         "plain": text.plain,
     }
     environment.filters.update(filters)
+    environment.globals["colours"] = COLOURS
     environment.globals["asset"] = lambda name: Markup(loader.get_source(environment, name)[0])
     return environment

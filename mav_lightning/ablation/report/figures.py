@@ -20,19 +20,19 @@ __all__ = ["COLOURS", "draw_figures"]
 
 # Stand-ins that no figure uses otherwise; in the SVG they become the page's variables.
 _INK, _MUTED, _RULE = "#010101", "#020202", "#030303"
-COLOURS = 6
+COLOURS = 10  # more variants than that share them
 _VARIANT = [f"#0404{index:02x}" for index in range(COLOURS)]
 _WORDS = {"lower": "lower is better", "higher": "higher is better", "one": "nearer to 1 is better"}
 
 
 def draw_figures(results: StudyResults) -> dict[str, list[Markup]]:
-    """Draws ``pairs``, one figure a metric; ``fps``, one for each metric told by fps; ``cost``, one; and ``curves``.
+    """Draws ``pairs`` and ``cost``, one figure a metric; ``fps``, one for each metric told by fps; and ``curves``.
 
     There is a figure of learning curves for each training that sets variants apart, of unfinished trials too. From all
     others, trials without results are left out.
     """
     curves = [
-        _draw(f"curve {stage}", 3.4, functools.partial(_curves, results=results, stage=stage, curves=found))
+        _draw(f"curve {stage}", 5.4, functools.partial(_curves, results=results, stage=stage, curves=found))
         for stage, found in learning_curves(results).items()
     ]
     if not any(result.complete for result in results.trials):
@@ -48,10 +48,13 @@ def draw_figures(results: StudyResults) -> dict[str, list[Markup]]:
             for metric in results.plan.study.metrics
         ],
         "fps": [
-            _draw(f"fps {family}", 3.4, functools.partial(_by_fps, results=results, family=family))
+            _draw(f"fps {family}", 4.4, functools.partial(_by_fps, results=results, family=family))
             for family in _fps_families(results)
         ],
-        "cost": [_draw("cost", 3.0, functools.partial(_cost, results=results))],
+        "cost": [
+            _draw(f"cost {metric.name}", 3.9, functools.partial(_cost, results=results, metric=metric))
+            for metric in results.plan.study.metrics
+        ],
     }
 
 
@@ -98,8 +101,7 @@ def _by_fps(axes: "Axes", results: StudyResults, family: str) -> None:
     _title(axes, family, "truth is 1" if family.startswith("speed-ratio") else "")
 
 
-def _cost(axes: "Axes", results: StudyResults) -> None:
-    metric = results.plan.study.metrics[0]
+def _cost(axes: "Axes", results: StudyResults, metric: Metric) -> None:
     for index, name in enumerate(results.plan.study.order):
         found = [(total_seconds(result) / 60, result.value(metric.name)) for result in results.of(name).values()]
         known = [(x, y) for x, y in found if y is not None]
@@ -170,7 +172,7 @@ def _title(axes: "Axes", name: str, words: str) -> None:
 
 
 def _legend(axes: "Axes") -> None:
-    axes.legend(frameon=False, fontsize=8, handlelength=1.2, borderaxespad=0.2)
+    axes.legend(frameon=False, fontsize=8, handlelength=1.2, loc="upper left", bbox_to_anchor=(1.02, 1.05))
 
 
 def _colour(index: int) -> str:

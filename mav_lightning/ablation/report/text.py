@@ -11,7 +11,7 @@ DASH = "–"
 def decimals(values: Iterable[float | None]) -> int:
     """Digits after the point that tell `values` of one metric apart, the same for all of them."""
     largest = max((abs(value) for value in values if value is not None), default=0.0)
-    return next((digits for bound, digits in ((1000, 0), (10, 1), (1, 2), (0.01, 3)) if largest >= bound), 5)
+    return next((digits for bound, digits in ((1000, 0), (10, 1), (1, 2), (0.001, 3)) if largest >= bound), 5)
 
 
 def number(value: float | None, digits: int) -> str:
