@@ -2,20 +2,31 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from mav_lightning.ablation.differences import settings
 from mav_lightning.ablation.results import StudyResults, TrialResult
+from mav_lightning.common.clip_summary import clip_summary
+from mav_lightning.common.manifest import ClipRecord, read_manifest
+from mav_lightning.common.video import read_frames
+
+if TYPE_CHECKING:
+    from tensorboard.compat.proto.summary_pb2 import Summary
 
 __all__ = ["write_board"]
+
+SHOWN_CLIPS = 16  # of each frame rate
 
 
 def write_board(results: StudyResults) -> Path:
     """Writes ``<study>/tensorboard`` anew, as appended events would show every trial twice.
 
-    A run ``<variant>-seed<seed>`` holds a trial's settings and metrics, and links to the logs of its trainings beneath
-    it; ``all-seed<seed>`` to those that all variants share.
+    A run ``<variant>-seed<seed>`` holds a trial's settings and metrics and some of its clips, which play, and links to
+    the logs of its trainings beneath it; ``all-seed<seed>`` to those that all variants share.
 
     Returns:
         The folder to give to ``tensorboard --logdir``.
@@ -66,6 +77,19 @@ def _write_run(folder: Path, result: TrialResult, changed: list[str], metrics: l
             writer.file_writer.add_summary(summary)
         for name, value in values.items():
             writer.add_scalar(name, value, 0)
+        if result.clips:
+            for summary in _clips(result.clips):
+                writer.file_writer.add_summary(summary)
+
+
+def _clips(folder: Path) -> Iterator["Summary"]:
+    """The first clips of each frame rate; of all variants the same prompts, drawn from the same noise."""
+    by_rate: dict[float, list[ClipRecord]] = {}
+    for clip in read_manifest(folder):
+        by_rate.setdefault(clip.fps, []).append(clip)
+    for fps, clips in sorted(by_rate.items()):
+        shown = np.stack([read_frames(folder / clip.file) for clip in clips[:SHOWN_CLIPS]])
+        yield clip_summary(f"clips/{fps:g}fps", shown, fps)
 
 
 def _plain(value: Any) -> bool | int | float | str:

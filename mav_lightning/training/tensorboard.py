@@ -1,8 +1,4 @@
-"""Pictures in TensorBoard: clips that really play, the fps that training really saw, what temporal layers do.
-
-`SummaryWriter.add_video` needs a moviepy that no longer exists and then does nothing without an error. TensorBoard
-shows an animated GIF as any other image, so clips are written as GIFs here.
-"""
+"""Pictures in TensorBoard: clips that really play, the fps that training really saw, what temporal layers do."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
@@ -12,15 +8,12 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from numpy.typing import NDArray
-from tensorboard.compat.proto.summary_pb2 import Summary
 from torch.utils.tensorboard import SummaryWriter
 
-from mav_lightning.common.gif import encode_gif
+from mav_lightning.common.clip_summary import clip_summary
 from mav_lightning.training.stepwise import StepCallback
 
-__all__ = ["FpsHistogram", "HasActivity", "HasClips", "PlayingClips", "TemporalActivity", "add_clips", "tile_clips"]
-
-SHOWN_PIXELS = 96  # small clips are enlarged to at least this height
+__all__ = ["FpsHistogram", "HasActivity", "HasClips", "PlayingClips", "TemporalActivity"]
 
 
 @runtime_checkable
@@ -43,7 +36,8 @@ class PlayingClips(Callback):
         writer = _writer(trainer)
         if writer is not None:
             for tag, (video, fps) in clips.items():
-                add_clips(writer, tag, video, fps, trainer.global_step)
+                # there is no public way in
+                writer._get_file_writer().add_summary(clip_summary(tag, video, fps), trainer.global_step)
 
 
 @runtime_checkable
@@ -107,46 +101,6 @@ class FpsHistogram(StepCallback):
         if writer is not None:
             writer.add_histogram("data/fps", torch.cat(self._seen).float().cpu(), trainer.global_step)
         self._seen.clear()
-
-
-def add_clips(writer: SummaryWriter, tag: str, clips: NDArray[np.uint8], fps: float, step: int) -> None:
-    """Shows clips side by side as one animated image.
-
-    Args:
-        writer: ``logger.experiment`` of a TensorBoardLogger.
-        tag: Under which TensorBoard files them.
-        clips: Shape (N, T, H, W, 3), uint8.
-        fps: At which they play, frames per second.
-        step: Of training.
-    """
-    frames = tile_clips(clips)
-    image = Summary.Image(
-        height=frames.shape[1], width=frames.shape[2], colorspace=3, encoded_image_string=encode_gif(frames, fps)
-    )
-    summary = Summary(value=[Summary.Value(tag=tag, image=image)])
-    writer._get_file_writer().add_summary(summary, step)  # there is no public way in
-
-
-def tile_clips(clips: NDArray[np.uint8], columns: int | None = None) -> NDArray[np.uint8]:
-    """Lays N clips out in a grid, row by row, small ones enlarged by whole pixels.
-
-    Args:
-        clips: Shape (N, T, H, W, 3), uint8.
-        columns: Of the grid; None makes it about square.
-
-    Returns:
-        One clip, shape (T, rows · H', columns · W', 3), uint8; cells without a clip are black.
-    """
-    if clips.ndim != 5 or clips.shape[-1] != 3 or clips.dtype != np.uint8:
-        raise ValueError(f"Clips must be (N, T, H, W, 3) uint8, got {clips.shape} {clips.dtype}.")
-    scale = max(1, -(-SHOWN_PIXELS // clips.shape[2]))
-    clips = clips.repeat(scale, axis=2).repeat(scale, axis=3)
-    n, t, h, w, _ = clips.shape
-    columns = columns or int(np.ceil(np.sqrt(n)))
-    rows = -(-n // columns)
-    grid = np.zeros((rows * columns, t, h, w, 3), np.uint8)
-    grid[:n] = clips
-    return grid.reshape(rows, columns, t, h, w, 3).transpose(2, 0, 3, 1, 4, 5).reshape(t, rows * h, columns * w, 3)
 
 
 def _writer(trainer: Trainer) -> SummaryWriter | None:

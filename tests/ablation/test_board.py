@@ -1,11 +1,13 @@
 """TensorBoard's view of a study, and the learning curves read back from its logs."""
 
+import io
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from tensorboard.backend.event_processing import io_wrapper
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
@@ -47,6 +49,20 @@ def test_hparams_hold_each_trials_settings_and_the_declared_metrics(logged: Stud
         assert hparams["sample.needs.decoder"].string_value == decoder, "what it is, not what the study wrote"
         metrics = {f"study/{name}" for name in ("shapes-fvd", "law", "flicker", "appearance")}
         assert metrics <= set(events.Tags()["scalars"])
+
+
+def test_the_same_prompts_play_for_every_trial(logged: StudyResults) -> None:
+    board = write_board(logged)
+
+    shown = {}
+    for run in ("temporal-seed0", "per_frame-seed0"):
+        events = EventAccumulator(str(board / run), {"images": 0})
+        events.Reload()
+        assert events.Tags()["images"] == ["clips/4fps", "clips/8fps"], "one stub clip of each"
+        shown[run] = Image.open(io.BytesIO(events.Images("clips/8fps")[0].encoded_image_string))
+        assert shown[run].n_frames == 9 and shown[run].info["duration"] in (120, 130)  # type: ignore[attr-defined]
+    assert len({picture.size for picture in shown.values()}) == 1
+    assert len({picture.tobytes() for picture in shown.values()}) == 2
 
 
 def test_each_variants_trainings_are_shown_and_shared_ones_once(logged: StudyResults) -> None:

@@ -12,9 +12,9 @@ from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from toy_training import ToyModule, run
 
+from mav_lightning.common.clip_summary import tile_clips
 from mav_lightning.common.gif import encode_gif
 from mav_lightning.training.progress import TrainingProgress
-from mav_lightning.training.tensorboard import tile_clips
 
 
 def clips(n: int = 3, frames: int = 5) -> NDArray[np.uint8]:
