@@ -1,8 +1,9 @@
 """Stages on a Ray cluster, whose nodes share the ledger's file system. Needs the extra ``ray``."""
 
+import functools
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ class OnRay:
     """Runs each stage as a Ray task, which runs it as a subprocess as `Local` does.
 
     The worker claims the stage, so that even two drivers on two clusters run it once. A worker that is lost takes its
-    subprocess with it, and Ray starts the task again, which continues from the stage's own checkpoints.
+    subprocess with it, and the task is given to Ray again, to continue from the stage's own checkpoints.
 
     Args:
         threads: Each stage computes with, and CPU slots it takes. Its own number counts, not Ray's default.
@@ -50,39 +51,57 @@ class OnRay:
         room = _room(ray, threads, gpus)
         self.jobs, self._ray, self._threads = jobs or room, ray, threads
         self._command = tuple(command or STAGE_COMMAND)
-        options = {"num_cpus": threads, "num_gpus": gpus, "max_retries": retries, "retry_exceptions": False}
-        self._remote = ray.remote(**options)(_run_stage)
+        # Ray counts only some of the workers it loses, so retries are counted here.
+        self._remote = ray.remote(num_cpus=threads, num_gpus=gpus, max_retries=0)(_run_stage)
+        self._retries = retries
 
     def start(self, stage: Stage, folder: StageFolder) -> "RayJob | None":
         """Hands the stage to Ray."""
         if folder.done_file.exists() or held(folder.path):
             return None
-        place = str(folder.path.resolve())
-        task = self._remote.options(name=folder.path.name).remote(place, self._command, self._threads)
-        return RayJob(self._ray, stage, folder, task)
+        place, remote = str(folder.path.resolve()), self._remote.options(name=folder.path.name)
+        submit = functools.partial(remote.remote, place, self._command, self._threads)
+        return RayJob(self._ray, stage, folder, submit, self._retries)
 
 
 class RayJob:
     """A stage that Ray has been given; get one from `OnRay.start`."""
 
-    def __init__(self, ray: Any, stage: Stage, folder: StageFolder, task: Any) -> None:
+    def __init__(self, ray: Any, stage: Stage, folder: StageFolder, submit: Callable[[], Any], retries: int) -> None:
         self.stage, self.folder, self.started = stage, folder, time.time()
-        self._ray, self._task = ray, task
+        self._ray, self._submit, self._left, self._task = ray, submit, retries, submit()
 
     def ended(self) -> bool:
-        """Whether the task has ended; the worker itself gives the signs of life."""
-        return bool(self._ray.wait([self._task], timeout=0)[0])
+        """Whether the task has ended, its last retry included; the worker itself gives the signs of life."""
+        if not self._ray.wait([self._task], timeout=0)[0]:
+            return False
+        if self._lost() is None:
+            return True
+        if held(self.folder.path):  # by what the lost worker ran, which dies with it, or by another driver's
+            return False
+        if self._left == 0:
+            return True
+        self._left, self._task = self._left - 1, self._submit()
+        return False
 
     def conclude(self) -> bool | None:
         """Whether the stage is done; None where somebody else had claimed it."""
-        try:
+        lost = self._lost()
+        if lost is None:
             return self._ray.get(self._task)
-        except self._ray.exceptions.RayError as error:  # the worker was lost more often than is tried again
-            if lease := claim(self.folder.path):
-                told = str(error).strip().splitlines()
-                write_json(self.folder.failed_file, {"exit": None, "log": ["the Ray worker was lost", *told[-5:]]})
-                lease.release()
-            return False
+        if lease := claim(self.folder.path):
+            told = str(lost).strip().splitlines()
+            write_json(self.folder.failed_file, {"exit": None, "log": ["the Ray worker was lost", *told[-5:]]})
+            lease.release()
+        return False
+
+    def _lost(self) -> Exception | None:
+        """Of a task that has ended: what was heard of its worker's end; None where it came to a result."""
+        try:
+            self._ray.get(self._task)
+        except self._ray.exceptions.RayError as error:
+            return error
+        return None
 
     def stop(self) -> None:
         """Asks the worker to end its stage."""
@@ -114,6 +133,8 @@ def _connected(address: str | None) -> Any:
     # Before Ray is imported, which reads them: it would report how it is used, and warn of what we do anyway.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if address is None:  # what keeps Ray on the loopback; an address of 127.0.0.1 it would turn into the machine's own
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     try:
         ray: Any = import_module("ray")
     except ImportError as error:
@@ -123,7 +144,7 @@ def _connected(address: str | None) -> Any:
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address is None:
-            ray.init(include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+            ray.init(include_dashboard=False, **quiet)
         else:
             ray.init(address=address, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
