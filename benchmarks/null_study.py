@@ -1,6 +1,6 @@
 """Stars in studies where there is nothing to find: identical variants, as noisy as a real study's.
 
-    python benchmarks/null_study.py runs/layers
+    python benchmarks/null_study.py runs/factorised
 
 Ten thousand studies are drawn for each number of seeds and variants. The value of a trial is what its seed gives to all
 variants plus what is its own; both are normal with the variances of the first metric in the study's folder, or 1 and 1

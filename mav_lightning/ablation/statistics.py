@@ -42,7 +42,8 @@ class Comparison:
         values: The variant's, at `seeds`.
         missing: Seeds at which one of the two has none.
         difference: Mean of variant − baseline, where better is ``one`` of their distances from 1; None without a pair.
-        interval: Student-t 95 % interval of `difference`; None for fewer than three pairs.
+        interval: Student-t 95 % interval of `difference`; None for fewer than three pairs or where all differences are
+            equal.
         effect: Mean difference in standard deviations of the differences, Hedges-corrected; None for fewer than three
             pairs or where all differences are equal.
         p: Exact two-sided sign-flip test of the improvements; None for fewer than three pairs.
@@ -195,16 +196,20 @@ def _corrected(p: list[float | None]) -> list[float | None]:
 
 
 def _student(differences: NDArray[np.float64]) -> float | None:
-    return float(student_p(differences)) if differences.std() > 0 else None
+    return float(student_p(differences)) if _interval(differences) else None
 
 
-def _interval(differences: NDArray[np.float64]) -> tuple[float, float]:
+def _interval(differences: NDArray[np.float64]) -> tuple[float, float] | None:
     half = student_half_width(differences)
     assert half is not None  # there are three pairs at least
+    if np.ptp(differences) <= 1e-12 * np.abs(differences).max():
+        return (
+            None  # as shares of clips can be: equal differences tell no spread, and an interval of no width would lie
+        )
     return float(differences.mean() - half), float(differences.mean() + half)
 
 
 def _effect(differences: np.ndarray) -> float | None:
-    spread = differences.std(ddof=1)
+    spread = differences.std(ddof=1) if _interval(differences) else 0.0
     correction = 1.0 - 3.0 / (4.0 * (len(differences) - 1) - 1.0)
     return float(differences.mean() / spread * correction) if spread > 0 else None

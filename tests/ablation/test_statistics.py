@@ -33,6 +33,14 @@ def test_the_interval_is_students_t_of_the_paired_differences() -> None:
     assert one.interval[1] - one.interval[0] < 0.5 * (unpaired.high - unpaired.low)
 
 
+def test_equal_differences_tell_no_spread_and_get_no_interval() -> None:
+    clip = 1 / 144
+    (one,) = compare(Metric("law", "higher"), {0: 0.0, 1: 0.0, 2: clip}, {"on": {0: clip, 1: clip, 2: 2 * clip}})
+
+    assert (one.interval, one.effect, one.t_holm) == (None, None, None)
+    assert (one.difference, one.better, one.p) == (pytest.approx(clip), 3, 0.25)
+
+
 def test_the_interval_covers_what_it_claims() -> None:
     rng = np.random.default_rng(1)
     hits = 0
