@@ -158,7 +158,8 @@ def write_floor(kind: str, source: Path, protocol: str, clips: int, out: Path, s
     Raises:
         UserError: As `write_baseline`.
     """
-    write_baseline(kind, Path(source), load_protocol(protocol), out / "clips", clips=clips, seed=seed, track=track)
+    if not (out / "clips").exists():  # appears only when it is whole
+        write_baseline(kind, Path(source), load_protocol(protocol), out / "clips", clips=clips, seed=seed, track=track)
 
 
 def _plan(

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from mav_lightning.checkpoint import load_network, read_card, write_card, write_weights
 from mav_lightning.common.errors import UserError
@@ -11,15 +10,13 @@ from mav_lightning.nn.activity import knock_out
 __all__ = ["write_knocked_out"]
 
 
-def write_knocked_out(network: Path, layers: Sequence[str], out: Path, seed: int, track: Any) -> None:
+def write_knocked_out(network: Path, layers: Sequence[str], out: Path) -> None:
     """Writes the network of `network` to `out`, the temporal part of some layers made the identity.
 
     Args:
         network: Folder of a trained network.
         layers: Names as `mav layers` prints them, with ``*`` for anything; none leaves all as they are.
         out: The stage's folder.
-        seed: Of the trial; nothing is drawn.
-        track: Progress; this takes no time.
 
     Raises:
         UserError: No such network, or a name that no temporal layer has.

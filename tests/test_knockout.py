@@ -33,7 +33,7 @@ def test_the_written_network_lacks_those_layers_and_nothing_else(tmp_path: Path)
     source, out = trained(tmp_path / "temporal"), tmp_path / "out"
     out.mkdir()
 
-    write_knocked_out(source, ["*attention"], out, seed=0, track=None)
+    write_knocked_out(source, ["*attention"], out)
 
     found = temporal_activity(load_network(out).net)
     assert all((value == 0.0) == name.endswith("attention") for name, value in found.items())
@@ -47,7 +47,7 @@ def test_no_layer_named_is_the_same_network(tmp_path: Path) -> None:
     source, out = trained(tmp_path / "temporal"), tmp_path / "out"
     out.mkdir()
 
-    write_knocked_out(source, [], out, seed=0, track=None)
+    write_knocked_out(source, [], out)
 
     assert (out / WEIGHTS).read_bytes() == (source / WEIGHTS).read_bytes()
 
@@ -57,7 +57,7 @@ def test_a_wrong_name_writes_nothing(tmp_path: Path) -> None:
     out.mkdir()
 
     with pytest.raises(UserError, match=r"task.layers: no temporal layer is called `net.enter`; there are: enter"):
-        write_knocked_out(source, ["net.enter"], out, seed=0, track=None)
+        write_knocked_out(source, ["net.enter"], out)
     assert list(out.iterdir()) == []
 
 

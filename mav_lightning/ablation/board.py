@@ -57,7 +57,7 @@ def _link_trainings(folder: Path, results: StudyResults, result: TrialResult) ->
         run = "all" if results.plan.shared(trial, name) else trial.variant
         link = folder / f"{run}-seed{trial.seed}" / name
         if not link.is_symlink():
-            link.parent.mkdir(exist_ok=True)
+            link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(os.path.relpath(logs.resolve(), link.parent.resolve()), target_is_directory=True)
 
 

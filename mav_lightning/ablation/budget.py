@@ -75,8 +75,10 @@ def training_flops(config: Mapping[str, Any]) -> int | None:
 
 
 def _batch(config: Mapping[str, Any]) -> int | None:
+    """Samples of an optimizer step on one device; None where the stage says none."""
     data = config.get("data") or {}
-    return data.get("clips", data).get("batch_size")
+    batch = data.get("clips", data).get("batch_size")
+    return batch and batch * ((config.get("trainer") or {}).get("accumulate_grad_batches") or 1)
 
 
 def _sample_flops(config: Mapping[str, Any]) -> int:

@@ -89,11 +89,15 @@ class RayJob:
         lost = self._lost()
         if lost is None:
             return self._ray.get(self._task)
-        if lease := claim(self.folder.path):
+        lease = claim(self.folder.path)
+        if lease is None:
+            return None
+        done = self.folder.done_file.exists()
+        if not done:
             told = str(lost).strip().splitlines()
             write_json(self.folder.failed_file, {"exit": None, "log": ["the Ray worker was lost", *told[-5:]]})
-            lease.release()
-        return False
+        lease.release()
+        return done
 
     def _lost(self) -> Exception | None:
         """Of a task that has ended: what was heard of its worker's end; None where it came to a result."""
@@ -144,7 +148,7 @@ def _connected(address: str | None) -> Any:
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address is None:
-            ray.init(include_dashboard=False, **quiet)
+            ray.init(address="local", include_dashboard=False, **quiet)
         else:
             ray.init(address=address, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
