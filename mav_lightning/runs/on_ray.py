@@ -89,15 +89,11 @@ class RayJob:
         lost = self._lost()
         if lost is None:
             return self._ray.get(self._task)
-        lease = claim(self.folder.path)
-        if lease is None:
-            return None
-        done = self.folder.done_file.exists()
-        if not done:
+        if lease := claim(self.folder.path):
             told = str(lost).strip().splitlines()
             write_json(self.folder.failed_file, {"exit": None, "log": ["the Ray worker was lost", *told[-5:]]})
-        lease.release()
-        return done
+            lease.release()
+        return False
 
     def _lost(self) -> Exception | None:
         """Of a task that has ended: what was heard of its worker's end; None where it came to a result."""
