@@ -43,7 +43,7 @@ class Trunk:
         module: Of the kind train: the LightningModule.
         fit: Of the kind train: arguments of `mav_lightning.training.fit.fit`.
         trainer: Of the kind train: arguments of `lightning.Trainer`.
-        protocol: Of the kind score: a name in ``conf/protocol``, replaced by that file's content.
+        protocol: Of scores and of floors: a name in ``conf/protocol``, replaced by that file's content.
     """
 
     name: str

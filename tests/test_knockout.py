@@ -7,12 +7,15 @@ import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from mav_lightning.ablation.run import load_plan
 from mav_lightning.checkpoint import WEIGHTS, load_network, read_card, write_card, write_weights
 from mav_lightning.cli.app import app
+from mav_lightning.cli.stage import _artefact
 from mav_lightning.common.errors import UserError
 from mav_lightning.config import instantiate
 from mav_lightning.knockout import write_knocked_out
 from mav_lightning.nn.activity import temporal_activity, temporal_layers
+from mav_lightning.runs.stage import StageFolder
 
 UNET = {
     "_target_": "mav_lightning.nn.unet.SpaceTimeUNet", "channels": 8, "multipliers": [1, 2], "attention": [1],
@@ -72,3 +75,22 @@ def test_the_layers_are_printed_as_knocking_out_wants_them(tmp_path: Path) -> No
     still = trained(tmp_path / "spatial", temporal_kernel_size=0, temporal_attention=False)
     with pytest.raises(UserError, match="no temporal layer in this network; give a decoder trained on clips"):
         CliRunner().invoke(app, ["layers", str(still)], catch_exceptions=False)
+
+
+def test_the_stage_of_the_study_leaves_a_network_where_others_look_for_one(tmp_path: Path) -> None:
+    source, out = trained(tmp_path / "temporal"), tmp_path / "knocked"
+
+    command = ["train", "stage/knockout_tiny.yaml", f"needs.decoder={source}", "task.layers=[enter]", "--out", str(out)]
+    done = CliRunner().invoke(app, command)
+
+    assert done.exit_code == 0, done.output
+    assert [name for name, value in temporal_activity(load_network(out).net).items() if value == 0.0] == ["enter"]
+
+
+def test_the_study_samples_the_knocked_out_network(tmp_path: Path) -> None:
+    stages = load_plan("ablation/knockout.yaml", ["seeds=[0]"]).trial("no_attention", 0).stages
+    folder = StageFolder(tmp_path)
+    folder.create(stages["knockout"])
+
+    assert stages["sample"].needs["decoder"] == stages["knockout"].id
+    assert _artefact(folder) == tmp_path, "where write_knocked_out leaves it"

@@ -72,7 +72,8 @@ def plan_study(study: Study, recipe: Recipe) -> Plan:
     """
     scores = [name for name, spec in recipe.stages.items() if spec.defaults["kind"] == "score"]
 
-    for_all = {f"{name}.protocol": study.protocol for name in scores} if study.protocol else {}
+    floors = [name for name, spec in recipe.stages.items() if spec.defaults.get("protocol") and name not in scores]
+    for_all = {f"{name}.protocol": study.protocol for name in scores + floors} if study.protocol else {}
     if study.budget and study.budget.stage not in recipe.stages:
         near = did_you_mean(study.budget.stage, recipe.stages)
         raise UserError(

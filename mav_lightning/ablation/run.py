@@ -12,7 +12,7 @@ from mav_lightning.ablation.results import read_results
 from mav_lightning.ablation.study import Study, load_study
 from mav_lightning.runs.display import Display
 from mav_lightning.runs.executor import Executor, Local
-from mav_lightning.runs.ledger import Ledger, share_stages
+from mav_lightning.runs.ledger import Ledger, check_stages, share_stages
 from mav_lightning.runs.schedule import Outcome, run_stages
 
 __all__ = ["StudyRun", "load_plan", "run_study"]
@@ -66,6 +66,7 @@ def run_study(
     """
     plan = load_plan(study, overrides)
     ready = executor(plan.study) if executor else Local(threads=plan.study.threads)
+    check_stages(out)
     if beside is not None:
         share_stages(out, beside)
     freeze(plan, out)

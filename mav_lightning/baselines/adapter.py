@@ -1,10 +1,26 @@
 """What both adapters share: what a U-Net of this project takes, and how its conditions become vectors."""
 
+from importlib import import_module
+from typing import Any
+
 from torch import Tensor, nn
 
+from mav_lightning.common.errors import UserError
 from mav_lightning.nn.embeddings import NumberEmbedding
 
-__all__ = ["Adapter"]
+__all__ = ["Adapter", "foreign"]
+
+
+def foreign(package: str, name: str) -> Any:
+    """A class of another project's package.
+
+    Raises:
+        UserError: The package is not installed.
+    """
+    try:
+        return getattr(import_module(package), name)
+    except ImportError as error:
+        raise UserError(f"needs {package}; run `pip install 'mav-lightning[baselines]'`.") from error
 
 
 class Adapter(nn.Module):

@@ -1,13 +1,10 @@
 """The 3D U-Net of diffusers, the network of ModelScope's text-to-video."""
 
 from collections.abc import Sequence
-from importlib import import_module
-from typing import Any
 
 from torch import Tensor, nn
 
-from mav_lightning.baselines.adapter import Adapter
-from mav_lightning.common.errors import UserError
+from mav_lightning.baselines.adapter import Adapter, foreign
 
 __all__ = ["UNet3D"]
 
@@ -45,14 +42,10 @@ class UNet3D(Adapter):
     ) -> None:
         emb = 4 * channels
         super().__init__(cond_channels, emb)
-        try:
-            network: Any = import_module("diffusers").UNet3DConditionModel
-        except ImportError as error:
-            raise UserError("needs diffusers; run `pip install 'mav-lightning[baselines]'`.") from error
         with_attention = [level in attention for level in range(len(multipliers))]
         self.context_tokens = context_tokens
         self.context = nn.Linear(emb, context_tokens * emb)
-        self.net = network(
+        self.net = foreign("diffusers", "UNet3DConditionModel")(
             in_channels=self.in_channels,
             out_channels=self.out_channels,
             block_out_channels=tuple(channels * multiplier for multiplier in multipliers),

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from mav_lightning.baselines.adapter import Adapter
-from mav_lightning.common.errors import UserError
+from mav_lightning.baselines.adapter import Adapter, foreign
 
 __all__ = ["SpaceTimeUnet"]
 
@@ -44,12 +43,8 @@ class SpaceTimeUnet(Adapter):
         cond_channels: int = 64,
     ) -> None:
         super().__init__(cond_channels, 4 * channels)
-        try:
-            from make_a_video_pytorch import SpaceTimeUnet as Theirs
-        except ImportError as error:
-            raise UserError("needs make-a-video-pytorch; run `pip install 'mav-lightning[baselines]'`.") from error
         levels = range(len(multipliers))
-        self.net = Theirs(
+        self.net = foreign("make_a_video_pytorch", "SpaceTimeUnet")(
             dim=channels,
             dim_mult=tuple(multipliers),
             self_attns=tuple(level in attention for level in levels),

@@ -68,10 +68,10 @@ def ablate(
     root = out or Path("runs") / Path(study).stem
     console = Console()
     if dry_run:
-        _describe(study, overrides or [], beside or root, jobs or 1, console)
+        _describe(study, overrides or [], _ledger_of(root, beside), jobs, console)
         return
     if power:
-        _say_power(study, overrides or [], root, power, console)
+        _say_power(study, overrides or [], _ledger_of(root, beside), power, console)
         return
 
     def make(checked: "Study") -> "Executor":
@@ -87,7 +87,18 @@ def ablate(
     exit_if_failed(console, run.outcome)
 
 
-def _describe(study: str, overrides: list[str], root: Path, jobs: int, console: "Console") -> None:
+def _ledger_of(root: Path, beside: Path | None) -> Path:
+    """The folder whose stages count, where nothing is run."""
+    from mav_lightning.runs.ledger import check_stages, require_stages
+
+    check_stages(root)
+    if beside is None:
+        return root
+    require_stages(beside)
+    return beside
+
+
+def _describe(study: str, overrides: list[str], root: Path, jobs: int | None, console: "Console") -> None:
     from rich.markup import escape
     from rich.table import Table
 
@@ -117,7 +128,8 @@ def _describe(study: str, overrides: list[str], root: Path, jobs: int, console: 
     unknown = len(dict.fromkeys(stage.name for stage in plan.stages if left[stage.id] is None))
     if known:
         more = f", and more: {unknown} kinds of stage have no finished sibling to tell" if unknown else ""
-        console.print(f"About {duration(known / jobs)} with --jobs {jobs}, as the finished stages took{more}.")
+        at_once = jobs or 1
+        console.print(f"About {duration(known / at_once)} with --jobs {at_once}, as the finished stages took{more}.")
 
 
 def _say_power(study: str, overrides: list[str], root: Path, asked: list[str], console: "Console") -> None:

@@ -56,6 +56,8 @@ class Display:
 
     def started(self, job: Running) -> None:
         """Adds a bar."""
+        if (bar := self._bars.get(job.stage.id)) is not None:  # it was begun before, by a worker that came too late
+            self._progress.remove_task(bar)
         self._bars[job.stage.id] = self._progress.add_task(_label(job.stage), total=None, count="", unit="")
 
     def settled(self, stage: Stage, outcome: str, seconds: float | None) -> None:
@@ -68,9 +70,12 @@ class Display:
         self._progress.console.print(f"{_MARKS[outcome]} {_label(stage)} {outcome}{took}", highlight=False)
         if outcome == "failed":
             folder = self._ledger.folder(stage)
-            for line in folder.last_log_lines(8):
+            failed = read_json(folder.failed_file) or {"log": folder.last_log_lines(8)}
+            for line in failed["log"][-8:]:
                 self._progress.console.print(f"    [dim]{escape(line)}[/]", highlight=False)
-            self._progress.console.print(f"    [dim]{escape(str(folder.log_file))}[/]", highlight=False, soft_wrap=True)
+            if folder.log_file.exists():
+                where = escape(str(folder.log_file))
+                self._progress.console.print(f"    [dim]{where}[/]", highlight=False, soft_wrap=True)
 
     def tick(self, running: Sequence[Running], elsewhere: Sequence[Stage]) -> None:
         """Moves the bars; says once for each stage that another process runs it."""

@@ -48,9 +48,11 @@ def claim(folder: Path) -> Lease | None:
         UserError: The file system knows no locks.
     """
     descriptor = os.open(folder / LEASE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    if not _lock(descriptor, fcntl.LOCK_EX, folder):
-        os.close(descriptor)
-        return None
+    while not _lock(descriptor, fcntl.LOCK_EX, folder):
+        if not _lock(descriptor, fcntl.LOCK_SH, folder):
+            os.close(descriptor)
+            return None
+        time.sleep(0.001)  # only somebody who looks stands in the way, and for an instant
     os.ftruncate(descriptor, 0)
     os.write(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}).encode())
     return Lease(descriptor)

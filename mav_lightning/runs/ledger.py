@@ -8,7 +8,7 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.runs.lease import LEASE, held
 from mav_lightning.runs.stage import Stage, StageFolder
 
-__all__ = ["Ledger", "State", "share_stages"]
+__all__ = ["Ledger", "State", "check_stages", "require_stages", "share_stages"]
 
 
 class State(StrEnum):
@@ -57,14 +57,40 @@ def share_stages(root: Path, other: Path) -> None:
     """Makes `root`, a study's folder, use the stages of `other`, another's, and add its own to them.
 
     Raises:
-        UserError: `other` has no stages, or `root` has some of its own already.
+        UserError: `other` has no stages, `root` has some of its own already, or those that it shared are gone.
     """
+    require_stages(other)
     there, here = other / "stages", root / "stages"
-    if not there.is_dir():
-        raise UserError(f"--beside {other}: no stages there; give the folder of a study that has been run.")
-    if here.exists():
-        if here.samefile(there):
-            return
-        raise UserError(f"{root}: has stages of its own already; give a new folder as --out, or leave --beside out.")
     root.mkdir(parents=True, exist_ok=True)
-    here.symlink_to(os.path.relpath(there.resolve(), root.resolve()), target_is_directory=True)
+    try:
+        here.symlink_to(os.path.relpath(there.resolve(), root.resolve()), target_is_directory=True)
+    except FileExistsError:
+        check_stages(root)
+        if not here.samefile(there):
+            raise UserError(
+                f"{root}: has stages of its own already; give a new folder as --out, or leave --beside out."
+            ) from None
+
+
+def require_stages(other: Path) -> None:
+    """Checks that a study may be beside `other`.
+
+    Raises:
+        UserError: `other` has no stages.
+    """
+    if not (other / "stages").is_dir():
+        raise UserError(f"--beside {other}: no stages there; give the folder of a study that has been run.")
+
+
+def check_stages(root: Path) -> None:
+    """Tells where the stages that a study shares have gone.
+
+    Raises:
+        UserError: The link in `root` leads nowhere.
+    """
+    here = root / "stages"
+    if here.is_symlink() and not here.exists():
+        raise UserError(
+            f"{root}: its stages lie in {here.readlink()}, which is gone; put them back there, or remove {here} and "
+            "give --beside anew."
+        )

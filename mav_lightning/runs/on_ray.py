@@ -47,6 +47,8 @@ class OnRay:
         jobs: int | None = None,
         command: Sequence[str] | None = None,
     ) -> None:
+        if gpus > 1 and gpus % 1:
+            raise UserError(f"--gpus {gpus:g}: more than one must be whole; give {gpus // 1:g} or {gpus // 1 + 1:g}.")
         ray = _connected(address)
         room = _room(ray, threads, gpus)
         self.jobs, self._ray, self._threads = jobs or room, ray, threads
@@ -75,7 +77,8 @@ class RayJob:
         """Whether the task has ended, its last retry included; the worker itself gives the signs of life."""
         if not self._ray.wait([self._task], timeout=0)[0]:
             return False
-        if self._lost() is None:
+        error = self._error()
+        if error is None or isinstance(error, self._ray.exceptions.RayTaskError):
             return True
         if held(self.folder.path):  # by what the lost worker ran, which dies with it, or by another driver's
             return False
@@ -86,17 +89,22 @@ class RayJob:
 
     def conclude(self) -> bool | None:
         """Whether the stage is done; None where somebody else had claimed it."""
-        lost = self._lost()
-        if lost is None:
+        error = self._error()
+        if error is None:
             return self._ray.get(self._task)
-        if lease := claim(self.folder.path):
-            told = str(lost).strip().splitlines()
-            write_json(self.folder.failed_file, {"exit": None, "log": ["the Ray worker was lost", *told[-5:]]})
-            lease.release()
-        return False
+        lease = claim(self.folder.path)
+        if lease is None:
+            return None
+        done = self.folder.done_file.exists()
+        if not done:
+            own = isinstance(error, self._ray.exceptions.RayTaskError)
+            what = "the Ray worker could not run the stage" if own else "the Ray worker was lost"
+            write_json(self.folder.failed_file, {"exit": None, "log": [what, *str(error).strip().splitlines()[-5:]]})
+        lease.release()
+        return done
 
-    def _lost(self) -> Exception | None:
-        """Of a task that has ended: what was heard of its worker's end; None where it came to a result."""
+    def _error(self) -> Exception | None:
+        """Of a task that has ended: why without a result, by its own fault (RayTaskError) or its worker's end."""
         try:
             self._ray.get(self._task)
         except self._ray.exceptions.RayError as error:
@@ -148,9 +156,12 @@ def _connected(address: str | None) -> Any:
         else:
             ray.init(address=address, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
+        why = (str(error).strip().splitlines() or [repr(error)])[0]
+        if address is None:
+            raise UserError(f"Ray does not start on this machine ({why}); try `--executor local`.") from error
         raise UserError(
-            f"--address {address}: no Ray cluster answers there ({str(error).strip().splitlines()[0]}); start one with "
-            "`ray start --head`, or leave the address out for one on this machine."
+            f"--address {address}: no Ray cluster answers there ({why}); start one with `ray start --head`, or leave "
+            "the address out for one on this machine."
         ) from error
     return ray
 

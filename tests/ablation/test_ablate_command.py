@@ -57,6 +57,19 @@ def test_a_dry_run_says_who_runs_a_stage_and_when_it_last_gave_a_sign(write_stud
     assert "1 running, 14 pending" in words and "running: process" in words and str(os.getpid()) in words
 
 
+def test_without_running_the_stages_beside_count_and_must_be_there(write_study: Write, tmp_path: Path) -> None:
+    study, first = str(write_study()), tmp_path / "first"
+    CliRunner().invoke(app, ["ablate", study, "--out", str(first)])
+    command = ["ablate", study, "--out", str(tmp_path / "second"), "--beside"]
+
+    assert "15 stages: 15 done" in CliRunner().invoke(app, [*command, str(first), "--dry-run"]).output
+    assert "law" in CliRunner().invoke(app, [*command, str(first), "--power", "law=0.1"]).output
+    for option in (["--dry-run"], ["--power", "law=0.1"]):
+        with pytest.raises(UserError, match=r"--beside nowhere: no stages there"):
+            CliRunner().invoke(app, [*command, "nowhere", *option], catch_exceptions=False)
+    assert not (tmp_path / "second").exists()
+
+
 def test_power_says_how_many_seeds_a_difference_needs_and_runs_nothing(write_study: Write, tmp_path: Path) -> None:
     command = ["ablate", str(write_study()), "--out", str(tmp_path / "out")]
     CliRunner().invoke(app, command)

@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -18,6 +19,7 @@ from mav_lightning.ablation.plan import read_plan
 from mav_lightning.ablation.report import build_report
 from mav_lightning.ablation.report.curves import learning_curves
 from mav_lightning.ablation.results import StudyResults, read_results
+from mav_lightning.ablation.run import run_study
 
 STEPS = 100
 
@@ -73,6 +75,14 @@ def test_each_variants_trainings_are_shown_and_shared_ones_once(logged: StudyRes
     shared = {f"all-seed{seed}/{stage}": stage for seed in (0, 1) for stage in ("clip", "spatial")}
     assert found == shared | {f"temporal-seed{seed}/temporal": "temporal" for seed in (0, 1)}
     assert {os.path.relpath(run, board) for run in io_wrapper.GetLogdirSubdirectories(str(board))} >= set(found)
+
+
+def test_a_variants_name_may_hold_a_slash(write_study: Callable[..., Path], stubs: Any, tmp_path: Path) -> None:
+    study = write_study(("per_frame: {", "1/2: {sample.size: 8}\n  per_frame: {"))
+
+    run = run_study(study, tmp_path / "out", ["seeds=[0]"], stubs)
+
+    assert run.outcome.complete and list((tmp_path / "out" / "tensorboard" / "1" / "2-seed0").glob("events*"))
 
 
 def test_a_moved_study_keeps_its_curves(logged: StudyResults, tmp_path: Path) -> None:

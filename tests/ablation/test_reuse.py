@@ -98,3 +98,18 @@ def test_a_study_cannot_be_beside_nothing_nor_give_up_stages_of_its_own(
 
     with pytest.raises(UserError, match=r"second: has stages of its own already; give a new folder as --out"):
         run_study(study, tmp_path / "second", ["seeds=[0]"], stubs, beside=tmp_path / "first")
+
+
+def test_shared_stages_that_are_gone_are_told_with_the_way_out(
+    write_study: Write, stubs: Stubs, tmp_path: Path
+) -> None:
+    study, first, second = write_study(), tmp_path / "first", tmp_path / "second"
+    ran(study, first, stubs)
+    ran(study, second, stubs, beside=first)
+    first.rename(tmp_path / "moved")
+
+    for options in ({}, {"beside": tmp_path / "moved"}):
+        with pytest.raises(UserError, match=r"its stages lie in ../first/stages, which is gone; put them back"):
+            ran(study, second, stubs, **options)
+    (second / "stages").unlink()
+    assert ran(study, second, stubs, beside=tmp_path / "moved") == []

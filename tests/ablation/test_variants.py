@@ -101,6 +101,26 @@ def with_budget(tmp_path: Path, budget: str) -> Plan:
     return plan_study(*load_study(file))
 
 
+def test_floors_are_cut_under_the_studys_protocol_and_identified_by_what_it_says(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text("extends: ablation/baselines.yaml\nprotocol: shapes-tiny-16fps\nseeds: [0]\n")
+    stages = load_plan(file).trial("static", 0).stages
+
+    for name in ("static", "score"):
+        assert stages[name].config["protocol"]["name"] == "shapes-tiny-16fps"
+        assert stages[name].config["protocol"]["fps"] == [16]
+    assert stages["static"].config["task"]["protocol"] == "shapes-tiny-16fps"
+
+
+def test_accumulated_batches_are_samples_of_one_step() -> None:
+    config = dict(load_plan("ablation/factorised.yaml", ["seeds=[0]"]).trial("both", 0).stages["temporal"].config)
+    four = config | {"trainer": {"accumulate_grad_batches": 4}}
+
+    assert steps_within(Budget("temporal", samples=6400), config) == 400
+    assert steps_within(Budget("temporal", samples=6400), four) == 100
+    assert training_flops(four) == 4 * (training_flops(config) or 0)
+
+
 def test_equal_samples_and_equal_steps_are_steps_in_the_configs(tmp_path: Path) -> None:
     assert set(steps(with_budget(tmp_path, "samples: 16015")).values()) == {1000}, "batches are of 16"
     assert set(steps(with_budget(tmp_path, "steps: 70")).values()) == {70}

@@ -179,6 +179,8 @@ def test_a_studys_floor_is_the_baseline_of_its_seed(tmp_path: Path, shapes: Path
     write_baseline("shuffled", shapes, _SHIPPED, tmp_path / "same", seed=3, clips=12)
 
     assert contents(tmp_path / "a" / "clips") == contents(tmp_path / "same")
+    write_floor("shuffled", shapes, "shapes-tiny", 12, tmp_path / "a", 3, untracked)  # killed before it was marked done
+    assert contents(tmp_path / "a" / "clips") == contents(tmp_path / "same")
     assert contents(tmp_path / "b" / "clips") != contents(tmp_path / "same")
 
 

@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 from mav_lightning.runs.lease import claim, held, holder
@@ -38,6 +39,27 @@ def test_looking_does_not_disturb_a_claim(tmp_path: Path) -> None:
     assert lease is not None
     assert all(held(tmp_path) for _ in range(3))
     lease.release()
+
+
+def test_looking_does_not_keep_anybody_from_claiming(tmp_path: Path) -> None:
+    stop, claimed = threading.Event(), 0
+
+    def look() -> None:
+        while not stop.is_set():
+            held(tmp_path)
+
+    lookers = [threading.Thread(target=look) for _ in range(3)]
+    for looker in lookers:
+        looker.start()
+    for _ in range(300):
+        if lease := claim(tmp_path):
+            lease.release()
+            claimed += 1
+    stop.set()
+    for looker in lookers:
+        looker.join()
+
+    assert claimed == 300
 
 
 def test_the_holder_is_told_with_its_last_sign_of_life(tmp_path: Path) -> None:

@@ -170,6 +170,29 @@ def test_a_request_that_no_node_can_meet_is_refused_at_once(cluster: OnRay) -> N
         OnRay(threads=4096)
 
 
+def test_a_stage_that_a_worker_cannot_even_begin_is_told_and_not_tried_again(
+    cluster: OnRay, chain: list[Stage], tmp_path: Path
+) -> None:
+    ledger = prepared(tmp_path, chain)
+    folder = ledger.folder(chain[0])
+    (folder.path / "stage.json").unlink()  # as where the nodes do not share the file system
+
+    job = cluster.start(chain[0], folder)
+    assert job
+    while not job.ended():
+        pass
+
+    assert job.conclude() is False
+    told = read_json(folder.failed_file)["log"]
+    assert told[0] == "the Ray worker could not run the stage" and "stage.json" in told[-1]
+    assert not (folder.path / "trace").exists()
+
+
+def test_a_share_of_several_gpus_is_refused_before_ray_is_asked() -> None:
+    with pytest.raises(UserError, match=r"--gpus 1.5: more than one must be whole; give 1 or 2"):
+        OnRay(threads=1, gpus=1.5)
+
+
 def test_local_and_ray_leave_the_same_files(cluster: OnRay, chain: list[Stage], tmp_path: Path) -> None:
     script = 'head -c 8 "$0/stage.json" > "$0/result"'
     for name, executor in (("local", Local(command=COMMAND, threads=1)), ("ray", cluster)):

@@ -120,11 +120,11 @@ def _curves(axes: "Axes", results: StudyResults, stage: str, curves: dict[str, d
         for number, (steps, losses) in enumerate(curves.get(name, {}).values()):
             label = name if number == 0 else "_"  # which a legend leaves out
             axes.plot(steps, losses, color=_colour(index), linewidth=1.0, alpha=0.85, label=label)
-    if all(loss > 0 for seeds in curves.values() for _, losses in seeds.values() for loss in losses):
-        axes.set_yscale("log")
+    positive = all(loss > 0 for seeds in curves.values() for _, losses in seeds.values() for loss in losses)
+    axes.set_yscale("log" if positive else "linear")
     axes.set_xlabel("steps", color=_MUTED)
     _legend(axes)
-    _title(axes, f"{stage}: training loss", "means over stretches of the run; log scale")
+    _title(axes, f"{stage}: training loss", f"means over stretches of the run{'; log scale' if positive else ''}")
 
 
 def _draw(name: str, width: float, draw: Callable[["Axes"], Any]) -> Markup:
