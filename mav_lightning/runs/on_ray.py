@@ -30,7 +30,8 @@ class OnRay:
         threads: Each stage computes with, and CPU slots it takes. Its own number counts, not Ray's default.
         gpus: GPU slots of each stage; 0.5 lets two share one.
         retries: Of a stage whose worker was lost. A stage that fails by itself is not tried again.
-        address: Of a running cluster, or ``auto``; None starts one on this machine, which only it can reach.
+        address: Of a running cluster, or ``auto``; None starts one on this machine, which only it can reach (where Ray
+            was not imported before: it reads at its import that it should keep to the loopback).
         jobs: Stages that are given to Ray at once; None for as many as it has room for.
         command: See `Local`; at the same path on every node.
 

@@ -1,6 +1,7 @@
 """One small study under both executors: the same numbers."""
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,10 @@ def scores(out: Path) -> dict[tuple[str, int], Any]:
 def test_a_study_under_ray_has_the_numbers_of_the_same_study_here(
     write_study: Write, stub_command: tuple[str, ...], finished_study: Path, tmp_path: Path
 ) -> None:
-    import ray
-
     try:
         run = run_study(write_study(), tmp_path / "out", executor=lambda study: OnRay(1, command=stub_command))
     finally:
-        ray.shutdown()
+        import_module("ray").shutdown()  # imported here at the latest: OnRay sets what Ray reads at its import
 
     assert run.outcome.complete and len(run.outcome.ran) == 15
     assert scores(tmp_path / "out") == scores(finished_study)
