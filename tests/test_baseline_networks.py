@@ -1,5 +1,6 @@
 """Others' networks in the decoder's place: called, grown, trained and costed as ours."""
 
+import subprocess
 import sys
 from collections.abc import Callable
 
@@ -131,3 +132,9 @@ def test_without_the_extra_what_to_install_is_told(
 
     with pytest.raises(UserError, match=r"pip install 'mav-lightning\[baselines\]'"):
         build(network)
+
+
+@pytest.mark.parametrize("module", ["diffusers", "make_a_video_pytorch"])
+def test_an_adapter_needs_no_other_import_first(module: str) -> None:
+    code = f"from mav_lightning.baselines import {module} as it; getattr(it, it.__all__[0])(channels=8)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,1 +1,5 @@
 """Others' networks in the decoder's place, through thin adapters. Needs the extra ``baselines``."""
+
+from mav_lightning.common.torchvision_shim import ensure_torchvision_imports
+
+ensure_torchvision_imports()  # diffusers imports torchvision
