@@ -37,8 +37,8 @@ $(DEV): $(STAMP)
 demo: install  ## Answer one ablation question from nothing and print the report's path (continues after a kill)
 	$(BIN)/mav demo --out $(DEMO)
 
-test: $(DEV)  ## Run the fast tests
-	$(BIN)/python -m pytest
+test: $(DEV)  ## Run the fast tests, one process and one thread for each core
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8
 
 test-slow: $(DEV)  ## Run the tests that take minutes
 	$(BIN)/python -m pytest -m slow

@@ -59,8 +59,9 @@ class Plan:
         return next(trial for trial in self.trials if (trial.variant, trial.seed) == (variant, seed))
 
     def shared(self, trial: Trial, name: str) -> bool:
-        """Whether all variants have the very stage that `trial` has under `name`, at its seed."""
-        return all(one.stages.get(name) == trial.stages[name] for one in self.trials if one.seed == trial.seed)
+        """Whether several variants have a stage `name` at the seed of `trial`, and all of them the very one it has."""
+        siblings = [one.stages[name] for one in self.trials if one.seed == trial.seed and name in one.stages]
+        return len(siblings) > 1 and all(one == trial.stages[name] for one in siblings)
 
 
 def plan_study(study: Study, recipe: Recipe) -> Plan:

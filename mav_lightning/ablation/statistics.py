@@ -74,6 +74,11 @@ class Comparison:
         """Whether the improvement or loss is significant at `LEVEL` after correction, by the exact test."""
         return self.p_holm is not None and self.p_holm < LEVEL
 
+    @property
+    def shown(self) -> bool:
+        """Whether a star or, where differences are normal, Student's test supports the improvement or loss."""
+        return self.star or (self.t_holm is not None and self.t_holm < LEVEL)
+
 
 def goodness(value: float, better: Better) -> float:
     """A number that is larger the better `value` is."""
@@ -144,9 +149,9 @@ def seeds_needed(variants: int) -> int:
 
 def verdict(pairs: int, variants: int) -> str:
     """What `pairs` seeds can and cannot say, in a sentence."""
-    needed = seeds_needed(variants)
     if pairs == 0:
         return "There is no complete pair yet, so nothing can be compared."
+    needed = seeds_needed(variants)
     if pairs < 3:
         counted = "One seed gives one pair" if pairs == 1 else "Two seeds give two pairs"
         return f"{counted} and nothing more: no interval, no test. A test needs ≥ {needed} seeds."

@@ -114,7 +114,7 @@ class _Schedule:
         elif len(self.running) < self.executor.jobs and needs <= {
             good.id for good in self.outcome.ran + self.outcome.reused
         }:
-            return not self._start(stage)
+            return not self._start(stage) and self.ledger.state(stage) is not State.DONE
         return False
 
     def _start(self, stage: Stage) -> bool:

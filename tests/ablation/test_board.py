@@ -4,6 +4,7 @@ import io
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,11 +99,29 @@ def test_a_moved_study_keeps_its_curves(logged: StudyResults, tmp_path: Path) ->
 def test_learning_curves_are_means_over_stretches_of_what_sets_variants_apart(logged: StudyResults) -> None:
     curves = learning_curves(logged)
 
-    assert list(curves) == ["temporal"] and list(curves["temporal"]) == ["temporal"]
-    assert list(curves["temporal"]["temporal"]) == [0, 1]
-    steps, losses = curves["temporal"]["temporal"][0]
+    assert list(curves) == ["temporal"] and list(curves["temporal"]) == [("temporal",)]
+    assert list(curves["temporal"][("temporal",)]) == [0, 1]
+    steps, losses = curves["temporal"][("temporal",)][0]
     assert len(steps) == 40 and steps[-1] == STEPS - 1
     assert losses[0] == pytest.approx(STEPS - 1.0) and losses[-1] == pytest.approx(1.5)  # steps 0-2 and 98-99
+
+
+def test_a_training_that_some_variants_share_is_one_curve(logged: StudyResults) -> None:
+    trials = []
+    for result in logged.trials:
+        trials.append(result)
+        if result.trial.variant == "temporal":
+            trials.append(replace(result, trial=replace(result.trial, variant="twin")))
+        else:  # one that has no such stage shares nothing, and hides nothing
+            trials.append(replace(result, trial=replace(result.trial, variant="other", stages={})))
+    changed = {"temporal": replace(trials[0].trial.stages["temporal"], id="0" * 16)}
+    plan = replace(logged.plan, trials=[one.trial for one in trials])
+    assert learning_curves(replace(logged, plan=plan, trials=trials)) == {}, "all that have the stage share it"
+
+    unlike = replace(trials[0].trial, variant="unlike", stages=trials[0].trial.stages | changed)
+    plan = replace(plan, trials=[*plan.trials, unlike])
+    curves = learning_curves(replace(logged, plan=plan, trials=trials))
+    assert list(curves["temporal"]) == [("temporal", "twin")] and list(curves["temporal"]["temporal", "twin"]) == [0]
 
 
 def test_the_page_shows_the_curves(logged: StudyResults, stubs: Callable[..., object], tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ from typing import Any
 from mav_lightning.ablation.plan import Plan, Trial
 from mav_lightning.ablation.report.answer import answer
 from mav_lightning.ablation.report.cost import stage_costs, variant_costs
+from mav_lightning.ablation.report.facts import gather_facts
 from mav_lightning.ablation.report.origins import origins
 from mav_lightning.ablation.results import StudyResults, TrialResult
+from mav_lightning.ablation.statistics import verdict
 from mav_lightning.ablation.study import Metric, Study
 from mav_lightning.runs.stage import Stage
 
@@ -43,8 +45,33 @@ def test_the_answer_names_the_winner_on_each_side() -> None:
     found = results({"on": [(0.9, 40.0), (0.8, 42.0)], "off": [(0.1, 30.0), (0.2, 31.0)]})
 
     assert answer(found) == (
-        "In both seeds on beats off on law (0.850 against 0.150), but off beats on on fvd (30.5 against 41.0)."
+        "In both seeds on is ahead of off on law (0.850 against 0.150) "
+        "and off is ahead of on on fvd (30.5 against 41.0)."
     )
+
+
+def test_only_what_a_test_supports_is_called_beating() -> None:
+    found = results({"on": [(0.9, 40.0), (0.8, 42.0), (0.9, 41.0)], "off": [(0.1, 41.0), (0.0, 50.0), (0.2, 42.0)]})
+
+    assert answer(found) == (
+        "In all 3 seeds on beats off on law (0.867 against 0.100) and on is ahead of off on fvd (41.0 against 44.3)."
+    )
+
+
+def test_the_verdict_is_not_voided_by_a_variant_without_results() -> None:
+    some = [(0.9, 40.0), (0.8, 42.0), (0.9, 41.0)]
+    found = results({"on": some, "off": [(0.1, 41.0), (0.0, 50.0), (0.2, 42.0)], "dead": [(None, None)] * 3})
+
+    assert gather_facts(found)["verdict"] == verdict(3, 1)
+    assert gather_facts(results({"on": some, "dead": [(None, None)] * 3}))["verdict"] == verdict(0, 1)
+
+
+def test_the_cost_of_a_training_whose_folder_is_gone_is_that_of_the_others() -> None:
+    found = results({"on": [(0.9, 40.0)], "off": [(0.1, 50.0)]})
+    for result in found.trials:
+        del result.done["decoder"]
+
+    assert [(row["seconds"], row["steps"], row["parameters"]) for row in variant_costs(found)] == [(20.0, 0, None)] * 2
 
 
 def test_the_answer_admits_that_seeds_disagree_or_show_nothing() -> None:
@@ -56,15 +83,15 @@ def test_the_answer_admits_that_seeds_disagree_or_show_nothing() -> None:
 def test_the_answer_counts_only_seeds_that_have_both() -> None:
     found = results({"on": [(0.9, 40.0), (0.8, 42.0), (0.9, 41.0)], "off": [(0.1, 50.0), (None, None), (0.2, 51.0)]})
 
-    assert answer(found).startswith("In both seeds that have both on beats off on law")
+    assert answer(found).startswith("In both seeds that have both on is ahead of off on law")
 
 
 def test_the_answer_has_one_clause_for_each_variant() -> None:
     found = results({"on": [(0.9, 40.0)], "off": [(0.1, 50.0)], "half": [(0.95, 30.0)]})
 
     assert answer(found) == (
-        "In the one seed that has both, on beats off on law (0.900 against 0.100) and fvd (40.0 against 50.0); "
-        "in the one seed that has both, half beats on on law (0.950 against 0.900) and fvd (30.0 against 40.0)."
+        "In the one seed that has both, on is ahead of off on law (0.900 against 0.100) and fvd (40.0 against 50.0); "
+        "in the one seed that has both, half is ahead of on on law (0.950 against 0.900) and fvd (30.0 against 40.0)."
     )
 
 

@@ -2,6 +2,7 @@ import csv
 import html.parser
 import json
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +10,15 @@ from typing import Any
 
 import pytest
 
+from mav_lightning.ablation.plan import read_plan
 from mav_lightning.ablation.report import build_report
+from mav_lightning.ablation.report.clips import gather_clips
 from mav_lightning.ablation.report.marks import marks
 from mav_lightning.ablation.report.text import count, duration, join, number, signed, size
-from mav_lightning.ablation.results import StudyResults, TrialResult
+from mav_lightning.ablation.results import StudyResults, TrialResult, read_results
 from mav_lightning.ablation.run import load_plan, run_study
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.manifest import read_manifest, write_manifest
 
 Write = Callable[..., Path]
 
@@ -52,7 +56,7 @@ def test_a_study_is_told_in_one_offline_page_and_as_markdown_and_json(finished_s
     assert all(link.startswith(("data:", "#")) for link in page.links)
     assert not re.search(r"(?:url\(|@import|fetch\()\s*['\"]?(?!#)\w", text)
     facts = json.loads((finished_study / "report.json").read_text())
-    assert facts["answer"].startswith("In both seeds temporal beats per_frame on shapes-fvd (")
+    assert facts["answer"].startswith("In both seeds temporal is ahead of per_frame on shapes-fvd (")
     assert [group["metric"] for group in facts["table"]] == ["shapes-fvd", "law", "flicker", "appearance"]
     assert facts["trials"] == {"planned": 4, "complete": 4}
     for told in (text, (finished_study / "report.md").read_text()):
@@ -71,6 +75,21 @@ def test_every_variant_and_seed_has_a_strip_for_every_clip_shown(finished_study:
     }
     strip = clips["strips"]["temporal"]["0"]["000"]
     assert (strip["frames"], strip["width"], strip["height"]) == (9, 16, 16)
+
+
+def test_a_floor_whose_clips_have_no_prompt_hides_no_other_clip(finished_study: Path, tmp_path: Path) -> None:
+    results = read_results(finished_study, read_plan(finished_study))
+    plain = gather_clips(results)
+    floor = next(one for one in results.trials if one.trial.variant == "per_frame" and one.trial.seed == 0)
+    assert floor.clips
+    trial = replace(floor.trial, variant="floor")
+
+    folder = shutil.copytree(floor.clips, tmp_path / "clips")
+    write_manifest(folder, [replace(clip, prompt=None) for clip in read_manifest(folder)])
+    with_floor = gather_clips(replace(results, trials=[replace(floor, trial=trial, clips=folder), *results.trials]))
+
+    assert plain["shown"] and plain["without"] == []
+    assert with_floor == plain | {"without": ["floor"]}
 
 
 def test_the_same_study_gives_the_same_page(finished_study: Path, tmp_path: Path) -> None:

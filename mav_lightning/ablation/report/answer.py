@@ -8,7 +8,11 @@ __all__ = ["answer"]
 
 
 def answer(results: StudyResults) -> str:
-    """Who beats whom on which of the study's metrics, in every seed; where the seeds disagree it says so."""
+    """Who is better on which of the study's metrics in every seed; where the seeds disagree it says so.
+
+    One variant *beats* another where a star or Student's test after Holm's correction supports it, and else is ahead of
+    it: that all of three seeds agree is chance in every fourth comparison of equals.
+    """
     study = results.plan.study
     by_variant: dict[str, list[Comparison]] = {name: [] for name in study.order[1:]}
     for metric in study.metrics:
@@ -29,9 +33,10 @@ def _clause(baseline: str, variant: str, comparisons: list[Comparison]) -> str:
     mixed = [one for one in paired if one not in won + lost + level]
     parts = []
     for winner, loser, found in ((baseline, variant, lost), (variant, baseline, won)):
-        if found:
-            parts.append(f"{winner} beats {loser} on {join([_with_means(one, winner == baseline) for one in found])}")
-    text = f"{_in_seeds(paired)} {', but '.join(parts)}" if parts else ""
+        for verb, shown in (("beats", True), ("is ahead of", False)):
+            if own := [_with_means(one, winner == baseline) for one in found if one.shown == shown]:
+                parts.append(f"{winner} {verb} {loser} on {join(own)}")
+    text = f"{_in_seeds(paired)} {join(parts)}" if parts else ""
     for found, words in ((level, "the two are level on"), (mixed, "the seeds disagree on")):
         if found:
             text += f"{', while' if text else f'between {baseline} and {variant}'} {words} "

@@ -59,6 +59,7 @@ def _environment(escape: bool) -> Environment:
         "signed": text.signed,
         "duration": text.duration,
         "size": text.size,
+        "step": text.step,
         "count": text.count,
         "plain": text.plain,
     }

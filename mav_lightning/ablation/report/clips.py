@@ -20,37 +20,44 @@ _MOST_PIXELS = 192  # of a side; larger clips are shown smaller
 
 
 def gather_clips(results: StudyResults) -> dict[str, Any]:
-    """Strips of the clips that every sampled trial has, evenly spread over them and never chosen by hand.
+    """Strips of the clips that every trial has drawn, evenly spread over them and never chosen by hand.
 
     Returns:
-        ``shown`` ([{"id", "prompt", "fps"}]), ``of`` (how many clips there were to choose from) and ``strips``
-        (variant → seed → clip id → {"src", "frames", "width", "height", "notes"}).
+        ``shown`` ([{"id", "prompt", "fps"}]), ``of`` (how many clips there were to choose from), ``strips``
+        (variant → seed → clip id → {"src", "frames", "width", "height", "notes"}) and ``without``, the variants whose
+        clips are of no prompt, as those of a floor.
     """
-    manifests = {
-        (result.trial.variant, result.trial.seed): {clip.id: clip for clip in read_manifest(result.clips)}
-        for result in results.trials
-        if result.clips
-    }
-    if not manifests:
-        return {"shown": [], "of": 0, "strips": {}}
-    first = next(iter(manifests.values()))
-    common = [clip for name, clip in first.items() if all(name in manifest for manifest in manifests.values())]
-    shown = (
-        [common[i] for i in np.unique(np.linspace(0, len(common) - 1, MOST_CLIPS).round().astype(int))]
-        if common
-        else []
-    )
+    found = [(one, {clip.id: clip for clip in read_manifest(one.clips)}) for one in results.trials if one.clips]
+    drawn = [(one, clips) for one, clips in found if all(clip.prompt for clip in clips.values())]
+    common = [
+        clip
+        for clip in (drawn[0][1].values() if drawn else [])
+        if all(clip.id in clips and _same(clip, clips[clip.id]) for _, clips in drawn)
+    ]
+    shown = [common[i] for i in _spread(len(common))]
     strips: dict[str, dict[str, dict[str, Any]]] = {}
-    for result in results.trials:
-        if result.clips:
-            manifest = manifests[result.trial.variant, result.trial.seed]
-            verdicts = result.scores.get("clips", {})
-            strips.setdefault(result.trial.variant, {})[str(result.trial.seed)] = {
-                clip.id: _strip(result.clips, manifest[clip.id]) | {"notes": _notes(verdicts.get(clip.id, {}))}
-                for clip in shown
-            }
-    listed = [{"id": clip.id, "prompt": clip.prompt or clip.id, "fps": clip.fps} for clip in shown]
-    return {"shown": listed, "of": len(common), "strips": strips}
+    for result, clips in drawn:
+        assert result.clips, "as it was found"
+        verdicts = result.scores.get("clips", {})
+        strips.setdefault(result.trial.variant, {})[str(result.trial.seed)] = {
+            clip.id: _strip(result.clips, clips[clip.id]) | {"notes": _notes(verdicts.get(clip.id, {}))}
+            for clip in shown
+        }
+    return {
+        "shown": [{"id": clip.id, "prompt": clip.prompt, "fps": clip.fps} for clip in shown],
+        "of": len(common),
+        "strips": strips,
+        "without": list(dict.fromkeys(one.trial.variant for one, _ in found if one.trial.variant not in strips)),
+    }
+
+
+def _same(one: ClipRecord, other: ClipRecord) -> bool:
+    return (one.prompt, one.fps) == (other.prompt, other.fps)
+
+
+def _spread(count: int) -> list[int]:
+    """At most `MOST_CLIPS` indices of `count`."""
+    return sorted(set(np.linspace(0, count - 1, MOST_CLIPS).round().astype(int).tolist())) if count else []
 
 
 def _strip(folder: Path, clip: ClipRecord) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from mav_lightning.ablation.results import StudyResults, TrialResult
 
 __all__ = ["stage_costs", "total_seconds", "variant_costs"]
 
-_NUMBERS = ("steps", "flops", "seconds", "step_seconds", "parameters", "peak_rss_bytes")
+_PEAKS = ("peak_rss_bytes", "peak_cuda_bytes")
+_NUMBERS = ("steps", "flops", "seconds", "step_seconds", "parameters", *_PEAKS)
 
 
 def stage_costs(results: StudyResults) -> list[dict[str, Any]]:
@@ -44,19 +45,21 @@ def total_seconds(result: TrialResult) -> float:
 
 
 def _trial_cost(result: TrialResult) -> dict[str, Any]:
-    """Steps, operations and seconds add up, memory is the highest, parameters are of what sampling needs."""
+    """Steps, operations and seconds in all, slowest step, highest memory, and parameters of what sampling needs."""
     counted = [training_flops(stage.config) for stage in result.trial.stages.values() if stage.kind == "train"]
-    trained = [result.done[name] for name, stage in result.trial.stages.items() if stage.kind == "train"]
-    peaks = [done["peak_rss_bytes"] for done in result.done.values() if "peak_rss_bytes" in done]
+    done = {name: result.done.get(name, {}) for name in result.trial.stages}  # of a training whose folder is gone: {}
+    trained = [done[name] for name, stage in result.trial.stages.items() if stage.kind == "train"]
+    steps = [one["step_seconds"] for one in trained if "step_seconds" in one]
     needed = result.trial.sample.needs.values()
-    networks = [result.done[name] for name, stage in result.trial.stages.items() if stage.id in needed]
+    networks = [done[name] for name, stage in result.trial.stages.items() if stage.id in needed]
     known = [done["parameters"] for done in networks if "parameters" in done]
     return {
         "steps": sum(done.get("steps", 0) for done in trained),
         "flops": sum(flops for flops in counted if flops) or None,
         "seconds": total_seconds(result),
+        "step_seconds": max(steps, default=None),
         "parameters": sum(known) if known else None,
-        "peak_rss_bytes": max(peaks, default=None),
+        **{key: max((one[key] for one in result.done.values() if key in one), default=None) for key in _PEAKS},
     }
 
 

@@ -15,19 +15,20 @@ Curve = tuple[list[int], list[float]]
 _POINTS = 40  # a loss of single steps is noise; this many means of it are a curve
 
 
-def learning_curves(results: StudyResults) -> dict[str, dict[str, dict[int, Curve]]]:
-    """Stage → variant → seed → training loss, of the stages that the variants do not all share.
+def learning_curves(results: StudyResults) -> dict[str, dict[tuple[str, ...], dict[int, Curve]]]:
+    """Stage → the variants that share it → seed → training loss, of the stages that not all variants share.
 
     A stage that is still running, failed or diverged shows how far it came.
     """
-    curves: dict[str, dict[str, dict[int, Curve]]] = {}
+    curves: dict[str, dict[tuple[str, ...], dict[int, Curve]]] = {}
     for result in results.trials:
         trial = result.trial
         for name, stage in trial.stages.items():
             if stage.kind != "train" or results.plan.shared(trial, name) or result.states[name] is State.PENDING:
                 continue
-            if curve := _curve(results.folder(stage).path / "tensorboard"):
-                curves.setdefault(name, {}).setdefault(trial.variant, {})[trial.seed] = curve
+            users = tuple(dict.fromkeys(t.variant for t in results.plan.trials if t.stages.get(name) == stage))
+            if trial.variant == users[0] and (curve := _curve(results.folder(stage).path / "tensorboard")):
+                curves.setdefault(name, {}).setdefault(users, {})[trial.seed] = curve
     return curves
 
 

@@ -31,15 +31,10 @@ def gather_facts(results: StudyResults) -> dict[str, Any]:
     study = results.plan.study
     complete = [result for result in results.trials if result.complete]
     scores = complete[0].scores if complete else {}
-    pairs = (
-        min(len(one.seeds) for metric in study.metrics for one in results.compare(metric))
-        if len(study.variants) > 1
-        else 0
-    )
     return {
         "study": {**asdict(study), "order": study.order},
         "answer": answer(results),
-        "verdict": verdict(pairs, len(study.variants) - 1),
+        "verdict": _verdict(results),
         "trials": {"planned": len(results.trials), "complete": len(complete)},
         "protocol": scores.get("protocol", {}),
         "extractors": scores.get("extractors", {}),
@@ -54,6 +49,13 @@ def gather_facts(results: StudyResults) -> dict[str, Any]:
         "unfinished": _unfinished(results),
         "origins": origins(results),
     }
+
+
+def _verdict(results: StudyResults) -> str:
+    """Of the comparisons that have the most pairs; the table says of all others how many they miss."""
+    compared = [[one for one in results.compare(metric) if one.seeds] for metric in results.plan.study.metrics]
+    pairs = max((len(one.seeds) for found in compared for one in found), default=0)
+    return verdict(pairs, max((len(found) for found in compared), default=0))
 
 
 def _unasked(results: StudyResults) -> list[Metric]:

@@ -114,12 +114,14 @@ def _cost(axes: "Axes", results: StudyResults, metric: Metric) -> None:
     _title(axes, metric.name, _WORDS[metric.better])
 
 
-def _curves(axes: "Axes", results: StudyResults, stage: str, curves: dict[str, dict[int, Curve]]) -> None:
-    """One line a trial, one colour a variant."""
-    for index, name in enumerate(results.plan.study.order):
-        for number, (steps, losses) in enumerate(curves.get(name, {}).values()):
-            label = name if number == 0 else "_"  # which a legend leaves out
-            axes.plot(steps, losses, color=_colour(index), linewidth=1.0, alpha=0.85, label=label)
+def _curves(axes: "Axes", results: StudyResults, stage: str, curves: dict[tuple[str, ...], dict[int, Curve]]) -> None:
+    """One line a training, in the colour of the first variant that has it."""
+    order = results.plan.study.order
+    for names, lines in curves.items():
+        first, more = min(names, key=order.index), len(names) - 1
+        for number, (steps, losses) in enumerate(lines.values()):
+            label = "_" if number else f"{first} and {more} more" if more else first  # a legend leaves `_` out
+            axes.plot(steps, losses, color=_colour(order.index(first)), linewidth=1.0, alpha=0.85, label=label)
     positive = all(loss > 0 for seeds in curves.values() for _, losses in seeds.values() for loss in losses)
     axes.set_yscale("log" if positive else "linear")
     axes.set_xlabel("steps", color=_MUTED)

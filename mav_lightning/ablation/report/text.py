@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["count", "decimals", "duration", "join", "number", "plain", "signed", "size"]
+__all__ = ["count", "decimals", "duration", "join", "number", "plain", "signed", "size", "step"]
 
 DASH = "–"
 
@@ -32,6 +32,11 @@ def duration(seconds: float | None) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def step(seconds: float | None) -> str:
+    """Seconds of one step, to the millisecond."""
+    return DASH if seconds is None else f"{seconds:.3f} s"
 
 
 def size(bytes: float | None) -> str:
