@@ -10,11 +10,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.config import instantiate
-from mav_lightning.modules.transfer import is_temporal
+from mav_lightning.modules.transfer import freeze_spatial, is_temporal
 
 __all__ = ["NetworkCost", "network_cost"]
-
-_STATES = 4  # weights, gradients, momentum, moving average
 
 
 @dataclass(frozen=True)
@@ -25,8 +23,10 @@ class NetworkCost:
         parameters: All of them.
         temporal: Those of temporal layers.
         flops: Floating-point operations of a training step for one sample, forwards and backwards, a multiply-add
-            counted as two; convolutions, matrix products and attention alone.
-        state_bytes: Weights, gradients, one momentum and the moving average; AdamW needs a quarter more.
+            counted as two; convolutions, matrix products and attention alone. Frozen layers get no gradients of their
+            weights, and none at all before the first layer that is trained.
+        state_bytes: Weights and their moving average, and of what is trained gradients and one momentum; AdamW needs a
+            quarter more.
         activation_bytes: What the forward pass of one sample keeps for the backward pass.
     """
 
@@ -52,6 +52,8 @@ def network_cost(config: Mapping[str, Any]) -> NetworkCost:
     with torch.device("meta"):
         denoiser: nn.Module = instantiate(node)
         given = _inputs(denoiser.net, config)  # type: ignore[arg-type]
+    if config["module"].get("spatial_lr") == 0:
+        freeze_spatial(denoiser)
     own = {parameter.untyped_storage()._cdata for parameter in denoiser.parameters()}
     storages: dict[int, int] = {}
 
@@ -66,11 +68,12 @@ def network_cost(config: Mapping[str, Any]) -> NetworkCost:
             loss = denoiser(*given).clean.square().mean()
         loss.backward()
     sizes = {name: parameter.numel() for name, parameter in denoiser.named_parameters()}
+    trained = sum(parameter.numel() for parameter in denoiser.parameters() if parameter.requires_grad)
     return NetworkCost(
         parameters=sum(sizes.values()),
         temporal=sum(size for name, size in sizes.items() if is_temporal(name)),
         flops=counter.get_total_flops(),
-        state_bytes=_STATES * 4 * sum(sizes.values()),
+        state_bytes=4 * (2 * sum(sizes.values()) + 2 * trained),
         activation_bytes=sum(storages.values()),
     )
 

@@ -46,6 +46,14 @@ def test_the_stages_of_a_scale_fit_each_other(scale: str) -> None:
         assert changed in ([], ["net.enter.spatial.weight"])
 
 
+def test_a_frozen_layer_costs_no_gradient_of_its_own() -> None:
+    config = load_config("stage/temporal_tiny.yaml", extra={"module.spatial_lr": 0.0})
+    frozen, joint = network_cost(config), network_cost(load_config("stage/temporal_tiny.yaml"))
+
+    assert joint.flops / 3 < frozen.flops < 0.8 * joint.flops, "forwards it runs all the same"
+    assert frozen.parameters == joint.parameters and frozen.state_bytes == 8 * (frozen.parameters + frozen.temporal)
+
+
 GROWN = [("temporal", "spatial"), ("interpolator", "spatial"), ("sr_low", "sr_low_image")]
 
 

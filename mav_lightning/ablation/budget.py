@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.runs.ids import ranks
 
 __all__ = ["Budget", "steps_within", "training_flops"]
 
@@ -75,17 +76,17 @@ def training_flops(config: Mapping[str, Any]) -> int | None:
 
 
 def _batch(config: Mapping[str, Any]) -> int | None:
-    """Samples of an optimizer step on one device; None where the stage says none."""
+    """Samples of an optimizer step on all devices; None where the stage says none."""
     data = config.get("data") or {}
     batch = data.get("clips", data).get("batch_size")
-    return batch and batch * ((config.get("trainer") or {}).get("accumulate_grad_batches") or 1)
+    return batch and batch * ((config.get("trainer") or {}).get("accumulate_grad_batches") or 1) * ranks(config)
 
 
 def _sample_flops(config: Mapping[str, Any]) -> int:
     """Of one sample; worked out once for each network and shape of data, as siblings share them."""
     module, data = config.get("module") or {}, config.get("data") or {}
     key = {"name": config.get("name"), "size": config.get("size"), "frames": config.get("frames")}
-    key["module"] = {name: module[name] for name in ("net", "crop") if name in module}
+    key["module"] = {name: module[name] for name in ("net", "crop", "spatial_lr") if name in module}
     key["data"] = {"_target_": data.get("_target_", "")}
     return _counted(json.dumps(key, sort_keys=True))
 

@@ -70,7 +70,8 @@ def fit(
             ``val_check_interval``.
         ema_decay: Of the average that is validated and written as the result; None for the trained weights as they are.
         seed: Of the noise drawn in training and validation steps, not negative.
-        trainer: Any other arguments of `lightning.Trainer`: accelerator, devices, strategy, precision, …
+        trainer: Any other arguments of `lightning.Trainer`: accelerator, strategy, precision, … One device unless
+            ``devices`` says more.
         logger: True for TensorBoard, False for none, or a logger.
         callbacks: More of them. A progress bar among them takes the place of ours.
 
@@ -146,6 +147,7 @@ def _with_defaults(options: Mapping[str, Any], checkpoint_every: int) -> dict[st
         "check_val_every_n_epoch": None,  # validation goes by steps, not epochs
         "val_check_interval": checkpoint_every * options.get("accumulate_grad_batches", 1),  # counted in batches
         "deterministic": "warn",
+        "devices": 1,  # each takes a batch of its own, so a result must not depend on how many a machine has
         "use_distributed_sampler": False,  # the readers divide the data among ranks themselves
         "enable_model_summary": False,
         "log_every_n_steps": 10,

@@ -1,6 +1,7 @@
 """Study files that write their variants in short, and budgets that are equal."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from mav_lightning.ablation.budget import Budget, steps_within, training_flops
 from mav_lightning.ablation.plan import Plan, plan_study, read_plan
 from mav_lightning.ablation.run import load_plan, run_study
-from mav_lightning.ablation.study import Study, load_study
+from mav_lightning.ablation.study import Metric, Study, load_study
 from mav_lightning.common.errors import UserError
 from mav_lightning.config import load_config
 from mav_lightning.cost import network_cost
@@ -46,6 +47,36 @@ def test_pairs_take_levels_in_step(write_study: Write) -> None:
     assert list(found.variants) == ["temporal+small", "spatial+large"]
 
 
+def test_a_level_may_hold_what_counts_in_a_part_of_its_variants(write_study: Write) -> None:
+    longer = "small: {temporal.frames: 4, spatial.frames: 4}"
+    grid_of = GRID.format(section="product").replace("small: {sample.size: 8}", longer)
+    edits = (VARIANTS, grid_of), ("baseline: temporal", "baseline: temporal+large")
+    stages = plan_study(*load_study(write_study(*edits))).trial("spatial+small", 0).stages
+
+    assert "temporal" not in stages and stages["spatial"].config["frames"] == 4
+    for old, new in (("spatial.frames: 4", "spatial.frames: 9"), ("temporal.frames: 4", "temporal.frames: 9")):
+        with pytest.raises(UserError, match=f"`{new.split(':')[0]}`: is 9 without this delta too"):
+            plan_study(*load_study(write_study(*edits, (old, new))))
+
+
+def test_a_level_that_does_nothing_to_one_of_its_variants_is_told(write_study: Write) -> None:
+    level = ("small: {sample.size: 8}", "small: {temporal.frames: 4}")
+
+    with pytest.raises(UserError, match="variant `spatial.small`: `temporal.frames`: the stage `temporal` is no part"):
+        plan_study(*load_study(write_study(*grid("product"), level)))
+
+
+def test_steps_that_a_budget_says_are_not_a_delta_as_well(write_study: Write, tmp_path: Path) -> None:
+    file = tmp_path / "equal.yaml"
+    file.write_text(
+        "extends: ablation/factorised.yaml\nbudget: {stage: temporal, steps: 70}\n"
+        "variants: {none: {temporal.module.net.net.temporal_kernel_size: 0, temporal.fit.steps: 40}}\n"
+    )
+
+    with pytest.raises(UserError, match="`temporal.fit.steps`: `budget` says how many steps this stage takes"):
+        load_plan(file)
+
+
 def test_a_variant_of_several_factors_is_warned_of_and_a_group_is_one(write_study: Write) -> None:
     two = "per_frame: {sample.needs.decoder: spatial, sample.size: 8}"
     group = "per_frame: {image alone: {sample.needs.decoder: spatial, sample.size: 8}}"
@@ -74,6 +105,37 @@ def test_an_extended_study_keeps_what_is_not_said_anew(write_study: Write, tmp_p
     assert [metric.name for metric in found.metrics] == ["shapes-fvd", "law", "flicker", "appearance"]
 
 
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (
+            "variants: {per_fram: null}",
+            "more: `variants.per_fram` is null, which takes out what is inherited, and nothing of that name is; did you "
+            "mean `per_frame`?; there are temporal, per_frame. To add one without deltas, write {}.",
+        ),
+        ("product: {layers: null}", "`product.layers` is null, which takes out what is inherited"),
+    ],
+)
+def test_what_is_not_inherited_cannot_be_taken_out(
+    write_study: Write, tmp_path: Path, entry: str, message: str
+) -> None:
+    (tmp_path / "more.yaml").write_text(f"extends: {write_study()}\n{entry}\n")
+
+    with pytest.raises(UserError) as caught:
+        load_study(tmp_path / "more.yaml")
+    assert message in str(caught.value)
+
+
+def test_null_takes_an_override_out_or_is_its_value(write_study: Write, tmp_path: Path) -> None:
+    (tmp_path / "more.yaml").write_text(
+        f"extends: {write_study()}\noverrides: {{temporal.frames: null, temporal.needs.parent: null}}\n"
+    )
+    (tmp_path / "most.yaml").write_text(f"extends: {tmp_path / 'more.yaml'}\noverrides: {{sample.size: 8}}\n")
+
+    assert study(tmp_path / "more.yaml").overrides == {"temporal.needs.parent": None}
+    assert study(tmp_path / "most.yaml").overrides == {"temporal.needs.parent": None, "sample.size": 8}
+
+
 def test_what_a_study_extends_stays_as_it_is(write_study: Write, tmp_path: Path) -> None:
     before = plan_study(*load_study(write_study()))
     (tmp_path / "more.yaml").write_text(f"extends: {tmp_path / 'quick.yaml'}\n")
@@ -86,7 +148,8 @@ def test_what_a_study_extends_stays_as_it_is(write_study: Write, tmp_path: Path)
 def test_a_protocol_of_the_study_replaces_the_recipes() -> None:
     one, recipe = load_study("ablation/quick.yaml")
     plain = plan_study(one, recipe).trials[0].score.config["protocol"]["name"]
-    changed = plan_study(Study(**{**vars(one), "protocol": "fid-clean"}), recipe).trials[0].score.config["protocol"]
+    other = replace(one, protocol="fid-clean", metrics=[Metric("fid-clean", "lower")])
+    changed = plan_study(other, recipe).trials[0].score.config["protocol"]
 
     assert (plain, changed["name"]) == ("shapes-tiny", "fid-clean")
 
@@ -114,11 +177,12 @@ def test_floors_are_cut_under_the_studys_protocol_and_identified_by_what_it_says
 
 def test_accumulated_batches_are_samples_of_one_step() -> None:
     config = dict(load_plan("ablation/factorised.yaml", ["seeds=[0]"]).trial("both", 0).stages["temporal"].config)
-    four = config | {"trainer": {"accumulate_grad_batches": 4}}
+    four, devices = (config | {"trainer": own} for own in ({"accumulate_grad_batches": 4}, {"devices": [0, 1, 2, 3]}))
 
     assert steps_within(Budget("temporal", samples=6400), config) == 400
     assert steps_within(Budget("temporal", samples=6400), four) == 100
-    assert training_flops(four) == 4 * (training_flops(config) or 0)
+    assert steps_within(Budget("temporal", samples=6400), devices) == 100
+    assert training_flops(four) == training_flops(devices) == 4 * (training_flops(config) or 0)
 
 
 def test_equal_samples_and_equal_steps_are_steps_in_the_configs(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import pytest
 
+from mav_lightning.common.errors import UserError
 from mav_lightning.runs.ids import UNHASHED, stage_id
 
 CONFIG = {"kind": "train", "seed": 0, "module": {"lr": 1e-3, "dims": [16, 32]}, "trainer": {"precision": "32-true"}}
@@ -41,6 +42,21 @@ def test_keys_that_cannot_change_a_result_do_not_change_the_id(path: str) -> Non
 )
 def test_everything_else_changes_the_id(path: str, value: object) -> None:
     assert stage_id(changed(path, value), {}) != stage_id(CONFIG, {})
+
+
+def test_the_number_of_devices_counts_and_not_which_they_are() -> None:
+    one = {stage_id(changed("trainer.devices", devices), {}) for devices in (1, [0], [3])}
+    two = {stage_id(changed("trainer.devices", devices), {}) for devices in (2, [0, 1], [2, 3])}
+
+    assert one == {stage_id(CONFIG, {})} and len(two) == 1 and two != one
+    assert stage_id(changed("trainer.num_nodes", 2), {}) in two
+    assert stage_id(CONFIG | {"trainer": {"devices": 1}}, {}) == stage_id(CONFIG | {"trainer": {}}, {})
+
+
+@pytest.mark.parametrize("devices", ["auto", -1, 0, [], "0,1", True])
+def test_a_number_of_devices_that_the_machine_decides_is_refused(devices: object) -> None:
+    with pytest.raises(UserError, match=r"trainer.devices: must be a number from 1 on, or a list of devices.*got "):
+        stage_id(changed("trainer.devices", devices), {})
 
 
 def test_needed_stages_and_the_schema_are_part_of_the_id() -> None:
