@@ -1,15 +1,19 @@
 """The clips that a study scores."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+
+import torch
 
 from mav_lightning.cascade.generation import Generation, Wish
 from mav_lightning.cascade.pipeline import Pipeline
 from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.cascade.store import write_pipeline
-from mav_lightning.prompts import shapes_prompts
+from mav_lightning.common.content import file_sha256
+from mav_lightning.common.errors import UserError
+from mav_lightning.prompts import Prompt, read_prompts, shapes_prompts
 
-__all__ = ["sample_shapes"]
+__all__ = ["sample_prompts", "sample_shapes"]
 
 
 def sample_shapes(
@@ -49,10 +53,68 @@ def sample_shapes(
         "clip": clip, "prior": prior, "decoder": decoder, "interpolator": interpolator, "sr_low": sr_low,
         "sr_high": sr_high,
     }  # fmt: skip
-    write_pipeline(out / "pipeline", sampling, {role: folder for role, folder in networks.items() if folder})
-    asked = [(prompt, float(rate)) for rate in fps for prompt in shapes_prompts(per_pair)]
+    given = {role: folder for role, folder in networks.items() if folder}
+    _sample(given, sampling, out, fps, shapes_prompts(per_pair), seed, track)
+
+
+def sample_prompts(
+    networks: Mapping[str, Path],
+    sampling: Sampling,
+    out: Path,
+    fps: Sequence[float],
+    prompts: str | Path,
+    prompts_sha256: str,
+    per_prompt: int,
+    seed: int,
+    track: Callable[..., Iterable[list[int]]],
+) -> None:
+    """As `sample_shapes`, of a user's own prompts.
+
+    Args:
+        networks: Role → folder, as `mav_lightning.cascade.store.write_pipeline` takes them.
+        sampling: How clips are drawn.
+        out: The stage's folder.
+        fps: Frame rates that the decoder is asked for.
+        prompts: A file that `mav_lightning.prompts.read_prompts` reads.
+        prompts_sha256: Of its bytes when the study was planned.
+        per_prompt: Clips of every prompt at every frame rate.
+        seed: Of the study's trial.
+        track: Wraps an iterable with a progress report, ``track(items, total, description)``.
+
+    Raises:
+        UserError: No prompts there, or others than were planned with.
+    """
+    if (found := file_sha256(Path(prompts))) != prompts_sha256:
+        raise UserError(
+            f"{prompts}: has changed since the study was planned ({found[:12]}, not {prompts_sha256[:12]}); give the "
+            "command again, and the clips are drawn anew."
+        )
+    _sample(
+        {role: Path(folder) for role, folder in networks.items()},
+        sampling,
+        out,
+        fps,
+        read_prompts(Path(prompts)) * per_prompt,
+        seed,
+        track,
+    )
+
+
+def _sample(
+    networks: Mapping[str, Path],
+    sampling: Sampling,
+    out: Path,
+    fps: Sequence[float],
+    prompts: Sequence[Prompt],
+    seed: int,
+    track: Callable[..., Iterable[list[int]]],
+) -> None:
+    write_pipeline(out / "pipeline", sampling, networks)
+    asked = [(prompt, float(rate)) for rate in fps for prompt in prompts]
     wishes = [Wish(rate, seed * 1_000_000 + number, prompt) for number, (prompt, rate) in enumerate(asked)]
-    generation = Generation(Pipeline.from_pretrained(out / "pipeline"), wishes, out / "clips", mark=False)
+    pipeline = Pipeline.from_pretrained(out / "pipeline")
+    pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
+    generation = Generation(pipeline, wishes, out / "clips", mark=False)
     missing = generation.batches()
     for numbers in track(missing, len(missing), "batches"):
         generation.write(numbers)

@@ -22,7 +22,6 @@ UNHASHED = frozenset({
     "data.pin_memory",
     "data.workers",
     "fit.checkpoint_every",  # a continued training is bit for bit the undisturbed one
-    "task.source",  # its sha256 counts
     "task.workers",
     "trainer.accelerator",
     "trainer.default_root_dir",
@@ -38,7 +37,7 @@ _BRANCHES = frozenset(key.partition(".")[0] for key in UNHASHED if "." in key)
 def stage_id(config: Mapping[str, Any], needs: Mapping[str, str], schema: int = SCHEMA) -> str:
     """Identifies a stage by 64 bits of sha256 over everything that can change its result.
 
-    A mapping with both ``root`` and ``index_sha256`` names a user's folder: its content counts, its path does not.
+    A key ``<key>_sha256`` beside ``<key>``, a path, says what lies there: its content counts, its place does not.
 
     Args:
         config: The resolved config, plain containers, defaults in.
@@ -96,7 +95,7 @@ def _with_ranks(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _content(value: Any, path: str = "") -> Any:
     if isinstance(value, Mapping):
-        dropped = {"root"} if value.get("index_sha256") else set()
+        dropped = {key.removesuffix("_sha256") for key, item in value.items() if str(key).endswith("_sha256") and item}
         paths = {key: f"{path}.{key}" if path else str(key) for key in value if key not in dropped}
         return {key: _content(value[key], paths[key]) for key in paths if paths[key] not in UNHASHED}
     return [_content(item, path) for item in value] if isinstance(value, list | tuple) else value

@@ -8,6 +8,7 @@ from typing import Any
 
 from mav_lightning.common.errors import UserError, did_you_mean
 from mav_lightning.config import find_config, load_config, read_yaml
+from mav_lightning.runs.contents import with_contents
 from mav_lightning.runs.stage import Stage
 
 __all__ = ["Recipe", "StageSpec", "load_recipe", "plan_recipe"]
@@ -109,7 +110,8 @@ def plan_recipe(
         except UserError as error:
             raise UserError(f"{where}: stage `{name}`: {error}") from error
         _check_roles(recipe, name, config, needs[name])
-        config = _without_empty(config, needs[name], f"{where}: stage `{name}`")
+        here = f"{where}: stage `{name}`"
+        config = with_contents(_without_empty(config, needs[name], here), here)
         filled = {role: planned[needed].id for role, needed in needs[name].items() if needed is not None}
         planned[name] = Stage.of(name, config, filled)
     return planned

@@ -13,13 +13,14 @@ from doll_cascade import SAMPLING, TEXT, pictures
 from PIL import Image
 from typer.testing import CliRunner
 
-from mav_lightning.cascade.export import sample_shapes
+from mav_lightning.cascade.export import sample_prompts, sample_shapes
 from mav_lightning.cascade.files import read_clip
 from mav_lightning.cascade.generation import Generation, Wish
 from mav_lightning.cascade.mark import has_mark
 from mav_lightning.cascade.pipeline import Pipeline
 from mav_lightning.cascade.sheet import write_sheet
 from mav_lightning.cli.app import app
+from mav_lightning.common.content import file_sha256
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import read_manifest
 from mav_lightning.common.video import read_frames, write_lossless
@@ -203,6 +204,29 @@ def test_a_study_samples_every_pair_at_every_rate_and_writes_where_it_came_from(
     assert np.array_equal(again[0], read_frames(tmp_path / "clips" / records[7].file)), "files must be lossless"
     write_sheet(tmp_path / "clips", tmp_path / "sheet.png")
     assert (tmp_path / "sheet.png").stat().st_size > 1000
+
+
+def test_a_study_samples_a_users_own_prompts_as_they_were_when_it_was_planned(
+    stages: dict[str, Path], tmp_path: Path
+) -> None:
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a red circle\na blue cross\n")
+    given = {"sampling": SAMPLING, "prompts": prompts, "fps": [4, 8], "per_prompt": 2, "seed": 1}
+
+    def sample(digest: str) -> None:
+        sample_prompts(
+            {role: stages[role] for role in TEXT}, out=tmp_path / "out", prompts_sha256=digest, **given,
+            track=lambda items, total, description: items,
+        )  # fmt: skip
+
+    sample(file_sha256(prompts))
+    records = read_manifest(tmp_path / "out" / "clips")
+    assert [(r.prompt, r.fps) for r in records] == [
+        (p, f) for f in (4, 8) for p in ("a red circle", "a blue cross") * 2
+    ]
+    assert len({record.seed for record in records}) == 8
+    with pytest.raises(UserError, match="has changed since the study was planned .*; give the command again"):
+        sample("0" * 64)
 
 
 def test_a_study_samples_the_later_stages_too(stages: dict[str, Path], tmp_path: Path) -> None:
