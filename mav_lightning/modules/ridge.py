@@ -1,4 +1,4 @@
-"""Fitting the ridge map from text to image embeddings."""
+"""Fitting the ridge map from text to image embeddings, and the map that there is without fitting."""
 
 import itertools
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from datamodules.batch import ImageBatch
 from mav_lightning.nn.clip import TextImageEncoder
 from mav_lightning.nn.ridge import RidgePrior
 
-__all__ = ["fit_ridge"]
+__all__ = ["fit_ridge", "write_identity"]
 
 
 @torch.inference_mode()
@@ -46,9 +46,23 @@ def fit_ridge(
         texts.append(clip.encode_text(batch.captions()))
         images.append(clip.encode_image(batch.pixels) if batch.embedding is None else batch.embedding)
     explained = net.fit(torch.cat(texts), torch.cat(images), penalty)
+    _write(net, out)
+    return explained
+
+
+def write_identity(net: RidgePrior, out: Path) -> None:
+    """Writes the map that gives the text embedding itself, which is what there is without a prior.
+
+    Args:
+        net: The map.
+        out: Folder to write ``weights.safetensors`` to.
+    """
+    _write(net.identity_(), out)
+
+
+def _write(net: RidgePrior, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     save_file({f"net.{name}": value for name, value in net.state_dict().items()}, out / "weights.safetensors")
-    return explained
 
 
 def _endless(data: LightningDataModule) -> Iterator[ImageBatch]:

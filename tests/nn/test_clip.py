@@ -67,6 +67,11 @@ def test_ridge_recovers_a_linear_map_up_to_length() -> None:
     torch.testing.assert_close(prior(text), torch.nn.functional.normalize(image, dim=1), atol=1e-4, rtol=1e-4)
 
 
+def test_without_a_prior_the_text_embedding_itself_is_the_condition() -> None:
+    text = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(RidgePrior(4).identity_()(text), torch.nn.functional.normalize(text, dim=1))
+
+
 def test_a_large_penalty_leaves_the_mean() -> None:
     text, image = torch.randn(50, 4), torch.randn(50, 4) + 3.0
     prior = RidgePrior(4)
