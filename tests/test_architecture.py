@@ -22,7 +22,9 @@ ALLOWED = {
         "mav_lightning.common",
     },
     "mav_lightning.training": {"mav_lightning.training", "mav_lightning.checkpoint", "mav_lightning.common"},
-    "mav_lightning.runs": {"mav_lightning.runs", "mav_lightning.config", "mav_lightning.common"},
+    "mav_lightning.runs": {
+        "mav_lightning.runs", "mav_lightning.config", "mav_lightning.common", "datamodules.index",
+    },
     "mav_lightning.ablation": {
         "mav_lightning.ablation", "mav_lightning.runs", "mav_lightning.config", "mav_lightning.common",
         "mav_lightning.cost",

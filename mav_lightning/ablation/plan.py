@@ -4,6 +4,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mav_lightning.ablation.budget import Budget, steps_within
+from mav_lightning.ablation.deltas import check_deltas, deltas_for_all
+from mav_lightning.ablation.metrics import check_metrics
 from mav_lightning.ablation.study import Metric, Study
 from mav_lightning.common.errors import UserError, did_you_mean
 from mav_lightning.runs.files import read_json, write_json
@@ -68,13 +70,11 @@ def plan_study(study: Study, recipe: Recipe) -> Plan:
     """Resolves every trial to its stages.
 
     Raises:
-        UserError: An unknown stage, key or role, a variant that changes nothing or equals another, or a recipe that
-            does not end in one score stage of sampled clips.
+        UserError: An unknown stage, key or role, a delta or variant that changes nothing, one that equals another, a
+            metric that the protocol does not give, or a recipe that does not end in one score stage of sampled clips.
     """
     scores = [name for name, spec in recipe.stages.items() if spec.defaults["kind"] == "score"]
-
-    floors = [name for name, spec in recipe.stages.items() if spec.defaults.get("protocol") and name not in scores]
-    for_all = {f"{name}.protocol": study.protocol for name in scores + floors} if study.protocol else {}
+    under = deltas_for_all(study, recipe)
     if study.budget and study.budget.stage not in recipe.stages:
         near = did_you_mean(study.budget.stage, recipe.stages)
         raise UserError(
@@ -84,7 +84,7 @@ def plan_study(study: Study, recipe: Recipe) -> Plan:
 
     def trial(variant: str, seed: int) -> Trial:
         where = f"{study.name}, variant `{variant}`"
-        deltas = for_all | study.deltas(variant)
+        deltas = under | study.deltas(variant)
         stages = plan_recipe(recipe, deltas, seed, where, scores)
         if study.budget and study.budget.stage in stages:
             steps = steps_within(study.budget, stages[study.budget.stage].config)
@@ -92,8 +92,12 @@ def plan_study(study: Study, recipe: Recipe) -> Plan:
         return Trial(variant, seed, stages)
 
     trials = [trial(variant, seed) for seed in study.seeds for variant in study.variants]
+    first = trials[: len(study.variants)]
     _check_ends(recipe, trials[0])
-    _check_differences(study, trials[: len(study.variants)])
+    check_deltas(study, recipe, {one.variant: list(one.stages) for one in first})
+    _check_differences(study, first)
+    for one in first:
+        check_metrics(study.name, study.metrics, one.score.config)
     return Plan(study, trials)
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "sign_flip_p",
     "student_half_width",
     "student_p",
+    "tells_spread",
     "verdict",
 ]
 
@@ -73,6 +74,11 @@ class Comparison:
     def star(self) -> bool:
         """Whether the improvement or loss is significant at `LEVEL` after correction, by the exact test."""
         return self.p_holm is not None and self.p_holm < LEVEL
+
+    @property
+    def differences(self) -> NDArray[np.float64]:
+        """Variant − baseline at each of `seeds`, where better is ``one`` of their distances from 1: what is tested."""
+        return _differences(self.metric.better, self.baseline, self.values)
 
     @property
     def shown(self) -> bool:
@@ -142,6 +148,11 @@ def student_half_width(values: ArrayLike) -> float | None:
     return float(stats.t.ppf(0.975, len(known) - 1) * known.std(ddof=1) / math.sqrt(len(known)))
 
 
+def tells_spread(differences: NDArray[np.float64]) -> bool:
+    """Whether differences are unequal beyond rounding; equal ones, as shares of clips can be, tell no spread."""
+    return bool(np.ptp(differences) > 1e-12 * np.abs(differences).max())
+
+
 def seeds_needed(variants: int) -> int:
     """The fewest seeds with which a star is possible, when `variants` are compared with a baseline."""
     return math.floor(1 + math.log2(variants / LEVEL)) + 1
@@ -171,17 +182,16 @@ def _pair(
         for seed in baseline
         if (before := baseline[seed]) is not None and (after := values.get(seed)) is not None
     }
-    gains = np.array(
-        [goodness(after, metric.better) - goodness(before, metric.better) for before, after in pairs.values()]
-    )
-    differences = gains if metric.better == "higher" else -gains
+    ours, theirs = ([pair[side] for pair in pairs.values()] for side in (0, 1))
+    differences = _differences(metric.better, ours, theirs)
+    gains = differences if metric.better == "higher" else -differences
     enough = len(pairs) >= 3
     return Comparison(
         metric=metric,
         variant=name,
         seeds=list(pairs),
-        baseline=[before for before, _ in pairs.values()],
-        values=[after for _, after in pairs.values()],
+        baseline=ours,
+        values=theirs,
         missing=[seed for seed in baseline if seed not in pairs],
         difference=float(differences.mean()) if pairs else None,
         interval=_interval(differences) if enough else None,
@@ -192,6 +202,11 @@ def _pair(
         better=int((gains > 0).sum()),
         worse=int((gains < 0).sum()),
     )
+
+
+def _differences(better: Better, before: list[float], after: list[float]) -> NDArray[np.float64]:
+    gains = [goodness(new, better) - goodness(old, better) for old, new in zip(before, after, strict=True)]
+    return np.array(gains) * (1.0 if better == "higher" else -1.0)
 
 
 def _corrected(p: list[float | None]) -> list[float | None]:
@@ -207,10 +222,8 @@ def _student(differences: NDArray[np.float64]) -> float | None:
 def _interval(differences: NDArray[np.float64]) -> tuple[float, float] | None:
     half = student_half_width(differences)
     assert half is not None  # there are three pairs at least
-    if np.ptp(differences) <= 1e-12 * np.abs(differences).max():
-        return (
-            None  # as shares of clips can be: equal differences tell no spread, and an interval of no width would lie
-        )
+    if not tells_spread(differences):
+        return None  # an interval of no width would lie
     return float(differences.mean() - half), float(differences.mean() + half)
 
 

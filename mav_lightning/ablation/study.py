@@ -150,9 +150,23 @@ def _extended(file: Path, by: Sequence[Path]) -> dict[str, Any]:
     if (base := content.pop("extends", None)) is None:
         return content
     under = _extended(find_config(base), [*by, file])
-    both = {key: {**under[key], **content[key]} for key in _ADDED if _maps(under.get(key)) and _maps(content.get(key))}
-    kept = {key: {name: value for name, value in entries.items() if value is not None} for key, entries in both.items()}
-    return under | content | kept
+    added = {key: _added(file.stem, key, under.get(key), content[key]) for key in _ADDED if _maps(content.get(key))}
+    return under | content | added
+
+
+def _added(where: str, section: str, under: Any, own: Mapping[str, Any]) -> dict[str, Any]:
+    """A section over the same one of the study that is extended, which null takes entries out of."""
+    inherited = dict(under) if _maps(under) else {}
+    gone = [name for name, value in own.items() if value is None]
+    for name in gone:
+        if name not in inherited and section != "overrides":  # where null is a value too
+            known = [str(one) for one in inherited]
+            raise UserError(
+                f"{where}: `{section}.{name}` is null, which takes out what is inherited, and nothing of that name "
+                f"is{did_you_mean(str(name), known)}; there are {', '.join(known) or 'none'}. To add one without "
+                "deltas, write {}."
+            )
+    return {name: value for name, value in (inherited | dict(own)).items() if not (name in gone and name in inherited)}
 
 
 def _maps(value: Any) -> bool:

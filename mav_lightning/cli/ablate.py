@@ -150,7 +150,7 @@ def _say_power(study: str, overrides: list[str], root: Path, asked: list[str], c
         if not isinstance(effect, int | float):
             raise UserError(f"--power {metric}={effect}: an effect is a number, for example {metric}=0.1.")
         for one in power(results, metric, effect):
-            cells = ["–"] * 3
+            cells = ["no spread seen" if one.std == 0 else "–", "–", "–"]
             if one.std is not None and one.seeds is not None and one.interval is not None:
                 cells = [f"{one.std:.3g}", said(one.seeds), " … ".join(map(said, one.interval))]
             table.add_row(metric, f"{effect:g}", one.variant, str(one.pairs), *cells)

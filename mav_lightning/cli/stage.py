@@ -3,7 +3,7 @@
 import resource
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -26,11 +26,11 @@ def stage(folder: Annotated[Path, typer.Argument(help="A stage's folder, holding
     planned = place.read_stage()
     needs = {role: _artefact(StageFolder(path)) for role, path in place.needed().items()}
     config = resolve_needs(planned.config, needs)
-    started = time.monotonic()
+    spent = _clock(place)
     run = {"data": _data, "train": _train, "pipeline": _pipeline, "sample": _sample, "score": _score}[planned.kind]
-    run(config, place, needs)
+    run(config, place, needs, _reporter(place, spent))
     if not place.cost_file.exists():  # trainings write their own, summed over restarts
-        _write_cost(place, time.monotonic() - started)
+        _write_cost(place, spent())
 
 
 def _artefact(place: Any) -> Path:
@@ -39,40 +39,40 @@ def _artefact(place: Any) -> Path:
     return place.path / within.get(place.read_stage().kind, "")
 
 
-def _data(config: dict[str, Any], place: Any, needs: dict[str, Path]) -> None:
+def _data(config: dict[str, Any], place: Any, needs: dict[str, Path], track: Any) -> None:
     from mav_lightning.config import instantiate
 
     if not _artefact(place).exists():  # appears only when it is whole
-        instantiate(config["task"])(out=_artefact(place), track=_reporter(place))
+        instantiate(config["task"])(out=_artefact(place), track=track)
 
 
-def _train(config: dict[str, Any], place: Any, needs: dict[str, Path]) -> None:
+def _train(config: dict[str, Any], place: Any, needs: dict[str, Path], track: Any) -> None:
     from mav_lightning.cli.train import run_training
     from mav_lightning.training.report import ReportProgress
 
     run_training(config, place.path, callbacks=(ReportProgress(place.write_progress),))
 
 
-def _pipeline(config: dict[str, Any], place: Any, needs: dict[str, Path]) -> None:
+def _pipeline(config: dict[str, Any], place: Any, needs: dict[str, Path], track: Any) -> None:
     from mav_lightning.config import instantiate
 
     instantiate(config["task"])(out=_artefact(place))
 
 
-def _sample(config: dict[str, Any], place: Any, needs: dict[str, Path]) -> None:
+def _sample(config: dict[str, Any], place: Any, needs: dict[str, Path], track: Any) -> None:
     from mav_lightning.config import instantiate
 
-    instantiate(config["task"])(out=place.path, seed=config["seed"], track=_reporter(place))
+    instantiate(config["task"])(out=place.path, seed=config["seed"], track=track)
 
 
-def _score(config: dict[str, Any], place: Any, needs: dict[str, Path]) -> None:
+def _score(config: dict[str, Any], place: Any, needs: dict[str, Path], track: Any) -> None:
     from evaluation import evaluate
     from evaluation.protocol import parse_protocol
     from mav_lightning.runs.files import write_json
 
     fields = {name: value for name, value in config["protocol"].items() if name != "name"}
     protocol = parse_protocol(Path(f"{config['protocol']['name']}.yaml"), fields)
-    write_json(place.results_file, evaluate(needs["generated"], needs["real"], protocol, track=_reporter(place)))
+    write_json(place.results_file, evaluate(needs["generated"], needs["real"], protocol, track=track))
 
 
 def _write_cost(place: Any, seconds: float) -> None:
@@ -81,11 +81,30 @@ def _write_cost(place: Any, seconds: float) -> None:
     kilobyte = 1 if sys.platform == "darwin" else 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilobyte
     unknown = {"steps": None, "parameters": None, "step_seconds": None}
-    write_json(place.cost_file, {"seconds": round(seconds, 3), "peak_rss_bytes": peak, **unknown})
+    write_json(place.cost_file, {"seconds": round(seconds, 3), "peak_rss_bytes": peak, **_cuda_use(), **unknown})
 
 
-def _reporter(place: Any) -> Any:
-    """A `Track` that tells the study's driver how far the stage is, about once a second."""
+def _cuda_use() -> dict[str, Any]:
+    """See `mav_lightning.training.cost.cuda_use`; a stage that has not loaded torch need not load it to say nothing."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return {}
+    from mav_lightning.training.cost import cuda_use
+
+    return cuda_use()
+
+
+def _clock(place: Any) -> Callable[[], float]:
+    """Gives the seconds that the stage has taken so far: all that earlier attempts kept, and this one's."""
+    from mav_lightning.runs.files import read_json
+
+    before, started = (read_json(place.spent_file) or {"seconds": 0.0})["seconds"], time.monotonic()
+    return lambda: before + time.monotonic() - started
+
+
+def _reporter(place: Any, spent: Callable[[], float]) -> Any:
+    """A `Track` that about once a second tells the study's driver how far the stage is, and keeps its time."""
+    from mav_lightning.runs.files import write_json
 
     def track(items: Iterable[T], total: int, description: str) -> Iterator[T]:
         told = 0.0
@@ -93,6 +112,7 @@ def _reporter(place: Any) -> Any:
             yield item
             if time.monotonic() - told > 1.0:
                 place.write_progress(done, total, description)
+                write_json(place.spent_file, {"seconds": round(spent(), 3)})
                 told = time.monotonic()
 
     return track

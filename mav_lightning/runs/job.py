@@ -41,6 +41,7 @@ class Job:
         self.stage, self.folder = stage, folder
         self.started = time.time()
         self._lease, self._threads = lease, threads
+        self._origin = provenance(folder.patch_file)  # now, as the process imports the code that is there now
         # what an earlier attempt left is no longer true; its artefacts and checkpoints are
         for file in (folder.failed_file, folder.cost_file, folder.progress_file):
             file.unlink(missing_ok=True)
@@ -107,12 +108,12 @@ class Job:
             "stopped": _utc(stopped),
             "seconds": round(stopped - self.started, 3),
             "threads": self._threads,
-            **provenance(),
+            **self._origin,
         }
 
 
 def _known(cost: dict[str, Any]) -> dict[str, Any]:
-    """The cost as the stage tells it; its seconds count earlier attempts too, so they overrule the clock here."""
+    """The cost as the stage tells it: its seconds count earlier attempts too, and its device is the one it ran on."""
     return {key: value for key, value in cost.items() if value is not None}
 
 

@@ -1,6 +1,5 @@
 """Where a result came from: code, versions and machine. Recorded beside every stage, never part of its id."""
 
-import functools
 import hashlib
 import platform
 import socket
@@ -9,22 +8,34 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from mav_lightning.common.whole_file import whole_file
+
 __all__ = ["provenance"]
 
 _PACKAGES = ("torch", "lightning", "torchmetrics", "numpy", "av", "webdataset", "safetensors")
 
 
-@functools.cache
-def provenance() -> dict[str, Any]:
-    """Commit, versions and machine of this process, read once.
+def provenance(patch: Path) -> dict[str, Any]:
+    """Commit, versions and machine, read anew at each call: a stage imports the code as it is when it starts.
+
+    Args:
+        patch: Gets the uncommitted changes to tracked files, as ``git apply`` takes them; removed where there are none.
+            Files that git does not track are not seen.
 
     Returns:
-        ``commit`` (None outside a checkout), ``dirty`` (12 digits of the sha256 of uncommitted changes to tracked
-        files, None where there are none), ``versions`` (package → version), ``python``, ``platform``, ``host`` and
-        ``device`` (the CPU's name; a stage that ran elsewhere overrules it in its ``cost.json``).
+        ``commit`` (None outside a checkout), ``dirty`` (12 digits of the sha256 of `patch`, None where there is none),
+        ``versions`` (package → version), ``python``, ``platform``, ``host`` and ``device`` (the CPU's name; a stage
+        that ran elsewhere overrules it in its ``cost.json``).
     """
+    commit, changes = _checkout()
+    if changes:
+        with whole_file(patch) as partial:
+            partial.write_bytes(changes)
+    else:
+        patch.unlink(missing_ok=True)
     return {
-        **_checkout(),
+        "commit": commit,
+        "dirty": hashlib.sha256(changes).hexdigest()[:12] if changes else None,
         "versions": {name: version for name in _PACKAGES if (version := _version(name))},
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -33,24 +44,24 @@ def provenance() -> dict[str, Any]:
     }
 
 
-def _checkout() -> dict[str, str | None]:
+def _checkout() -> tuple[str | None, bytes]:
+    """The commit, None outside a checkout, and how tracked files differ from it."""
     here = Path(__file__)
     # installed into somebody's repository, untracked, we must not borrow its commit
     if _git(here.parent, "ls-files", "--error-unmatch", here.name) is None:
-        return {"commit": None, "dirty": None}
-    changes = _git(here.parent, "diff", "HEAD")
-    return {
-        "commit": _git(here.parent, "rev-parse", "HEAD"),
-        "dirty": hashlib.sha256(changes.encode()).hexdigest()[:12] if changes else None,
-    }
+        return None, b""
+    commit = _git(here.parent, "rev-parse", "HEAD")
+    # whatever colours and viewers the user has set, the patch must apply
+    changes = _git(here.parent, "diff", "--binary", "--no-color", "--no-ext-diff", "--no-textconv", "HEAD")
+    return commit.decode().strip() if commit else None, changes or b""
 
 
-def _git(folder: Path, *arguments: str) -> str | None:
+def _git(folder: Path, *arguments: str) -> bytes | None:
     try:
         done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, timeout=30, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.decode(errors="replace").strip()
+    return done.stdout
 
 
 def _version(package: str) -> str | None:

@@ -140,11 +140,19 @@ def _termination_raises() -> Iterator[None]:
         yield
         return
 
+    code: int | None = None
+
     def terminate(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
+        nonlocal code
+        code = 128 + number
+        raise SystemExit(code)
 
     before = signal.signal(signal.SIGTERM, terminate)
     try:
         yield
+    except SystemExit:
+        if code is not None:  # raised within a call of Ray, it comes out of there with the code 1
+            raise SystemExit(code) from None
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -40,9 +40,11 @@ class Stage:
 class StageFolder:
     """The files of one stage, ``<root>/stages/<name>-<id>/``.
 
-    The runner writes ``stage.json`` first and ``done.json`` or ``failed.json`` last. The stage's own process writes
-    its artefacts between them, then ``cost.json`` ({"steps", "seconds", "parameters", "peak_rss_bytes",
-    "step_seconds"}, any of them null), and ``progress.json`` as often as it likes.
+    The runner writes ``stage.json`` first and ``done.json`` or ``failed.json`` last; and as an attempt starts,
+    ``uncommitted.patch`` where tracked files then differ from the commit. The stage's own process writes its artefacts
+    between them, then ``cost.json`` ({"steps", "seconds", "parameters", "peak_rss_bytes", "step_seconds"}, any of them
+    null; on a CUDA device "peak_cuda_bytes" and "device" too), and ``progress.json`` as often as it likes. With its
+    progress, a stage without checkpoints keeps its time in ``spent.json``, which the next attempt goes on counting.
 
     Args:
         path: The folder, which need not exist yet.
@@ -55,6 +57,8 @@ class StageFolder:
         self.failed_file = path / "failed.json"
         self.cost_file = path / "cost.json"
         self.progress_file = path / "progress.json"
+        self.spent_file = path / "spent.json"
+        self.patch_file = path / "uncommitted.patch"
         self.results_file = path / "results.json"
         self.log_file = path / "log.txt"
         self.clips = path / "clips"

@@ -8,12 +8,13 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import nn
 
 from mav_lightning.training.stepwise import StepCallback
 
-__all__ = ["Cost"]
+__all__ = ["Cost", "cuda_use"]
 
 RECENT_STEPS = 1001
 
@@ -26,7 +27,7 @@ class Cost(StepCallback):
 
     def __init__(self) -> None:
         self._seconds_before = 0.0
-        self._peak_before = 0
+        self._peak_before, self._peak_cuda_before = 0, 0
         self._step_seconds: deque[float] = deque(maxlen=RECENT_STEPS)
         self._started: float | None = None
         self._step_started: float | None = None
@@ -51,13 +52,14 @@ class Cost(StepCallback):
         """Stops the clock."""
         self._seconds_before, self._started = self._seconds(), None
 
-    def summary(self, module: nn.Module, steps: int) -> dict[str, float]:
+    def summary(self, module: nn.Module, steps: int) -> dict[str, Any]:
         """The figures of ``cost.json``.
 
         Returns:
             ``steps``; ``seconds`` in the training loop, validation and checkpoints included; ``step_seconds``, the
             median of the last thousand steps from the batch's arrival to the optimizer's end; ``peak_rss_bytes`` of
-            this process; ``parameters``, and ``trainable_parameters`` among them.
+            this process; ``parameters``, and ``trainable_parameters`` among them; and what `cuda_use` says, where the
+            run used a CUDA device.
         """
         return {
             "steps": steps,
@@ -66,15 +68,22 @@ class Cost(StepCallback):
             "peak_rss_bytes": self._peak(),
             "parameters": sum(p.numel() for p in module.parameters()),
             "trainable_parameters": sum(p.numel() for p in module.parameters() if p.requires_grad),
+            **self._cuda(),
         }
 
     def state_dict(self) -> dict[str, Any]:
         """The sums so far, for the checkpoint."""
-        return {"seconds": self._seconds(), "peak": self._peak(), "step_seconds": list(self._step_seconds)}
+        return {
+            "seconds": self._seconds(),
+            "peak": self._peak(),
+            "peak_cuda": self._cuda().get("peak_cuda_bytes", 0),
+            "step_seconds": list(self._step_seconds),
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Adds to the sums of the checkpoint."""
         self._seconds_before, self._peak_before = state_dict["seconds"], state_dict["peak"]
+        self._peak_cuda_before = state_dict.get("peak_cuda", 0)  # which older checkpoints do not have
         self._step_seconds.extend(state_dict["step_seconds"])
 
     def _seconds(self) -> float:
@@ -83,6 +92,22 @@ class Cost(StepCallback):
 
     def _peak(self) -> int:
         return max(self._peak_before, _peak_rss_bytes())
+
+    def _cuda(self) -> dict[str, Any]:
+        used = cuda_use()
+        peak = max(self._peak_cuda_before, used.get("peak_cuda_bytes", 0))
+        return used | {"peak_cuda_bytes": peak} if peak else {}
+
+
+def cuda_use() -> dict[str, Any]:
+    """What this process has used of its CUDA device; empty where it used none.
+
+    Returns:
+        ``device``, its name, and ``peak_cuda_bytes``, the most that tensors on it have held at once.
+    """
+    if not torch.cuda.is_initialized() or not (peak := torch.cuda.max_memory_allocated()):
+        return {}
+    return {"device": torch.cuda.get_device_name(), "peak_cuda_bytes": peak}
 
 
 def _peak_rss_bytes() -> int:

@@ -1,6 +1,8 @@
 """A study of stub stages: the quick study's shape, seconds to run."""
 
+import json
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from mav_lightning.ablation.run import run_study
 from mav_lightning.ablation.study import Study
 from mav_lightning.runs.executor import Executor, Local
+from mav_lightning.runs.lease import held
 
 STUB_COMMAND = (sys.executable, str(Path(__file__).with_name("stub_stage.py")))
 
@@ -72,6 +75,30 @@ def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("finished")
     run_study(_writer(folder)(), folder / "out", executor=stub_executor)
     return folder / "out"
+
+
+@pytest.fixture(scope="session")
+def trained() -> Callable[[Path], dict[str, tuple[int, str]]]:
+    """Folder of each finished training of a study → the step and the state it ended with."""
+
+    def read(out: Path) -> dict[str, tuple[int, str]]:
+        return {file.parent.name: tuple(json.loads(file.read_text())) for file in out.glob("stages/*/weights.txt")}
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def lost_ends() -> Callable[[Path], int]:
+    """Ends that stages have traced and that no ``done.json`` came of, once nothing runs in the study any more."""
+
+    def count(out: Path) -> int:
+        while any(held(folder) for folder in out.glob("stages/*")):
+            time.sleep(0.01)
+        trace = out / "trace.txt"
+        lines = trace.read_text().splitlines() if trace.exists() else []
+        return sum(line.startswith("end ") for line in lines) - len(list(out.glob("stages/*/done.json")))
+
+    return count
 
 
 def _writer(tmp_path: Path) -> Callable[..., Path]:

@@ -1,8 +1,8 @@
 """A stage that does in milliseconds what real ones do in minutes: plausible artefacts, resumable, traceable.
 
 ``python stub_stage.py DIR``. STUB_FAIL names stages that exit with 3; STUB_DIE reads ``<stage>:<how>``, how being
-segfault, memory or diverge; STUB_BLOCK names stages that stop halfway, tell STUB_PIPE their process id and wait for
-SIGUSR1. STUB_CLIPS is the number of clips.
+segfault, kill, memory or diverge; STUB_BLOCK names stages that stop halfway, tell STUB_PIPE their process id and wait
+for SIGUSR1. STUB_CLIPS is the number of clips.
 """
 
 import ctypes
@@ -57,8 +57,11 @@ def main(path: Path) -> None:
 
 def die(how: str) -> None:
     """Ends as real trainings do."""
+    print(f"the stub was told to die: {how}", flush=True)
     if how == "segfault":
         ctypes.string_at(0)
+    if how == "kill":  # as the kernel does
+        os.kill(os.getpid(), signal.SIGKILL)
     if how == "memory":  # allocates until an allocation fails
         resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
         bytearray(4 << 30)
@@ -82,20 +85,29 @@ def claim_alone(path: Path) -> IO[str]:
 
 
 def train(folder: StageFolder) -> None:
-    """Advances a hash chain, a checkpoint every step: resumed anywhere, it ends the same."""
+    """Advances a hash chain, a checkpoint every step: resumed anywhere, it ends the same.
+
+    It begins with the parents' weights, and each step continues and counts what the disk holds: a parent that was not
+    whole, and steps that are trained twice or left out, show in the weights of all that follows.
+    """
     stage, checkpoint = folder.read_stage(), folder.path / "checkpoint.json"
-    step, state = json.loads(checkpoint.read_text()) if checkpoint.exists() else (0, stage.id)
-    while step < STEPS:
+    if not checkpoint.exists():
+        write_json(checkpoint, [0, " ".join([stage.id, *map(weights, folder.needed().values())])])
+    for step in range(json.loads(checkpoint.read_text())[0], STEPS):
         if step == STEPS // 2 and stage.name in os.environ.get("STUB_BLOCK", "").split(","):
             signal.signal(signal.SIGUSR1, lambda *_: None)
             with open(os.environ["STUB_PIPE"], "w") as pipe:
                 print(os.getpid(), file=pipe, flush=True)
                 signal.pause()
-        step, state = step + 1, hashlib.sha256(state.encode()).hexdigest()
-        write_json(checkpoint, [step, state])
-        folder.write_progress(step, STEPS)
-        print(f"step {step}/{STEPS}")
-    write_text(folder.path / "weights.txt", state)
+        done, state = json.loads(checkpoint.read_text())
+        write_json(checkpoint, [done + 1, hashlib.sha256(f"{done} {state}".encode()).hexdigest()])
+        folder.write_progress(done + 1, STEPS)
+        print(f"step {done + 1}/{STEPS}")
+    write_text(folder.path / "weights.txt", checkpoint.read_text())
+
+
+def weights(trained: Path) -> str:
+    return (trained / "weights.txt").read_text()
 
 
 def sample(folder: StageFolder) -> None:
@@ -131,11 +143,11 @@ def sample(folder: StageFolder) -> None:
 
 
 def score(folder: StageFolder) -> None:
-    """Writes the results a real evaluation might find, a function of the clips' stage and nothing else."""
+    """Writes the results a real evaluation might find, a function of the clips' stage and their decoder's weights."""
     generated = StageFolder(folder.needed()["generated"])
-    content = generated.read_stage()
-    temporal = generated.needed()["decoder"].name.startswith("temporal")
-    rng = random.Random(content.id)
+    content, decoder = generated.read_stage(), generated.needed()["decoder"]
+    temporal = decoder.name.startswith("temporal")
+    rng = random.Random(content.id + weights(decoder))
     wobble = rng.gauss
     law, speed = wobble(0.86 if temporal else 0.02, 0.015), 0.97 if temporal else 1.6
     fvd, flicker = wobble(38 if temporal else 141, 4), wobble(2.1 if temporal else 31.0, 0.2)

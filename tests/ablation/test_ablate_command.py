@@ -1,3 +1,4 @@
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -80,6 +81,22 @@ def test_power_says_how_many_seeds_a_difference_needs_and_runs_nothing(write_stu
     assert law[:4] == ["law", "0.5", "per_frame", "2"] and int(law[5]) >= 6
     assert "over 1000" in " ".join(appearance)
     assert sorted((tmp_path / "out").rglob("*")) == before
+
+
+def test_where_all_differences_are_equal_power_says_that_no_spread_is_seen(write_study: Write, tmp_path: Path) -> None:
+    command = ["ablate", str(write_study()), "--out", str(tmp_path / "out")]
+    CliRunner().invoke(app, command)
+    for file in (tmp_path / "out").glob("stages/score-*/results.json"):
+        results = json.loads(file.read_text())
+        results["metrics"]["law"]["value"] = 0.5
+        file.write_text(json.dumps(results))
+
+    (line,) = [
+        line
+        for line in CliRunner().invoke(app, [*command, "--power", "law=0.5"]).output.splitlines()
+        if "per_frame" in line
+    ]
+    assert line.split() == ["law", "0.5", "per_frame", "2", "no", "spread", "seen", "–", "–"]
 
 
 def test_an_effect_that_is_no_number_is_told(write_study: Write, tmp_path: Path) -> None:

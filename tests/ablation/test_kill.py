@@ -20,6 +20,8 @@ from mav_lightning.ablation.run import StudyRun, run_study
 from mav_lightning.runs.executor import Local
 
 Write = Callable[..., Path]
+Trained = Callable[[Path], dict[str, tuple[int, str]]]
+STEPS = 6  # of every stub training
 DRIVER = """
 import sys
 from pathlib import Path
@@ -69,6 +71,7 @@ def test_only_missing_work_runs_after_a_kill(
     stub_command: tuple[str, ...],
     tmp_path: Path,
     finished_study: Path,
+    trained: Trained,
 ) -> None:
     driver, child = blocked
     if victim in ("child", "both"):
@@ -89,11 +92,23 @@ def test_only_missing_work_runs_after_a_kill(
     assert results(tmp_path / "out") == {
         trial: found for trial, found in results(finished_study).items() if trial[1] == 0
     }
+    assert_trained_once(trained(tmp_path / "out"), trained(finished_study), count=4)
+
+
+def assert_trained_once(found: dict[str, tuple[int, str]], undisturbed: dict[str, tuple[int, str]], count: int) -> None:
+    """So many trainings ended, each after the steps and with the state of one that nothing happened to."""
+    assert len(found) == count and found.items() <= undisturbed.items()
+    assert {steps for steps, _ in found.values()} == {STEPS}
 
 
 @pytest.mark.parametrize("stage", ["temporal"])
 def test_two_drivers_of_one_study_share_the_work_and_do_nothing_twice(
-    blocked: tuple[subprocess.Popen[bytes], int], write_study: Write, stub_command: tuple[str, ...], tmp_path: Path
+    blocked: tuple[subprocess.Popen[bytes], int],
+    write_study: Write,
+    stub_command: tuple[str, ...],
+    tmp_path: Path,
+    finished_study: Path,
+    trained: Trained,
 ) -> None:
     driver, child = blocked
     command = [sys.executable, "-c", DRIVER, str(write_study()), str(tmp_path / "out"), *stub_command]
@@ -112,45 +127,60 @@ def test_two_drivers_of_one_study_share_the_work_and_do_nothing_twice(
     assert set(trace(tmp_path / "out").values()) == {1, 2}
     assert trace(tmp_path / "out")["start", "temporal"] == 1
     assert not any(word == "overlap" for word, _ in trace(tmp_path / "out"))
+    assert_trained_once(trained(tmp_path / "out"), trained(finished_study), count=4)
 
 
 def children_of(pid: int) -> list[int]:
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def interrupt(driver: subprocess.Popen[bytes], draw: random.Random) -> str | None:
+    """Kills the driver, its stage or both after a while, and says whom; None where nothing was left to kill."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        driver.wait(draw.uniform(0.2, 3.0))
+        return None
+    victim = draw.choice(["driver", "stage", "both"])
+    stages = children_of(driver.pid)
+    if victim != "driver":
+        for pid in stages:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    if victim == "stage":
+        driver.wait()
+    driver.kill()
+    driver.wait()
+    return victim if stages or victim == "driver" else None
+
+
 @pytest.mark.slow
 def test_twenty_kills_at_random_times_change_no_number_and_train_nothing_twice(
-    write_study: Write, stub_command: tuple[str, ...], tmp_path: Path, finished_study: Path
+    write_study: Write,
+    stub_command: tuple[str, ...],
+    tmp_path: Path,
+    finished_study: Path,
+    trained: Trained,
+    lost_ends: Callable[[Path], int],
 ) -> None:
-    draw, out, kills = random.Random(0), tmp_path / "out", Counter[str]()
+    draw, out, kills, lost = random.Random(0), tmp_path / "out", Counter[str](), 0
     driver_code = DRIVER.replace('["seeds=[0]"]', "[]")
     command = [sys.executable, "-c", driver_code, str(write_study()), str(out), *stub_command]
-    done = 0
     while kills.total() < 20:
-        if done == 15:  # all is done before twenty kills: begin anew what a kill can still hit
+        if len(list(out.glob("stages/*/done.json"))) == 15:  # begin anew what a kill can still hit
             shutil.rmtree(out)
+            lost = 0
         driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            driver.wait(draw.uniform(0.2, 3.0))
-        except subprocess.TimeoutExpired:
-            victim = draw.choice(["driver", "stage", "both"])
-            stages = children_of(driver.pid)
-            if victim != "driver":
-                for pid in stages:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
-            if victim == "stage":
-                driver.wait()
-            driver.kill()
-            kills[victim] += bool(stages) or victim == "driver"
-        driver.wait()
-        done = len(list(out.glob("stages/*/done.json")))
+        victim = interrupt(driver, draw)
+        kills.update([victim] if victim else [])
+        # A stage traces its end before its driver writes done.json: killed between the two, it ends once more in the
+        # next run. One stage runs at a time, so a kill can do this to one, and what is not killed to none.
+        before, lost = lost, lost_ends(out)
+        assert lost - before <= (victim is not None)
 
     run = run_study(write_study(), out, executor=lambda study: Local(command=stub_command))
 
-    assert run.outcome.complete and min(kills.values()) >= 3
+    assert run.outcome.complete and min(kills[victim] for victim in ("driver", "stage", "both")) >= 3
     assert results(out) == results(finished_study)
+    assert_trained_once(trained(out), trained(finished_study), count=7)
     assert not any(word == "overlap" for word, _ in trace(out))
-    ends = Counter(line.split()[1] for line in (out / "trace.txt").read_text().splitlines() if line.startswith("end"))
-    assert len(ends) == 15 and max(ends.values()) <= 2, "an end is traced just before done.json is written"
-    assert sum(ends.values()) <= 15 + 3
+    ends = [line for line in (out / "trace.txt").read_text().splitlines() if line.startswith("end")]
+    assert len(set(ends)) == 15 and len(ends) == 15 + lost

@@ -118,7 +118,12 @@ def test_a_failure_is_told_with_its_log_and_the_rest_is_reported(
 @pytest.mark.parametrize(
     ("how", "told", "last"),
     [
-        ("segfault", "was ended by SIGSEGV (segmentation fault)", ""),
+        ("segfault", "was ended by SIGSEGV (segmentation fault)", "the stub was told to die: segfault"),
+        (
+            "kill",
+            "was killed (SIGKILL), as the kernel does where memory runs out",
+            "the stub was told to die: kill",
+        ),
         ("memory", "ended with code 1", "MemoryError"),
         ("diverge", "ended with code 1", "loss is nan at step 7; lower the learning rate."),
     ],
@@ -133,7 +138,7 @@ def test_a_trial_that_dies_is_told_and_the_others_go_on(
 
     assert facts["trials"] == {"planned": 2, "complete": 1}
     assert [(f["stage"], f["how"]) for f in facts["failures"]] == [("temporal", told)] and told in text
-    assert last in (facts["failures"][0]["log"] or [""])[-1]
+    assert last in facts["failures"][0]["log"][-1] and last in text
     table = {row["variant"]: row["values"] for row in facts["table"][0]["rows"]}
     assert table["temporal"] == [None] and table["per_frame"][0] is not None, "never averaged away"
 

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def test_differences_are_those_of_the_resolved_configs(write_study: Write) -> No
         ("baseline: temporal", "baseline: temporl", "the baseline `temporl` is no variant; did you mean `temporal`?"),
         ("better: lower", "better: small", "a metric must read {name: NAME, better: lower | higher | one}, got"),
         ("temporal: {}", "temporal: 3", "variant `temporal` must map <stage>.<key> to a value, got 3; {} for none"),
-        ("decoder: spatial", "decoder: temporal", "variant `per_frame` changes nothing, it is the baseline `temporal`"),
+        ("{sample.needs.decoder: spatial}", "{}", "variant `per_frame` changes nothing, it is the baseline `temporal`"),
         (
             "temporal: {}",
             "temporal: {}\n  a: {temporal.frames: 4}\n  b: {temporal.frames: 4}",
@@ -85,6 +86,59 @@ def test_a_wrong_study_is_told_before_anything_runs(write_study: Write, old: str
         plan(write_study((old, new)))
 
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("deltas", "message"),
+    [
+        (
+            "{sample.needs.decoder: spatial, temporal.nett.typo: 1}",
+            "quick, variant `per_frame`: `temporal.nett.typo`: the stage `temporal` is no part of this variant, so the "
+            "key does nothing; remove it.",
+        ),
+        (
+            "{sample.needs.decoder: spatial, sample.size: 16}",
+            "quick, variant `per_frame`: `sample.size`: is 16 without this delta too, so it changes nothing; give "
+            "another value, or remove it.",
+        ),
+        ("{sample.size: 8, temporal.frames: 9}", "`temporal.frames`: is 9 without this delta too"),
+        ("{sample.needs.decoder: temporal}", "`sample.needs.decoder`: is 'temporal' without this delta too"),
+        ("{image alone: {sample.needs.decoder: spatial, temporal.frames: 8}}", "`temporal` is no part of this variant"),
+        ("{small and same: {sample.size: 8, sample.frames: 9}}", "`sample.frames`: is 9 without this delta too"),
+    ],
+)
+def test_a_delta_that_does_nothing_is_told_beside_those_that_do(write_study: Write, deltas: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        plan(write_study(("{sample.needs.decoder: spatial}", deltas)))
+
+    assert message in str(caught.value)
+
+
+def test_a_delta_may_take_back_what_the_overrides_say(write_study: Write) -> None:
+    study = plan(write_study(("{sample.needs.decoder: spatial}", "{temporal.frames: 8}")))
+
+    assert study.trial("per_frame", 0).stages["temporal"].config["frames"] == 8, "the config's own, the override is 9"
+
+
+def test_a_delta_counts_that_another_cannot_do_without(tmp_path: Path) -> None:
+    file = tmp_path / "alone.yaml"
+    file.write_text(
+        "extends: ablation/pretraining.yaml\nseeds: [0]\nvariants: {scratch: {temporal.needs.parent: null, "
+        "temporal.module.parent: null}}\n"
+    )
+
+    assert "parent" not in plan(file).trial("scratch", 0).stages["temporal"].needs
+
+
+def test_an_override_of_a_stage_that_no_variant_has_is_told(write_study: Write) -> None:
+    none = ("temporal: {}\n  per_frame: {", "temporal: {sample.size: 8, sample.needs.decoder: spatial}\n  per_frame: {")
+    message = (
+        "quick: override `temporal.frames`: no variant has the stage `temporal`, so the key does nothing; remove it."
+    )
+
+    assert plan(write_study()).study.overrides == {"temporal.frames": 9}, "one variant of the two has the stage"
+    with pytest.raises(UserError, match=re.escape(message)):
+        plan(write_study(none))
 
 
 @pytest.mark.parametrize(

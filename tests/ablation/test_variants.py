@@ -69,7 +69,7 @@ def test_a_level_that_does_nothing_to_one_of_its_variants_is_told(write_study: W
 def test_steps_that_a_budget_says_are_not_a_delta_as_well(write_study: Write, tmp_path: Path) -> None:
     file = tmp_path / "equal.yaml"
     file.write_text(
-        "extends: ablation/factorised.yaml\nbudget: {stage: temporal, steps: 70}\n"
+        "extends: ablation/factorised.yaml\nseeds: [0]\nbudget: {stage: temporal, steps: 70}\n"
         "variants: {none: {temporal.module.net.net.temporal_kernel_size: 0, temporal.fit.steps: 40}}\n"
     )
 
@@ -110,8 +110,8 @@ def test_an_extended_study_keeps_what_is_not_said_anew(write_study: Write, tmp_p
     [
         (
             "variants: {per_fram: null}",
-            "more: `variants.per_fram` is null, which takes out what is inherited, and nothing of that name is; did you "
-            "mean `per_frame`?; there are temporal, per_frame. To add one without deltas, write {}.",
+            "more: `variants.per_fram` is null, which takes out what is inherited, and nothing of that name is; did "
+            "you mean `per_frame`?; there are temporal, per_frame. To add one without deltas, write {}.",
         ),
         ("product: {layers: null}", "`product.layers` is null, which takes out what is inherited"),
     ],

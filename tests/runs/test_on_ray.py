@@ -1,9 +1,13 @@
 """The same stages on Ray: the same results, lost workers tried again, impossible requests told."""
 
 import contextlib
+import json
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -23,6 +27,33 @@ from mav_lightning.runs.stage import Stage
 # Counts what runs it, says its process id where somebody listens, then does what its config says.
 COMMAND = ("sh", "-c", 'echo start >> "$0/trace"; . "$0/do.sh"; echo "{\\"steps\\": 3}" > "$0/cost.json"')
 BLOCK = 'echo $$ > "$0/pid"; read line < "$0/go"; echo $OMP_NUM_THREADS > "$0/result"'
+SAVES = 'trap \'touch "$0/saved"; exit 143\' TERM; echo $$ > "$0/pid"; sleep 60 & wait'
+STUBBORN = 'trap "" TERM; echo $$ > "$0/pid"; exec sleep 60'
+# Runs the stages of a folder and says how many at once: on a cluster of its own (`cluster`: arguments of ray.init), or
+# on one that is there.
+DRIVER = """
+import json, sys
+from pathlib import Path
+from mav_lightning.runs.ledger import Ledger
+from mav_lightning.runs.on_ray import OnRay
+from mav_lightning.runs.schedule import run_stages
+from mav_lightning.runs.stage import StageFolder
+
+class Silent:
+    def started(self, job): pass
+    def settled(self, stage, outcome, seconds): pass
+    def tick(self, running, elsewhere): pass
+
+root, settings, *command = sys.argv[1:]
+settings = json.loads(settings)
+if "cluster" in settings:
+    import ray
+    ray.init(address="local", include_dashboard=False, log_to_driver=False, **settings["cluster"])
+executor = OnRay(threads=1, command=command, **settings["executor"])
+stages = [StageFolder(path).read_stage() for path in sorted(Path(root, "stages").iterdir())]
+run_stages(Ledger(Path(root)), stages, executor, Silent(), poll=0.01, grace=settings.get("grace", 60))
+print(executor.jobs)
+"""
 
 
 class Silent:
@@ -161,6 +192,51 @@ def test_a_stage_that_another_process_holds_is_waited_for(cluster: OnRay, chain:
     helper.join()
 
     assert [stage.name for stage in outcome.ran] == ["a"]
+
+
+def driving(root: Path, **settings: Any) -> list[str]:
+    """The command line of `DRIVER`."""
+    return [sys.executable, "-c", DRIVER, str(root), json.dumps(settings), *COMMAND]
+
+
+@pytest.mark.parametrize(
+    ("script", "grace", "saved"),
+    [(SAVES, 60, True), (STUBBORN, 0.5, False)],
+    ids=["one that saves", "one that will not"],
+)
+def test_a_terminated_driver_asks_its_stage_to_save_and_leaves_it_to_be_continued(
+    cluster: OnRay, chain: list[Stage], tmp_path: Path, script: str, grace: float, saved: bool
+) -> None:
+    ledger = prepared(tmp_path, chain[:1], a=script)
+    path = blocked(ledger, chain[0])
+    address = import_module("ray").get_runtime_context().gcs_address
+    driver = subprocess.Popen(driving(tmp_path, executor={"address": address}, grace=grace))
+    (path / "pid").read_text()
+    driver.terminate()
+
+    assert driver.wait(60) == 128 + signal.SIGTERM
+    while ledger.state(chain[0]) is State.RUNNING:  # the worker, ended by force, takes its stage along in its own time
+        time.sleep(0.01)
+    assert (path / "saved").exists() == saved
+    assert ledger.state(chain[0]) is State.STALE
+    (path / "do.sh").write_text("")
+    assert run_stages(ledger, chain[:1], cluster, Silent(), poll=0.01).ran == chain[:1]
+    assert (path / "trace").read_text() == "start\n" * 2
+
+
+def test_two_stages_share_a_gpu_where_each_asks_for_half_of_it(chain: list[Stage], tmp_path: Path) -> None:
+    pipe, show = tmp_path / "pipe", 'echo $CUDA_VISIBLE_DEVICES > "$0/result"'
+    os.mkfifo(pipe)  # each end waits for the other, so the two stages end only if they run at the same time
+    pair = [chain[0], chain[2]]
+    ledger = prepared(tmp_path, pair, a=f"echo hello > {pipe}; {show}", c=f"read line < {pipe}; {show}")
+    # in a process of its own, as this one's cluster declares no GPU; Ray takes the number for granted
+    command = driving(tmp_path, cluster={"num_cpus": 4, "num_gpus": 1}, executor={"gpus": 0.5})
+    environment = os.environ | {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+    environment.pop("CUDA_VISIBLE_DEVICES", None)
+    driver = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, timeout=300)
+
+    assert (driver.returncode, driver.stdout) == (0, "2\n"), "the GPU, and not the four CPUs, says how many run at once"
+    assert [(ledger.folder(stage).path / "result").read_text() for stage in pair] == ["0\n", "0\n"]
 
 
 def test_a_request_that_no_node_can_meet_is_refused_at_once(cluster: OnRay) -> None:

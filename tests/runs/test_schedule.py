@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from mav_lightning.runs.files import read_json
 from mav_lightning.runs.lease import claim
 from mav_lightning.runs.ledger import Ledger, State
 from mav_lightning.runs.schedule import Outcome, run_stages
-from mav_lightning.runs.stage import Stage
+from mav_lightning.runs.stage import Stage, StageFolder
 
 # $0 is the stage's folder; every stage leaves its name in the trace and a cost, then does what its config says
 COMMAND = (
@@ -207,3 +208,45 @@ def test_a_terminated_driver_lets_its_child_save_and_exits_with_143(
 
     assert (tmp_path / "saved").exists()
     assert Ledger(tmp_path).state(chain[0]) is State.STALE
+
+
+class Interrupted:
+    """A stage about which a driver asks Ray as SIGTERM arrives: Ray hands the exit on with a code of its own."""
+
+    def __init__(self, stage: Stage, folder: StageFolder) -> None:
+        self.stage, self.folder, self.started, self.asked = stage, folder, time.time(), list[str]()
+
+    def ended(self) -> bool:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except SystemExit:
+            raise SystemExit(1) from None
+        return False
+
+    def conclude(self) -> bool | None:
+        raise AssertionError("it has not ended")
+
+    def stop(self) -> None:
+        self.asked.append("stop")
+
+    def abandon(self, grace: float) -> None:
+        self.asked.append("abandon")
+
+
+def test_a_driver_terminated_within_a_call_of_ray_exits_with_143_all_the_same(
+    tmp_path: Path, chain: list[Stage]
+) -> None:
+    class Once:
+        jobs = 1
+
+        def start(self, stage: Stage, folder: StageFolder) -> Running:
+            started.append(Interrupted(stage, folder))
+            return started[-1]
+
+    started = list[Interrupted]()
+
+    with pytest.raises(SystemExit) as left:
+        run_stages(Ledger(tmp_path), chain[:1], Once(), Silent(), poll=0.01)
+
+    assert left.value.code == 128 + signal.SIGTERM
+    assert [job.asked for job in started] == [["stop", "abandon"]]

@@ -1,0 +1,82 @@
+"""``mav stage``: what a stage that keeps no checkpoints says it took, over its attempts and on which device."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from mav_lightning.cli import stage as command
+from mav_lightning.runs.files import read_json
+from mav_lightning.runs.stage import Stage, StageFolder
+
+
+class Killed(BaseException):
+    """Nothing of the stage runs after it, as after SIGKILL."""
+
+
+@pytest.fixture
+def attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., StageFolder]:
+    """Starts a sampling of ten clips, two seconds each, and kills it in the clip asked for."""
+    folder, now = StageFolder(tmp_path), 100.0
+    folder.create(Stage.of("sample", {"kind": "sample"}, {}))
+    monkeypatch.setattr(command, "time", SimpleNamespace(monotonic=lambda: now))
+
+    def run(first: int = 0, killed_in: int | None = None) -> StageFolder:
+        def sample(config: Any, place: Any, needs: Any, track: Any) -> None:
+            nonlocal now
+            for clip in track(range(first, 10), 10 - first, "clips"):
+                now += 1.0
+                if clip == killed_in:
+                    raise Killed
+                now += 1.0
+
+        monkeypatch.setattr(command, "_sample", sample)
+        command.stage(tmp_path)
+        return folder
+
+    return run
+
+
+def test_a_killed_sampling_counts_the_time_of_every_attempt(attempt: Callable[..., StageFolder]) -> None:
+    with pytest.raises(Killed):
+        attempt(killed_in=3)
+    with pytest.raises(Killed):
+        attempt(first=3, killed_in=7)
+
+    folder = attempt(first=7)
+
+    assert read_json(folder.cost_file)["seconds"] == 20.0, "without the halves of two clips that the kills threw away"
+
+
+def test_a_kill_before_anything_was_kept_costs_its_own_time_alone(attempt: Callable[..., StageFolder]) -> None:
+    with pytest.raises(Killed):
+        attempt(killed_in=0)
+
+    assert read_json(attempt().cost_file)["seconds"] == 20.0
+
+
+def test_a_stage_on_cuda_names_the_device_and_the_most_memory_it_held(
+    attempt: Callable[..., StageFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 5_000)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Stand-in 9000")
+
+    cost = read_json(attempt().cost_file)
+
+    assert (cost["device"], cost["peak_cuda_bytes"]) == ("Stand-in 9000", 5_000)
+
+
+def test_a_stage_without_torch_does_not_load_it_to_tell_of_no_device(
+    attempt: Callable[..., StageFolder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "torch")
+
+    cost = read_json(attempt().cost_file)
+
+    assert "torch" not in sys.modules
+    assert not {"device", "peak_cuda_bytes"} & set(cost)
