@@ -33,6 +33,7 @@ def evaluate(
     track: Track = untracked,
     *,
     features: Path | None = None,
+    device: str = "cpu",
     **options: Any,
 ) -> dict[str, Any]:
     """Scores a folder of clips, from any system, as a protocol says.
@@ -47,6 +48,7 @@ def evaluate(
         force: See `Evaluation`.
         track: Wraps the clips, to show progress.
         features: Folder that features are kept in and taken from; None keeps none.
+        device: Of the extractors.
         options: More of `Evaluation`.
 
     Returns:
@@ -58,7 +60,9 @@ def evaluate(
     """
     with ExitStack() as stack:
         folder = features or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        return Evaluation(generated, real, protocol, folder, force=force, **options).results(track)
+        evaluation = Evaluation(generated, real, protocol, folder, force=force, **options)
+        evaluation.extraction.to(device)
+        return evaluation.results(track)
 
 
 class Evaluation:

@@ -66,13 +66,17 @@ def _sample(config: dict[str, Any], place: Any, needs: dict[str, Path], track: A
 
 
 def _score(config: dict[str, Any], place: Any, needs: dict[str, Path], track: Any) -> None:
+    import torch
+
     from evaluation import evaluate
     from evaluation.protocol import parse_protocol
     from mav_lightning.runs.files import write_json
 
     fields = {name: value for name, value in config["protocol"].items() if name != "name"}
     protocol = parse_protocol(Path(f"{config['protocol']['name']}.yaml"), fields)
-    write_json(place.results_file, evaluate(needs["generated"], needs["real"], protocol, track=track))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    found = evaluate(needs["generated"], needs["real"], protocol, track=track, device=device)
+    write_json(place.results_file, found)
 
 
 def _write_cost(place: Any, seconds: float) -> None:
