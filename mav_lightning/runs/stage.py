@@ -64,9 +64,12 @@ class StageFolder:
         self.clips = path / "clips"
 
     def create(self, stage: Stage) -> None:
-        """Makes the folder and writes ``stage.json``, unless it is there: what a stage is never changes."""
+        """Makes the folder and writes ``stage.json``.
+
+        What a stage is never changes, though where it finds what a user brought may, until it is done.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
-        if not self.stage_file.exists():
+        if not self.stage_file.exists() or (not self.done_file.exists() and self.read_stage() != stage):
             write_json(self.stage_file, asdict(stage))
 
     def read_stage(self) -> Stage:

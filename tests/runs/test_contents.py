@@ -10,7 +10,7 @@ from datamodules.link import link_shards
 from datamodules.shapes_world import write_shapes_world
 from mav_lightning.common.errors import UserError
 from mav_lightning.runs.recipe import Recipe, load_recipe, plan_recipe
-from mav_lightning.runs.stage import Stage
+from mav_lightning.runs.stage import Stage, StageFolder
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +44,19 @@ def test_moved_shards_and_prompts_are_the_same_stages(recipe: Recipe, shards: Pa
 
     assert {name: stage.id for name, stage in before.items()} == {name: stage.id for name, stage in after.items()}
     assert before["data"].config["task"]["root"] == str(shards.resolve()), "a stage may run in another folder"
+
+
+def test_a_stage_that_is_not_done_finds_what_was_moved(recipe: Recipe, shards: Path, tmp_path: Path) -> None:
+    moved, prompts = shutil.copytree(shards, tmp_path / "moved"), prompts_in(tmp_path, "a cat\n")
+    before, after = (planned(recipe, root, prompts)["data"] for root in (shards, moved))
+    folder = StageFolder(tmp_path / "stage")
+    folder.create(before)
+    folder.create(after)
+    assert folder.read_stage() == after
+
+    folder.done_file.write_text("{}")
+    folder.create(before)
+    assert folder.read_stage() == after, "what is done stays as it was"
 
 
 def test_other_shards_are_other_stages_and_other_prompts_only_other_clips(
