@@ -1,6 +1,5 @@
 """``mav stage``: runs one stage of a study in its folder, as the study's executor calls it."""
 
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -80,12 +79,13 @@ def _score(config: dict[str, Any], place: Any, needs: dict[str, Path], track: An
 
 
 def _write_cost(place: Any, seconds: float) -> None:
+    from mav_lightning.common.memory import peak_rss_bytes
     from mav_lightning.runs.files import write_json
 
-    kilobyte = 1 if sys.platform == "darwin" else 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilobyte
     unknown = {"steps": None, "parameters": None, "step_seconds": None}
-    write_json(place.cost_file, {"seconds": round(seconds, 3), "peak_rss_bytes": peak, **_cuda_use(), **unknown})
+    write_json(
+        place.cost_file, {"seconds": round(seconds, 3), "peak_rss_bytes": peak_rss_bytes(), **_cuda_use(), **unknown}
+    )
 
 
 def _cuda_use() -> dict[str, Any]:

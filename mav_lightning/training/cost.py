@@ -1,17 +1,15 @@
 """What a training cost, summed over its restarts."""
 
-import resource
 import statistics
-import sys
 import time
 from collections import deque
-from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import nn
 
+from mav_lightning.common.memory import peak_rss_bytes
 from mav_lightning.training.stepwise import StepCallback
 
 __all__ = ["Cost", "cuda_use"]
@@ -91,7 +89,7 @@ class Cost(StepCallback):
         return self._seconds_before + running
 
     def _peak(self) -> int:
-        return max(self._peak_before, _peak_rss_bytes())
+        return max(self._peak_before, peak_rss_bytes())
 
     def _cuda(self) -> dict[str, Any]:
         used = cuda_use()
@@ -108,14 +106,3 @@ def cuda_use() -> dict[str, Any]:
     if not torch.cuda.is_initialized() or not (peak := torch.cuda.max_memory_allocated()):
         return {}
     return {"device": torch.cuda.get_device_name(), "peak_cuda_bytes": peak}
-
-
-def _peak_rss_bytes() -> int:
-    """The most memory this process has held. On Linux from /proc, as getrusage there includes the parent's peak."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        lines = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
-        if "VmHWM" in lines:
-            return int(lines["VmHWM"].split()[0]) * 1024
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
