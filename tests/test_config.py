@@ -30,7 +30,8 @@ def test_every_shipped_stage_resolves(file: Path) -> None:
 @pytest.mark.parametrize("file", RECIPES, ids=lambda path: path.stem)
 def test_every_shipped_recipe_is_planned(file: Path) -> None:
     recipe = load_recipe(file)
-    planned = plan_recipe(recipe, {}, seed=1, where=file.name)
+    brought = {"own": {"data.task.root": str(file), "sample.task.prompts": str(file)}}.get(file.stem, {})
+    planned = plan_recipe(recipe, brought, seed=1, where=file.name)
     assert set(planned) == set(recipe.stages)
     assert all(stage.config["seed"] == 1 for stage in planned.values() if stage.kind == "train")
 

@@ -72,7 +72,7 @@ def test_needed_stages_and_the_schema_are_part_of_the_id() -> None:
 
 def test_a_users_folder_counts_by_its_content_and_not_by_its_path() -> None:
     here, there, other = (
-        {"task": {"root": root, "index_sha256": index}} for root, index in (("/a", "1"), ("/b", "1"), ("/a", "2"))
+        {"task": {"root": root, "root_sha256": index}} for root, index in (("/a", "1"), ("/b", "1"), ("/a", "2"))
     )
 
     assert stage_id(here, {}) == stage_id(there, {}) != stage_id(other, {})
