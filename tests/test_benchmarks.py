@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from mav_lightning.common.video import encode_mp4
 
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.slow
 def test_the_cascade_benchmark_prints_its_tables(cascade_folder: Path) -> None:
     command = [sys.executable, str(ROOT / "benchmarks" / "cascade.py"), str(cascade_folder), "--clips", "3"]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -21,6 +23,7 @@ def test_the_cascade_benchmark_prints_its_tables(cascade_folder: Path) -> None:
     assert rows.count("truth") == 2 and {"network", "linear", "repeat", "decoder", "independent noise"} <= set(rows)
 
 
+@pytest.mark.slow
 def test_the_memory_benchmark_prints_a_peak() -> None:
     command = [sys.executable, str(ROOT / "benchmarks" / "memory.py"), "--frames", "1", "--chunk", "1"]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -28,6 +31,7 @@ def test_the_memory_benchmark_prints_a_peak() -> None:
     assert re.findall(r"\| (\d) frames, [\d.]+ GiB of pixels \| [\d.]+ GiB, \d+ s \|", done.stdout) == ["1"]
 
 
+@pytest.mark.slow
 def test_the_simulation_of_intervals_prints_a_coverage_for_each_kind() -> None:
     command = [sys.executable, str(ROOT / "benchmarks" / "intervals.py"), "--repetitions", "10", "--processes", "1"]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -36,6 +40,7 @@ def test_the_simulation_of_intervals_prints_a_coverage_for_each_kind() -> None:
     assert len(rows) == 10 and all(len(re.findall(r": [\d.]+ %", row)) == 4 for row in rows)
 
 
+@pytest.mark.slow
 def test_the_distance_benchmark_agrees_with_the_recipe_beside_it() -> None:
     command = [sys.executable, str(ROOT / "benchmarks" / "distance.py"), "--dimensions", "16", "--repeats", "1"]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -76,6 +81,7 @@ def test_the_responses_to_altered_clips_are_those_of_what_was_altered(tmp_path: 
     assert fid["shuffled"] == fid["as filmed"] != fid["first frame, frozen"] and frozen.split()[0] == "1"
 
 
+@pytest.mark.slow
 def test_the_scoring_benchmark_agrees_with_the_recipe_beside_it() -> None:
     small = ["--clips", "40", "--frames", "4", "--size", "16", "--shrink", "16", "--no-extractors"]
     command = [sys.executable, str(ROOT / "benchmarks" / "scoring.py"), *small]

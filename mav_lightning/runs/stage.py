@@ -69,8 +69,11 @@ class StageFolder:
         What a stage is never changes, though where it finds what a user brought may, until it is done.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        if not self.stage_file.exists() or (not self.done_file.exists() and self.read_stage() != stage):
-            write_json(self.stage_file, asdict(stage))
+        if self.stage_file.exists():
+            written = self.read_stage()
+            if self.done_file.exists() or written.id != stage.id or written == stage:
+                return
+        write_json(self.stage_file, asdict(stage))
 
     def read_stage(self) -> Stage:
         """Reads ``stage.json``.
