@@ -58,6 +58,20 @@ def test_only_what_a_test_supports_is_called_beating() -> None:
     )
 
 
+def test_of_many_variants_only_what_a_test_supports_is_told() -> None:
+    like = {name: [(0.9, 40.0), (0.7, 43.0), (0.95, 40.0)] for name in ("a", "b", "c")}
+    base = [(0.9, 41.0), (0.8, 42.0), (0.9, 42.0)]
+
+    assert answer(results({"on": base, **like, "off": [(0.1, 41.0), (0.0, 50.0), (0.2, 42.0)]})) == (
+        "on beats off on law (0.867 against 0.100); no test supports any other difference."
+    )
+    assert answer(results({"on": base, **like, "d": like["a"]})) == (
+        "No test supports a difference between on and any other variant."
+    )
+    nothing = {name: [(None, None)] * 3 for name in "abcd"}
+    assert answer(results({"on": base, **nothing})) == "No pair of trials is complete yet."
+
+
 def test_the_verdict_is_not_voided_by_a_variant_without_results() -> None:
     some = [(0.9, 40.0), (0.8, 42.0), (0.9, 41.0)]
     found = results({"on": some, "off": [(0.1, 41.0), (0.0, 50.0), (0.2, 42.0)], "dead": [(None, None)] * 3})

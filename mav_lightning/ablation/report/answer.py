@@ -6,23 +6,40 @@ from mav_lightning.ablation.statistics import Comparison
 
 __all__ = ["answer"]
 
+_FEW = 3  # variants of which all can be said in one sentence
+
 
 def answer(results: StudyResults) -> str:
     """Who is better on which of the study's metrics in every seed; where the seeds disagree it says so.
 
     One variant *beats* another where a star or Student's test after Holm's correction supports it, and else is ahead of
-    it: that all of three seeds agree is chance in every fourth comparison of equals.
+    it: that all of three seeds agree is chance in every fourth comparison of equals. Of more than three variants beside
+    the baseline only the former is told.
     """
     study = results.plan.study
     by_variant: dict[str, list[Comparison]] = {name: [] for name in study.order[1:]}
     for metric in study.metrics:
         for comparison in results.compare(metric):
             by_variant[comparison.variant].append(comparison)
+    if len(by_variant) > _FEW and any(one.seeds for found in by_variant.values() for one in found):
+        return _supported(study.baseline, by_variant)
     clauses = [clause for name, found in by_variant.items() if (clause := _clause(study.baseline, name, found))]
     if not clauses:
         return "No pair of trials is complete yet."
     text = "; ".join(clauses)
     return f"{text[0].upper()}{text[1:]}."
+
+
+def _supported(baseline: str, by_variant: dict[str, list[Comparison]]) -> str:
+    clauses = [
+        f"{winner} beats {loser} on {join([_with_means(one, winner == baseline) for one in own])}"
+        for name, found in by_variant.items()
+        for winner, loser, wins in ((baseline, name, False), (name, baseline, True))
+        if (own := [one for one in found if one.shown and (one.better > one.worse) == wins])
+    ]
+    if not clauses:
+        return f"No test supports a difference between {baseline} and any other variant."
+    return f"{join(clauses)}; no test supports any other difference."
 
 
 def _clause(baseline: str, variant: str, comparisons: list[Comparison]) -> str:
