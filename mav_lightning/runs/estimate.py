@@ -1,6 +1,6 @@
 """How long what is left will take, told from what is done."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
@@ -14,8 +14,8 @@ __all__ = ["estimate"]
 def estimate(ledger: Ledger, stages: Sequence[Stage]) -> dict[str, float | None]:
     """Seconds that each stage has still to run, by id.
 
-    A stage takes what finished stages of its name in the same folder took, in the median; trainings in proportion to
-    their steps. Where the stage itself has begun, what it has reported is taken off.
+    A stage takes what finished stages in the same folder took that have its name and build the same classes, in the
+    median; trainings in proportion to their steps. Where the stage itself has begun, what it has reported is taken off.
 
     Args:
         ledger: Whose folders are looked at, those of other studies too.
@@ -24,12 +24,27 @@ def estimate(ledger: Ledger, stages: Sequence[Stage]) -> dict[str, float | None]
     Returns:
         0 for what is done, None where no sibling is.
     """
-    seen: dict[tuple[str, str], list[float]] = {}
+    seen: dict[tuple[str, ...], list[float]] = {}
     for folder in map(StageFolder, ledger.stages.glob("*-*")):
         if done := read_json(folder.done_file):
             sibling = folder.read_stage()
-            seen.setdefault((sibling.name, sibling.kind), []).append(done["seconds"] / _steps(sibling.config))
-    return {stage.id: _left(ledger, stage, seen.get((stage.name, stage.kind), [])) for stage in stages}
+            seen.setdefault(_kin(sibling), []).append(done["seconds"] / _steps(sibling.config))
+    return {stage.id: _left(ledger, stage, seen.get(_kin(stage), [])) for stage in stages}
+
+
+def _kin(stage: Stage) -> tuple[str, ...]:
+    """Equal for stages whose times tell of each other: a recipe's `prior` may be a network or a ridge map."""
+    work = {key: stage.config[key] for key in ("module", "task") if key in stage.config}
+    return stage.name, stage.kind, *_classes(work)
+
+
+def _classes(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for key in sorted(value):
+            if key == "_target_":
+                yield value[key]
+            else:
+                yield from _classes(value[key])
 
 
 def _left(ledger: Ledger, stage: Stage, seconds: Sequence[float]) -> float | None:
