@@ -13,6 +13,7 @@ import pytest
 from mav_lightning.ablation.plan import read_plan
 from mav_lightning.ablation.report import build_report
 from mav_lightning.ablation.report.clips import gather_clips
+from mav_lightning.ablation.report.figures import draw_figures
 from mav_lightning.ablation.report.marks import marks
 from mav_lightning.ablation.report.text import count, duration, join, number, signed, size
 from mav_lightning.ablation.results import StudyResults, TrialResult, read_results
@@ -90,6 +91,19 @@ def test_a_floor_whose_clips_have_no_prompt_hides_no_other_clip(finished_study: 
 
     assert plain["shown"] and plain["without"] == []
     assert with_floor == plain | {"without": ["floor"]}
+
+
+def test_a_number_that_no_trial_has_at_any_rate_has_no_figure_by_rate(finished_study: Path) -> None:
+    results = read_results(finished_study, read_plan(finished_study))
+    assert len(draw_figures(results)["fps"]) == 1
+
+    def without(metric: str, value: dict[str, Any]) -> dict[str, Any]:
+        return value | {"value": None, "interval": None} if metric.startswith("speed-ratio") else value
+
+    for result in results.trials:  # as where no clip of an untrained decoder follows any law
+        result.scores["metrics"] = {name: without(name, value) for name, value in result.scores["metrics"].items()}
+    figures = draw_figures(results)
+    assert figures["fps"] == [] and len(figures["pairs"]) == len(results.plan.study.metrics)
 
 
 def test_the_same_study_gives_the_same_page(finished_study: Path, tmp_path: Path) -> None:

@@ -182,10 +182,11 @@ def _colour(index: int) -> str:
 
 
 def _fps_families(results: StudyResults) -> dict[str, list[str]]:
-    """Metric → the rates it is told at (``speed-ratio@4`` …), where there are at least two."""
+    """Metric → the rates at which any trial has a value of it (``speed-ratio@4`` …), where there are at least two."""
     families: dict[str, set[str]] = {}
     for result in results.trials:
         for name in result.scores.get("metrics", {}):
-            if found := re.fullmatch(r"(.+)@(\d+(?:\.\d+)?)", name):
+            found = re.fullmatch(r"(.+)@(\d+(?:\.\d+)?)", name)
+            if found and result.value(name) is not None:
                 families.setdefault(found[1], set()).add(found[2])
     return {name: sorted(rates, key=float) for name, rates in families.items() if len(rates) > 1}
