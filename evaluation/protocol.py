@@ -19,12 +19,12 @@ from evaluation.scores.base import Metric
 from evaluation.scores.kinds import KINDS as METRICS
 from mav_lightning.common.conf import conf_root
 from mav_lightning.common.errors import UserError, did_you_mean
+from mav_lightning.common.measures import MEASURES
 
 __all__ = ["Generated", "Protocol", "Real", "Start", "known_protocols", "load_protocol", "parse_protocol"]
 
 T = TypeVar("T")
 FOLDER = conf_root() / "protocol"
-MEASURES = 2  # raised whenever a change of code moves a number
 _SHIPPED = "shapes-"  # begins the names of Shapes World's extractors, and of all distances measured with them
 Start = Literal["first", "centre", "random"]
 

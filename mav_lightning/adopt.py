@@ -19,16 +19,17 @@ from mav_lightning.modules.huggingface import MEAN, STD, HuggingFaceCLIP
 __all__ = ["adopt_clip", "adopt_network"]
 
 
-def adopt_clip(source: str | Path, sha256: str, out: Path) -> None:
+def adopt_clip(source: str | Path, source_sha256: str, out: Path) -> None:
     """Makes a CLIP in a local folder a trained stage of ours, which needs the folder no more.
 
     Args:
         source: Folder with ``config.json``, ``model.safetensors`` and the tokenizer's files.
-        sha256: Of ``model.safetensors``: it names the weights, wherever they lie.
+        source_sha256: Of ``model.safetensors``: it names the weights, wherever they lie.
         out: The stage's folder.
 
     Raises:
-        UserError: A file that is missing, other weights than `sha256` names, or the extra `clip` is not installed.
+        UserError: A file that is missing, other weights than `source_sha256` names, or the extra `clip` is not
+            installed.
     """
     source, transformers = Path(source), transformers_library()
     for file in ("config.json", "model.safetensors"):
@@ -37,7 +38,7 @@ def adopt_clip(source: str | Path, sha256: str, out: Path) -> None:
                 f"{source}: no CLIP in Hugging Face's format here, `{file}` is missing; give task.source=DIR, a folder "
                 "that `huggingface-cli download` or `save_pretrained` wrote."
             )
-    _check_sha256(source / "model.safetensors", sha256)
+    _check_sha256(source / "model.safetensors", source_sha256)
     try:
         model, found = transformers.CLIPModel.from_pretrained(
             source, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
@@ -58,7 +59,7 @@ def adopt_clip(source: str | Path, sha256: str, out: Path) -> None:
 
 
 def adopt_network(
-    net: nn.Module, source: str | Path, sha256: str, out: Path, names: Mapping[str, str] | None = None
+    net: nn.Module, source: str | Path, source_sha256: str, out: Path, names: Mapping[str, str] | None = None
 ) -> None:
     """Makes weights that others trained a stage of ours, such as the image network that a video decoder starts from.
 
@@ -68,19 +69,19 @@ def adopt_network(
     Args:
         net: The network to fill.
         source: A ``.safetensors`` file.
-        sha256: Of the file.
+        source_sha256: Of the file.
         out: The stage's folder.
         names: Regular expression → replacement, applied in order to their names, which gives ours. None where the names
             are ours already.
 
     Raises:
-        UserError: No such file, another one than `sha256` names, or weights that do not fit: how many are unexpected,
-            missing, or of another shape, and the first of each.
+        UserError: No such file, another one than `source_sha256` names, or weights that do not fit: how many are
+            unexpected, missing, or of another shape, and the first of each.
     """
     source = Path(source)
     if not source.is_file():
         raise UserError(f"{source}: no such file; give task.source=FILE, weights as safetensors.")
-    _check_sha256(source, sha256)
+    _check_sha256(source, source_sha256)
     try:
         stored = load_file(source)
     except SafetensorError as error:
@@ -133,6 +134,6 @@ def _check_sha256(file: Path, sha256: str) -> None:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
     if found != sha256:
         raise UserError(
-            f"task.sha256: names other weights ({sha256}) than {file} holds; if those are meant, give "
-            f"task.sha256={found}"
+            f"task.source_sha256: names other weights ({sha256}) than {file} holds; if those are meant, give "
+            f"task.source_sha256={found}"
         )

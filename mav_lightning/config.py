@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mav_lightning.common.conf import conf_root
 from mav_lightning.common.errors import UserError, did_you_mean
+from mav_lightning.common.measures import MEASURES
 
 __all__ = ["Trunk", "check", "find_config", "instantiate", "load_config", "parse_override", "resolve_needs"]
 
@@ -232,13 +233,14 @@ def _override(config: dict[str, Any], key: str, value: Any, file: Path) -> None:
 
 
 def _inline_protocol(config: dict[str, Any]) -> None:
-    """A score stage is identified by what its protocol says, not by the protocol's name."""
+    """A score stage is identified by what its protocol says and the code that measures, not by the protocol's name."""
     if isinstance(config.get("protocol"), str):
         name = config["protocol"]
         known = sorted(file.stem for file in (conf_root() / "protocol").glob("*.yaml"))
         if name not in known:
             raise UserError(f"protocol `{name}`: unknown{did_you_mean(name, known)}; known are {', '.join(known)}.")
-        config["protocol"] = {"name": name, **read_yaml(conf_root() / "protocol" / f"{name}.yaml")}
+        said = read_yaml(conf_root() / "protocol" / f"{name}.yaml")
+        config["protocol"] = {"name": name, "measures": MEASURES, **said}
 
 
 def _with_defaults(value: Any, path: str = "") -> Any:

@@ -36,7 +36,7 @@ def theirs(folder: Path, **changes: torch.Tensor | None) -> tuple[Path, str]:
 
 def test_others_weights_become_a_stage_that_loads_like_ours(tmp_path: Path) -> None:
     file, sha256 = theirs(tmp_path)
-    words = [f"task.source={file}", f"task.sha256={sha256}", f"task.names={NAMES}"]
+    words = [f"task.source={file}", f"task.source_sha256={sha256}", f"task.names={NAMES}"]
     done = CliRunner().invoke(app, ["train", "stage/adopt_spatial_tiny.yaml", *words, "--out", str(tmp_path / "out")])
     assert done.exit_code == 0, done.output
     torch.manual_seed(0)
@@ -61,7 +61,7 @@ def test_names_that_fall_together_are_refused(tmp_path: Path) -> None:
 
 def test_another_file_than_was_meant_is_refused_and_named(tmp_path: Path) -> None:
     file, sha256 = theirs(tmp_path)
-    with pytest.raises(UserError, match=f"names other weights .* give task.sha256={sha256}"):
+    with pytest.raises(UserError, match=f"names other weights .* give task.source_sha256={sha256}"):
         adopt_network(instantiate(NODE), file, "0" * 64, tmp_path / "out")
     with pytest.raises(UserError, match="none.safetensors: no such file; give task.source=FILE"):
         adopt_network(instantiate(NODE), tmp_path / "none.safetensors", sha256, tmp_path / "out")

@@ -1,10 +1,12 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mav_lightning.common.conf import conf_root
 from mav_lightning.common.errors import UserError
 from mav_lightning.config import find_config, instantiate, load_config, resolve_needs
+from mav_lightning.runs.ids import stage_id
 from mav_lightning.runs.recipe import load_recipe, plan_recipe
 
 STAGES = sorted(conf_root().glob("stage/*.yaml"))
@@ -140,3 +142,17 @@ def test_needs_become_folders_and_a_missing_one_is_named() -> None:
     assert resolved == {"needs": {"clip": "/a"}, "data": {"root": "/b/shards"}, "list": ["/a"]}
     with pytest.raises(UserError, match="needs.data: no folder given; add `needs.data=DIR`"):
         resolve_needs(config, {"clip": Path("/a")})
+
+
+def test_a_score_counts_by_what_its_protocol_says_and_by_the_code_that_measures(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def score() -> dict[str, Any]:
+        return load_config("stage/score_tiny.yaml")
+
+    today = score()
+    renamed = today | {"protocol": today["protocol"] | {"name": "another"}}
+    assert stage_id(renamed, {}) == stage_id(today, {})
+
+    monkeypatch.setattr("mav_lightning.config.MEASURES", today["protocol"]["measures"] + 1)
+    assert stage_id(score(), {}) != stage_id(today, {})

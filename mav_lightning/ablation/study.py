@@ -102,14 +102,20 @@ class Study:
 
     @property
     def warnings(self) -> list[str]:
-        """Sentences about variants whose differences cannot be put down to one factor."""
-        found = {name: self.factors(name) for name in self.order[1:]}
-        return [
-            f"{name} differs from {self.baseline} in {len(factors)} factors ({', '.join(factors)}), and what each "
-            "of them does cannot be told from it alone."
-            for name, factors in found.items()
-            if len(factors) > 1
-        ]
+        """Sentences about variants whose differences cannot be put down to one factor.
+
+        Where other variants differ from one in each of its factors alone, as in a product, these tell what each does.
+        """
+        found = []
+        for name in self.order[1:]:
+            others = [factors_changed(one, self.variants[name]) for one in self.variants.values()]
+            factors = self.factors(name)
+            if len(factors) > 1 and any([factor] not in others for factor in factors):
+                found.append(
+                    f"{name} differs from {self.baseline} in {len(factors)} factors ({', '.join(factors)}), and what "
+                    "each of them does cannot be told from it alone."
+                )
+        return found
 
 
 def load_study(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Study, Recipe]:

@@ -71,7 +71,7 @@ def _score(config: dict[str, Any], place: Any, needs: dict[str, Path], track: An
     from evaluation.protocol import parse_protocol
     from mav_lightning.runs.files import write_json
 
-    fields = {name: value for name, value in config["protocol"].items() if name != "name"}
+    fields = {name: value for name, value in config["protocol"].items() if name not in ("name", "measures")}
     protocol = parse_protocol(Path(f"{config['protocol']['name']}.yaml"), fields)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     found = evaluate(needs["generated"], needs["real"], protocol, track=track, device=device)

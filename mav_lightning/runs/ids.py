@@ -22,6 +22,7 @@ UNHASHED = frozenset({
     "data.pin_memory",
     "data.workers",
     "fit.checkpoint_every",  # a continued training is bit for bit the undisturbed one
+    "protocol.name",  # all that it says is hashed
     "task.workers",
     "trainer.accelerator",
     "trainer.default_root_dir",

@@ -190,6 +190,8 @@ def test_every_shipped_study_is_planned_to_the_last_stage(file: Path) -> None:
     assert len(plan.trials) == len(plan.study.variants) * len(plan.study.seeds)
     shared = set.intersection(*({stage.id for stage in plan.trial(v, 0).stages.values()} for v in plan.study.variants))
     assert shared, "variants have at least the data in common"
+    assert plan.study.warnings == []
+    assert len(plan.study.seeds) >= 3 or file.stem == "quick", "two seeds allow no test"
     for trial in plan.trials:
         needed = {trial.score.id, *(id for stage in trial.stages.values() for id in stage.needs.values())}
         assert {stage.id for stage in trial.stages.values()} == needed, "nothing is trained that no score needs"

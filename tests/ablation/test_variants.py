@@ -39,12 +39,14 @@ def test_a_product_is_every_level_with_every_other(write_study: Write) -> None:
         "temporal.frames": 9, "sample.needs.decoder": "spatial", "sample.size": 8,
     }  # fmt: skip
     assert found.factors("spatial+small") == ["decoder"] and found.factors("temporal+large") == ["size"]
+    assert set(found.factors("spatial+large")) == {"decoder", "size"} and found.warnings == [], "others tell them apart"
 
 
 def test_pairs_take_levels_in_step(write_study: Write) -> None:
     found = study(write_study(*grid("paired")))
 
     assert list(found.variants) == ["temporal+small", "spatial+large"]
+    assert "differs from temporal+small in 2 factors (size, decoder)" in found.warnings[0]
 
 
 def test_a_level_may_hold_what_counts_in_a_part_of_its_variants(write_study: Write) -> None:

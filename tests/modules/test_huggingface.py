@@ -92,10 +92,10 @@ def test_it_takes_the_small_clips_place(adopted: HuggingFaceCLIP) -> None:
 
 
 def test_other_weights_are_refused_and_told(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=f"names other weights .* give task.sha256={sha256(source)}"):
+    with pytest.raises(UserError, match=f"names other weights .* give task.source_sha256={sha256(source)}"):
         adopt_clip(source, "0" * 64, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    words = ["stage/clip_huggingface.yaml", f"task.source={source}", f"task.sha256={sha256(source)}"]
+    words = ["stage/clip_huggingface.yaml", f"task.source={source}", f"task.source_sha256={sha256(source)}"]
     done = CliRunner().invoke(app, ["train", *words, "--out", str(tmp_path / "out")])
     assert done.exit_code == 0, done.output
     assert load_network(tmp_path / "out")
