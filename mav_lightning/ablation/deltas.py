@@ -11,6 +11,7 @@ from mav_lightning.runs.recipe import Recipe
 __all__ = ["check_deltas", "deltas_for_all"]
 
 Deltas = Mapping[str, Any]
+_BUDGETED = "`budget` says how many steps this stage takes, so the key does nothing; remove one of them."
 
 
 def deltas_for_all(study: Study, recipe: Recipe) -> dict[str, Any]:
@@ -38,6 +39,8 @@ def check_deltas(study: Study, recipe: Recipe, stages: Mapping[str, Collection[s
         UserError: Such a delta or override.
     """
     for key in study.overrides:
+        if study.budget and key == f"{study.budget.stage}.fit.steps":
+            raise UserError(f"{study.name}: override `{key}`: {_BUDGETED}")
         if not any(_stage(key) in names for names in stages.values()):
             raise UserError(
                 f"{study.name}: override `{key}`: no variant has the stage `{_stage(key)}`, so the key does nothing; "
@@ -62,7 +65,7 @@ def _idle(study: Study, recipe: Recipe, variant: str, key: str, stages: Collecti
     if stage not in stages:
         return f"the stage `{stage}` is no part of this variant, so the key does nothing; remove it."
     if study.budget and key == f"{study.budget.stage}.fit.steps":
-        return "`budget` says how many steps this stage takes, so the key does nothing; remove one of them."
+        return _BUDGETED
     own = under | study.deltas(variant)
     without = {other: value for other, value in own.items() if other != key}
     if key in under:

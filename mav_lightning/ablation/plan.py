@@ -1,6 +1,6 @@
 """A study worked out to the last stage, checked before anything runs, and frozen beside its results."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from mav_lightning.ablation.budget import Budget, steps_within
@@ -144,7 +144,11 @@ def read_plan(root: Path) -> Plan:
         "budget": Budget(**budget) if budget else None,
     }
     trials = [
-        Trial(trial["variant"], trial["seed"], {name: stage(id) for name, id in trial["stages"].items()})
+        Trial(
+            trial["variant"],
+            trial["seed"],
+            {name: replace(stage(id), name=name) for name, id in trial["stages"].items()},
+        )
         for trial in content["trials"]
     ]
     return Plan(Study(**study), trials)

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from mav_lightning.ablation.study import Better, Metric
 
 __all__ = [
+    "LEAST",
     "LEVEL",
     "Comparison",
     "compare",
@@ -28,6 +29,7 @@ __all__ = [
     "verdict",
 ]
 
+LEAST = 3  # pairs that a test and an interval need
 LEVEL = 0.05  # of a star, after Holm's correction
 
 
@@ -143,7 +145,7 @@ def student_half_width(values: ArrayLike) -> float | None:
     from scipy import stats
 
     known = np.asarray(values, float)
-    if len(known) < 3:
+    if len(known) < LEAST:
         return None
     return float(stats.t.ppf(0.975, len(known) - 1) * known.std(ddof=1) / math.sqrt(len(known)))
 
@@ -163,7 +165,7 @@ def verdict(pairs: int, variants: int) -> str:
     if pairs == 0:
         return "There is no complete pair yet, so nothing can be compared."
     needed = seeds_needed(variants)
-    if pairs < 3:
+    if pairs < LEAST:
         counted = "One seed gives one pair" if pairs == 1 else "Two seeds give two pairs"
         return f"{counted} and nothing more: no interval, no test. A test needs ≥ {needed} seeds."
     if pairs < needed:
@@ -185,7 +187,7 @@ def _pair(
     ours, theirs = ([pair[side] for pair in pairs.values()] for side in (0, 1))
     differences = _differences(metric.better, ours, theirs)
     gains = differences if metric.better == "higher" else -differences
-    enough = len(pairs) >= 3
+    enough = len(pairs) >= LEAST
     return Comparison(
         metric=metric,
         variant=name,

@@ -14,8 +14,8 @@ from mav_lightning.runs.recipe import Recipe, load_recipe
 
 __all__ = ["Better", "Metric", "Study", "load_study"]
 
-Better = Literal["lower", "higher", "one"]
-_BETTER = ("lower", "higher", "one")
+Better = Literal["lower", "higher", "one", "neither"]
+_BETTER = ("lower", "higher", "one")  # what a study may ask for
 _REQUIRED = ("question", "recipe", "seeds", "baseline", "metrics")
 _ADDED = ("variants", "product", "paired", "overrides")  # to those of the study that is extended
 
@@ -26,7 +26,7 @@ class Metric:
 
     Attributes:
         name: As `mav evaluate` writes it.
-        better: Which way is good; ``one`` means the nearer to 1, the better.
+        better: Which way is good; ``one`` means the nearer to 1, the better, and ``neither`` that it is told only.
     """
 
     name: str
@@ -156,6 +156,11 @@ def _extended(file: Path, by: Sequence[Path]) -> dict[str, Any]:
     if (base := content.pop("extends", None)) is None:
         return content
     under = _extended(find_config(base), [*by, file])
+    if isinstance(budget := content.get("budget"), Mapping) and _maps(
+        under.get("overrides")
+    ):  # takes the place of inherited steps
+        steps = f"{budget.get('stage')}.fit.steps"
+        under["overrides"] = {key: value for key, value in under["overrides"].items() if key != steps}
     added = {key: _added(file.stem, key, under.get(key), content[key]) for key in _ADDED if _maps(content.get(key))}
     return under | content | added
 

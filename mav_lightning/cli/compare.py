@@ -43,7 +43,9 @@ def compare(
 
 
 def _best(values: list[float | None], better: str) -> int | None:
-    """The place of the best value, or None where all are alike or missing."""
+    """The place of the best value, or None where all are alike or missing, or no way is better."""
+    if better == "neither":
+        return None
     cost = {"lower": lambda value: value, "higher": lambda value: -value, "one": lambda value: abs(value - 1)}[better]
     costs = {number: cost(value) for number, value in enumerate(values) if value is not None}
     return min(costs, key=costs.__getitem__) if len(set(costs.values())) > 1 else None

@@ -10,6 +10,8 @@ _CORE = (
 )  # fmt: skip
 _EXTRAS = {
     "clip": ("transformers", "text and image encoders out of Hugging Face folders"),
+    "ray": ("ray", "studies on a cluster"),
+    "baselines": ("diffusers", "the networks of other libraries, to compare with"),
     "provenance": ("c2pa-python", "signed Content Credentials in generated files"),
     "dev": ("pytest", "tests, linting and type checks"),
 }

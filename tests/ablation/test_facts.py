@@ -68,6 +68,8 @@ def test_of_many_variants_only_what_a_test_supports_is_told() -> None:
     assert answer(results({"on": base, **like, "d": like["a"]})) == (
         "No test supports a difference between on and any other variant."
     )
+    two = {name: pairs[:2] for name, pairs in {"on": base, **like, "off": [(0.1, 41.0), (0.0, 50.0)]}.items()}
+    assert answer(results(two)).startswith("Fewer than 3 seeds allow no test of on against so many variants")
     nothing = {name: [(None, None)] * 3 for name in "abcd"}
     assert answer(results({"on": base, **nothing})) == "No pair of trials is complete yet."
 
@@ -78,6 +80,18 @@ def test_the_verdict_is_not_voided_by_a_variant_without_results() -> None:
 
     assert gather_facts(found)["verdict"] == verdict(3, 1)
     assert gather_facts(results({"on": some, "dead": [(None, None)] * 3}))["verdict"] == verdict(0, 1)
+
+
+def test_a_number_of_which_neither_way_is_better_is_told_and_not_compared() -> None:
+    found = results({"on": [(0.9, 40.0)] * 3, "off": [(0.1, 30.0)] * 3})
+    for trial, width in zip(found.trials, (0.1, 0.2, 0.1, 0.3, 0.1, 0.4), strict=True):
+        trial.scores["metrics"]["displacement"] = {"value": width, "better": "neither"}
+    (group,) = [group for group in gather_facts(found)["other_metrics"] if group["metric"] == "displacement"]
+
+    assert [(row["variant"], row["values"]) for row in group["rows"]] == [
+        ("on", [0.1, 0.1, 0.1]), ("off", [0.2, 0.3, 0.4]),
+    ]  # fmt: skip
+    assert [(row["comparison"], row["mark"]) for row in group["rows"]] == [(None, ""), (None, "")]
 
 
 def test_the_cost_of_a_training_whose_folder_is_gone_is_that_of_the_others() -> None:

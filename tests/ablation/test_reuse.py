@@ -1,5 +1,6 @@
 """What is used again and what is not: by content, never by name or place."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -84,6 +85,19 @@ def test_a_study_beside_another_uses_its_stages_and_leaves_its_report(
     assert ran(study, second, stubs, beside=first) == [], "the same command again"
     assert {name: (first / name).read_bytes() for name in before} == before
     assert [trial.variant for trial in read_plan(second).trials] == ["temporal", "smaller", "per_frame"]
+
+
+def test_what_another_recipe_calls_the_score_is_reported_by_this_ones_name(
+    write_study: Write, stubs: Stubs, tmp_path: Path
+) -> None:
+    first, second, study = tmp_path / "first", tmp_path / "second", write_study()
+    ran(study, first, stubs)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("score:", "result:"))
+
+    assert ran(study, second, stubs, beside=first) == []
+    build_report(second)
+    assert json.loads((second / "report.json").read_text())["trials"] == {"planned": 2, "complete": 2}
 
 
 def test_a_study_cannot_be_beside_nothing_nor_give_up_stages_of_its_own(

@@ -12,7 +12,7 @@ from mav_lightning.ablation.plan import Plan, plan_study, read_plan
 from mav_lightning.ablation.run import load_plan, run_study
 from mav_lightning.ablation.study import Metric, Study, load_study
 from mav_lightning.common.errors import UserError
-from mav_lightning.config import load_config
+from mav_lightning.config import find_config, load_config
 from mav_lightning.cost import network_cost
 
 Write = Callable[..., Path]
@@ -77,6 +77,15 @@ def test_steps_that_a_budget_says_are_not_a_delta_as_well(write_study: Write, tm
 
     with pytest.raises(UserError, match="`temporal.fit.steps`: `budget` says how many steps this stage takes"):
         load_plan(file)
+
+
+def test_a_budget_takes_the_place_of_inherited_steps_and_bears_none_beside_it(tmp_path: Path) -> None:
+    assert "temporal.fit.steps" in study(find_config("ablation/factorised.yaml")).overrides
+    plan = with_budget(tmp_path, "steps: 70")
+
+    assert "temporal.fit.steps" not in plan.study.overrides, "else the report would tell of them"
+    with pytest.raises(UserError, match="override `temporal.fit.steps`: `budget` says how many steps this stage takes"):
+        load_plan(tmp_path / "equal.yaml", ["temporal.fit.steps=100"])
 
 
 def test_a_variant_of_several_factors_is_warned_of_and_a_group_is_one(write_study: Write) -> None:

@@ -85,7 +85,7 @@ def test_what_are_no_results_is_told(tmp_path: Path) -> None:
         CliRunner().invoke(app, ["compare", "a.json"], catch_exceptions=False)
 
 
-@pytest.mark.parametrize(("better", "best"), [("lower", 1), ("higher", 0), ("one", 2)])
-def test_the_best_is_what_the_metric_says(better: str, best: int) -> None:
+@pytest.mark.parametrize(("better", "best"), [("lower", 1), ("higher", 0), ("one", 2), ("neither", None)])
+def test_the_best_is_what_the_metric_says(better: str, best: int | None) -> None:
     assert _best([3.0, 0.2, 1.1, None], better) == best
     assert _best([1.0, 1.0], better) is None

@@ -2,7 +2,7 @@
 
 from mav_lightning.ablation.report.text import decimals, join, number
 from mav_lightning.ablation.results import StudyResults
-from mav_lightning.ablation.statistics import Comparison
+from mav_lightning.ablation.statistics import LEAST, Comparison
 
 __all__ = ["answer"]
 
@@ -37,6 +37,10 @@ def _supported(baseline: str, by_variant: dict[str, list[Comparison]]) -> str:
         for winner, loser, wins in ((baseline, name, False), (name, baseline, True))
         if (own := [one for one in found if one.shown and (one.better > one.worse) == wins])
     ]
+    if max(len(one.seeds) for found in by_variant.values() for one in found) < LEAST:
+        return (
+            f"Fewer than {LEAST} seeds allow no test of {baseline} against so many variants; the table has the pairs."
+        )
     if not clauses:
         return f"No test supports a difference between {baseline} and any other variant."
     return f"{join(clauses)}; no test supports any other difference."

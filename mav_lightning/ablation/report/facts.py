@@ -11,7 +11,7 @@ from mav_lightning.ablation.report.marks import marks
 from mav_lightning.ablation.report.origins import origins
 from mav_lightning.ablation.report.text import decimals
 from mav_lightning.ablation.results import StudyResults
-from mav_lightning.ablation.statistics import verdict
+from mav_lightning.ablation.statistics import Comparison, verdict
 from mav_lightning.ablation.study import Metric
 from mav_lightning.runs.files import read_json
 from mav_lightning.runs.ledger import State
@@ -70,24 +70,13 @@ def _unasked(results: StudyResults) -> list[Metric]:
 
 
 def _group(results: StudyResults, metric: Metric) -> dict[str, Any]:
-    """One metric's rows: the baseline's, then every other variant's with its comparison."""
-    study, marked = results.plan.study, marks(results, metric)
-    rows = [{"variant": study.baseline, **_values(results, metric, study.baseline), "comparison": None}]
-    for one in results.compare(metric):
-        comparison = {
-            "difference": one.difference,
-            "interval": one.interval,
-            "effect": one.effect,
-            "p": one.p,
-            "p_holm": one.p_holm,
-            "t_holm": one.t_holm,
-            "star": one.star,
-            "better": one.better,
-            "worse": one.worse,
-            "pairs": len(one.seeds),
-            "missing": one.missing,
-        }
-        rows.append({"variant": one.variant, **_values(results, metric, one.variant), "comparison": comparison})
+    """One metric's rows: the baseline's, then every other variant's with its comparison, if one way is better."""
+    study, told_only = results.plan.study, metric.better == "neither"
+    marked = {} if told_only else marks(results, metric)
+    compared = {} if told_only else {one.variant: _comparison(one) for one in results.compare(metric)}
+    rows: list[dict[str, Any]] = [
+        {"variant": name, **_values(results, metric, name), "comparison": compared.get(name)} for name in study.order
+    ]
     for row in rows:
         row["mark"] = marked.get(row["variant"], "")
     units = {result.scores["metrics"].get(metric.name, {}).get("unit") for result in results.trials if result.complete}
@@ -97,6 +86,22 @@ def _group(results: StudyResults, metric: Metric) -> dict[str, Any]:
         "unit": next((unit for unit in units if unit), ""),
         "digits": decimals(value for row in rows for value in row["values"]),
         "rows": rows,
+    }
+
+
+def _comparison(one: Comparison) -> dict[str, Any]:
+    return {
+        "difference": one.difference,
+        "interval": one.interval,
+        "effect": one.effect,
+        "p": one.p,
+        "p_holm": one.p_holm,
+        "t_holm": one.t_holm,
+        "star": one.star,
+        "better": one.better,
+        "worse": one.worse,
+        "pairs": len(one.seeds),
+        "missing": one.missing,
     }
 
 
