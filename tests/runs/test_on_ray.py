@@ -214,7 +214,7 @@ def test_a_terminated_driver_asks_its_stage_to_save_and_leaves_it_to_be_continue
     (path / "pid").read_text()
     driver.terminate()
 
-    assert driver.wait(300) == 128 + signal.SIGTERM
+    assert driver.wait(60) == 128 + signal.SIGTERM
     while ledger.state(chain[0]) is State.RUNNING:  # the worker, ended by force, takes its stage along in its own time
         time.sleep(0.01)
     assert (path / "saved").exists() == saved
