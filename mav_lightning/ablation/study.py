@@ -156,11 +156,8 @@ def _extended(file: Path, by: Sequence[Path]) -> dict[str, Any]:
     if (base := content.pop("extends", None)) is None:
         return content
     under = _extended(find_config(base), [*by, file])
-    if isinstance(budget := content.get("budget"), Mapping) and _maps(
-        under.get("overrides")
-    ):  # takes the place of inherited steps
-        steps = f"{budget.get('stage')}.fit.steps"
-        under["overrides"] = {key: value for key, value in under["overrides"].items() if key != steps}
+    if isinstance(budget := content.get("budget"), Mapping) and _maps(under.get("overrides")):
+        under["overrides"].pop(f"{budget.get('stage')}.fit.steps", None)  # the budget takes their place
     added = {key: _added(file.stem, key, under.get(key), content[key]) for key in _ADDED if _maps(content.get(key))}
     return under | content | added
 

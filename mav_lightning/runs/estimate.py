@@ -1,9 +1,10 @@
 """How long what is left will take, told from what is done."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from mav_lightning.common.leaves import leaves
 from mav_lightning.runs.files import read_json
 from mav_lightning.runs.ledger import Ledger, State
 from mav_lightning.runs.stage import Stage, StageFolder
@@ -34,17 +35,8 @@ def estimate(ledger: Ledger, stages: Sequence[Stage]) -> dict[str, float | None]
 
 def _kin(stage: Stage) -> tuple[str, ...]:
     """Equal for stages whose times tell of each other: a recipe's `prior` may be a network or a ridge map."""
-    work = {key: stage.config[key] for key in ("module", "task") if key in stage.config}
-    return stage.name, stage.kind, *_classes(work)
-
-
-def _classes(value: Any) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        for key in sorted(value):
-            if key == "_target_":
-                yield value[key]
-            else:
-                yield from _classes(value[key])
+    work = leaves({key: stage.config[key] for key in ("module", "task") if key in stage.config})
+    return stage.name, stage.kind, *(value for key, value in work if key.endswith("._target_"))
 
 
 def _left(ledger: Ledger, stage: Stage, seconds: Sequence[float]) -> float | None:

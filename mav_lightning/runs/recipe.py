@@ -1,12 +1,13 @@
 """Recipes: the stages of a system, and which needs which."""
 
 import graphlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mav_lightning.common.errors import UserError, did_you_mean
+from mav_lightning.common.leaves import leaves
 from mav_lightning.config import find_config, load_config, read_yaml
 from mav_lightning.runs.contents import with_contents
 from mav_lightning.runs.stage import Stage
@@ -194,7 +195,7 @@ def _without_empty(config: dict[str, Any], given: Mapping[str, str | None], wher
     if not empty:
         return config
     kept = _drop(config, {f"@{role}" for role in empty})
-    for path, value in _leaves(kept):
+    for path, value in leaves(kept):
         if isinstance(value, str) and value.startswith("@") and value[1:].partition("/")[0] in empty:
             owner = path.rpartition(".")[0]
             raise UserError(f"{where}: nothing fills `{value[1:]}`, which `{path}` needs; set `{owner}: null` as well.")
@@ -211,14 +212,6 @@ def _drop(value: Any, unfilled: set[str]) -> Any:
         for key, item in value.items()
         if not (plain and isinstance(item, str) and item in unfilled)
     }
-
-
-def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping | list):
-        for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
-            yield from _leaves(item, f"{path}.{key}" if path else str(key))
-    else:
-        yield path, value
 
 
 def _no_role(stage: str, role: str, roles: Mapping[str, Any]) -> str:

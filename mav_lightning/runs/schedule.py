@@ -3,7 +3,7 @@
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
@@ -79,9 +79,10 @@ class _Schedule:
         self.outcome = Outcome()
 
     def run(self, poll: float, grace: float) -> Outcome:
-        with _termination_raises():
+        with _termination_raises() as heed:
             try:
                 while self.waiting or self.running:
+                    heed()
                     self._collect()
                     elsewhere = [stage for stage in list(self.waiting) if self._advance(stage)]
                     self.watch.tick(self.running, elsewhere)
@@ -134,13 +135,21 @@ class _Schedule:
 
 
 @contextmanager
-def _termination_raises() -> Iterator[None]:
-    """Turns SIGTERM into SystemExit(143), so that `finally` runs; only the main thread may, and need, do this."""
+def _termination_raises() -> Iterator[Callable[[], None]]:
+    """Turns SIGTERM into SystemExit(143), so that `finally` runs; only the main thread may, and need, do this.
+
+    Gives a function that raises it again where it was lost: Python drops what is raised within a finalizer or a
+    callback of C code, and a library such as Ray runs both at any time.
+    """
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield lambda: None
         return
 
     code: int | None = None
+
+    def heed() -> None:
+        if code is not None:
+            raise SystemExit(code)
 
     def terminate(number: int, frame: FrameType | None) -> None:
         nonlocal code
@@ -149,7 +158,7 @@ def _termination_raises() -> Iterator[None]:
 
     before = signal.signal(signal.SIGTERM, terminate)
     try:
-        yield
+        yield heed
     except SystemExit:
         if code is not None:  # raised within a call of Ray, it comes out of there with the code 1
             raise SystemExit(code) from None

@@ -4,7 +4,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -210,17 +210,35 @@ def test_a_terminated_driver_lets_its_child_save_and_exits_with_143(
     assert Ledger(tmp_path).state(chain[0]) is State.STALE
 
 
-class Interrupted:
-    """A stage about which a driver asks Ray as SIGTERM arrives: Ray hands the exit on with a code of its own."""
+def within_a_call_of_ray() -> None:
+    """SIGTERM arrives where Ray hands the exit on with a code of its own."""
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    except SystemExit:
+        raise SystemExit(1) from None
 
-    def __init__(self, stage: Stage, folder: StageFolder) -> None:
+
+def within_a_finalizer() -> None:
+    """SIGTERM arrives where Python drops the exit."""
+
+    class Dropped:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    Dropped()
+
+
+class Interrupted:
+    """A stage that a driver looks at as SIGTERM arrives."""
+
+    def __init__(self, stage: Stage, folder: StageFolder, arrives: Callable[[], None]) -> None:
         self.stage, self.folder, self.started, self.asked = stage, folder, time.time(), list[str]()
+        self.arrives = arrives
 
     def ended(self) -> bool:
-        try:
-            signal.raise_signal(signal.SIGTERM)
-        except SystemExit:
-            raise SystemExit(1) from None
+        assert not self.asked, "the driver goes on"
+        self.asked.append("look")
+        self.arrives()
         return False
 
     def conclude(self) -> bool | None:
@@ -233,14 +251,16 @@ class Interrupted:
         self.asked.append("abandon")
 
 
-def test_a_driver_terminated_within_a_call_of_ray_exits_with_143_all_the_same(
-    tmp_path: Path, chain: list[Stage]
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("arrives", [within_a_call_of_ray, within_a_finalizer])
+def test_a_driver_terminated_where_the_exit_is_changed_or_lost_exits_with_143_all_the_same(
+    tmp_path: Path, chain: list[Stage], arrives: Callable[[], None]
 ) -> None:
     class Once:
         jobs = 1
 
         def start(self, stage: Stage, folder: StageFolder) -> Running:
-            started.append(Interrupted(stage, folder))
+            started.append(Interrupted(stage, folder, arrives))
             return started[-1]
 
     started = list[Interrupted]()
@@ -249,4 +269,4 @@ def test_a_driver_terminated_within_a_call_of_ray_exits_with_143_all_the_same(
         run_stages(Ledger(tmp_path), chain[:1], Once(), Silent(), poll=0.01)
 
     assert left.value.code == 128 + signal.SIGTERM
-    assert [job.asked for job in started] == [["stop", "abandon"]]
+    assert [job.asked for job in started] == [["look", "stop", "abandon"]]

@@ -31,16 +31,16 @@ def answer(results: StudyResults) -> str:
 
 
 def _supported(baseline: str, by_variant: dict[str, list[Comparison]]) -> str:
+    if max(len(one.seeds) for found in by_variant.values() for one in found) < LEAST:
+        return (
+            f"Fewer than {LEAST} seeds allow no test of {baseline} against so many variants; the table has the pairs."
+        )
     clauses = [
         f"{winner} beats {loser} on {join([_with_means(one, winner == baseline) for one in own])}"
         for name, found in by_variant.items()
         for winner, loser, wins in ((baseline, name, False), (name, baseline, True))
         if (own := [one for one in found if one.shown and (one.better > one.worse) == wins])
     ]
-    if max(len(one.seeds) for found in by_variant.values() for one in found) < LEAST:
-        return (
-            f"Fewer than {LEAST} seeds allow no test of {baseline} against so many variants; the table has the pairs."
-        )
     if not clauses:
         return f"No test supports a difference between {baseline} and any other variant."
     return f"{join(clauses)}; no test supports any other difference."
