@@ -2,6 +2,7 @@
 
 import functools
 import os
+import signal
 import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -124,6 +125,8 @@ class RayJob:
 
 def _run_stage(place: str, command: Sequence[str], threads: int) -> bool | None:
     """What a worker does: whether the stage is done, None where somebody else holds it."""
+    # Ray cancels a task by SIGINT, which all of a cluster that was started in a script's background ignores.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = StageFolder(Path(place))
     job = Local(threads=threads, command=command).start(folder.read_stage(), folder)
     if job is None:

@@ -224,6 +224,20 @@ def test_a_terminated_driver_asks_its_stage_to_save_and_leaves_it_to_be_continue
     assert (path / "trace").read_text() == "start\n" * 2
 
 
+def test_a_stage_is_asked_to_save_on_a_cluster_that_was_started_in_the_background(
+    chain: list[Stage], tmp_path: Path
+) -> None:
+    path = blocked(prepared(tmp_path, chain[:1], a=SAVES), chain[0])
+    command = driving(tmp_path, cluster={"num_cpus": 1}, executor={})
+    # as a shell starts what a script puts into its background: deaf to SIGINT, by which Ray cancels
+    driver = subprocess.Popen(["sh", "-c", "trap '' INT; exec \"$@\"", "sh", *command])
+    (path / "pid").read_text()
+    driver.terminate()
+
+    assert driver.wait(60) == 128 + signal.SIGTERM
+    assert (path / "saved").exists()
+
+
 def test_two_stages_share_a_gpu_where_each_asks_for_half_of_it(chain: list[Stage], tmp_path: Path) -> None:
     pipe, show = tmp_path / "pipe", 'echo $CUDA_VISIBLE_DEVICES > "$0/result"'
     os.mkfifo(pipe)  # each end waits for the other, so the two stages end only if they run at the same time
