@@ -1,24 +1,67 @@
-"""The one exception that means "the user can fix this"."""
+"""The exception that marks a mistake in the input, which the user can fix."""
 
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["UserError", "did_you_mean"]
+__all__ = ["UserError", "did_you_mean", "nearest"]
 
 
 class UserError(Exception):
-    """A mistake in the input, told in one message: what is wrong, the value got, and the way out.
+    """A mistake in the input: what is wrong, the value received, and how to fix it.
 
-    The command line prints the message without a traceback and exits with code 2.
+    The command line prints the message without a traceback and exits with code 2. It shows `argument` as the option of
+    the same name, for example ``--fps``.
+
+    Args:
+        message: One or more sentences.
+        argument: Name of the argument at fault, for example ``fps``. None if no single argument is.
+        suggestion: The valid word nearest to the one received, as `nearest` returns it. None for no suggestion.
+
+    Example:
+        >>> print(UserError("unknown sampler `ddin`.", argument="sampler", suggestion="ddim"))
+        sampler: unknown sampler `ddin`. Did you mean `ddim`?
     """
+
+    def __init__(self, message: str, *, argument: str | None = None, suggestion: str | None = None) -> None:
+        super().__init__(message)
+        self.message, self.argument, self.suggestion = message, argument, suggestion
+
+    def __str__(self) -> str:
+        """Return the whole message."""
+        return self.text(self.argument)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Keep all fields when the error crosses a process boundary."""
+        return _rebuild, (type(self), self.message, self.argument, self.suggestion)
+
+    def text(self, name: str | None) -> str:
+        """Return the whole message with the argument shown as `name`, for example ``--fps``; None leaves it out."""
+        before = f"{name}: " if name else ""
+        after = f" Did you mean `{self.suggestion}`?" if self.suggestion else ""
+        return f"{before}{self.message}{after}"
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word most similar to `word`, or None if none is similar.
+
+    Example:
+        >>> nearest("framez", ["frames", "seed"])
+        'frames'
+    """
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return near[0] if near else None
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Returns ``"; did you mean `x`?"`` for the known word nearest to `word`, or an empty string.
+    """Return ``"; did you mean `x`?"`` for the known word most similar to `word`, or an empty string.
 
     Example:
         >>> did_you_mean("framez", ["frames", "seed"])
         '; did you mean `frames`?'
     """
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean `{near[0]}`?" if near else ""
+    near = nearest(word, known)
+    return f"; did you mean `{near}`?" if near else ""
+
+
+def _rebuild(kind: type[UserError], message: str, argument: str | None, suggestion: str | None) -> UserError:
+    return kind(message, argument=argument, suggestion=suggestion)

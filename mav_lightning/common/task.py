@@ -1,0 +1,29 @@
+"""The contract of a stage's task: work that a config describes and a stage runs."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+from mav_lightning.common.progress import Track
+
+__all__ = ["Task"]
+
+
+class Task(ABC):
+    """Work of a stage that is not a training by Lightning: writing data, fitting in closed form, sampling.
+
+    Implement it as a frozen dataclass whose fields are the arguments in the config. Building a task only checks and
+    stores them; `run` does the work.
+    """
+
+    @abstractmethod
+    def run(self, place: Path, *, seed: int | None, track: Track) -> None:
+        """Do the work and write its result.
+
+        Args:
+            place: Folder for the result. It appears complete or not at all.
+            seed: Seed of everything drawn. None for stages without randomness.
+            track: Wraps the items worked on, to show progress.
+
+        Raises:
+            UserError: If the arguments cannot be used, for example a folder that is missing.
+        """
