@@ -11,8 +11,8 @@ sys.path[:0] = [str(Path(__file__).parent / part) for part in ("", "evaluation")
 
 from doll_cascade import NODES, SAMPLING, TEXT  # noqa: E402
 
+from mav_lightning.cascade.pipeline_folder import write_pipeline  # noqa: E402
 from mav_lightning.cascade.sampling import Sampling  # noqa: E402
-from mav_lightning.cascade.store import write_pipeline  # noqa: E402
 from mav_lightning.checkpoint import write_card  # noqa: E402
 from mav_lightning.common.torchvision_shim import ensure_torchvision_imports  # noqa: E402
 from mav_lightning.config import instantiate  # noqa: E402

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mav_lightning.cascade.files import FORMATS, read_facts, write_clip
+from mav_lightning.cascade.clip_files import FORMATS, read_facts, write_clip
 from mav_lightning.cascade.mark import draw_mark, provenance
 from mav_lightning.cascade.pipeline import Clips, Pipeline
 from mav_lightning.cascade.sign import SIGNED_FORMATS, Signing

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from mav_lightning.cascade.pipeline_folder import READY_MADE, read_pipeline
 from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.cascade.stages import Stages
-from mav_lightning.cascade.store import READY_MADE, read_pipeline
 from mav_lightning.common.errors import UserError
 from mav_lightning.diffusion.known import Known, every, first
 from mav_lightning.diffusion.pixels import from_uint8, to_uint8

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from mav_lightning.cascade.files import read_clip
+from mav_lightning.cascade.clip_files import read_clip
 from mav_lightning.common.manifest import read_manifest
 
 __all__ = ["write_sheet"]

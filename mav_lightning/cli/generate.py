@@ -111,7 +111,7 @@ def _draw(generation: "Generation", devices: int) -> None:
     import torch
 
     if devices > 1:
-        from mav_lightning.cascade.predict import Drawing
+        from mav_lightning.cascade.distributed import Drawing
         from mav_lightning.cli.devices import predict_on
 
         if not predict_on(devices, Drawing(generation)):

@@ -21,7 +21,7 @@ def inspect(
     import hashlib
     import json
 
-    from mav_lightning.cascade.files import read_clip, read_facts
+    from mav_lightning.cascade.clip_files import read_clip, read_facts
     from mav_lightning.cascade.mark import has_mark
     from mav_lightning.cascade.sign import read_signature
     from mav_lightning.common.errors import UserError

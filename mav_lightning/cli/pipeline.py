@@ -36,8 +36,8 @@ def pipeline(
 
     Example: mav pipeline --clip runs/clip --prior runs/prior --decoder runs/temporal --out runs/pipeline
     """
+    from mav_lightning.cascade.pipeline_folder import write_pipeline
     from mav_lightning.cascade.sampling import Sampling
-    from mav_lightning.cascade.store import write_pipeline
 
     given = {
         "clip": clip, "prior": prior, "decoder": decoder,

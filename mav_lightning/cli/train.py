@@ -59,7 +59,7 @@ def train(
 def _train_recipe(file: Path, overrides: list[str], out: Path, jobs: int, threads: int, dry_run: bool) -> None:
     from rich.console import Console
 
-    from mav_lightning.cascade.store import copy_pipeline
+    from mav_lightning.cascade.pipeline_folder import copy_pipeline
     from mav_lightning.config import parse_override
     from mav_lightning.runs.display import Display
     from mav_lightning.runs.executor import Local

@@ -13,8 +13,8 @@ from doll_cascade import SAMPLING, TEXT, pictures
 from PIL import Image
 from typer.testing import CliRunner
 
-from mav_lightning.cascade.export import sample_prompts, sample_shapes
-from mav_lightning.cascade.files import read_clip
+from mav_lightning.cascade.ablation_clips import sample_prompts, sample_shapes
+from mav_lightning.cascade.clip_files import read_clip
 from mav_lightning.cascade.generation import Generation, Wish
 from mav_lightning.cascade.mark import has_mark
 from mav_lightning.cascade.pipeline import Pipeline

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from mav_lightning.cascade.files import FORMATS, read_clip, read_facts, write_clip
+from mav_lightning.cascade.clip_files import FORMATS, read_clip, read_facts, write_clip
 from mav_lightning.cascade.generation import Generation, Wish
 from mav_lightning.cascade.mark import SOURCE_TYPE, draw_mark, has_mark
 from mav_lightning.cascade.pipeline import Pipeline

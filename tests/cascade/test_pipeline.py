@@ -11,9 +11,9 @@ import torch
 from doll_cascade import NODES, pictures
 
 from mav_lightning.cascade.pipeline import Pipeline
+from mav_lightning.cascade.pipeline_folder import write_pipeline
 from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.cascade.stages import Stages
-from mav_lightning.cascade.store import write_pipeline
 from mav_lightning.checkpoint import load_network, write_card
 from mav_lightning.common.errors import UserError
 from mav_lightning.diffusion.pixels import from_uint8, to_uint8

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mav_lightning.cascade.pipeline import Pipeline
-from mav_lightning.cascade.store import READY_MADE
+from mav_lightning.cascade.pipeline_folder import READY_MADE
 from mav_lightning.common.errors import UserError
 
 

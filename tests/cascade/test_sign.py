@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from mav_lightning.cascade.files import read_clip
+from mav_lightning.cascade.clip_files import read_clip
 from mav_lightning.cascade.sign import Signing, read_signature
 from mav_lightning.cli.app import app
 from mav_lightning.common.errors import UserError

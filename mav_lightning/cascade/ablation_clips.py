@@ -7,8 +7,8 @@ import torch
 
 from mav_lightning.cascade.generation import Generation, Wish
 from mav_lightning.cascade.pipeline import Pipeline
+from mav_lightning.cascade.pipeline_folder import write_pipeline
 from mav_lightning.cascade.sampling import Sampling
-from mav_lightning.cascade.store import write_pipeline
 from mav_lightning.common.content import file_sha256
 from mav_lightning.common.errors import UserError
 from mav_lightning.prompts import Prompt, read_prompts, shapes_prompts
@@ -71,7 +71,7 @@ def sample_prompts(
     """As `sample_shapes`, of a user's own prompts.
 
     Args:
-        networks: Role → folder, as `mav_lightning.cascade.store.write_pipeline` takes them.
+        networks: Role → folder, as `mav_lightning.cascade.pipeline_folder.write_pipeline` takes them.
         sampling: How clips are drawn.
         out: The stage's folder.
         fps: Frame rates that the decoder is asked for.
