@@ -15,7 +15,7 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.config import instantiate
 from mav_lightning.knockout import write_knocked_out
 from mav_lightning.nn.activity import temporal_activity, temporal_layers
-from mav_lightning.runs.stage import StageFolder
+from mav_lightning.runs.stage_folder import StageFolder
 
 UNET = {
     "_target_": "mav_lightning.nn.unet.SpaceTimeUNet", "channels": 8, "multipliers": [1, 2], "attention": [1],

@@ -11,7 +11,7 @@ from mav_lightning.common.errors import UserError, did_you_mean
 from mav_lightning.runs.files import read_json, write_json
 from mav_lightning.runs.ledger import Ledger
 from mav_lightning.runs.recipe import Recipe, plan_recipe
-from mav_lightning.runs.stage import Stage, StageFolder
+from mav_lightning.runs.stage_folder import Stage, StageFolder
 
 __all__ = ["STUDY", "Plan", "Trial", "freeze", "plan_study", "read_plan"]
 

@@ -9,7 +9,7 @@ from mav_lightning.ablation.statistics import Comparison, compare
 from mav_lightning.ablation.study import Metric
 from mav_lightning.runs.files import read_json
 from mav_lightning.runs.ledger import Ledger, State
-from mav_lightning.runs.stage import Stage, StageFolder
+from mav_lightning.runs.stage_folder import Stage, StageFolder
 
 __all__ = ["StudyResults", "TrialResult", "read_results"]
 

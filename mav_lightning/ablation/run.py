@@ -13,7 +13,7 @@ from mav_lightning.ablation.study import Study, load_study
 from mav_lightning.runs.display import Display
 from mav_lightning.runs.executor import Executor, Local
 from mav_lightning.runs.ledger import Ledger, check_stages, share_stages
-from mav_lightning.runs.schedule import Outcome, run_stages
+from mav_lightning.runs.scheduler import StageOutcomes, run_stages
 
 __all__ = ["StudyRun", "load_plan", "run_study"]
 
@@ -30,7 +30,7 @@ class StudyRun:
 
     root: Path
     plan: Plan
-    outcome: Outcome
+    outcome: StageOutcomes
 
 
 def load_plan(study: str | Path, overrides: Sequence[str] = ()) -> Plan:

@@ -104,7 +104,7 @@ def _describe(study: str, overrides: list[str], root: Path, jobs: int | None, co
 
     from mav_lightning.ablation.report.text import duration
     from mav_lightning.ablation.run import load_plan
-    from mav_lightning.runs.estimate import estimate
+    from mav_lightning.runs.eta import estimate
     from mav_lightning.runs.lease import holder
     from mav_lightning.runs.ledger import Ledger, State
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from mav_lightning.common.progress import Track
-    from mav_lightning.runs.schedule import Outcome
+    from mav_lightning.runs.scheduler import StageOutcomes
 
 __all__ = ["exit_if_failed", "tracker"]
 
@@ -35,7 +35,7 @@ def tracker() -> Iterator["Track"]:
         yield track
 
 
-def exit_if_failed(console: "Console", outcome: "Outcome") -> None:
+def exit_if_failed(console: "Console", outcome: "StageOutcomes") -> None:
     """Names the stages that failed, and exits with 1; does nothing where all are done."""
     if outcome.complete:
         return

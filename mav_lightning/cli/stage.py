@@ -19,7 +19,7 @@ def stage(folder: Annotated[Path, typer.Argument(help="A stage's folder, holding
     Example: mav stage runs/quick/stages/temporal-0123456789abcdef
     """
     from mav_lightning.config import resolve_needs
-    from mav_lightning.runs.stage import StageFolder
+    from mav_lightning.runs.stage_folder import StageFolder
 
     place = StageFolder(folder)
     planned = place.read_stage()
@@ -89,11 +89,11 @@ def _write_cost(place: Any, seconds: float) -> None:
 
 
 def _cuda_use() -> dict[str, Any]:
-    """See `mav_lightning.training.cost.cuda_use`; a stage that has not loaded torch need not load it to say nothing."""
+    """See `cuda_use`, without importing torch in a stage that has not used it."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():
         return {}
-    from mav_lightning.training.cost import cuda_use
+    from mav_lightning.training.timing import cuda_use
 
     return cuda_use()
 

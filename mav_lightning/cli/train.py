@@ -65,7 +65,7 @@ def _train_recipe(file: Path, overrides: list[str], out: Path, jobs: int, thread
     from mav_lightning.runs.executor import Local
     from mav_lightning.runs.ledger import Ledger
     from mav_lightning.runs.recipe import load_recipe, plan_recipe
-    from mav_lightning.runs.schedule import run_stages
+    from mav_lightning.runs.scheduler import run_stages
 
     deltas = dict(map(parse_override, overrides))
     seed = deltas.pop("seed", None)

@@ -12,7 +12,7 @@ from mav_lightning.runs.executor import Running
 from mav_lightning.runs.files import read_json
 from mav_lightning.runs.lease import holder
 from mav_lightning.runs.ledger import Ledger
-from mav_lightning.runs.stage import Stage
+from mav_lightning.runs.stage_folder import Stage
 
 __all__ = ["Display"]
 
@@ -20,7 +20,7 @@ _MARKS = {"ran": "[green]✓[/]", "reused": "[dim]·[/]", "failed": "[red]✗[/]
 
 
 class Display:
-    """A `Watch` on a terminal: one line for each settled stage, a bar for each running one and for all.
+    """A `ProgressListener` on a terminal: one line for each settled stage, a bar for each running one and for all.
 
     Args:
         ledger: To say who holds a stage that another process runs.

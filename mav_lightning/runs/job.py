@@ -14,7 +14,7 @@ from mav_lightning.runs import guard
 from mav_lightning.runs.files import read_json, write_json
 from mav_lightning.runs.lease import Lease
 from mav_lightning.runs.provenance import provenance
-from mav_lightning.runs.stage import Stage, StageFolder
+from mav_lightning.runs.stage_folder import Stage, StageFolder
 
 __all__ = ["Job"]
 

@@ -13,7 +13,7 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.runs.executor import STAGE_COMMAND, Local
 from mav_lightning.runs.files import write_json
 from mav_lightning.runs.lease import claim, held
-from mav_lightning.runs.stage import Stage, StageFolder
+from mav_lightning.runs.stage_folder import Stage, StageFolder
 
 __all__ = ["OnRay"]
 

@@ -10,7 +10,7 @@ from mav_lightning.common.errors import UserError, did_you_mean
 from mav_lightning.common.leaves import leaves
 from mav_lightning.config import find_config, load_config, read_yaml
 from mav_lightning.runs.contents import with_contents
-from mav_lightning.runs.stage import Stage
+from mav_lightning.runs.stage_folder import Stage
 
 __all__ = ["Recipe", "StageSpec", "load_recipe", "plan_recipe"]
 

@@ -15,14 +15,14 @@ from mav_lightning.common.errors import UserError, did_you_mean
 from mav_lightning.common.whole_file import remove_partial_files
 from mav_lightning.training.checkpoint_io import AtomicCheckpointIO, checkpoint_step, newest_checkpoint
 from mav_lightning.training.checkpointer import Checkpointer
-from mav_lightning.training.cost import Cost
 from mav_lightning.training.ema import EMA, state_dict_copy
 from mav_lightning.training.finite import FiniteGuard
-from mav_lightning.training.progress import TrainingProgress
+from mav_lightning.training.progress_bar import TrainingProgress
 from mav_lightning.training.quiet import quiet_lightning
 from mav_lightning.training.resume import refuse_other_run
 from mav_lightning.training.rng import SeedEveryBatch
 from mav_lightning.training.tensorboard import FpsHistogram, PlayingClips, TemporalActivity
+from mav_lightning.training.timing import Cost
 from mav_lightning.training.weights import is_finished, write_results
 
 __all__ = ["fit"]

@@ -19,7 +19,7 @@ from typing import IO
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.runs.files import write_json, write_text
-from mav_lightning.runs.stage import StageFolder
+from mav_lightning.runs.stage_folder import StageFolder
 
 STEPS = 6
 

@@ -9,7 +9,7 @@ from mav_lightning.ablation.report.origins import origins
 from mav_lightning.ablation.results import StudyResults, TrialResult
 from mav_lightning.ablation.statistics import verdict
 from mav_lightning.ablation.study import Metric, Study
-from mav_lightning.runs.stage import Stage
+from mav_lightning.runs.stage_folder import Stage
 
 METRICS = [Metric("law", "higher"), Metric("fvd", "lower")]
 MACHINE = {

@@ -10,7 +10,7 @@ from datamodules.link import link_shards
 from datamodules.shapes_world import write_shapes_world
 from mav_lightning.common.errors import UserError
 from mav_lightning.runs.recipe import Recipe, load_recipe, plan_recipe
-from mav_lightning.runs.stage import Stage, StageFolder
+from mav_lightning.runs.stage_folder import Stage, StageFolder
 
 
 @pytest.fixture(scope="module")

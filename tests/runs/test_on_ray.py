@@ -21,8 +21,8 @@ from mav_lightning.runs.files import read_json
 from mav_lightning.runs.lease import claim
 from mav_lightning.runs.ledger import Ledger, State
 from mav_lightning.runs.on_ray import OnRay
-from mav_lightning.runs.schedule import run_stages
-from mav_lightning.runs.stage import Stage
+from mav_lightning.runs.scheduler import run_stages
+from mav_lightning.runs.stage_folder import Stage
 
 # Counts what runs it, says its process id where somebody listens, then does what its config says.
 COMMAND = ("sh", "-c", 'echo start >> "$0/trace"; . "$0/do.sh"; echo "{\\"steps\\": 3}" > "$0/cost.json"')
@@ -36,8 +36,8 @@ import json, sys
 from pathlib import Path
 from mav_lightning.runs.ledger import Ledger
 from mav_lightning.runs.on_ray import OnRay
-from mav_lightning.runs.schedule import run_stages
-from mav_lightning.runs.stage import StageFolder
+from mav_lightning.runs.scheduler import run_stages
+from mav_lightning.runs.stage_folder import StageFolder
 
 class Silent:
     def started(self, job): pass

@@ -12,8 +12,8 @@ from mav_lightning.runs.executor import Local, Running
 from mav_lightning.runs.files import read_json
 from mav_lightning.runs.ledger import Ledger
 from mav_lightning.runs.provenance import provenance
-from mav_lightning.runs.schedule import run_stages
-from mav_lightning.runs.stage import Stage, StageFolder
+from mav_lightning.runs.scheduler import run_stages
+from mav_lightning.runs.stage_folder import Stage, StageFolder
 
 
 class Silent:

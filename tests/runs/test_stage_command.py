@@ -11,7 +11,7 @@ import torch
 
 from mav_lightning.cli import stage as command
 from mav_lightning.runs.files import read_json
-from mav_lightning.runs.stage import Stage, StageFolder
+from mav_lightning.runs.stage_folder import Stage, StageFolder
 
 
 class Killed(BaseException):

@@ -11,13 +11,13 @@ from typing import Protocol
 
 from mav_lightning.runs.executor import Executor, Running
 from mav_lightning.runs.ledger import Ledger, State
-from mav_lightning.runs.stage import Stage
+from mav_lightning.runs.stage_folder import Stage
 
-__all__ = ["Outcome", "Watch", "run_stages"]
+__all__ = ["ProgressListener", "StageOutcomes", "run_stages"]
 
 
 @dataclass
-class Outcome:
+class StageOutcomes:
     """What became of a plan.
 
     Attributes:
@@ -38,7 +38,7 @@ class Outcome:
         return not self.failed and not self.skipped
 
 
-class Watch(Protocol):
+class ProgressListener(Protocol):
     """Is told what happens; see `mav_lightning.runs.display`."""
 
     def started(self, job: Running) -> None:
@@ -52,8 +52,13 @@ class Watch(Protocol):
 
 
 def run_stages(
-    ledger: Ledger, stages: Sequence[Stage], executor: Executor, watch: Watch, poll: float = 0.2, grace: float = 30.0
-) -> Outcome:
+    ledger: Ledger,
+    stages: Sequence[Stage],
+    executor: Executor,
+    listener: ProgressListener,
+    poll: float = 0.2,
+    grace: float = 30.0,
+) -> StageOutcomes:
     """Runs every stage that is not done; a failure stops only what needs it.
 
     Returns when each stage is done, failed or skipped. A stage that another process runs is waited for. On SIGTERM,
@@ -63,29 +68,29 @@ def run_stages(
         ledger: Where the folders are.
         stages: Needed stages before those that need them.
         executor: Starts them.
-        watch: Is told what happens.
+        listener: Receives progress events.
         poll: Seconds between looks.
         grace: Seconds a stopped stage may take to save.
     """
     for stage in stages:
         ledger.folder(stage).create(stage)
-    return _Schedule(ledger, stages, executor, watch).run(poll, grace)
+    return _Schedule(ledger, stages, executor, listener).run(poll, grace)
 
 
 class _Schedule:
-    def __init__(self, ledger: Ledger, stages: Sequence[Stage], executor: Executor, watch: Watch) -> None:
-        self.ledger, self.executor, self.watch = ledger, executor, watch
+    def __init__(self, ledger: Ledger, stages: Sequence[Stage], executor: Executor, listener: ProgressListener) -> None:
+        self.ledger, self.executor, self.listener = ledger, executor, listener
         self.waiting, self.running = list(stages), list[Running]()
-        self.outcome = Outcome()
+        self.outcome = StageOutcomes()
 
-    def run(self, poll: float, grace: float) -> Outcome:
+    def run(self, poll: float, grace: float) -> StageOutcomes:
         with _termination_raises() as heed:
             try:
                 while self.waiting or self.running:
                     heed()
                     self._collect()
                     elsewhere = [stage for stage in list(self.waiting) if self._advance(stage)]
-                    self.watch.tick(self.running, elsewhere)
+                    self.listener.tick(self.running, elsewhere)
                     if self.running or elsewhere:
                         time.sleep(poll)
             finally:
@@ -103,7 +108,7 @@ class _Schedule:
                 self.waiting.insert(0, job.stage)
                 continue
             (self.outcome.ran if done else self.outcome.failed).append(job.stage)
-            self.watch.settled(job.stage, "ran" if done else "failed", time.time() - job.started)
+            self.listener.settled(job.stage, "ran" if done else "failed", time.time() - job.started)
 
     def _advance(self, stage: Stage) -> bool:
         """Settles or starts a waiting stage if that can be done; returns whether another process runs it."""
@@ -125,13 +130,13 @@ class _Schedule:
             return False
         self.running.append(job)
         self.waiting.remove(stage)
-        self.watch.started(job)
+        self.listener.started(job)
         return True
 
     def _settle(self, stage: Stage, where: list[Stage], word: str) -> None:
         self.waiting.remove(stage)
         where.append(stage)
-        self.watch.settled(stage, word, None)
+        self.listener.settled(stage, word, None)
 
 
 @contextmanager

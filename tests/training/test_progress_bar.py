@@ -14,7 +14,7 @@ from toy_training import ToyModule, run
 
 from mav_lightning.common.clip_summary import tile_clips
 from mav_lightning.common.gif import encode_gif
-from mav_lightning.training.progress import TrainingProgress
+from mav_lightning.training.progress_bar import TrainingProgress
 
 
 def clips(n: int = 3, frames: int = 5) -> NDArray[np.uint8]:

@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 
-from mav_lightning.runs.estimate import estimate
+from mav_lightning.runs.eta import estimate
 from mav_lightning.runs.files import write_json
 from mav_lightning.runs.ledger import Ledger
-from mav_lightning.runs.stage import Stage
+from mav_lightning.runs.stage_folder import Stage
 
 NETWORK = "mav_lightning.nn.prior.PriorTransformer"
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from mav_lightning.training.cost import Cost
+from mav_lightning.training.timing import Cost
 
 Card = Callable[[int], None]
 

@@ -7,7 +7,7 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.runs.files import write_json
 from mav_lightning.runs.lease import claim
 from mav_lightning.runs.ledger import Ledger, State
-from mav_lightning.runs.stage import Stage, StageFolder
+from mav_lightning.runs.stage_folder import Stage, StageFolder
 
 DATA = Stage.of("data", {"kind": "data"}, {})
 CLIP = Stage.of("clip", {"kind": "train", "seed": 0}, {"data": DATA.id})

@@ -7,7 +7,7 @@ from typing import Any
 from mav_lightning.common.leaves import leaves
 from mav_lightning.runs.files import read_json
 from mav_lightning.runs.ledger import Ledger, State
-from mav_lightning.runs.stage import Stage, StageFolder
+from mav_lightning.runs.stage_folder import Stage, StageFolder
 
 __all__ = ["estimate"]
 

@@ -13,8 +13,8 @@ from mav_lightning.runs.executor import Local, Running
 from mav_lightning.runs.files import read_json
 from mav_lightning.runs.lease import claim
 from mav_lightning.runs.ledger import Ledger, State
-from mav_lightning.runs.schedule import Outcome, run_stages
-from mav_lightning.runs.stage import Stage, StageFolder
+from mav_lightning.runs.scheduler import StageOutcomes, run_stages
+from mav_lightning.runs.stage_folder import Stage, StageFolder
 
 # $0 is the stage's folder; every stage leaves its name in the trace and a cost, then does what its config says
 COMMAND = (
@@ -55,7 +55,7 @@ def chain() -> list[Stage]:
     return [a, b, c, Stage.of("d", {"kind": "train", "seed": 3}, {})]
 
 
-def run(root: Path, stages: list[Stage], watch: Silent | None = None, jobs: int = 1, **scripts: str) -> Outcome:
+def run(root: Path, stages: list[Stage], watch: Silent | None = None, jobs: int = 1, **scripts: str) -> StageOutcomes:
     for stage in stages:
         folder = Ledger(root).folder(stage)
         folder.create(stage)
@@ -159,8 +159,8 @@ import sys
 from pathlib import Path
 from mav_lightning.runs.ledger import Ledger
 from mav_lightning.runs.executor import Local
-from mav_lightning.runs.schedule import run_stages
-from mav_lightning.runs.stage import Stage
+from mav_lightning.runs.scheduler import run_stages
+from mav_lightning.runs.stage_folder import Stage
 
 class Silent:
     def started(self, job): pass
