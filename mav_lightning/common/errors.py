@@ -48,7 +48,8 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
         >>> nearest("framez", ["frames", "seed"])
         'frames'
     """
-    near = difflib.get_close_matches(word, list(known), n=1)
+    words = list(known)
+    near = difflib.get_close_matches(word, words, n=1) or [one for one in words if word and one.startswith(word)]
     return near[0] if near else None
 
 
