@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from evaluation.ground_truth.flicker import flicker
 from evaluation.ground_truth.ghosts import ghosting
-from evaluation.ground_truth.tracking import track
+from evaluation.ground_truth.object_tracking import track
 from evaluation.intervals import mean
 from mav_lightning.cascade.pipeline import Pipeline
 from mav_lightning.common.shapes_world.laws import LAW_OF_SHAPE, sample_motion

@@ -14,7 +14,7 @@ import typer
 from numpy.typing import NDArray
 
 from evaluation.distance import frechet_distance
-from evaluation.statistics import Moments
+from evaluation.moments import Moments
 
 
 def recipe(a: Moments, b: Moments) -> float:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from evaluation.distance import frechet_distance, frechet_jackknife
 from evaluation.kernel import kernel_distance
-from evaluation.statistics import Moments
+from evaluation.moments import Moments
 
 SHIFT, SCALE, PER_GROUP, RESAMPLES = 0.3, 1.2, 4, 100
 Bounds = tuple[float, float, float]  # estimate, low, high

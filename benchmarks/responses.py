@@ -30,12 +30,12 @@ import typer
 from PIL import Image
 from torch import nn
 
-from evaluation.clips import Frames
+from evaluation.clip_sources import Frames
 from evaluation.cuts import Cut, Window, read_cut, source_info
 from evaluation.evaluator import evaluate
 from evaluation.extraction import versions
 from evaluation.extractors.i3d import I3DNetwork
-from evaluation.extractors.store import weights_sha256
+from evaluation.extractors.shipped_weights import weights_sha256
 from evaluation.folders import open_clips
 from evaluation.protocol import Protocol, parse_protocol
 from evaluation.resize import resizer

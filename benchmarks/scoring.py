@@ -24,11 +24,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from evaluation import Evaluation, Protocol
-from evaluation.clips import Clip
+from evaluation.clip_sources import Clip
 from evaluation.extractors.base import Extractor, TextExtractor
 from evaluation.extractors.i3d import I3D, I3DNetwork
 from evaluation.extractors.kinds import ExtractorKind, Loaded
-from evaluation.extractors.store import load_extractor
+from evaluation.extractors.shipped_weights import load_extractor
 from evaluation.metrics import CLIPSIM, FrechetDistance
 from evaluation.motion.extractor import Motion
 from evaluation.protocol import Generated, Real

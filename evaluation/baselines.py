@@ -10,15 +10,15 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional as F
 
-from evaluation.clips import Frames, VideoSource, with_content
+from evaluation.clip_selection import plan_real
+from evaluation.clip_sources import Frames, VideoSource, with_content
 from evaluation.cuts import Cut, read_cut
 from evaluation.extraction import Extraction
 from evaluation.failures import Failures
 from evaluation.folders import Split, open_clips
-from evaluation.plan import plan_real
 from evaluation.protocol import Protocol, Real, load_protocol
 from evaluation.scores.similarity import ClipSimilarity
-from evaluation.weights import weights_folder
+from evaluation.weight_files import weights_folder
 from mav_lightning.common.errors import UserError, did_you_mean
 from mav_lightning.common.manifest import ClipRecord, write_manifest
 from mav_lightning.common.progress import Track, untracked
@@ -114,7 +114,7 @@ def write_nearest(
         clips: How many clips to choose from; None takes as many as there are videos.
         seed: See `write_baseline`.
         split: See `write_baseline`.
-        weights: Folder of the weights that the extractor is loaded from; see `evaluation.weights.weights_folder`.
+        weights: Folder of the weights that the extractor is loaded from; see `evaluation.weight_files.weights_folder`.
         features: Folder that features are kept in and taken from; None keeps none.
         device: Of the extractor.
         track: See `write_baseline`.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from evaluation.clips import Clip, Frames, VideoSource
+from evaluation.clip_sources import Clip, Frames, VideoSource
 from evaluation.resize import check_frames
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.video import VideoInfo, probe, read_frames_at, read_numbered_frames

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.jackknife import BLOCKS, Jackknife, deal
-from evaluation.statistics import Divisor, Moments
+from evaluation.moments import Divisor, Moments
 
 __all__ = ["frechet_curve", "frechet_distance", "frechet_jackknife"]
 

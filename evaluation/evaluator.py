@@ -9,16 +9,16 @@ from typing import Any
 
 import torch
 
-from evaluation.clips import VideoSource, sources_sha256, with_content
+from evaluation.clip_selection import plan_generated, plan_real
+from evaluation.clip_sources import VideoSource, sources_sha256, with_content
 from evaluation.cuts import Cut
 from evaluation.extraction import Extraction, versions
 from evaluation.extractors.base import Extractor
 from evaluation.extractors.kinds import Loaded
 from evaluation.folders import open_clips, with_prompts
-from evaluation.plan import plan_generated, plan_real
 from evaluation.protocol import Protocol
 from evaluation.scores.base import Features, Outcome, Side, plain
-from evaluation.weights import weights_folder
+from evaluation.weight_files import weights_folder
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.progress import Track, untracked
 
@@ -76,7 +76,7 @@ class Evaluation:
         force: Accept frame rates outside the protocol and fewer clips than a distance needs.
         prompts: Id of a generated clip → its prompt, for folders that name none themselves.
         fps: Frames per second of generated pictures and arrays, which say none themselves.
-        weights: Folder of the weights that extractors are loaded from; see `evaluation.weights.weights_folder`.
+        weights: Folder of the weights that extractors are loaded from; see `evaluation.weight_files.weights_folder`.
         workers: Threads that read clips.
 
     Attributes:

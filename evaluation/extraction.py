@@ -17,8 +17,8 @@ from evaluation.cuts import Cut, read_cut
 from evaluation.extractors.base import TextExtractor
 from evaluation.extractors.kinds import Loaded
 from evaluation.failures import Failures
+from evaluation.feature_store import FeatureStore, key_of
 from evaluation.protocol import Protocol
-from evaluation.store import FeatureStore, key_of
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.progress import Track, untracked
 

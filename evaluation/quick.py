@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.ground_truth.tracking import track
+from evaluation.ground_truth.object_tracking import track
 from evaluation.ground_truth.verdict import judge
 
 __all__ = ["law_accuracy"]

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-import evaluation.weights
-import evaluation.weights_fetch
-from evaluation.weights import Weights, WeightsFile
+import evaluation.weight_downloads
+import evaluation.weight_files
+from evaluation.weight_files import Weights, WeightsFile
 from mav_lightning.cli.app import main
 
 HELLO = b"hello\n"
@@ -30,7 +30,7 @@ KNOWN = {
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What ``$MAV_WEIGHTS`` names, with a catalogue of three entries."""
-    monkeypatch.setattr(evaluation.weights, "known_weights", lambda *given: KNOWN)
+    monkeypatch.setattr(evaluation.weight_files, "known_weights", lambda *given: KNOWN)
     monkeypatch.setenv("MAV_WEIGHTS", str(tmp_path / "weights"))
     (tmp_path / "weights" / "us" / "net").mkdir(parents=True)
     return tmp_path / "weights"
@@ -70,7 +70,7 @@ def test_list_shows_every_shipped_name_whole(
 ) -> None:
     _, printed = run(monkeypatch, capsys, "list", "--folder", str(tmp_path))
 
-    for name in evaluation.weights.known_weights():
+    for name in evaluation.weight_files.known_weights():
         assert row(printed, name)[1] == "–"
 
 
@@ -107,7 +107,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
         def open(self, request: Any, timeout: float) -> addinfourl:
             return addinfourl(io.BytesIO(content), Message(), request.full_url, 200)
 
-    monkeypatch.setattr(evaluation.weights_fetch, "build_opener", lambda *handlers: Opener())
+    monkeypatch.setattr(evaluation.weight_downloads, "build_opener", lambda *handlers: Opener())
 
 
 def test_fetch_brings_a_file_once(folder: Path, monkeypatch: Any, capsys: Any) -> None:

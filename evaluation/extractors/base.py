@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from evaluation.clips import Clip
+from evaluation.clip_sources import Clip
 
 __all__ = ["Extractor", "TextExtractor"]
 

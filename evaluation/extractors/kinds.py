@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import ClassVar
 
 from evaluation.extractors.base import Extractor
-from evaluation.extractors.huggingface import CLIP, clip_identity
+from evaluation.extractors.clip_vit import CLIP, clip_identity
 from evaluation.extractors.i3d import EPSILON, I3D
-from evaluation.extractors.store import load_extractor, weights_sha256
+from evaluation.extractors.shipped_weights import load_extractor, weights_sha256
 from evaluation.extractors.torchscript import Inception, TorchScriptClassifier, TorchScriptI3D
 from evaluation.extractors.tracks import Tracks
 from evaluation.motion.extractor import Motion
 from evaluation.resize import RESIZERS, Resize, resizer
-from evaluation.weights import check_weights
+from evaluation.weight_files import check_weights
 from mav_lightning.common.errors import UserError
 
 __all__ = ["KINDS", "ExtractorKind", "Loaded"]
@@ -164,7 +164,7 @@ class _CLIP(ExtractorKind):
     Attributes:
         weights: Its name in the folder of weights, or a path.
         sha256: Of the file of the weights alone, as Hugging Face's site shows it.
-        normalise: See `evaluation.extractors.huggingface.CLIP`.
+        normalise: See `evaluation.extractors.clip_vit.CLIP`.
     """
 
     kind = "clip"

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from evaluation.clips import Clip
+from evaluation.clip_sources import Clip
 from evaluation.extractors.base import Extractor, TextExtractor
 from evaluation.resize import check_frames
 from mav_lightning.common.shapes_world.laws import LAWS

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from evaluation.clips import Clip, Frames
+from evaluation.clip_sources import Clip, Frames
 from evaluation.extractors.base import Extractor
 from evaluation.resize import Resize, check_frames
 from mav_lightning.common.errors import UserError

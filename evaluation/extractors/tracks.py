@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evaluation.clips import Clip
+from evaluation.clip_sources import Clip
 from evaluation.extractors.base import Extractor
 from evaluation.ground_truth.flicker import flicker
-from evaluation.ground_truth.tracking import track
+from evaluation.ground_truth.object_tracking import track
 from evaluation.resize import check_frames
 
 __all__ = ["Tracks"]

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.ground_truth.tracking import object_weight
+from evaluation.ground_truth.object_tracking import object_weight
 from mav_lightning.common.shapes_world.laws import LAWS, Law
 
 __all__ = ["FASTEST", "flicker"]

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.ground_truth.tracking import chroma
+from evaluation.ground_truth.object_tracking import chroma
 
 __all__ = ["ghosting"]
 

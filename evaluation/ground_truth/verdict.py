@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.ground_truth.laws import fit_laws, fitted_speed
+from evaluation.ground_truth.law_fits import fit_laws, fitted_speed
 from mav_lightning.common.shapes_world.laws import LAW_OF_SHAPE
 
 __all__ = ["MOST_RESIDUAL", "MOST_UNEXPLAINED", "Verdict", "judge"]

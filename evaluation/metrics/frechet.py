@@ -11,7 +11,7 @@ from evaluation.distance import Side, frechet_distance, frechet_jackknife
 from evaluation.jackknife import Jackknife
 from evaluation.kernel import kernel_distance
 from evaluation.metrics.by_id import keys_of, unique_by_key
-from evaluation.statistics import Divisor, Moments
+from evaluation.moments import Divisor, Moments
 from mav_lightning.common.errors import UserError
 
 __all__ = ["FrechetDistance"]

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from evaluation.clips import Clip
+from evaluation.clip_sources import Clip
 from evaluation.extractors.base import Extractor
 from evaluation.motion.flow import flow_of
 from evaluation.motion.measures import (

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.clips import Frames
+from evaluation.clip_sources import Frames
 from evaluation.motion.working_size import SHORTEST_SIDE
 
 __all__ = ["Flow", "consistent", "flow_of", "grey", "inside", "warp"]

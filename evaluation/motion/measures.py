@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.clips import Frames
+from evaluation.clip_sources import Frames
 from evaluation.motion.flow import Flow, consistent, grey, inside, warp
 
 __all__ = [

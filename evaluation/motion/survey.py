@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.clips import VideoSource, sources_sha256, with_content
+from evaluation.clip_sources import VideoSource, sources_sha256, with_content
 from evaluation.cuts import Cut, Window, read_cut, source_info
 from evaluation.failures import Failures
 from evaluation.folders import open_clips

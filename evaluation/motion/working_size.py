@@ -7,7 +7,7 @@ consistency only among them. Displacement stays comparable.
 import cv2
 import numpy as np
 
-from evaluation.clips import Frames
+from evaluation.clip_sources import Frames
 from mav_lightning.common.errors import UserError
 
 __all__ = ["LONGER_SIDE", "SHORTEST_SIDE", "at_working_size"]

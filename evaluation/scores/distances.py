@@ -7,8 +7,8 @@ import torch
 
 from evaluation.distance import frechet_curve
 from evaluation.metrics import FrechetDistance
+from evaluation.moments import Divisor
 from evaluation.scores.base import Measured, Metric, Outcome, Score, Side
-from evaluation.statistics import Divisor
 
 __all__ = ["Frechet", "Kernel"]
 

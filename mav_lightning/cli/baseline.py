@@ -60,8 +60,8 @@ def baseline(
 
     from evaluation import load_protocol
     from evaluation.baselines import write_baseline, write_nearest
+    from evaluation.feature_store import features_folder
     from evaluation.folders import Split
-    from evaluation.store import features_folder
     from mav_lightning.cli.evaluate import prompts_by_id
     from mav_lightning.common.errors import UserError
 

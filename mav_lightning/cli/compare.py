@@ -24,7 +24,7 @@ def compare(
     from rich.markup import escape
     from rich.table import Table
 
-    from evaluation.compare import demand_alike, read_results
+    from evaluation.comparison import demand_alike, read_results
     from mav_lightning.common.errors import UserError
 
     if len(results) < 2:

@@ -59,7 +59,7 @@ def evaluate(
     from rich.console import Console
 
     from evaluation import Evaluation, load_protocol
-    from evaluation.store import features_folder
+    from evaluation.feature_store import features_folder
     from mav_lightning.cli.devices import predict_on
     from mav_lightning.common.errors import UserError
     from mav_lightning.runs.files import write_json
@@ -80,7 +80,7 @@ def evaluate(
         workers=workers,
     )
     if devices > 1:
-        from evaluation.predict import Extracting
+        from evaluation.distributed_extraction import Extracting
 
         if not predict_on(devices, Extracting(evaluation.extraction)):
             raise typer.Exit(0)

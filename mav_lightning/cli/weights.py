@@ -27,7 +27,7 @@ def list_weights(folder: Folder = None) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from evaluation.weights import known_weights, weights_folder
+    from evaluation.weight_files import known_weights, weights_folder
 
     root = weights_folder(folder)
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
@@ -53,7 +53,7 @@ def check(folder: Folder = None) -> None:
 
     Example: mav weights check
     """
-    from evaluation.weights import check_weights, known_weights, weights_folder
+    from evaluation.weight_files import check_weights, known_weights, weights_folder
     from mav_lightning.common.errors import UserError
 
     root, checked, differing = weights_folder(folder), 0, 0
@@ -83,8 +83,8 @@ def fetch(
 
         mav weights fetch openai/clip-vit-base-patch32
     """
-    from evaluation.weights import find_weights, weights_folder
-    from evaluation.weights_fetch import fetch_weights
+    from evaluation.weight_downloads import fetch_weights
+    from evaluation.weight_files import find_weights, weights_folder
 
     weights, root = find_weights(name), weights_folder(folder)
     with tracker() as track:

@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 from torchmetrics.functional.multimodal import clip_score
 
-from evaluation.clips import Clip
-from evaluation.extractors.huggingface import CLIP, clip_identity
+from evaluation.clip_sources import Clip
+from evaluation.extractors.clip_vit import CLIP, clip_identity
 from mav_lightning.common.errors import UserError
 
 transformers = pytest.importorskip("transformers")

@@ -8,11 +8,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from evaluation.clips import VideoSource, sources_sha256, with_content
+from evaluation.clip_selection import plan_generated
+from evaluation.clip_selection import plan_real as plan
+from evaluation.clip_sources import VideoSource, sources_sha256, with_content
 from evaluation.cuts import Cut, read_cut
 from evaluation.folders import open_clips, with_prompts
-from evaluation.plan import plan_generated
-from evaluation.plan import plan_real as plan
 from evaluation.protocol import Real, load_protocol
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import ClipRecord, write_manifest

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from evaluation.ground_truth.tracking import track
+from evaluation.ground_truth.object_tracking import track
 from evaluation.ground_truth.verdict import judge
 from evaluation.quick import law_accuracy
 from mav_lightning.common.shapes_world.scene import render

@@ -6,11 +6,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from evaluation.clips import Clip
+from evaluation.clip_sources import Clip
 from evaluation.extractors.base import Extractor
 from evaluation.extractors.crossed import crossed_clips
 from evaluation.extractors.shapes import APPEARANCE, MOTIONS
-from evaluation.extractors.store import EXTRACTORS, WEIGHTS, load_extractor
+from evaluation.extractors.shipped_weights import EXTRACTORS, WEIGHTS, load_extractor
 from mav_lightning.common.shapes_world.laws import LAW_OF_SHAPE
 from mav_lightning.common.shapes_world.scene import caption
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from evaluation.store import FeatureStore, key_of
+from evaluation.feature_store import FeatureStore, key_of
 from mav_lightning.common.errors import UserError
 
 VIEW = {"extractor": "toy", "size": 16}

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from evaluation.ground_truth.flicker import flicker
-from evaluation.ground_truth.tracking import track
+from evaluation.ground_truth.object_tracking import track
 from mav_lightning.common.shapes_world.scene import render
 
 

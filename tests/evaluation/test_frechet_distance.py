@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from evaluation.distance import frechet_distance, frechet_jackknife
 from evaluation.jackknife import Jackknife
-from evaluation.statistics import Moments
+from evaluation.moments import Moments
 
 
 def features(n: int, d: int = 12, seed: int = 0, offset: float = 0.0) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from evaluation.clips import Clip
+from evaluation.clip_sources import Clip
 from evaluation.extractors.i3d import I3D, I3DNetwork, state_dict_of
 from mav_lightning.common.errors import UserError
 

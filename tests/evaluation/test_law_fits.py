@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from evaluation.ground_truth.laws import fit_law, fit_laws, fitted_speed
-from evaluation.ground_truth.tracking import track
+from evaluation.ground_truth.law_fits import fit_law, fit_laws, fitted_speed
+from evaluation.ground_truth.object_tracking import track
 from mav_lightning.common.shapes_world.laws import LAWS, Motion, sample_motion
 from mav_lightning.common.shapes_world.scene import COLOURS, SHAPES, Scene, render
 

@@ -6,7 +6,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from evaluation.clips import Clip
+from evaluation.clip_sources import Clip
 from evaluation.motion.extractor import NAMES, Motion
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.shapes_world.laws import sample_motion

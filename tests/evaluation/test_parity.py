@@ -16,8 +16,8 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 
 from evaluation import evaluate, load_protocol
 from evaluation.distance import frechet_distance
+from evaluation.moments import Moments
 from evaluation.protocol import FOLDER
-from evaluation.statistics import Moments
 from mav_lightning.common.video import read_frames, write_lossless
 
 Array = NDArray[np.float64]

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.extractors.store import load_extractor, weights_sha256
+from evaluation.extractors.shipped_weights import load_extractor, weights_sha256
 from evaluation.protocol import FOLDER, known_protocols, load_protocol
-from evaluation.weights import find_weights
+from evaluation.weight_files import find_weights
 from mav_lightning.common.errors import UserError
 
 

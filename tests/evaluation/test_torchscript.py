@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from evaluation.clips import Clip
+from evaluation.clip_sources import Clip
 from evaluation.extractors.torchscript import Inception, TorchScriptClassifier, TorchScriptI3D
 from evaluation.resize import resizer
 from mav_lightning.common.errors import UserError

@@ -13,7 +13,8 @@ from urllib.response import addinfourl
 
 import pytest
 
-from evaluation.weights import (
+from evaluation.weight_downloads import HTTPSRedirects, fetch_weights
+from evaluation.weight_files import (
     Weights,
     WeightsFile,
     check_weights,
@@ -22,7 +23,6 @@ from evaluation.weights import (
     known_weights,
     weights_folder,
 )
-from evaluation.weights_fetch import HTTPSRedirects, fetch_weights
 from mav_lightning.common.errors import UserError
 
 # What `printf 'hello\n' | git hash-object --stdin` and `| sha256sum` print.

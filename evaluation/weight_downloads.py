@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Any
 from urllib.error import URLError
 from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_opener
 
-from evaluation.weights import Weights, WeightsFile, file_hashes
+from evaluation.weight_files import Weights, WeightsFile, file_hashes
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.whole_file import whole_file
 
@@ -31,8 +31,8 @@ def fetch_weights(
     comes, and a file of which there is another version instead is not fetched.
 
     Args:
-        weights: From `evaluation.weights.known_weights`.
-        folder: See `evaluation.weights.weights_folder`; made if need be.
+        weights: From `evaluation.weight_files.known_weights`.
+        folder: See `evaluation.weight_files.weights_folder`; made if need be.
         track: Wraps the pieces, to show progress in MiB. None shows nothing.
         opener: Opens addresses; None takes one that follows redirections to https alone.
 

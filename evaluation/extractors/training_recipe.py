@@ -1,4 +1,6 @@
-"""Trains the Shapes World extractors: ``python -m evaluation.extractors.train``, about five minutes on one core.
+"""Training recipe of the Shapes World extractors.
+
+Run it as ``python -m evaluation.extractors.training_recipe``: about five minutes on one core.
 
 The weights in ``evaluation/extractors/weights`` came from this recipe. Training again gives other bytes on another
 machine, hence other numbers: give a protocol that pins them a name of its own.
@@ -15,7 +17,7 @@ from torch.nn import functional as F
 
 from evaluation.extractors.crossed import CrossedClips, crossed_clips
 from evaluation.extractors.shapes import ShapesClip, ShapesImage, ShapesVideo, network_input, split_words
-from evaluation.extractors.store import save_extractor
+from evaluation.extractors.shipped_weights import save_extractor
 from mav_lightning.common.shapes_world.scene import all_scenes, caption
 
 CLIPS, HELD_OUT, SEED = 5000, 500, 0

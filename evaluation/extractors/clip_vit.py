@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn import functional as F
 
-from evaluation.clips import Clip
+from evaluation.clip_sources import Clip
 from evaluation.extractors.base import TextExtractor
 from evaluation.resize import check_frames
 from mav_lightning.common.errors import UserError

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from evaluation.clips import VideoSource
+from evaluation.clip_sources import VideoSource
 from evaluation.cuts import Cut, Window, source_info
 from evaluation.failures import Failures
 from evaluation.protocol import Protocol, Real, Start

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from evaluation.compare import demand_alike, read_results
+from evaluation.comparison import demand_alike, read_results
 from evaluation.protocol import load_protocol
 from mav_lightning.cli.app import app
 from mav_lightning.cli.compare import _best

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from evaluation.clip_selection import plan_generated, plan_real
 from evaluation.cuts import Cut, read_cut
 from evaluation.folders import open_clips
-from evaluation.plan import plan_generated, plan_real
 from evaluation.protocol import Generated, Protocol, Real, load_protocol
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.video import encode_mp4, write_lossless
