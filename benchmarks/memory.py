@@ -29,7 +29,7 @@ def peak() -> float:
 
 def sample(scale: str, frames: int, chunk: int) -> str:
     """Enlarges one clip; says the peak above the network and seconds."""
-    network = instantiate(load_config(f"stage/sr_high_{scale}.yaml")["module"]["net"]).eval()
+    network = instantiate(load_config(f"stage/sr_high_{scale}.yaml")["module"]["denoiser"]).eval()
     stages = Stages({"sr_high": network}, Sampling(SMALL, frames, high_factor=FACTOR, chunk=chunk, steps=2))
     before, begun = peak(), time.perf_counter()
     with torch.inference_mode():

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mav_lightning.checkpoint import write_card, write_weights
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.transformers_library import transformers_library
-from mav_lightning.modules.huggingface import MEAN, STD, HuggingFaceCLIP
+from mav_lightning.modules.huggingface_clip import MEAN, STD, HuggingFaceCLIP
 
 __all__ = ["adopt_clip", "adopt_network"]
 
@@ -54,7 +54,7 @@ def adopt_clip(source: str | Path, source_sha256: str, out: Path) -> None:
         "tokenizer": tokenizer.backend_tokenizer.to_str(),
         **_normalisation(source),
     }
-    write_weights(out, {f"net.model.{name}": value for name, value in model.state_dict().items()})
+    write_weights(out, {f"model.{name}": value for name, value in model.state_dict().items()})
     write_card(out, node, {"name": source.name})
 
 
@@ -106,7 +106,7 @@ def adopt_network(
         raise UserError(
             f"{source}: does not fit the network: {'; '.join(told)}. Mend task.names or the network's sizes."
         )
-    write_weights(out, {f"net.{name}": value for name, value in weights.items()})
+    write_weights(out, weights)
 
 
 def _renamed(name: str, names: Mapping[str, str]) -> str:

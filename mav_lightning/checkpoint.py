@@ -56,9 +56,7 @@ def read_card(folder: str | Path) -> dict[str, Any]:
 
 
 def load_network(folder: str | Path) -> nn.Module:
-    """Builds the network of a trained stage and loads its weights.
-
-    Weights are stored under ``net.``, the name of the network in its LightningModule.
+    """Builds the network of a trained stage and loads its weights, stored under the keys of its state dict.
 
     Raises:
         UserError: Not such a folder, or the weights are another network's.
@@ -68,10 +66,9 @@ def load_network(folder: str | Path) -> nn.Module:
     with torch.random.fork_rng(devices=[]):  # the weights are replaced: what they began as must move no other draw
         net = instantiate(read_card(folder)["net"])
     try:
-        stored = load_file(folder / WEIGHTS)
+        weights = load_file(folder / WEIGHTS)
     except SafetensorError as error:
         raise UserError(f"{folder}: unreadable network ({error}); train the stage again.") from error
-    weights = {name.removeprefix("net."): value for name, value in stored.items()}
     wanted = net.state_dict()
     wrong = sorted(name for name in wanted.keys() ^ weights.keys())
     wrong += sorted(name for name in wanted.keys() & weights.keys() if wanted[name].shape != weights[name].shape)

@@ -207,7 +207,7 @@ def parse_override(word: str) -> tuple[str, Any]:
     """
     key, equals, text = word.partition("=")
     if not equals or not key:
-        raise UserError(f"override `{word}`: must read key=value, for example `seed=1` or `module.net.channels=48`.")
+        raise UserError(f"override `{word}`: must read key=value, for example `seed=1` or `fit.steps=500`.")
     try:
         return key, OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))["value"]  # type: ignore[index,call-overload]
     except Exception as error:

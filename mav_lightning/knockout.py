@@ -28,4 +28,4 @@ def write_knocked_out(network: Path, layers: Sequence[str], out: Path) -> None:
         raise UserError(f"task.layers: {error}") from error
     card = read_card(network)
     write_card(out, card["net"], card["trained"])
-    write_weights(out, {f"net.{name}": value for name, value in net.state_dict().items()})
+    write_weights(out, net.state_dict())

@@ -28,9 +28,7 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folders = {}
     for role, node in NODES.items():
         folders[role] = tmp_path_factory.mktemp(role)
-        weights = {
-            f"net.{name}": torch.randn_like(value) * 0.2 for name, value in instantiate(node).state_dict().items()
-        }
+        weights = {name: torch.randn_like(value) * 0.2 for name, value in instantiate(node).state_dict().items()}
         save_file(weights, folders[role] / "weights.safetensors")
         write_card(folders[role], node)
     return folders

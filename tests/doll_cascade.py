@@ -9,8 +9,8 @@ from mav_lightning.cascade.sampling import Sampling
 __all__ = ["NODES", "SAMPLING", "TEXT", "pictures"]
 
 NODES: dict[str, dict[str, Any]] = {
-    "clip": {"_target_": "mav_lightning.nn.clip.SmallCLIP", "size": 8, "channels": 8, "width": 8},
-    "prior": {"_target_": "mav_lightning.nn.ridge.RidgePrior", "channels": 8},
+    "clip": {"_target_": "mav_lightning.nn.small_clip.SmallCLIP", "size": 8, "channels": 8, "width": 8},
+    "prior": {"_target_": "mav_lightning.nn.ridge_prior.RidgePrior", "channels": 8},
     "decoder": {
         "_target_": "mav_lightning.diffusion.denoiser.EDMDenoiser",
         "net": {

@@ -12,8 +12,8 @@ from mav_lightning.ablation.run import load_plan
 from mav_lightning.baselines import diffusers, make_a_video_pytorch
 from mav_lightning.baselines.adapter import Adapter
 from mav_lightning.common.errors import UserError
-from mav_lightning.cost import network_cost
 from mav_lightning.diffusion.denoiser import EDMDenoiser
+from mav_lightning.flops import network_cost
 from mav_lightning.modules.transfer import transfer
 
 NETWORKS = [make_a_video_pytorch.SpaceTimeUnet, diffusers.UNet3D]

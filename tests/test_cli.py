@@ -18,7 +18,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *wo
 
 
 WRONG = {
-    "an unknown config key": (("config", "stage/clip_tiny.yaml", "module.net.chanels=3"), "did you mean `channels`?"),
+    "an unknown config key": (("config", "stage/clip_tiny.yaml", "module.clip.chanels=3"), "did you mean `channels`?"),
     "an unknown config": (("config", "stage/clip_tinny.yaml"), "did you mean `stage/clip_tiny.yaml`?"),
     "no config": (("config",), "no config given; for example"),
     "a need without a folder": (("train", "stage/clip_tiny.yaml"), "add `needs.data=DIR`"),

@@ -18,7 +18,7 @@ def config(tmp_path: Path) -> Path:
     file = tmp_path / "mine.yaml"
     file.write_text(
         "name: mine\nkind: train\nseed: 3\nsize: 8\n"
-        "module:\n  _target_: mav_lightning.nn.clip.SmallCLIP\n  size: ${size}\n  channels: 8\n"
+        "module:\n  _target_: mav_lightning.nn.small_clip.SmallCLIP\n  size: ${size}\n  channels: 8\n"
     )
     return file
 
@@ -40,7 +40,8 @@ def test_every_shipped_recipe_is_planned(file: Path) -> None:
 
 @pytest.mark.parametrize("file", [file for file in STAGES if "module" in load_config(file)], ids=lambda path: path.stem)
 def test_every_shipped_network_is_built_and_has_something_to_train(file: Path) -> None:
-    net = instantiate(load_config(file)["module"]["net"])
+    module = load_config(file)["module"]
+    net = instantiate(module["clip" if "clip" in module else "denoiser"])
     assert any(parameter.requires_grad for parameter in net.parameters())
 
 
@@ -90,7 +91,7 @@ def test_seed_zero_is_kept(config: Path) -> None:
         ("kind=trian", "`kind` must be one of data, train, pipeline, sample, score, got 'trian'"),
         ("trainer.max_stepz=4", r"has no argument `max_stepz`; did you mean `max_steps`\?|no such key"),
         ("module._target_=os.system", "_target_ `os.system`: not allowed; targets start with"),
-        ("module._target_=mav_lightning.nn.clip.SmolCLIP", "cannot be imported"),
+        ("module._target_=mav_lightning.nn.small_clip.SmolCLIP", "cannot be imported"),
         ("protocol=shapes-tyni", r"protocol `shapes-tyni`: unknown; did you mean `shapes-tiny`\?"),
     ],
 )

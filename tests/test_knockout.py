@@ -28,7 +28,7 @@ def trained(folder: Path, **options: object) -> Path:
     folder.mkdir()
     write_card(folder, NODE | {"net": UNET | options}, {"name": "temporal", "fps": [4.0, 16.0]})
     net = instantiate(read_card(folder)["net"])
-    write_weights(folder, {f"net.{name}": value for name, value in net.state_dict().items()})
+    write_weights(folder, net.state_dict())
     return folder
 
 

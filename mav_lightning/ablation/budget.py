@@ -86,13 +86,13 @@ def _sample_flops(config: Mapping[str, Any]) -> int:
     """Of one sample; worked out once for each network and shape of data, as siblings share them."""
     module, data = config.get("module") or {}, config.get("data") or {}
     key = {"name": config.get("name"), "size": config.get("size"), "frames": config.get("frames")}
-    key["module"] = {name: module[name] for name in ("net", "crop", "spatial_lr") if name in module}
+    key["module"] = {name: module[name] for name in ("denoiser", "crop", "spatial_lr") if name in module}
     key["data"] = {"_target_": data.get("_target_", "")}
     return _counted(json.dumps(key, sort_keys=True))
 
 
 @functools.cache
 def _counted(config: str) -> int:
-    from mav_lightning.cost import network_cost  # PyTorch, for which a study of steps need not wait
+    from mav_lightning.flops import network_cost  # PyTorch, for which a study of steps need not wait
 
     return network_cost(json.loads(config)).flops

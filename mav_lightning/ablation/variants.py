@@ -62,7 +62,7 @@ def _grouped(where: str, variant: str, deltas: Any) -> Factors:
 
 
 def _combined(where: str, section: str, factors: Any, combine: Any) -> Iterable[tuple[str, Factors]]:
-    example = "{layers: {both: {}, none: {temporal.module.net.net.temporal_attention: false}}}"
+    example = "{layers: {both: {}, none: {temporal.module.denoiser.net.temporal_attention: false}}}"
     if not isinstance(factors, Mapping) or not all(isinstance(levels, Mapping) for levels in factors.values()):
         raise UserError(f"{where}: `{section}` must map factors to levels to deltas, as {example}; got {factors!r}.")
     counts = {factor: len(levels) for factor, levels in factors.items()}

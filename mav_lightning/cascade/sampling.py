@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from mav_lightning.common.errors import UserError
-from mav_lightning.diffusion.between import BETWEEN
+from mav_lightning.diffusion.interpolation_baselines import BETWEEN
 from mav_lightning.diffusion.samplers import SAMPLERS
 from mav_lightning.diffusion.windows import Windows
 

@@ -7,15 +7,15 @@ from torch import Tensor, nn
 
 from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.common.errors import UserError
-from mav_lightning.diffusion.between import BETWEEN
+from mav_lightning.diffusion.conditioning import enlarge, roughen
+from mav_lightning.diffusion.denoised import Estimate
 from mav_lightning.diffusion.denoiser import Denoiser
-from mav_lightning.diffusion.estimate import Estimate
 from mav_lightning.diffusion.guidance import Guided
-from mav_lightning.diffusion.known import Filling, Known
+from mav_lightning.diffusion.interpolation_baselines import BETWEEN
+from mav_lightning.diffusion.masks import Filling, Known
 from mav_lightning.diffusion.noise import SeededNoise
-from mav_lightning.diffusion.resolution import enlarge, roughen
+from mav_lightning.diffusion.noise_levels import karras_sigmas
 from mav_lightning.diffusion.samplers import SAMPLERS
-from mav_lightning.diffusion.schedule import karras_sigmas
 from mav_lightning.diffusion.windows import Sliding
 
 __all__ = ["OPTIONAL", "ROLES", "Stages"]

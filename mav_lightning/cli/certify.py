@@ -22,14 +22,14 @@ def certify(
     """
     import torch
 
-    from mav_lightning.certify import TOLERANCE, certify_frames, certify_parent
+    from mav_lightning.certificate import TOLERANCE, certify_frames, certify_parent
     from mav_lightning.checkpoint import load_network
     from mav_lightning.common.errors import UserError
     from mav_lightning.config import instantiate, load_config
     from mav_lightning.modules.transfer import transfer
 
     loaded = load_config(config, overrides or [])
-    node = loaded.get("module", {}).get("net", {})
+    node = loaded.get("module", {}).get("denoiser", {})
     if "cond_channels" not in node.get("net", {}):
         raise UserError(
             f"{config}: has no denoiser of frames to certify; give the config of a decoder, "

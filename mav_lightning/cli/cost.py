@@ -19,7 +19,7 @@ def cost(
     Example: mav cost stage/spatial_paper.yaml stage/temporal_paper.yaml --batch-size 1
     """
     from mav_lightning.config import load_config
-    from mav_lightning.cost import network_cost
+    from mav_lightning.flops import network_cost
 
     rows = []
     for path in configs:

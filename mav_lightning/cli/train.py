@@ -112,18 +112,21 @@ def run_training(config: dict[str, Any], out: Path, callbacks: tuple = ()) -> No
         return
     if missing := [key for key in ("module", "data", "fit") if key not in config]:
         raise UserError(f"{config['name']}: a training needs `{missing[0]}`; add it to the config.")
+    from mav_lightning.modules.base import NetworkModule
     from mav_lightning.training.card import CardWriter
     from mav_lightning.training.fit import fit
 
     module, data = instantiate(config["module"]), instantiate(config["data"])
     data.setup("fit")  # mistakes in the data show before anything is written
+    if isinstance(module, NetworkModule):
+        callbacks = (*callbacks, CardWriter(out, config["module"][module.network_name], _trained_for(config)))
     fit(
         module,
         data,
         out=out,
         seed=config.get("seed", 0),
         trainer=config.get("trainer"),
-        callbacks=(*callbacks, CardWriter(out, config["module"]["net"], _trained_for(config))),
+        callbacks=callbacks,
         **config["fit"],
     )
 

@@ -6,7 +6,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from mav_lightning.diffusion.estimate import Estimate, step_variance
+from mav_lightning.diffusion.denoised import Estimate, step_variance
 
 __all__ = ["CleanDenoiser", "Denoiser", "EDMDenoiser", "EpsDenoiser", "HybridDenoiser", "NetDenoiser", "VDenoiser"]
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from mav_lightning.diffusion.denoised import Estimate
 from mav_lightning.diffusion.denoiser import Denoiser
-from mav_lightning.diffusion.estimate import Estimate
 
 __all__ = ["Guided"]
 

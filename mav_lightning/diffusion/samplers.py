@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mav_lightning.diffusion.estimate import Estimate, step_variance
+from mav_lightning.diffusion.denoised import Estimate, step_variance
 
 __all__ = ["SAMPLERS", "Denoise", "Draw", "Sampler", "ddim", "ddpm", "dpm_solver_pp_2m", "heun"]
 

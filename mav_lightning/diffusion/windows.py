@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mav_lightning.diffusion.denoised import Estimate
 from mav_lightning.diffusion.denoiser import Denoiser
-from mav_lightning.diffusion.estimate import Estimate
-from mav_lightning.diffusion.known import Known, every
+from mav_lightning.diffusion.masks import Known, every
 
 __all__ = ["Sliding", "Windows"]
 

@@ -19,12 +19,12 @@ class SpatialDecoder(DenoisingModule[ImageBatch]):
     """Trains a denoiser on images with their CLIP image embeddings: the text-to-image half of Make-A-Video (§3.1).
 
     Args:
-        net: The denoiser.
+        denoiser: The denoiser.
         denoising: How it is trained.
     """
 
-    def __init__(self, net: NetDenoiser, denoising: Denoising) -> None:
-        super().__init__(net, denoising)
+    def __init__(self, denoiser: NetDenoiser, denoising: Denoising) -> None:
+        super().__init__(denoiser, denoising)
 
     def losses(self, batch: ImageBatch) -> Tensor:
         """The loss of each image, shape (B,)."""
@@ -37,7 +37,7 @@ class TemporalDecoder(DenoisingModule[ClipBatch | JointBatch]):
     It starts from `parent`'s weights and, before its first step, equals it frame by frame.
 
     Args:
-        net: The denoiser, with temporal layers.
+        denoiser: The denoiser, with temporal layers.
         denoising: How it is trained.
         parent: The trained spatial denoiser. None starts from nothing.
         spatial_lr: As `DenoisingModule`.
@@ -49,13 +49,13 @@ class TemporalDecoder(DenoisingModule[ClipBatch | JointBatch]):
 
     def __init__(
         self,
-        net: NetDenoiser,
+        denoiser: NetDenoiser,
         denoising: Denoising,
         parent: NetDenoiser | None = None,
         spatial_lr: float = 1.0,
         preview: ShapesPreview | None = None,
     ) -> None:
-        super().__init__(net, denoising, parent, spatial_lr)
+        super().__init__(denoiser, denoising, parent, spatial_lr)
         self.preview = preview
 
     def losses(self, batch: ClipBatch | JointBatch) -> Tensor:
@@ -63,13 +63,13 @@ class TemporalDecoder(DenoisingModule[ClipBatch | JointBatch]):
         if isinstance(batch, JointBatch):
             return torch.cat([self.losses(batch.clips), _losses_of_images(self, batch.images)])
         cond = self.denoising.condition_of_clips(batch)
-        return self.net.loss(batch.pixels, self.levels(batch), cond, batch.fps)
+        return self.denoiser.loss(batch.pixels, self.levels(batch), cond, batch.fps)
 
     def sample_clips(self) -> Mapping[str, tuple[NDArray[np.uint8], float]]:
         """The preview's clips; logs its numbers. Called at the end of every validation, with the averaged weights."""
         if self.preview is None:
             return {}
-        clips, scores = self.preview(self.net, self.denoising.encoder, self.device)
+        clips, scores = self.preview(self.denoiser, self.denoising.encoder, self.device)
         for name, value in scores.items():
             self.log(f"val/{name}", value, rank_zero_only=True)
         return clips
@@ -77,4 +77,4 @@ class TemporalDecoder(DenoisingModule[ClipBatch | JointBatch]):
 
 def _losses_of_images(module: DenoisingModule, batch: ImageBatch) -> Tensor:
     cond = module.denoising.condition(batch.pixels, batch.embedding)
-    return module.net.loss(batch.pixels, module.levels(batch), cond)
+    return module.denoiser.loss(batch.pixels, module.levels(batch), cond)

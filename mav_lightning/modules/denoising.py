@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import torch
-from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from datamodules.batch import ClipBatch, ImageBatch, JointBatch
 from mav_lightning.common.errors import UserError
 from mav_lightning.diffusion.denoiser import NetDenoiser
-from mav_lightning.diffusion.schedule import LogNormalNoise
+from mav_lightning.diffusion.noise_levels import LogNormalNoise
+from mav_lightning.modules.base import NetworkModule
 from mav_lightning.modules.optim import MakeOptimizer, Schedule, optimization
 from mav_lightning.modules.transfer import TransferReport, freeze_spatial, is_temporal, transfer
 from mav_lightning.nn.activity import temporal_activity
@@ -70,13 +70,13 @@ class Denoising:
         return self.condition(batch.pixels[:, :, frame], batch.embedding)
 
 
-class DenoisingModule(LightningModule, Generic[B]):
+class DenoisingModule(NetworkModule, Generic[B]):
     """Trains a denoiser by the mean of `losses`, which a subclass says.
 
     Args:
-        net: The denoiser.
+        denoiser: The denoiser.
         denoising: How it is trained.
-        parent: A trained denoiser to start from; every weight of it must have its place in `net`. None starts from
+        parent: A trained denoiser to start from; every weight of it must have its place in `denoiser`. None starts from
             nothing.
         spatial_lr: Factor of the learning rate of the spatial layers: 0 freezes them, 1 trains all alike.
 
@@ -87,29 +87,34 @@ class DenoisingModule(LightningModule, Generic[B]):
         UserError: `spatial_lr` below 0, a parent that does not fit, or a network of other channels than its inputs.
     """
 
+    network_name = "denoiser"
     given_channels = 0
 
     def __init__(
-        self, net: NetDenoiser, denoising: Denoising, parent: NetDenoiser | None = None, spatial_lr: float = 1.0
+        self, denoiser: NetDenoiser, denoising: Denoising, parent: NetDenoiser | None = None, spatial_lr: float = 1.0
     ) -> None:
         super().__init__()
-        seen, wanted = getattr(net.net, "in_channels", None), 3 + self.given_channels
+        seen, wanted = getattr(denoiser.net, "in_channels", None), 3 + self.given_channels
         if seen not in (None, wanted):
-            raise UserError(f"module.net.net.in_channels: must be {wanted} for {type(self).__name__}, got {seen}.")
-        said, needed = getattr(net.net, "out_channels", None), 3 * net.outputs
+            raise UserError(f"module.denoiser.net.in_channels: must be {wanted} for {type(self).__name__}, got {seen}.")
+        said, needed = getattr(denoiser.net, "out_channels", None), 3 * denoiser.outputs
         if said not in (None, needed):
-            raise UserError(f"module.net.net.out_channels: must be {needed} for a {type(net).__name__}, got {said}.")
-        told, given = getattr(net.net, "cond_channels", None), getattr(denoising.encoder, "channels", None)
+            raise UserError(
+                f"module.denoiser.net.out_channels: must be {needed} for a {type(denoiser).__name__}, got {said}."
+            )
+        told, given = getattr(denoiser.net, "cond_channels", None), getattr(denoising.encoder, "channels", None)
         if None not in (told, given) and told != given:
-            raise UserError(f"module.net.net.cond_channels: must be {given}, as the encoder's embeddings, got {told}.")
-        self.net, self.denoising, self.spatial_lr = net, denoising, spatial_lr
-        self.transferred: TransferReport | None = None if parent is None else transfer(parent, net)
+            raise UserError(
+                f"module.denoiser.net.cond_channels: must be {given}, as the encoder's embeddings, got {told}."
+            )
+        self.denoiser, self.denoising, self.spatial_lr = denoiser, denoising, spatial_lr
+        self.transferred: TransferReport | None = None if parent is None else transfer(parent, denoiser)
         if spatial_lr < 0:
             raise UserError(
                 f"spatial_lr: must be 0, which freezes the spatial layers, or more, got {spatial_lr:g}; try 1."
             )
         if spatial_lr == 0:
-            freeze_spatial(net)
+            freeze_spatial(denoiser)
 
     def losses(self, batch: B) -> Tensor:
         """The loss of each sample, shape (B,)."""
@@ -134,7 +139,7 @@ class DenoisingModule(LightningModule, Generic[B]):
 
     def temporal_activity(self) -> dict[str, float]:
         """How far each temporal layer is from doing nothing, as `mav_lightning.nn.activity.temporal_activity`."""
-        return temporal_activity(self.net.net)
+        return temporal_activity(self.denoiser.net)
 
     def _step(self, batch: B, stage: str) -> Tensor:
         loss = self.losses(batch).mean()

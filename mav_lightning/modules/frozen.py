@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mav_lightning.common.errors import UserError
-from mav_lightning.nn.clip import TextImageEncoder
+from mav_lightning.nn.small_clip import TextImageEncoder
 
 __all__ = ["Blind", "FrozenCLIP"]
 

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from datamodules.batch import ClipBatch
 from mav_lightning.diffusion.denoiser import NetDenoiser
-from mav_lightning.diffusion.known import Known, MaskSampler
+from mav_lightning.diffusion.masks import Known, MaskSampler
 from mav_lightning.modules.denoising import Denoising, DenoisingModule
 
 __all__ = ["Interpolator"]
@@ -18,7 +18,7 @@ class Interpolator(DenoisingModule[ClipBatch]):
     the unknown frames.
 
     Args:
-        net: The denoiser, with four further input channels.
+        denoiser: The denoiser, with four further input channels.
         denoising: How it is trained.
         masks: Draws which frames are known.
         parent: The trained temporal denoiser. None starts from nothing.
@@ -32,13 +32,13 @@ class Interpolator(DenoisingModule[ClipBatch]):
 
     def __init__(
         self,
-        net: NetDenoiser,
+        denoiser: NetDenoiser,
         denoising: Denoising,
         masks: MaskSampler,
         parent: NetDenoiser | None = None,
         spatial_lr: float = 1.0,
     ) -> None:
-        super().__init__(net, denoising, parent, spatial_lr)
+        super().__init__(denoiser, denoising, parent, spatial_lr)
         self.masks = masks
 
     def losses(self, batch: ClipBatch) -> Tensor:
@@ -46,4 +46,4 @@ class Interpolator(DenoisingModule[ClipBatch]):
         known = Known(batch.pixels, self.masks(len(batch), batch.pixels.shape[2], self.device))
         cond = self.denoising.condition_of_clips(batch)
         wanted = ~known.mask[:, None, :, None, None]
-        return self.net.loss(batch.pixels, self.levels(batch), cond, batch.fps, known.channels(), wanted)
+        return self.denoiser.loss(batch.pixels, self.levels(batch), cond, batch.fps, known.channels(), wanted)

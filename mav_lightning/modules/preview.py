@@ -10,9 +10,9 @@ from torch import Tensor
 from mav_lightning.diffusion.denoiser import Denoiser
 from mav_lightning.diffusion.guidance import Guided
 from mav_lightning.diffusion.noise import SeededNoise
+from mav_lightning.diffusion.noise_levels import karras_sigmas
 from mav_lightning.diffusion.pixels import to_uint8
 from mav_lightning.diffusion.samplers import dpm_solver_pp_2m
-from mav_lightning.diffusion.schedule import karras_sigmas
 from mav_lightning.prompts import shapes_stills
 
 __all__ = ["ShapesPreview"]

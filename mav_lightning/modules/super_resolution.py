@@ -5,9 +5,9 @@ from torch import Tensor
 
 from datamodules.batch import ClipBatch, ImageBatch
 from mav_lightning.common.errors import UserError
+from mav_lightning.diffusion.conditioning import enlarge, roughen, shrink
 from mav_lightning.diffusion.denoiser import NetDenoiser
-from mav_lightning.diffusion.resolution import enlarge, roughen, shrink
-from mav_lightning.diffusion.schedule import LogNormalNoise
+from mav_lightning.diffusion.noise_levels import LogNormalNoise
 from mav_lightning.modules.denoising import Denoising, DenoisingModule
 
 __all__ = ["SuperResolution"]
@@ -19,7 +19,7 @@ class SuperResolution(DenoisingModule[ImageBatch | ClipBatch]):
     It learns on crops, and sees beside the noisy crop the same crop shrunk, enlarged again and roughened, and how much.
 
     Args:
-        net: The denoiser, with four further input channels.
+        denoiser: The denoiser, with four further input channels.
         denoising: How it is trained.
         factor: How much larger the pictures become.
         crop: Side of the crops, in pixels of the large picture, a multiple of `factor`.
@@ -35,7 +35,7 @@ class SuperResolution(DenoisingModule[ImageBatch | ClipBatch]):
 
     def __init__(
         self,
-        net: NetDenoiser,
+        denoiser: NetDenoiser,
         denoising: Denoising,
         factor: int,
         crop: int,
@@ -43,7 +43,7 @@ class SuperResolution(DenoisingModule[ImageBatch | ClipBatch]):
         parent: NetDenoiser | None = None,
         spatial_lr: float = 1.0,
     ) -> None:
-        super().__init__(net, denoising, parent, spatial_lr)
+        super().__init__(denoiser, denoising, parent, spatial_lr)
         if factor < 2 or crop % factor:
             raise UserError(f"crop: must be a multiple of the factor, which is 2 or more; got {crop} and {factor}.")
         self.factor, self.crop, self.augmentation = factor, crop, augmentation
@@ -55,7 +55,7 @@ class SuperResolution(DenoisingModule[ImageBatch | ClipBatch]):
         given = roughen(enlarge(shrink(large, self.factor), self.factor), rough, torch.randn_like(large))
         first_frame = batch.pixels if isinstance(batch, ImageBatch) else batch.pixels[:, :, 0]
         fps = None if isinstance(batch, ImageBatch) else batch.fps
-        return self.net.loss(large, self.levels(batch), self.denoising.condition(first_frame), fps, given)
+        return self.denoiser.loss(large, self.levels(batch), self.denoising.condition(first_frame), fps, given)
 
     def _cropped(self, pixels: Tensor) -> Tensor:
         """A crop at the same random place of every picture and frame, on the grid of the small picture's pixels."""

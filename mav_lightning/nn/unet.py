@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from mav_lightning.nn.draws import drawn_by_name
 from mav_lightning.nn.embeddings import FrameTime, NumberEmbedding
+from mav_lightning.nn.initialization import drawn_by_name
 from mav_lightning.nn.layout import fold_frames, unfold_frames
 from mav_lightning.nn.pseudo3d import PseudoAttention3d, PseudoConv3d
 

@@ -10,7 +10,7 @@ from mav_lightning.common.errors import UserError
 __all__ = ["SCHEMA", "UNHASHED", "ranks", "stage_id"]
 
 # Raise when code changes results that no config key tells of: every id changes and nothing old is reused.
-SCHEMA = 3
+SCHEMA = 4
 
 # Keys that say where, how fast or how loudly a stage runs, and never what comes out of it. The number of devices does
 # count, though not which they are: each takes a batch of its own.

@@ -51,4 +51,8 @@ def _averaged(file: Path) -> dict[str, Tensor]:
     averages = [
         state["average"] for name, state in checkpoint["callbacks"].items() if name.startswith(EMA.__qualname__)
     ]
-    return {**checkpoint["state_dict"], **(averages[0] if averages else {})}
+    weights = {**checkpoint["state_dict"], **(averages[0] if averages else {})}
+    if "network_name" not in checkpoint:
+        return weights
+    prefix = f"{checkpoint['network_name']}."
+    return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch.utils import deterministic
 
 from mav_lightning.common.errors import UserError, did_you_mean
 from mav_lightning.common.whole_file import remove_partial_files
+from mav_lightning.modules.base import NetworkModule
 from mav_lightning.training.checkpoint_io import AtomicCheckpointIO, checkpoint_step, newest_checkpoint
 from mav_lightning.training.checkpointer import Checkpointer
 from mav_lightning.training.ema import EMA, state_dict_copy
@@ -59,7 +61,7 @@ def fit(
     The result is a function of the arguments and of the module's initial weights: killed at any moment and called
     again, with the same arguments, it ends with the same bits on the same machine type and thread count. A finished
     run is left as it is. Writes ``out/checkpoints``, ``out/tensorboard``, and at the end ``out/weights.safetensors``
-    (exactly the keys of ``module.state_dict()``) and ``out/cost.json`` (see `Cost.summary`).
+    (the state dict of a `NetworkModule`'s network, else of the whole module) and ``out/cost.json``, see `Cost.summary`.
 
     Args:
         module: Logs its loss as ``train/loss``. Its initial weights and its learning-rate schedule are its own affair.
@@ -113,7 +115,9 @@ def fit(
         run.fit(module, datamodule=data, ckpt_path=newest, weights_only=True)
 
     if run.is_global_zero:
-        weights = ema.ema_state_dict(module) if ema else state_dict_copy(module)
+        result = module.network if isinstance(module, NetworkModule) else module
+        with ema.in_place(module) if ema else nullcontext():
+            weights = state_dict_copy(result)
         write_results(out, weights, cost.summary(module, run.global_step))
 
 

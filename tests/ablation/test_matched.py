@@ -36,9 +36,9 @@ def needs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     stages = load_plan("ablation/factorised.yaml", [f"seeds=[{SEED}]"]).trials[0].stages
     for role, name in (("clip", "clip"), ("parent", "spatial")):
         config = stages[name].config
-        node = config["module" if "module" in config else "task"]["net"]
+        node = config["module"]["clip" if role == "clip" else "denoiser"]
         (root / role).mkdir()
-        write_weights(root / role, {f"net.{key}": value for key, value in instantiate(node).state_dict().items()})
+        write_weights(root / role, instantiate(node).state_dict())
         write_card(root / role, node)
     return {role: root / role for role in ("data", "clip", "parent")}
 
@@ -49,9 +49,9 @@ def seen(trial: Trial, needs: dict[str, Path], batches: int = 2) -> Seen:
     torch.manual_seed(config["seed"])
     module, data = instantiate(config["module"]), instantiate(config["data"])
     data.setup("fit")
-    weights = {name: value.clone() for name, value in module.net.state_dict().items()}
+    weights = {name: value.clone() for name, value in module.denoiser.state_dict().items()}
     inputs: list[tuple[Tensor, ...]] = []
-    module.net.net.register_forward_pre_hook(lambda net, given: inputs.append(given))
+    module.denoiser.net.register_forward_pre_hook(lambda net, given: inputs.append(given))
     for number, batch in enumerate(islice(data.train_dataloader(), batches)):
         seed_as_training_does(number)
         with torch.no_grad():

@@ -13,7 +13,7 @@ from mav_lightning.ablation.run import load_plan, run_study
 from mav_lightning.ablation.study import Metric, Study, load_study
 from mav_lightning.common.errors import UserError
 from mav_lightning.config import find_config, load_config
-from mav_lightning.cost import network_cost
+from mav_lightning.flops import network_cost
 
 Write = Callable[..., Path]
 VARIANTS = "variants:\n  temporal: {}\n  per_frame: {sample.needs.decoder: spatial}\n"
@@ -72,7 +72,7 @@ def test_steps_that_a_budget_says_are_not_a_delta_as_well(write_study: Write, tm
     file = tmp_path / "equal.yaml"
     file.write_text(
         "extends: ablation/factorised.yaml\nseeds: [0]\nbudget: {stage: temporal, steps: 70}\n"
-        "variants: {none: {temporal.module.net.net.temporal_kernel_size: 0, temporal.fit.steps: 40}}\n"
+        "variants: {none: {temporal.module.denoiser.net.temporal_kernel_size: 0, temporal.fit.steps: 40}}\n"
     )
 
     with pytest.raises(UserError, match="`temporal.fit.steps`: `budget` says how many steps this stage takes"):

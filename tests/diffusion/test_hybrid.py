@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from mav_lightning.config import instantiate, load_config
+from mav_lightning.diffusion.denoised import Estimate, step_variance
 from mav_lightning.diffusion.denoiser import HybridDenoiser
-from mav_lightning.diffusion.estimate import Estimate, step_variance
 from mav_lightning.diffusion.guidance import Guided
-from mav_lightning.diffusion.known import Filling, Known, first
+from mav_lightning.diffusion.masks import Filling, Known, first
 from mav_lightning.diffusion.noise import SeededNoise
+from mav_lightning.diffusion.noise_levels import karras_sigmas
 from mav_lightning.diffusion.samplers import ddpm
-from mav_lightning.diffusion.schedule import karras_sigmas
 from mav_lightning.diffusion.windows import Sliding
 
 STD = 0.5
@@ -136,8 +136,12 @@ def test_a_learnt_variance_passes_through_guidance_windows_and_known_frames() ->
 
 
 def test_a_stage_takes_it_by_two_overrides() -> None:
-    words = ["module.net._target_=mav_lightning.diffusion.denoiser.HybridDenoiser", "module.net.net.out_channels=6"]
-    denoiser = instantiate(load_config("stage/temporal_tiny.yaml", words)["module"]["net"])
+    target = "mav_lightning.diffusion.denoiser.HybridDenoiser"
+    words = [
+        f"module.denoiser._target_={target}",
+        "module.denoiser.net.out_channels=6",
+    ]
+    denoiser = instantiate(load_config("stage/temporal_tiny.yaml", words)["module"]["denoiser"])
     x = torch.zeros(1, 3, 3, 16, 16)
     found = denoiser(x, torch.ones(1), torch.zeros(1, 64), torch.ones(1))
     assert found.clean.shape == found.share.shape == x.shape

@@ -7,23 +7,23 @@ import torch
 
 from datamodules.batch import ClipBatch, ImageBatch, JointBatch
 from mav_lightning.common.errors import UserError
+from mav_lightning.diffusion.conditioning import enlarge, shrink
+from mav_lightning.diffusion.denoised import Estimate
 from mav_lightning.diffusion.denoiser import EDMDenoiser, HybridDenoiser
-from mav_lightning.diffusion.estimate import Estimate
-from mav_lightning.diffusion.known import Known, MaskSampler
-from mav_lightning.diffusion.prior import DiffusionPrior
-from mav_lightning.diffusion.resolution import enlarge, shrink
-from mav_lightning.diffusion.schedule import LogNormalNoise
-from mav_lightning.modules.clip import CLIPModule
+from mav_lightning.diffusion.diffusion_prior import DiffusionPrior
+from mav_lightning.diffusion.masks import Known, MaskSampler
+from mav_lightning.diffusion.noise_levels import LogNormalNoise
+from mav_lightning.modules.clip_module import CLIPModule
 from mav_lightning.modules.decoder import SpatialDecoder, TemporalDecoder
 from mav_lightning.modules.denoising import Denoising
 from mav_lightning.modules.frozen import FrozenCLIP
 from mav_lightning.modules.interpolator import Interpolator
 from mav_lightning.modules.optim import WarmupCosine, WarmupStableDecay
 from mav_lightning.modules.preview import ShapesPreview
-from mav_lightning.modules.prior import PriorModule
+from mav_lightning.modules.prior_module import PriorModule
 from mav_lightning.modules.super_resolution import SuperResolution
-from mav_lightning.nn.clip import SmallCLIP
-from mav_lightning.nn.prior import PriorTransformer
+from mav_lightning.nn.prior_transformer import PriorTransformer
+from mav_lightning.nn.small_clip import SmallCLIP
 from mav_lightning.nn.unet import SpaceTimeUNet
 
 SMALL: dict[str, Any] = {
@@ -59,7 +59,7 @@ def test_a_temporal_decoder_equals_its_parent_frame_by_frame_before_its_first_st
         torch.nn.init.normal_(parameter, std=0.2)
     child = TemporalDecoder(
         EDMDenoiser(SpaceTimeUNet(**SMALL)), parent=parent.float(), denoising=denoising()
-    ).net.double()
+    ).denoiser.double()
     x, sigma, cond = torch.randn(2, 3, 4, 8, 8).double(), torch.tensor([0.5, 3.0]).double(), torch.randn(2, 8).double()
     clip = child(x, sigma, cond, torch.tensor([4.0, 16.0]).double()).clean
     for frame in range(4):
@@ -70,28 +70,28 @@ def test_a_temporal_decoder_equals_its_parent_frame_by_frame_before_its_first_st
 def test_one_step_of_the_temporal_stage_moves_only_what_it_may() -> None:
     parent = EDMDenoiser(SpaceTimeUNet(**IMAGE))
     module = TemporalDecoder(EDMDenoiser(SpaceTimeUNet(**SMALL)), parent=parent, spatial_lr=0.0, denoising=denoising())
-    for name, parameter in module.net.named_parameters():  # let the zero-initialised output pass gradients
+    for name, parameter in module.denoiser.named_parameters():  # let the zero-initialised output pass gradients
         if name.endswith("leave.spatial.weight"):
             torch.nn.init.normal_(parameter)
-    before = {name: value.clone() for name, value in module.net.state_dict().items()}
+    before = {name: value.clone() for name, value in module.denoiser.state_dict().items()}
     step = module.configure_optimizers()["optimizer"]
     module.losses(clips()).mean().backward()
     step.step()
-    moved = {name for name, value in module.net.state_dict().items() if not torch.equal(value, before[name])}
+    moved = {name for name, value in module.denoiser.state_dict().items() if not torch.equal(value, before[name])}
     assert moved and all("temporal" in name for name in moved)
 
 
 def test_a_joint_batch_teaches_motion_by_its_clips_and_looks_by_its_images() -> None:
     module = TemporalDecoder(EDMDenoiser(SpaceTimeUNet(**SMALL)), denoising())
     images = ImageBatch(clips(3).pixels[:, :, 0], None, ["a", "b", "c"])
-    torch.nn.init.normal_(module.net.net.leave.spatial.weight)
+    torch.nn.init.normal_(module.denoiser.net.leave.spatial.weight)
     losses = module.losses(JointBatch(clips(), images))
     assert losses.shape == (5,)
     reached = {}
     for kind, part in {"clips": losses[:2], "images": losses[2:]}.items():
         module.zero_grad()
         part.sum().backward(retain_graph=True)
-        reached[kind] = {name for name, weight in module.net.named_parameters() if bool((weight.grad != 0).any())}
+        reached[kind] = {name for name, weight in module.denoiser.named_parameters() if bool((weight.grad != 0).any())}
     assert any(".temporal" in name for name in reached["clips"])
     assert reached["images"] and not any(".temporal" in name for name in reached["images"]), "images skip time"
 
@@ -111,21 +111,21 @@ def test_an_interpolator_equals_its_parent_before_its_first_step_whatever_is_kno
     batch = clips()
     given = Known(batch.pixels, torch.rand(2, 4) < 0.5).channels()
     arguments = torch.randn_like(batch.pixels), torch.tensor([0.5, 3.0]), torch.randn(2, 8), batch.fps
-    torch.testing.assert_close(child.net(*arguments, given), parent(*arguments))
+    torch.testing.assert_close(child.denoiser(*arguments, given), parent(*arguments))
 
 
 def test_an_interpolator_is_judged_by_the_unknown_frames_alone() -> None:
     module, batch = interpolator(), clips(8)
     masks = module.masks = lambda *_: torch.tensor([[True, False, False, True]] * 8)  # type: ignore[assignment]
     with torch.no_grad():  # a network whose answer is its noisy input misses every frame by the noise
-        module.net.forward = lambda x, *_: Estimate(x)  # type: ignore[method-assign]
+        module.denoiser.forward = lambda x, *_: Estimate(x)  # type: ignore[method-assign]
         torch.manual_seed(0)
         all_missed = module.losses(batch)
         known = Known(batch.pixels, masks())
-        module.net.forward = lambda x, *_: Estimate(known.keep(x))  # type: ignore[method-assign]
+        module.denoiser.forward = lambda x, *_: Estimate(known.keep(x))  # type: ignore[method-assign]
         torch.manual_seed(0)
         torch.testing.assert_close(module.losses(batch), all_missed)
-        module.net.forward = lambda x, *_: Estimate(Known(batch.pixels, ~masks()).keep(x))  # type: ignore[method-assign]
+        module.denoiser.forward = lambda x, *_: Estimate(Known(batch.pixels, ~masks()).keep(x))  # type: ignore[method-assign]
         assert bool((module.losses(batch) == 0).all())
 
 
@@ -136,7 +136,7 @@ def super_resolution(**options: Any) -> SuperResolution:
 
 def test_super_resolution_sees_the_shrunk_crop_that_it_is_to_enlarge() -> None:
     module, seen = super_resolution(augmentation=LogNormalNoise(-20.0, 0.0)), []
-    module.net.register_forward_pre_hook(lambda _, given: seen.append(given))
+    module.denoiser.register_forward_pre_hook(lambda _, given: seen.append(given))
     pixels = clips().pixels[:, :, 0]
     module.losses(ImageBatch(pixels, None, ["a", "b"]))
     x, _, _, fps, given = seen[0]
@@ -147,7 +147,7 @@ def test_super_resolution_sees_the_shrunk_crop_that_it_is_to_enlarge() -> None:
 
 def test_super_resolution_learns_from_clips_as_from_images() -> None:
     net = EDMDenoiser(SpaceTimeUNet(in_channels=7, **{**SMALL, "attention": ()}))
-    parent = super_resolution().net
+    parent = super_resolution().denoiser
     module = SuperResolution(net, denoising(), 2, 4, LogNormalNoise(), parent=parent)
     assert module.transferred is not None and module.transferred.new
     assert module.losses(clips()).shape == (2,)
@@ -197,7 +197,7 @@ def test_a_negative_learning_rate_is_refused_with_a_way_out() -> None:
 
 def test_the_frozen_encoder_is_neither_saved_nor_trained() -> None:
     module = SpatialDecoder(EDMDenoiser(SpaceTimeUNet(**IMAGE)), denoising=denoising())
-    assert all(name.startswith("net.") for name in module.state_dict())
+    assert all(name.startswith("denoiser.") for name in module.state_dict())
     module.losses(ImageBatch(torch.zeros(2, 3, 8, 8), None, ["a", "b"])).mean().backward()
     assert all(parameter.grad is None for parameter in module.denoising.encoder.clip.parameters())
 
@@ -249,7 +249,7 @@ def test_a_preview_scores_what_it_plays() -> None:
 
     preview = ShapesPreview(size=8, frames=3, fps=(4.0, 8.0), steps=2, score=score, shown=5)
     module = TemporalDecoder(EDMDenoiser(SpaceTimeUNet(**SMALL)), preview=preview, denoising=denoising())
-    shown, scores = preview(module.net, module.denoising.encoder, module.device)
+    shown, scores = preview(module.denoiser, module.denoising.encoder, module.device)
     assert scores == {"law": 0.5}, "a number that is not finite is no number to log"
     assert asked["videos"].shape == (48, 3, 8, 8, 3) and asked["videos"].dtype.name == "uint8"
     assert len(asked["shapes"]) == 48 and asked["fps"].tolist() == [4.0] * 24 + [8.0] * 24
@@ -279,7 +279,7 @@ def test_the_prior_learns_from_pairs_and_leaves_its_clip_alone() -> None:
         losses.append(float(loss.detach()))
     assert sum(losses[-20:]) < 0.75 * sum(losses[:20])
     assert all(torch.equal(value, before[name]) for name, value in module.encoder.clip.state_dict().items())
-    assert all(name.startswith("net.") for name in module.state_dict())
+    assert all(name.startswith("denoiser.") for name in module.state_dict())
 
 
 def test_a_prior_without_captions_is_refused_by_key() -> None:
@@ -290,7 +290,7 @@ def test_a_prior_without_captions_is_refused_by_key() -> None:
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_a_prior_trained_without_text_cannot_tell_captions_apart(share: float) -> None:
     module, seen = prior_module(cond_dropout=share), []
-    module.net.net.register_forward_pre_hook(lambda _, given: seen.append(given[2]))
+    module.denoiser.net.register_forward_pre_hook(lambda _, given: seen.append(given[2]))
     module.losses(pairs())
     assert bool((seen[0] == 0).all()) == (share == 1.0)
 

@@ -8,7 +8,7 @@ from mav_lightning.runs.files import write_json
 from mav_lightning.runs.ledger import Ledger
 from mav_lightning.runs.stage_folder import Stage
 
-NETWORK = "mav_lightning.nn.prior.PriorTransformer"
+NETWORK = "mav_lightning.nn.prior_transformer.PriorTransformer"
 
 
 def training(network: str = NETWORK, steps: int = 100, seed: int = 0, name: str = "prior") -> Stage:
@@ -17,7 +17,7 @@ def training(network: str = NETWORK, steps: int = 100, seed: int = 0, name: str 
 
 
 def ridge() -> Stage:
-    return Stage.of("prior", {"kind": "train", "task": {"_target_": "mav_lightning.modules.ridge.fit_ridge"}}, {})
+    return Stage.of("prior", {"kind": "train", "task": {"_target_": "mav_lightning.modules.ridge_fit.fit_ridge"}}, {})
 
 
 @pytest.fixture
@@ -65,5 +65,5 @@ def test_what_a_stage_has_reported_is_taken_off(ledger: Ledger) -> None:
 
 
 def test_a_stage_of_the_same_name_that_builds_another_network_tells_nothing(ledger: Ledger) -> None:
-    assert left(ledger, training("mav_lightning.nn.ridge.RidgePrior")) is None
+    assert left(ledger, training("mav_lightning.nn.ridge_prior.RidgePrior")) is None
     assert left(ledger, training(name="decoder", steps=200)) is None

@@ -15,7 +15,7 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.training.card import CardWriter
 from mav_lightning.training.export import export_network
 
-NODE = {"_target_": "mav_lightning.nn.clip.SmallCLIP"}
+NODE = {"_target_": "mav_lightning.nn.small_clip.SmallCLIP"}
 
 
 @pytest.fixture(scope="module")

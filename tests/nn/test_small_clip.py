@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from mav_lightning.nn.clip import SmallCLIP, tokenize
-from mav_lightning.nn.ridge import RidgePrior
+from mav_lightning.nn.ridge_prior import RidgePrior
+from mav_lightning.nn.small_clip import SmallCLIP, tokenize
 
 
 def test_case_and_punctuation_do_not_matter() -> None:

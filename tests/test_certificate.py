@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
-from mav_lightning.certify import certify_frames, certify_parent
+from mav_lightning.certificate import certify_frames, certify_parent
 from mav_lightning.cli.app import app
 from mav_lightning.diffusion.denoiser import EDMDenoiser
 from mav_lightning.modules.transfer import transfer

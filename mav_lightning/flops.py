@@ -46,7 +46,7 @@ def network_cost(config: Mapping[str, Any]) -> NetworkCost:
     Raises:
         UserError: A stage that trains no denoiser of images, clips or embeddings.
     """
-    node = config.get("module", {}).get("net", {})
+    node = config.get("module", {}).get("denoiser", {})
     if "net" not in node:
         raise UserError(f"{config['name']}: trains no denoiser; give the config of a prior, decoder or one after it.")
     with torch.device("meta"):
@@ -82,7 +82,7 @@ def _inputs(net: nn.Module, config: Mapping[str, Any]) -> tuple[Tensor, Tensor, 
     """One sample as the stage trains on it: x, sigma, cond, fps and given."""
     sigma = torch.ones(1)
     if not hasattr(net, "in_channels"):  # it is of embeddings
-        channels, length = config["module"]["net"]["net"]["channels"], config["module"]["net"]["net"]["length"]
+        channels, length = int(net.channels), int(net.length)  # type: ignore[arg-type]
         return torch.zeros(1, channels), sigma, torch.zeros(1, 1 + length, channels), None, None
     clips = not config["data"]["_target_"].endswith("ImageData")
     side = config["module"].get("crop", config["size"])

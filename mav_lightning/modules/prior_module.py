@@ -1,25 +1,25 @@
 """Training the prior: text to image embeddings, from image-text pairs alone."""
 
 import torch
-from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from datamodules.batch import ImageBatch
 from mav_lightning.common.errors import UserError
-from mav_lightning.diffusion.prior import DiffusionPrior
-from mav_lightning.diffusion.schedule import LogNormalNoise
+from mav_lightning.diffusion.diffusion_prior import DiffusionPrior
+from mav_lightning.diffusion.noise_levels import LogNormalNoise
+from mav_lightning.modules.base import NetworkModule
 from mav_lightning.modules.frozen import FrozenCLIP
 from mav_lightning.modules.optim import MakeOptimizer, Schedule, optimization
 
 __all__ = ["PriorModule"]
 
 
-class PriorModule(LightningModule):
+class PriorModule(NetworkModule):
     """Trains the diffusion prior of Make-A-Video (§3.1).
 
     Args:
-        net: The prior.
+        denoiser: The prior.
         encoder: The CLIP between whose two spaces it stands.
         noise: Draws the noise levels of training.
         optimizer: Makes the optimizer from the trainable parameters.
@@ -30,9 +30,11 @@ class PriorModule(LightningModule):
         UserError: A prior for other embeddings, or for captions of another length, than the encoder's.
     """
 
+    network_name = "denoiser"
+
     def __init__(
         self,
-        net: DiffusionPrior,
+        denoiser: DiffusionPrior,
         encoder: FrozenCLIP,
         noise: LogNormalNoise,
         optimizer: MakeOptimizer,
@@ -41,10 +43,10 @@ class PriorModule(LightningModule):
     ) -> None:
         super().__init__()
         for name in ("channels", "length"):
-            told, given = getattr(net.net, name, None), getattr(encoder, name)
+            told, given = getattr(denoiser.net, name, None), getattr(encoder, name)
             if told not in (None, given):
-                raise UserError(f"module.net.net.{name}: must be {given}, as the encoder's, got {told}.")
-        self.net, self.encoder, self.noise = net, encoder, noise
+                raise UserError(f"module.denoiser.net.{name}: must be {given}, as the encoder's, got {told}.")
+        self.denoiser, self.encoder, self.noise = denoiser, encoder, noise
         self.make_optimizer, self.schedule, self.cond_dropout = optimizer, schedule, cond_dropout
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
@@ -54,7 +56,7 @@ class PriorModule(LightningModule):
     def validation_step(self, batch: ImageBatch, batch_idx: int) -> None:
         """Logs the loss on unseen pairs, and how near drawn embeddings come to those of the captioned images."""
         self._loss(batch, "val")
-        drawn = self.net.predict(self.encoder.encode_words(batch.captions(), self.device), list(range(len(batch))))
+        drawn = self.denoiser.predict(self.encoder.encode_words(batch.captions(), self.device), list(range(len(batch))))
         similarity = (drawn * self._images(batch)).sum(dim=1).mean()
         self.log("val/similarity", similarity, batch_size=len(batch), sync_dist=True)
 
@@ -67,7 +69,7 @@ class PriorModule(LightningModule):
         cond = self.encoder.encode_words(batch.captions(), self.device)
         cond = cond * (torch.rand(len(cond), 1, 1, device=self.device) >= self.cond_dropout)
         images = self._images(batch)
-        return self.net.loss(images * images.shape[1] ** 0.5, self.noise(len(images), self.device), cond)
+        return self.denoiser.loss(images * images.shape[1] ** 0.5, self.noise(len(images), self.device), cond)
 
     def _images(self, batch: ImageBatch) -> Tensor:
         return self.encoder(batch.pixels) if batch.embedding is None else batch.embedding

@@ -9,7 +9,7 @@ from mav_lightning.cli.app import app
 from mav_lightning.common.conf import conf_root
 from mav_lightning.common.errors import UserError
 from mav_lightning.config import instantiate, load_config
-from mav_lightning.cost import network_cost
+from mav_lightning.flops import network_cost
 
 DENOISERS = ("prior", "spatial", "temporal", "interpolator", "sr_low_image", "sr_low", "sr_high")
 SCALES = ("tiny", "small", "paper")
@@ -36,10 +36,12 @@ def test_the_stages_of_a_scale_fit_each_other(scale: str) -> None:
         ("sr_high", sampling.high_factor),
     ):
         assert stages[stage]["module"]["factor"] == factor
-    channels = stages["prior"]["module"]["net"]["net"]["channels"]
-    assert {stages[name]["module"]["net"]["net"]["cond_channels"] for name in ("spatial", "temporal")} == {channels}
+    channels = stages["prior"]["module"]["denoiser"]["net"]["channels"]
+    assert {stages[name]["module"]["denoiser"]["net"]["cond_channels"] for name in ("spatial", "temporal")} == {
+        channels
+    }
     with torch.device("meta"):
-        nets = {name: instantiate(stages[name]["module"]["net"]).state_dict() for name in DENOISERS}
+        nets = {name: instantiate(stages[name]["module"]["denoiser"]).state_dict() for name in DENOISERS}
     for child, parent in (("temporal", "spatial"), ("interpolator", "temporal"), ("sr_low", "sr_low_image")):
         assert not nets[parent].keys() - nets[child].keys(), f"{child} has no place for all of {parent}"
         changed = [name for name in nets[parent] if nets[parent][name].shape != nets[child][name].shape]
@@ -82,7 +84,7 @@ def test_the_geometry_of_the_paper() -> None:
 
 def test_flops_are_those_counted_by_hand() -> None:
     def flops(middle: int) -> int:
-        words = ["module.crop=16", "module.net.net.multipliers=[1,4]", f"module.net.net.middle={middle}"]
+        words = ["module.crop=16", "module.denoiser.net.multipliers=[1,4]", f"module.denoiser.net.middle={middle}"]
         return network_cost(load_config("stage/sr_high_tiny.yaml", words)).flops
 
     width, pixels, kernel = 4 * 16, 8 * 8, 9  # of the block in the middle

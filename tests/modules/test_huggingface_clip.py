@@ -14,11 +14,11 @@ from mav_lightning.checkpoint import load_network
 from mav_lightning.cli.app import app
 from mav_lightning.common.errors import UserError
 from mav_lightning.config import instantiate, load_config
-from mav_lightning.diffusion.schedule import LogNormalNoise
+from mav_lightning.diffusion.noise_levels import LogNormalNoise
 from mav_lightning.modules.decoder import SpatialDecoder
 from mav_lightning.modules.denoising import Denoising
 from mav_lightning.modules.frozen import FrozenCLIP
-from mav_lightning.modules.huggingface import HuggingFaceCLIP
+from mav_lightning.modules.huggingface_clip import HuggingFaceCLIP
 
 transformers = pytest.importorskip("transformers")
 CAPTIONS = ["a red circle", "a blue square on a dark background", "x " * 40]
@@ -117,8 +117,8 @@ def test_a_clip_with_a_part_missing_is_refused(source: Path, tmp_path: Path) -> 
 def test_a_network_for_other_embeddings_is_told_which_key_to_set(adopted: HuggingFaceCLIP) -> None:
     config = load_config("stage/spatial_tiny.yaml")["module"]
     denoising = Denoising(FrozenCLIP(adopted), LogNormalNoise(), torch.optim.AdamW, lambda step: 1.0)
-    with pytest.raises(UserError, match="module.net.net.cond_channels: must be 12, as the encoder's .*, got 64"):
-        SpatialDecoder(instantiate(config["net"]), denoising)
+    with pytest.raises(UserError, match="module.denoiser.net.cond_channels: must be 12, as the encoder's .*, got 64"):
+        SpatialDecoder(instantiate(config["denoiser"]), denoising)
 
 
 def test_a_folder_without_safetensors_is_refused(tmp_path: Path) -> None:

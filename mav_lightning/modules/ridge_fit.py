@@ -9,8 +9,8 @@ from lightning import LightningDataModule
 from safetensors.torch import save_file
 
 from datamodules.batch import ImageBatch
-from mav_lightning.nn.clip import TextImageEncoder
-from mav_lightning.nn.ridge import RidgePrior
+from mav_lightning.nn.ridge_prior import RidgePrior
+from mav_lightning.nn.small_clip import TextImageEncoder
 
 __all__ = ["fit_ridge", "write_identity"]
 
@@ -62,7 +62,7 @@ def write_identity(net: RidgePrior, out: Path) -> None:
 
 def _write(net: RidgePrior, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    save_file({f"net.{name}": value for name, value in net.state_dict().items()}, out / "weights.safetensors")
+    save_file(net.state_dict(), out / "weights.safetensors")
 
 
 def _endless(data: LightningDataModule) -> Iterator[ImageBatch]:

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mav_lightning.diffusion.estimate import Estimate
-from mav_lightning.diffusion.resolution import enlarge, roughen, shrink
+from mav_lightning.diffusion.conditioning import enlarge, roughen, shrink
+from mav_lightning.diffusion.denoised import Estimate
 from mav_lightning.diffusion.windows import Sliding
 
 

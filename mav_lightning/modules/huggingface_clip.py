@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from mav_lightning.common.transformers_library import transformers_library
-from mav_lightning.nn.clip import TextImageEncoder
+from mav_lightning.nn.small_clip import TextImageEncoder
 
 __all__ = ["MEAN", "STD", "HuggingFaceCLIP"]
 

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from mav_lightning.diffusion.between import linear, repeat
-from mav_lightning.diffusion.estimate import Estimate
-from mav_lightning.diffusion.known import Filling, Known, MaskSampler, every, first, last
+from mav_lightning.diffusion.denoised import Estimate
+from mav_lightning.diffusion.interpolation_baselines import linear, repeat
+from mav_lightning.diffusion.masks import Filling, Known, MaskSampler, every, first, last
 from mav_lightning.diffusion.noise import SeededNoise
+from mav_lightning.diffusion.noise_levels import karras_sigmas
 from mav_lightning.diffusion.samplers import SAMPLERS
-from mav_lightning.diffusion.schedule import karras_sigmas
 from mav_lightning.diffusion.windows import Windows
 
 

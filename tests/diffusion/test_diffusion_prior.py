@@ -3,8 +3,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mav_lightning.diffusion.prior import DiffusionPrior
-from mav_lightning.nn.prior import PriorTransformer
+from mav_lightning.diffusion.diffusion_prior import DiffusionPrior
+from mav_lightning.nn.prior_transformer import PriorTransformer
 
 
 def captions(count: int, words: int = 3, length: int = 5, channels: int = 8) -> Tensor:

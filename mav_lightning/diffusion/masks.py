@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mav_lightning.diffusion.denoised import Estimate
 from mav_lightning.diffusion.denoiser import Denoiser
-from mav_lightning.diffusion.estimate import Estimate
 
 __all__ = ["Filling", "Known", "MaskSampler", "every", "first", "last"]
 

@@ -9,8 +9,8 @@ from torch.nn import functional as F  # noqa: N812
 from mav_lightning.diffusion.denoiser import CleanDenoiser
 from mav_lightning.diffusion.guidance import Guided
 from mav_lightning.diffusion.noise import SeededNoise
+from mav_lightning.diffusion.noise_levels import karras_sigmas
 from mav_lightning.diffusion.samplers import dpm_solver_pp_2m
-from mav_lightning.diffusion.schedule import karras_sigmas
 
 __all__ = ["DiffusionPrior"]
 
