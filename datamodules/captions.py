@@ -4,7 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from datamodules.annotations import Annotations, Row, name_some
-from datamodules.tables import read_table
+from datamodules.caption_tables import read_table
 from mav_lightning.common.errors import UserError, did_you_mean
 
 __all__ = ["read_captions"]

@@ -7,19 +7,20 @@ from typing import Protocol, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from datamodules.batch import ClipBatch, ImageBatch
-from datamodules.cache import FrameCache
 from datamodules.fps_sampler import FpsSampler, truncate_fps
-from datamodules.media import Media, crop_to_square, decode_image, find_media, probe_media
+from datamodules.frame_cache import FrameCache
+from datamodules.media import Media, decode_image, find_media, probe_media
 from datamodules.order import Chance
 from datamodules.shards import IMAGE_SUFFIXES, VIDEO_SUFFIXES, SampleError
+from mav_lightning.common.cropping import crop_to_square
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.pixels import from_uint8
 from mav_lightning.common.video import read_frames_at
 
-__all__ = ["ClipDecoder", "Decoder", "Example", "ImageDecoder", "to_pixels"]
+__all__ = ["ClipDecoder", "Decoder", "Example", "ImageDecoder"]
 
 B_co = TypeVar("B_co", covariant=True)
 
@@ -109,7 +110,7 @@ class ImageDecoder:
         """Joins examples to a batch of pixels (B, 3, size, size)."""
         captions = [example.caption for example in examples if example.caption is not None]
         keys = [example.key for example in examples]
-        pixels = to_pixels(_frames(examples)).squeeze(2)
+        pixels = from_uint8(_frames(examples)).contiguous().squeeze(2)
         return ImageBatch(pixels, captions if self.captioned else None, keys, _embeddings(examples))
 
 
@@ -158,7 +159,7 @@ class ClipDecoder:
 
         def squares(numbers: NDArray[np.int_]) -> NDArray[np.uint8]:
             frames = read_frames_at(data, (numbers / source_fps).tolist())
-            return np.stack([crop_to_square(Image.fromarray(frame), self.size) for frame in frames])
+            return np.stack([crop_to_square(frame, self.size) for frame in frames])
 
         video = cache.get(key, media.frames * 3 * self.size**2, lambda: squares(np.arange(media.frames)))
         return Example(key, squares(picked) if video is None else video[picked], fps=fps)
@@ -167,12 +168,7 @@ class ClipDecoder:
         """Joins examples to a batch of pixels (B, 3, T, size, size) with their rates (B,)."""
         fps = torch.tensor([example.fps for example in examples], dtype=torch.float32)
         keys = [example.key for example in examples]
-        return ClipBatch(to_pixels(_frames(examples)), fps, keys, _embeddings(examples))
-
-
-def to_pixels(frames: NDArray[np.uint8]) -> Tensor:
-    """Turns uint8 frames (…, T, H, W, 3) into float32 pixels (…, 3, T, H, W) in [-1, 1]."""
-    return torch.from_numpy(frames).movedim(-1, -4).float().div(127.5).sub(1.0).contiguous()
+        return ClipBatch(from_uint8(_frames(examples)).contiguous(), fps, keys, _embeddings(examples))
 
 
 def _frames(examples: Sequence[Example]) -> NDArray[np.uint8]:

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 from datamodules.media import Media, find_media, probe_media
 from datamodules.shards import Group, SampleError, group_members
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.progress import Track, untracked
+from mav_lightning.common.tracking import Track, untracked
 from mav_lightning.common.whole_file import whole_file
 
 __all__ = ["INDEX", "Index", "Member", "Sample", "Shard", "build_index", "folder_sha256", "load_index", "shard_folders"]

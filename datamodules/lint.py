@@ -8,7 +8,7 @@ from datamodules.index import Index, Sample, Shard, load_index, shard_folders
 from datamodules.media import decode_image, find_media
 from datamodules.shards import IMAGE_SUFFIXES, SUFFIXES
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.progress import Track, untracked
+from mav_lightning.common.tracking import Track, untracked
 from mav_lightning.common.video import read_frames
 
 __all__ = ["LintReport", "lint"]

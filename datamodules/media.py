@@ -4,14 +4,12 @@ import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from datamodules.shards import IMAGE_SUFFIXES, VIDEO_SUFFIXES, SampleError
 from mav_lightning.common.video import probe
 
-__all__ = ["Media", "crop_to_square", "decode_image", "find_media", "probe_media"]
+__all__ = ["Media", "decode_image", "find_media", "probe_media"]
 
 MAX_IMAGE_PIXELS = 1 << 26  # checked on the header, before a small file can unfold into gigabytes
 
@@ -71,17 +69,6 @@ def decode_image(data: bytes) -> Image.Image:
         return upright.convert("RGB")
     except (OSError, ValueError, SyntaxError) as error:  # Pillow's ways to say that a file is damaged
         raise SampleError(f"cannot be decoded ({error}); replace or remove the image.") from error
-
-
-def crop_to_square(image: Image.Image, size: int) -> NDArray[np.uint8]:
-    """Cuts the largest centred square and scales it to (size, size, 3) uint8.
-
-    Shrinking averages the exact area under each pixel (box filter); enlarging is bicubic.
-    """
-    side = min(image.size)
-    left, top = (image.width - side) / 2, (image.height - side) / 2
-    filter_ = Image.Resampling.BOX if side >= size else Image.Resampling.BICUBIC
-    return np.asarray(image.resize((size, size), filter_, box=(left, top, left + side, top + side)))
 
 
 def _open_image(data: bytes) -> Image.Image:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from datamodules.annotations import Annotations, Row
-from datamodules.tables import read_table, read_text
+from datamodules.caption_tables import read_table, read_text
 from mav_lightning.common.errors import UserError
 
 __all__ = ["Described", "draw_caption", "read_described", "read_msrvtt"]

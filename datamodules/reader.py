@@ -13,9 +13,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from datamodules.batch import ClipBatch, ImageBatch
-from datamodules.cache import FrameCache
 from datamodules.decoders import Decoder, Example
-from datamodules.embeddings import read_embeddings
+from datamodules.embedding_cache import read_embeddings
+from datamodules.frame_cache import FrameCache
 from datamodules.index import Index, Sample, Shard
 from datamodules.order import Chance, EvalOrder, TrainOrder, sample_rng
 from mav_lightning.common.errors import UserError

@@ -19,8 +19,8 @@ import webdataset
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from datamodules.batch import ClipBatch, ImageBatch
-from datamodules.cache import FrameCache
 from datamodules.decoders import Decoder, Example
+from datamodules.frame_cache import FrameCache
 from datamodules.order import Chance, sample_rng
 from datamodules.reader import Fetched, unchanged
 from datamodules.shards import SUFFIXES, Group, SampleError, group_members, suffix_of

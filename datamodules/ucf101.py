@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from datamodules.annotations import Annotations, Row
-from datamodules.tables import read_table, read_text
+from datamodules.caption_tables import read_table, read_text
 from mav_lightning.common.errors import UserError, did_you_mean
 
 __all__ = ["SPLITS", "class_words", "read_class_prompts", "read_ucf101"]

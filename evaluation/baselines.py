@@ -21,7 +21,7 @@ from evaluation.scores.similarity import ClipSimilarity
 from evaluation.weight_files import weights_folder
 from mav_lightning.common.errors import UserError, did_you_mean
 from mav_lightning.common.manifest import ClipRecord, write_manifest
-from mav_lightning.common.progress import Track, untracked
+from mav_lightning.common.tracking import Track, untracked
 from mav_lightning.common.video import write_lossless
 from mav_lightning.common.whole_file import new_folder
 

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
 from evaluation.clip_sources import Clip, Frames, VideoSource
 from evaluation.resize import check_frames
+from mav_lightning.common.cropping import crop_to_square
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.video import VideoInfo, probe, read_frames_at, read_numbered_frames
 
-__all__ = ["Cut", "Window", "read_cut", "source_info", "square"]
+__all__ = ["Cut", "Window", "read_cut", "source_info"]
 
 _SLACK = 1e-3  # of a frame, for rates that containers round
 
@@ -98,7 +98,7 @@ def read_cut(cut: Cut, size: int | None) -> Clip:
     frames = _frames(cut)
     check_frames(frames)
     if size is not None:
-        frames = np.stack([square(frame, size) for frame in frames])
+        frames = np.stack([crop_to_square(frame, size) for frame in frames])
     return Clip(cut.id, frames, cut.fps, cut.source.prompt, cut.source.attributes, cut.source.group)
 
 
@@ -114,17 +114,6 @@ def source_info(source: VideoSource) -> VideoInfo:
         return VideoInfo(source.fps or 0.0, len(stored), stored.shape[2], stored.shape[1])
     info = probe(stored)
     return info if source.fps is None else VideoInfo(source.fps, info.frames, info.width, info.height)
-
-
-def square(frame: Frames, size: int) -> Frames:
-    """Cuts the largest centred square and scales it: shrinking averages areas (box filter), enlarging is bicubic."""
-    height, width = frame.shape[:2]
-    side = min(height, width)
-    if (height, width) == (size, size):
-        return frame
-    left, top = (width - side) / 2, (height - side) / 2
-    kind = Image.Resampling.BOX if side >= size else Image.Resampling.BICUBIC
-    return np.asarray(Image.fromarray(frame).resize((size, size), kind, box=(left, top, left + side, top + side)))
 
 
 def _frames(cut: Cut) -> Frames:

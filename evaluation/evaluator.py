@@ -20,7 +20,7 @@ from evaluation.protocol import Protocol
 from evaluation.scores.base import Features, Outcome, Side, plain
 from evaluation.weight_files import weights_folder
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.progress import Track, untracked
+from mav_lightning.common.tracking import Track, untracked
 
 __all__ = ["Evaluation", "evaluate"]
 

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +19,8 @@ from evaluation.failures import Failures
 from evaluation.feature_store import FeatureStore, key_of
 from evaluation.protocol import Protocol
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.progress import Track, untracked
+from mav_lightning.common.machine import package_version
+from mav_lightning.common.tracking import Track, untracked
 
 __all__ = ["Extraction", "Reading", "versions"]
 
@@ -218,14 +218,9 @@ class _Batch:
 
 def versions() -> dict[str, str]:
     """Of Python and the packages that numbers depend on."""
-    return {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES}
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
+    return {"python": platform.python_version()} | {
+        name: package_version(name) or "not installed" for name in _PACKAGES
+    }
 
 
 def _key(cut: Cut) -> str:

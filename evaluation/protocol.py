@@ -17,7 +17,7 @@ from evaluation.fields import build
 from evaluation.folders import Split
 from evaluation.scores.base import Metric
 from evaluation.scores.kinds import KINDS as METRICS
-from mav_lightning.common.conf import conf_root
+from mav_lightning.common.configs import conf_root
 from mav_lightning.common.errors import UserError, did_you_mean
 from mav_lightning.common.measures import MEASURES
 

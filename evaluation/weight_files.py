@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from mav_lightning.common.conf import conf_root
+from mav_lightning.common.configs import conf_root
 from mav_lightning.common.errors import UserError, did_you_mean
 
 __all__ = [

@@ -17,7 +17,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mav_lightning.common.conf import conf_root
+from mav_lightning.common.configs import conf_root
 from mav_lightning.common.errors import UserError, did_you_mean
 from mav_lightning.common.measures import MEASURES
 

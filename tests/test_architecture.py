@@ -11,8 +11,8 @@ ALLOWED = {
     "mav_lightning.common": {"mav_lightning.common"},
     "datamodules": {"datamodules", "mav_lightning.common"},
     "evaluation": {"evaluation", "mav_lightning.common"},
-    "mav_lightning.nn": {"mav_lightning.nn"},
-    "mav_lightning.diffusion": {"mav_lightning.diffusion"},
+    "mav_lightning.nn": {"mav_lightning.nn", "mav_lightning.common"},
+    "mav_lightning.diffusion": {"mav_lightning.diffusion", "mav_lightning.common"},
     "mav_lightning.modules": {
         "mav_lightning.modules", "mav_lightning.diffusion", "mav_lightning.nn", "mav_lightning.common",
         "mav_lightning.prompts", "datamodules.batch",

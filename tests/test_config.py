@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from mav_lightning.common.conf import conf_root
+from mav_lightning.common.configs import conf_root
 from mav_lightning.common.errors import UserError
 from mav_lightning.config import find_config, instantiate, load_config, resolve_needs
 from mav_lightning.runs.ids import stage_id

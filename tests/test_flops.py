@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 
 from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.cli.app import app
-from mav_lightning.common.conf import conf_root
+from mav_lightning.common.configs import conf_root
 from mav_lightning.common.errors import UserError
 from mav_lightning.config import instantiate, load_config
 from mav_lightning.flops import network_cost

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
 from evaluation.extractors.shapes import APPEARANCE, MOTIONS, network_input
+from mav_lightning.common.pixels import quantize
 from mav_lightning.common.shapes_world.laws import sample_motion
 from mav_lightning.common.shapes_world.scene import Scene, all_scenes, caption, render
 from mav_lightning.common.video import encode_mp4, read_frames
@@ -68,7 +70,7 @@ def _clip(scene: Scene, centres: NDArray[np.float64], fps: float, rng: np.random
     seen = int(rng.choice([size for size in _SIZES if size <= encoded]))
     frames = torch.from_numpy(through_codec(render(scene, centres, encoded, supersample=2), fps, rng))
     small = frames.unflatten(1, (seen, -1)).unflatten(3, (seen, -1)).float().mean(dim=(2, 4)).round()
-    return ((network_input(small.to(torch.uint8)) + 1.0) * 127.5).round().clamp(0, 255).movedim(1, -1).to(torch.uint8)
+    return rearrange(quantize(network_input(small.to(torch.uint8))), "n c h w -> n h w c")
 
 
 def _centres(motion: str, fps: float, rng: np.random.Generator) -> NDArray[np.float64]:

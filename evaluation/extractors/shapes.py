@@ -4,12 +4,14 @@ import re
 from collections.abc import Sequence
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from evaluation.clip_sources import Clip
 from evaluation.extractors.base import Extractor, TextExtractor
 from evaluation.resize import check_frames
+from mav_lightning.common.pixels import dequantize
 from mav_lightning.common.shapes_world.laws import LAWS
 from mav_lightning.common.shapes_world.scene import COLOURS, GROUNDS, SHAPES
 
@@ -24,7 +26,7 @@ MOTIONS = (*LAWS, "none")
 
 def network_input(frames: Tensor) -> Tensor:
     """Resizes and scales: (N, H, W, 3) uint8 → (N, 3, 32, 32) float in [-1, 1]; bilinear, antialiased."""
-    pixels = frames.movedim(-1, -3).float() / 127.5 - 1.0
+    pixels = dequantize(rearrange(frames, "... h w c -> ... c h w"))
     if pixels.shape[-2:] == (INPUT_SIZE, INPUT_SIZE):
         return pixels
     return F.interpolate(pixels, size=(INPUT_SIZE, INPUT_SIZE), mode="bilinear", antialias=True, align_corners=False)

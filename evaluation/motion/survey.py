@@ -17,7 +17,7 @@ from evaluation.motion.working_size import LONGER_SIDE
 from evaluation.scores.base import plain
 from evaluation.scores.motion import motion_scores
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.progress import Track, untracked
+from mav_lightning.common.tracking import Track, untracked
 
 __all__ = ["motion_of"]
 

@@ -8,7 +8,7 @@ from mav_lightning.ablation.deltas import check_deltas, deltas_for_all
 from mav_lightning.ablation.metrics import check_metrics
 from mav_lightning.ablation.study import Metric, Study
 from mav_lightning.common.errors import UserError, did_you_mean
-from mav_lightning.runs.files import read_json, write_json
+from mav_lightning.common.json_files import read_json, write_json
 from mav_lightning.runs.ledger import Ledger
 from mav_lightning.runs.recipe import Recipe, plan_recipe
 from mav_lightning.runs.stage_folder import Stage, StageFolder

@@ -7,7 +7,7 @@ from typing import Any
 from mav_lightning.ablation.plan import Plan, Trial
 from mav_lightning.ablation.statistics import Comparison, compare
 from mav_lightning.ablation.study import Metric
-from mav_lightning.runs.files import read_json
+from mav_lightning.common.json_files import read_json
 from mav_lightning.runs.ledger import Ledger, State
 from mav_lightning.runs.stage_folder import Stage, StageFolder
 

@@ -3,14 +3,13 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-import torch
-
 from mav_lightning.cascade.generation import Generation, Wish
 from mav_lightning.cascade.pipeline import Pipeline
 from mav_lightning.cascade.pipeline_folder import write_pipeline
 from mav_lightning.cascade.sampling import Sampling
-from mav_lightning.common.content import file_sha256
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.hashing import file_sha256
+from mav_lightning.common.machine import default_device
 from mav_lightning.prompts import Prompt, read_prompts, shapes_prompts
 
 __all__ = ["sample_prompts", "sample_shapes"]
@@ -113,7 +112,7 @@ def _sample(
     asked = [(prompt, float(rate)) for rate in fps for prompt in prompts]
     wishes = [Wish(rate, seed * 1_000_000 + number, prompt) for number, (prompt, rate) in enumerate(asked)]
     pipeline = Pipeline.from_pretrained(out / "pipeline")
-    pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
+    pipeline.to(default_device())
     generation = Generation(pipeline, wishes, out / "clips", mark=False)
     missing = generation.batches()
     for numbers in track(missing, len(missing), "batches"):

@@ -18,8 +18,8 @@ from mav_lightning.cascade.pipeline_folder import READY_MADE, read_pipeline
 from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.cascade.stages import Stages
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.pixels import from_uint8, to_uint8
 from mav_lightning.diffusion.masks import Known, every, first
-from mav_lightning.diffusion.pixels import from_uint8, to_uint8
 
 __all__ = ["Clips", "Pipeline", "Stage"]
 

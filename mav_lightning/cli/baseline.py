@@ -56,14 +56,13 @@ def baseline(
     """
     from typing import cast, get_args
 
-    import torch
-
     from evaluation import load_protocol
     from evaluation.baselines import write_baseline, write_nearest
     from evaluation.feature_store import features_folder
     from evaluation.folders import Split
     from mav_lightning.cli.evaluate import prompts_by_id
     from mav_lightning.common.errors import UserError
+    from mav_lightning.common.machine import default_device
 
     if split not in get_args(Split):
         raise UserError(f"--split: must be one of {', '.join(get_args(Split))}; got `{split}`.")
@@ -80,7 +79,7 @@ def baseline(
         else:
             count = write_nearest(
                 source, loaded, out, prompts_by_id(prompts), clips=clips, seed=seed, split=part, weights=weights,
-                features=features or features_folder(), device="cuda" if torch.cuda.is_available() else "cpu",
+                features=features or features_folder(), device=default_device(),
                 track=track,
             )  # fmt: skip
     typer.echo(f"{count} clips: {out}; score them with `mav evaluate --protocol {protocol}`")

@@ -20,7 +20,7 @@ def config(
 
     Example: mav config stage/temporal_tiny.yaml fit.steps=500
     """
-    from mav_lightning.common.conf import conf_root
+    from mav_lightning.common.configs import conf_root
     from mav_lightning.common.errors import UserError
     from mav_lightning.config import load_config
 

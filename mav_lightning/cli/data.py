@@ -34,7 +34,7 @@ def shapes(
 
     Example: mav data shapes --out runs/shapes --clips 200
     """
-    from datamodules.shapes_world import write_shapes_world
+    from datamodules.shapes_world_shards import write_shapes_world
 
     with tracker() as track:
         write_shapes_world(
@@ -102,12 +102,13 @@ def embed(
     """
     import torch
 
-    from datamodules.embeddings import write_embeddings
+    from datamodules.embedding_cache import write_embeddings
     from mav_lightning.checkpoint import load_network, network_id
+    from mav_lightning.common.machine import default_device
     from mav_lightning.modules.frozen import FrozenCLIP
 
     encoder, identity = FrozenCLIP(load_network(clip)), network_id(clip)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(default_device())
     with tracker() as track, torch.inference_mode():
         done = write_embeddings(root, lambda pixels: encoder(pixels.to(device)), identity, encoder.size, track)
     for path, bad in done.items():
@@ -128,7 +129,7 @@ def show(
 
     Example: mav data show runs/mydata --out sheet.png
     """
-    from datamodules.show import contact_sheet
+    from datamodules.contact_sheet import contact_sheet
 
     contact_sheet(root, out, rows=rows, columns=columns, seed=seed)
     typer.echo(str(out))

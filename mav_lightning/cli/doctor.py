@@ -32,13 +32,14 @@ def doctor() -> None:
     from rich.table import Table
 
     from mav_lightning import __version__
+    from mav_lightning.common.machine import package_version
 
     console, broken = Console(), False
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_row("mav-lightning", __version__)
     table.add_row("python", f"{sys.version.split()[0]} on {platform.platform()}")
     for name in _CORE:
-        version = _version(name)
+        version = package_version(name)
         broken |= version is None
         table.add_row(name, version or "[red]missing[/]: run `make install` or `pip install mav-lightning`")
     table.add_row("imports", _imports())
@@ -46,21 +47,12 @@ def doctor() -> None:
         table.add_row(*row)
     table.add_row("decoders", _decoders())
     for extra, (package, gives) in _EXTRAS.items():
-        version = _version(package)
+        version = package_version(package)
         missing = f"[yellow]missing[/]: would give {gives}; `pip install 'mav-lightning[{extra}]'`"
         table.add_row(f"extra {extra}", f"{package} {version}" if version else missing)
     console.print(table, soft_wrap=True, highlight=False)
     if broken:
         raise typer.Exit(1)
-
-
-def _version(package: str) -> str | None:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _imports() -> str:

@@ -55,14 +55,14 @@ def evaluate(
 
         mav evaluate --generated others/mp4 --prompts prompts.tsv --protocol clipsim-b32-msrvtt-2990
     """
-    import torch
     from rich.console import Console
 
     from evaluation import Evaluation, load_protocol
     from evaluation.feature_store import features_folder
     from mav_lightning.cli.devices import predict_on
     from mav_lightning.common.errors import UserError
-    from mav_lightning.runs.files import write_json
+    from mav_lightning.common.json_files import write_json
+    from mav_lightning.common.machine import default_device
 
     if out.is_dir():
         raise UserError(f"--out: {out} is a folder; name the file to write, such as {out / 'results.json'}.")
@@ -84,7 +84,7 @@ def evaluate(
 
         if not predict_on(devices, Extracting(evaluation.extraction)):
             raise typer.Exit(0)
-    evaluation.extraction.to("cuda" if torch.cuda.is_available() else "cpu")
+    evaluation.extraction.to(default_device())
     with tracker() as track:
         results = evaluation.results(track)
     write_json(out, results)

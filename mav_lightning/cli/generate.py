@@ -108,7 +108,7 @@ def generate(
 
 
 def _draw(generation: "Generation", devices: int) -> None:
-    import torch
+    from mav_lightning.common.machine import default_device
 
     if devices > 1:
         from mav_lightning.cascade.distributed import Drawing
@@ -117,7 +117,7 @@ def _draw(generation: "Generation", devices: int) -> None:
         if not predict_on(devices, Drawing(generation)):
             raise typer.Exit(0)
         return
-    generation.pipeline.to("cuda" if torch.cuda.is_available() else "cpu")
+    generation.pipeline.to(default_device())
     missing = generation.batches()
     with tracker() as track:
         for numbers in track(missing, len(missing), "sampling batches"):
@@ -151,9 +151,9 @@ def _only_use(pictures: dict[str, list[Path]], prompts: bool) -> str:
 def _read(use: str, files: list[Path], fps: float, size: int) -> "NDArray[np.uint8]":
     """The given images, or the given clip's frames at `fps`, each (size, size, 3), in one array."""
     import numpy as np
-    from PIL import Image
 
-    from datamodules.media import crop_to_square, decode_image
+    from datamodules.media import decode_image
+    from mav_lightning.common.cropping import crop_to_square
     from mav_lightning.common.errors import UserError
     from mav_lightning.common.video import probe, read_frames_at
 
@@ -171,8 +171,5 @@ def _read(use: str, files: list[Path], fps: float, size: int) -> "NDArray[np.uin
             "use --animate with an image."
         )
     return np.stack(
-        [
-            crop_to_square(Image.fromarray(frame), size)
-            for frame in read_frames_at(file, [number / fps for number in range(count)])
-        ]
+        [crop_to_square(frame, size) for frame in read_frames_at(file, [number / fps for number in range(count)])]
     )

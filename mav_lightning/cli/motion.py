@@ -34,7 +34,7 @@ def motion(
 
     from evaluation.motion.survey import motion_of
     from mav_lightning.cli.evaluate import print_scores
-    from mav_lightning.runs.files import write_json
+    from mav_lightning.common.json_files import write_json
 
     with tracker() as track:
         results = motion_of(folder, frames, fps or (), track)

@@ -57,7 +57,7 @@ def pack(
 
         mav data pack MSRVTT/videos --msrvtt MSRVTT_data.json --out runs/msrvtt
     """
-    from datamodules.pack import pack as pack_folder
+    from datamodules.packing import pack as pack_folder
 
     options = {
         "val": val, "split": split, "prompts": prompts, "caption-seed": caption_seed, "validate-as": validate_as

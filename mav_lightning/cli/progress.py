@@ -9,7 +9,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mav_lightning.common.progress import Track
+    from mav_lightning.common.tracking import Track
     from mav_lightning.runs.scheduler import StageOutcomes
 
 __all__ = ["exit_if_failed", "tracker"]

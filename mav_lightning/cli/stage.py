@@ -65,22 +65,22 @@ def _sample(config: dict[str, Any], place: Any, needs: dict[str, Path], track: A
 
 
 def _score(config: dict[str, Any], place: Any, needs: dict[str, Path], track: Any) -> None:
-    import torch
 
     from evaluation import evaluate
     from evaluation.protocol import parse_protocol
-    from mav_lightning.runs.files import write_json
+    from mav_lightning.common.json_files import write_json
+    from mav_lightning.common.machine import default_device
 
     fields = {name: value for name, value in config["protocol"].items() if name not in ("name", "measures")}
     protocol = parse_protocol(Path(f"{config['protocol']['name']}.yaml"), fields)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = default_device()
     found = evaluate(needs["generated"], needs["real"], protocol, track=track, device=device)
     write_json(place.results_file, found)
 
 
 def _write_cost(place: Any, seconds: float) -> None:
-    from mav_lightning.common.memory import peak_rss_bytes
-    from mav_lightning.runs.files import write_json
+    from mav_lightning.common.json_files import write_json
+    from mav_lightning.common.machine import peak_rss_bytes
 
     unknown = {"steps": None, "parameters": None, "step_seconds": None}
     write_json(
@@ -100,7 +100,7 @@ def _cuda_use() -> dict[str, Any]:
 
 def _clock(place: Any) -> Callable[[], float]:
     """Gives the seconds that the stage has taken so far: all that earlier attempts kept, and this one's."""
-    from mav_lightning.runs.files import read_json
+    from mav_lightning.common.json_files import read_json
 
     before, started = (read_json(place.spent_file) or {"seconds": 0.0})["seconds"], time.monotonic()
     return lambda: before + time.monotonic() - started
@@ -108,7 +108,7 @@ def _clock(place: Any) -> Callable[[], float]:
 
 def _reporter(place: Any, spent: Callable[[], float]) -> Any:
     """A `Track` that about once a second tells the study's driver how far the stage is, and keeps its time."""
-    from mav_lightning.runs.files import write_json
+    from mav_lightning.common.json_files import write_json
 
     def track(items: Iterable[T], total: int, description: str) -> Iterator[T]:
         told = 0.0

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from pathlib import Path
 
-from mav_lightning.common.progress import Track
+from mav_lightning.common.tracking import Track
 
 __all__ = ["Task"]
 

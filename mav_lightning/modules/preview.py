@@ -4,14 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
+from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mav_lightning.common.pixels import dequantize, to_uint8
 from mav_lightning.diffusion.denoiser import Denoiser
 from mav_lightning.diffusion.guidance import Guided
 from mav_lightning.diffusion.noise import SeededNoise
 from mav_lightning.diffusion.noise_levels import karras_sigmas
-from mav_lightning.diffusion.pixels import to_uint8
 from mav_lightning.diffusion.samplers import dpm_solver_pp_2m
 from mav_lightning.prompts import shapes_stills
 
@@ -48,7 +49,7 @@ class ShapesPreview:
         shown: int = 8,
     ) -> None:
         stills, self.shapes = shapes_stills(size, per_pair)
-        self.stills = torch.from_numpy(stills).permute(0, 3, 1, 2).float() / 127.5 - 1
+        self.stills = dequantize(rearrange(torch.from_numpy(stills), "n h w c -> n c h w"))
         self.size, self.frames, self.fps, self.score, self.shown = size, frames, fps, score, shown
         self.steps, self.guidance_scale = steps, guidance_scale
 

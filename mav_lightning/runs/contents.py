@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mav_lightning.common.content import file_sha256
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.hashing import file_sha256
 
 __all__ = ["with_contents"]
 

@@ -8,8 +8,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from mav_lightning.common.json_files import read_json
 from mav_lightning.runs.executor import Running
-from mav_lightning.runs.files import read_json
 from mav_lightning.runs.lease import holder
 from mav_lightning.runs.ledger import Ledger
 from mav_lightning.runs.stage_folder import Stage

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from mav_lightning.common.leaves import leaves
-from mav_lightning.runs.files import read_json
+from mav_lightning.common.configs import leaves
+from mav_lightning.common.json_files import read_json
 from mav_lightning.runs.ledger import Ledger, State
 from mav_lightning.runs.stage_folder import Stage, StageFolder
 

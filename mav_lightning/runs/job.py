@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from mav_lightning.common.json_files import read_json, write_json
 from mav_lightning.runs import guard
-from mav_lightning.runs.files import read_json, write_json
 from mav_lightning.runs.lease import Lease
 from mav_lightning.runs.provenance import provenance
 from mav_lightning.runs.stage_folder import Stage, StageFolder

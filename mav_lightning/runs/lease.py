@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from mav_lightning.common.errors import UserError
-from mav_lightning.runs.files import read_json
+from mav_lightning.common.json_files import read_json
 
 __all__ = ["LEASE", "Lease", "claim", "held", "holder"]
 

@@ -4,10 +4,10 @@ import hashlib
 import platform
 import socket
 import subprocess
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from mav_lightning.common.machine import package_version
 from mav_lightning.common.whole_file import whole_file
 
 __all__ = ["provenance"]
@@ -36,7 +36,7 @@ def provenance(patch: Path) -> dict[str, Any]:
     return {
         "commit": commit,
         "dirty": hashlib.sha256(changes).hexdigest()[:12] if changes else None,
-        "versions": {name: version for name in _PACKAGES if (version := _version(name))},
+        "versions": {name: version for name in _PACKAGES if (version := package_version(name))},
         "python": platform.python_version(),
         "platform": platform.platform(),
         "host": socket.gethostname(),
@@ -62,13 +62,6 @@ def _git(folder: Path, *arguments: str) -> bytes | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _cpu_name() -> str:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mav_lightning.common.configs import leaves
 from mav_lightning.common.errors import UserError, did_you_mean
-from mav_lightning.common.leaves import leaves
 from mav_lightning.config import find_config, load_config, read_yaml
 from mav_lightning.runs.contents import with_contents
 from mav_lightning.runs.stage_folder import Stage

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mav_lightning.common.errors import UserError
-from mav_lightning.runs.files import read_json, write_json
+from mav_lightning.common.json_files import read_json, write_json
 from mav_lightning.runs.ids import SCHEMA, stage_id
 
 __all__ = ["Stage", "StageFolder"]

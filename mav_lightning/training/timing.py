@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import nn
 
-from mav_lightning.common.memory import peak_rss_bytes
+from mav_lightning.common.machine import peak_rss_bytes
 from mav_lightning.training.stepwise import StepCallback
 
 __all__ = ["Cost", "cuda_use"]

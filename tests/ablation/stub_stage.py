@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from mav_lightning.common.errors import UserError
-from mav_lightning.runs.files import write_json, write_text
+from mav_lightning.common.json_files import write_json, write_text
 from mav_lightning.runs.stage_folder import StageFolder
 
 STEPS = 6

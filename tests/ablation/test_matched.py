@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from datamodules.shapes_world import write_shapes_world
+from datamodules.shapes_world_shards import write_shapes_world
 from mav_lightning.ablation.plan import Trial
 from mav_lightning.ablation.run import load_plan
 from mav_lightning.checkpoint import write_card, write_weights

@@ -7,7 +7,7 @@ import pytest
 from mav_lightning.ablation.differences import config_differences
 from mav_lightning.ablation.plan import Plan, plan_study
 from mav_lightning.ablation.study import load_study
-from mav_lightning.common.conf import conf_root
+from mav_lightning.common.configs import conf_root
 from mav_lightning.common.errors import UserError
 
 Write = Callable[..., Path]

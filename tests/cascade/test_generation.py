@@ -20,8 +20,8 @@ from mav_lightning.cascade.mark import has_mark
 from mav_lightning.cascade.pipeline import Pipeline
 from mav_lightning.cascade.sheet import write_sheet
 from mav_lightning.cli.app import app
-from mav_lightning.common.content import file_sha256
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.hashing import file_sha256
 from mav_lightning.common.manifest import read_manifest
 from mav_lightning.common.video import read_frames, write_lossless
 from mav_lightning.prompts import Prompt, shapes_prompts

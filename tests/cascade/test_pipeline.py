@@ -16,7 +16,7 @@ from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.cascade.stages import Stages
 from mav_lightning.checkpoint import load_network, write_card
 from mav_lightning.common.errors import UserError
-from mav_lightning.diffusion.pixels import from_uint8, to_uint8
+from mav_lightning.common.pixels import from_uint8, to_uint8
 
 
 @pytest.fixture(scope="module")

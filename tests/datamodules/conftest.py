@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from datamodules.index import build_index
-from datamodules.shapes_world import write_shapes_world
+from datamodules.shapes_world_shards import write_shapes_world
 from mav_lightning.common.video import encode_mp4
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `import recording`

@@ -6,12 +6,13 @@ import pytest
 import torch
 from PIL import Image
 
-from datamodules.cache import FrameCache
 from datamodules.decoders import ClipDecoder, ImageDecoder
 from datamodules.fps_sampler import UniformFps
-from datamodules.media import Media, crop_to_square, probe_media
+from datamodules.frame_cache import FrameCache
+from datamodules.media import Media, probe_media
 from datamodules.order import Chance
 from datamodules.shards import SampleError
+from mav_lightning.common.cropping import crop_to_square
 from mav_lightning.common.errors import UserError
 
 NOTHING = FrameCache(0)

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from datamodules.contact_sheet import contact_sheet
 from datamodules.index import build_index, load_index
 from datamodules.lint import lint
-from datamodules.show import contact_sheet
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.video import encode_mp4
 

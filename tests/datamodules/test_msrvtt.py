@@ -9,7 +9,7 @@ import pytest
 from datamodules.annotations import Row
 from datamodules.index import load_index
 from datamodules.msrvtt import draw_caption, read_described, read_msrvtt
-from datamodules.pack import pack
+from datamodules.packing import pack
 from mav_lightning.common.errors import UserError
 
 SPLITS = {"video0": "train", "video6513": "validate", "video7010": "test", "video7011": "test"}

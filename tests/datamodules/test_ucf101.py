@@ -7,7 +7,7 @@ import pytest
 
 from datamodules.annotations import Row
 from datamodules.index import load_index
-from datamodules.pack import pack
+from datamodules.packing import pack
 from datamodules.ucf101 import class_words, read_class_prompts, read_ucf101
 from mav_lightning.common.errors import UserError
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mav_lightning.common.pixels import to_uint8
 from mav_lightning.diffusion.denoised import Estimate
 from mav_lightning.diffusion.denoiser import CleanDenoiser, EDMDenoiser, EpsDenoiser, NetDenoiser, VDenoiser
 from mav_lightning.diffusion.guidance import Guided
 from mav_lightning.diffusion.noise import SeededNoise
 from mav_lightning.diffusion.noise_levels import LogNormalNoise, karras_sigmas
-from mav_lightning.diffusion.pixels import to_uint8
 from mav_lightning.diffusion.samplers import SAMPLERS, Sampler, ddim, ddpm, dpm_solver_pp_2m, heun
 
 MEAN, STD = 0.3, 0.5

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from evaluation.cuts import square
 from evaluation.extractors.crossed import through_codec
+from mav_lightning.common.cropping import crop_to_square
 from mav_lightning.common.shapes_world.laws import LAW_OF_SHAPE, LAWS, sample_motion
 from mav_lightning.common.shapes_world.scene import Scene, all_scenes, render
 
@@ -38,7 +38,7 @@ def rendered(fps: float, right_law: bool = True, count: int = 72, seed: int = 7)
         own = LAW_OF_SHAPE[scene.shape]
         law = own if right_law else str(rng.choice([name for name in LAWS if name != own]))
         large = render(scene, sample_motion(law, rng).at(np.arange(FRAMES) / fps), 64, supersample=2)
-        clip[:] = [square(frame, SIZE) for frame in through_codec(large, fps, rng)]
+        clip[:] = [crop_to_square(frame, SIZE) for frame in through_codec(large, fps, rng)]
     return Rendered(pixels, np.full(count, fps), chosen)
 
 

@@ -11,15 +11,15 @@ import pytest
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
-from datamodules.shapes_world import write_shapes_world
+from datamodules.shapes_world_shards import write_shapes_world
 from evaluation import baselines, evaluate, load_protocol
 from evaluation.baselines import write_baseline, write_floor, write_nearest
 from evaluation.folders import open_clips
 from mav_lightning.cli.app import app
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import MANIFEST, read_manifest
-from mav_lightning.common.progress import untracked
 from mav_lightning.common.shapes_world.scene import Scene, caption
+from mav_lightning.common.tracking import untracked
 from mav_lightning.common.video import encode_mp4, read_frames, write_lossless
 
 _SHIPPED = load_protocol("shapes-tiny")

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from datamodules.index import build_index
-from datamodules.link import link_shards
-from datamodules.shapes_world import write_shapes_world
+from datamodules.linked_shards import link_shards
+from datamodules.shapes_world_shards import write_shapes_world
 from mav_lightning.common.errors import UserError
 from mav_lightning.runs.recipe import Recipe, load_recipe, plan_recipe
 from mav_lightning.runs.stage_folder import Stage, StageFolder
@@ -90,7 +90,7 @@ def test_the_shards_are_linked_and_refused_once_they_changed(recipe: Recipe, sha
     ("deltas", "message"),
     [
         ({"data.task.root": None}, "study: stage `data`: `task.root`: must be the path of what you bring, got None"),
-        ({"data.task.root": "/not/there"}, "`task.root`: /not/there: cannot be read .*; give a file that is there"),
+        ({"data.task.root": "/not/there"}, "`task.root`: /not/there: cannot be read .*; give a readable file"),
         ({"sample.task.prompts": None}, "stage `sample`: `task.prompts`: must be the path of what you bring"),
         (
             {"spatial.data.root": "."},

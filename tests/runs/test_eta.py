@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
+from mav_lightning.common.json_files import write_json
 from mav_lightning.runs.eta import estimate
-from mav_lightning.runs.files import write_json
 from mav_lightning.runs.ledger import Ledger
 from mav_lightning.runs.stage_folder import Stage
 

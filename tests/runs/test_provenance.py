@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from mav_lightning.common.json_files import read_json
 from mav_lightning.runs import provenance as module
 from mav_lightning.runs.executor import Local, Running
-from mav_lightning.runs.files import read_json
 from mav_lightning.runs.ledger import Ledger
 from mav_lightning.runs.provenance import provenance
 from mav_lightning.runs.scheduler import run_stages

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mav_lightning.cli import stage as command
-from mav_lightning.runs.files import read_json
+from mav_lightning.common.json_files import read_json
 from mav_lightning.runs.stage_folder import Stage, StageFolder
 
 

@@ -14,7 +14,7 @@ from mav_lightning.ablation.report.figures import COLOURS, draw_figures
 from mav_lightning.ablation.report.marks import marks
 from mav_lightning.ablation.report.tables import csv_table, latex_table
 from mav_lightning.ablation.results import read_results
-from mav_lightning.runs.files import write_json, write_text
+from mav_lightning.common.json_files import write_json, write_text
 
 __all__ = ["build_report"]
 

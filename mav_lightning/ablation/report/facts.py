@@ -13,7 +13,7 @@ from mav_lightning.ablation.report.text import decimals
 from mav_lightning.ablation.results import StudyResults
 from mav_lightning.ablation.statistics import Comparison, verdict
 from mav_lightning.ablation.study import Metric
-from mav_lightning.runs.files import read_json
+from mav_lightning.common.json_files import read_json
 from mav_lightning.runs.ledger import State
 
 __all__ = ["gather_facts"]

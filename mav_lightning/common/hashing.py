@@ -1,4 +1,4 @@
-"""Files by what they hold."""
+"""Content hashes of files."""
 
 import hashlib
 from pathlib import Path
@@ -9,13 +9,13 @@ __all__ = ["file_sha256"]
 
 
 def file_sha256(path: Path) -> str:
-    """Of a file's bytes.
+    """Compute the sha256 of a file's bytes, as 64 hexadecimal digits.
 
     Raises:
-        UserError: It cannot be read.
+        UserError: The file cannot be read.
     """
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); give a file that is there.") from error
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give a readable file.") from error

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from datamodules.index import folder_sha256
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.progress import Track, untracked
+from mav_lightning.common.tracking import Track, untracked
 
 __all__ = ["link_shards"]
 

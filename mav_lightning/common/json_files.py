@@ -1,4 +1,4 @@
-"""JSON files that are whole or absent."""
+"""Text and JSON files written atomically: a reader sees the old file or the new one, never a part."""
 
 import json
 from pathlib import Path
@@ -10,18 +10,22 @@ __all__ = ["read_json", "write_json", "write_text"]
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes `path` in one step that survives a crash: a reader sees the old file or the new one, never half."""
+    """Write a UTF-8 text file atomically; the write survives a crash of the process or the machine."""
     with whole_file(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes plain data as JSON, as `write_text` does; NaN and infinity are refused, as JSON has none."""
+    """Write plain data as JSON, atomically.
+
+    Raises:
+        ValueError: The data holds NaN or infinity, which JSON cannot represent.
+    """
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Reads plain data; None where the file does not exist."""
+    """Read plain data from JSON; return None if the file does not exist."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

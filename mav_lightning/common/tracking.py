@@ -1,4 +1,4 @@
-"""How long work tells how far it is, without knowing of a terminal."""
+"""Progress reporting that does not depend on a terminal."""
 
 from collections.abc import Iterable
 from typing import Protocol, TypeVar
@@ -9,12 +9,12 @@ T = TypeVar("T")
 
 
 class Track(Protocol):
-    """Wraps items so that taking each one moves a progress bar of `total` steps."""
+    """Iterable wrapper that advances a progress bar of `total` steps by one for each item taken."""
 
     def __call__(self, items: Iterable[T], total: int, description: str) -> Iterable[T]:
-        """Gives the items on, unchanged."""
+        """Yield the items unchanged."""
 
 
 def untracked(items: Iterable[T], total: int, description: str) -> Iterable[T]:
-    """Shows nothing."""
+    """Return the items without showing progress."""
     return items

@@ -21,9 +21,9 @@ from datamodules.index import build_index
 from datamodules.reader import unchanged
 from datamodules.shards import write_shards
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.progress import Track, untracked
 from mav_lightning.common.shapes_world.laws import LAW_OF_SHAPE, sample_motion
 from mav_lightning.common.shapes_world.scene import RADIUS, Scene, all_scenes, caption, render
+from mav_lightning.common.tracking import Track, untracked
 from mav_lightning.common.video import encode_mp4
 from mav_lightning.common.whole_file import new_folder
 

@@ -24,7 +24,7 @@ from datamodules.index import build_index
 from datamodules.media import decode_image, probe_media
 from datamodules.shards import IMAGE_SUFFIXES, VIDEO_SUFFIXES, write_shards
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.progress import Track, untracked
+from mav_lightning.common.tracking import Track, untracked
 from mav_lightning.common.video import read_frames_at
 from mav_lightning.common.whole_file import new_folder
 

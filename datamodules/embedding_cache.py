@@ -14,12 +14,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from datamodules.decoders import to_pixels
 from datamodules.index import Index, Sample, Shard, load_index, shard_folders
-from datamodules.media import crop_to_square, decode_image, find_media
+from datamodules.media import decode_image, find_media
 from datamodules.shards import IMAGE_SUFFIXES, SUFFIXES, SampleError
+from mav_lightning.common.cropping import crop_to_square
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.progress import Track, untracked
+from mav_lightning.common.pixels import from_uint8
+from mav_lightning.common.tracking import Track, untracked
 from mav_lightning.common.video import read_frames_at
 from mav_lightning.common.whole_file import whole_file
 
@@ -114,7 +115,7 @@ def _embed_all(index: Index, embed: Embed, size: int, bad: dict[str, str]) -> It
         decoded = [pictures for pictures in found if pictures is not None]
         rows = iter(())
         if decoded:
-            vectors = embed(to_pixels(np.concatenate(decoded)).transpose(0, 1)).double()
+            vectors = embed(from_uint8(np.concatenate(decoded)[None])[0].contiguous().transpose(0, 1)).double()
             means = (one.mean(dim=0) for one in vectors.split([len(pictures) for pictures in decoded]))
             rows = ((mean / mean.norm()).float().numpy(force=True) for mean in means)
         yield from (None if pictures is None else next(rows) for pictures in found)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from datamodules.index import Index, load_index
-from datamodules.pack import pack
+from datamodules.packing import pack
 from mav_lightning.common.errors import UserError
 
 HEADER = "file\tcaption\tlabel\tgroup\n"

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from datamodules.index import build_index, load_index
-from datamodules.shapes_world import write_shapes_world
+from datamodules.shapes_world_shards import write_shapes_world
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.shapes_world.laws import LAW_OF_SHAPE
 from mav_lightning.common.shapes_world.scene import HELD_OUT_PAIRS, all_scenes

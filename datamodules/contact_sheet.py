@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from datamodules.index import Index, Sample, Shard, load_index, shard_folders
-from datamodules.media import crop_to_square, decode_image, find_media
+from datamodules.media import decode_image, find_media
 from datamodules.shards import IMAGE_SUFFIXES
+from mav_lightning.common.cropping import crop_to_square
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.video import read_frames_at
 
@@ -106,10 +107,7 @@ def _tiles(index: Index, place: tuple[Shard, Sample], columns: int) -> list[Tile
     frames = read_frames_at(members[suffix], np.linspace(0.0, media.span, columns).tolist())
     facts = f"{sample.key}, {media.width} x {media.height}, {media.fps:.4g} fps, {media.span:.1f} s"
     texts = [f"{facts}: {caption or 'no caption'}", *[""] * (columns - 1)]
-    return [
-        (crop_to_square(Image.fromarray(frame), _TILE), text, columns)
-        for frame, text in zip(frames, texts, strict=True)
-    ]
+    return [(crop_to_square(frame, _TILE), text, columns) for frame, text in zip(frames, texts, strict=True)]
 
 
 def _write(draw: ImageDraw.ImageDraw, corner: tuple[int, int], text: str, width: int) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from datamodules.datamodule import ClipData, ImageData
-from datamodules.embeddings import FRAMES, read_embeddings, write_embeddings
+from datamodules.embedding_cache import FRAMES, read_embeddings, write_embeddings
 from datamodules.fps_sampler import UniformFps
 from datamodules.index import build_index, load_index
 from mav_lightning.checkpoint import network_id, write_card, write_weights
