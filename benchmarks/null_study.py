@@ -1,6 +1,6 @@
 """Stars in studies where there is nothing to find: identical variants, as noisy as a real study's.
 
-    python benchmarks/null_study.py runs/factorised
+    python benchmarks/null_study.py runs/factorized
 
 Ten thousand studies are drawn for each number of seeds and variants. The value of a trial is what its seed gives to all
 variants plus what is its own; both are normal with the variances of the first metric in the study's folder, or 1 and 1
@@ -15,9 +15,9 @@ import typer
 from numpy.typing import NDArray
 from scipy import stats
 
-from mav_lightning.ablation.plan import read_plan
+from mav_lightning.ablation.paired_statistics import LEVEL, holm, sign_flip_p, student_p
 from mav_lightning.ablation.results import read_results
-from mav_lightning.ablation.statistics import LEVEL, holm, sign_flip_p, student_p
+from mav_lightning.ablation.study_plan import read_plan
 
 SEEDS, VARIANTS = (3, 5, 8), (2, 3, 4, 5, 6)
 

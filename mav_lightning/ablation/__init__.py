@@ -1,1 +1,1 @@
-"""Ablation studies: a question, a recipe, named variants and seeds → paired results in one report."""
+"""Ablation studies: a question, a recipe, named variants and seeds; their trials, paired statistics and report."""

@@ -1,4 +1,4 @@
-"""The study in TensorBoard: its HParams tab, and every training's own curves, clips and histograms by variant."""
+"""TensorBoard view of a study: the HParams tab, and each training's curves, clips and histograms by variant."""
 
 import os
 import shutil
@@ -19,17 +19,20 @@ if TYPE_CHECKING:
 
 __all__ = ["write_board"]
 
-SHOWN_CLIPS = 16  # of each frame rate
+SHOWN_CLIPS = 16  # per frame rate
 
 
 def write_board(results: StudyResults) -> Path:
-    """Writes ``<study>/tensorboard`` anew, as appended events would show every trial twice.
+    """Write ``<study>/tensorboard`` from scratch: appended events would show every trial twice.
 
-    A run ``<variant>-seed<seed>`` holds a trial's settings and metrics and some of its clips, which play, and links to
-    the logs of its trainings beneath it; ``all-seed<seed>`` to those that all variants share.
+    The run ``<variant>-seed<seed>`` holds the settings and metrics of a trial, some of its clips as animations, and
+    links to the logs of its trainings; ``all-seed<seed>`` links to those of the trainings that all variants share.
+
+    Args:
+        results: Results of the study.
 
     Returns:
-        The folder to give to ``tensorboard --logdir``.
+        The folder to pass to ``tensorboard --logdir``.
     """
     folder, partial = results.root / "tensorboard", results.root / f".tensorboard.{os.getpid()}.partial"
     shutil.rmtree(partial, ignore_errors=True)
@@ -43,7 +46,7 @@ def write_board(results: StudyResults) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     try:
         os.replace(partial, folder)
-    except OSError:  # another driver of the same study put the same there in between
+    except OSError:  # another process of the same study has written the same folder in the meantime
         shutil.rmtree(partial, ignore_errors=True)
     return folder
 
@@ -70,7 +73,7 @@ def _write_run(folder: Path, result: TrialResult, changed: list[str], metrics: l
     nodes = {key: own.get(f"{key}._target_", "not part of the system") for key in changed}
     parameters = {key: _plain(own.get(key, nodes[key])) for key in changed}
     values = {f"study/{name}": value for name in metrics if (value := result.value(name)) is not None}
-    # SummaryWriter.add_hparams would hide these in a sub-run named by the clock
+    # SummaryWriter.add_hparams would write these to a sub-run named by the current time
     summaries = hparams({"variant": trial.variant, "seed": trial.seed, **parameters}, values)
     with SummaryWriter(str(folder / f"{trial.variant}-seed{trial.seed}")) as writer:
         for summary in summaries:
@@ -83,7 +86,7 @@ def _write_run(folder: Path, result: TrialResult, changed: list[str], metrics: l
 
 
 def _clips(folder: Path) -> Iterator["Summary"]:
-    """The first clips of each frame rate; of all variants the same prompts, drawn from the same noise."""
+    """Yield the first clips of each frame rate; all variants show the same prompts, sampled from the same noise."""
     by_rate: dict[float, list[ClipRecord]] = {}
     for clip in read_manifest(folder):
         by_rate.setdefault(clip.fps, []).append(clip)

@@ -1,4 +1,4 @@
-"""Every delta of a study has to do something: one that does nothing is a typo, or tells of a factor that is none."""
+"""Checks that every delta of a study has an effect: one without is a typo, or names a factor that is none."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -11,39 +11,44 @@ from mav_lightning.runs.recipe import Recipe
 __all__ = ["check_deltas", "deltas_for_all"]
 
 Deltas = Mapping[str, Any]
-_BUDGETED = "`budget` says how many steps this stage takes, so the key does nothing; remove one of them."
+_BUDGETED = "`budget` sets the steps of this stage, so the key has no effect; remove one of the two."
 
 
 def deltas_for_all(study: Study, recipe: Recipe) -> dict[str, Any]:
-    """What every variant's own deltas are put over: the study's protocol, for scores and floors, and its overrides."""
+    """Return the deltas that all variants share: the study's protocol for every stage that has one, and its overrides.
+
+    Args:
+        study: The study.
+        recipe: The study's recipe.
+    """
     if not study.protocol:
         return dict(study.overrides)
     defaults = {name: spec.defaults for name, spec in recipe.stages.items()}
-    told = [name for name, config in defaults.items() if config["kind"] == "score" or config.get("protocol")]
-    return {f"{name}.protocol": study.protocol for name in told} | study.overrides
+    scored = [name for name, config in defaults.items() if config["kind"] == "score" or config.get("protocol")]
+    return {f"{name}.protocol": study.protocol for name in scored} | study.overrides
 
 
 def check_deltas(study: Study, recipe: Recipe, stages: Mapping[str, Collection[str]]) -> None:
-    """Refuses deltas that change nothing of their variant, and overrides of stages that no variant has.
+    """Check that deltas change their variants and that overrides concern a stage of at least one variant.
 
-    A factor has to change each of its variants. Of one with several deltas, a group or a level of a product, each has
-    to count in one of the variants with that factor at least: `temporal.fit.steps` beside `spatial.fit.steps` does,
-    though another factor's level leaves the temporal stage out.
+    A factor must change every variant that has it. If it has several deltas (a group, or a level of a product), each
+    must have an effect in at least one of these variants: `temporal.fit.steps` next to `spatial.fit.steps` does, even
+    if a level of another factor leaves out the temporal stage.
 
     Args:
-        study: One that can be planned.
-        recipe: The study's.
-        stages: Variant → names of the stages that it has.
+        study: A study whose plan is valid.
+        recipe: The study's recipe.
+        stages: Variant → names of its stages.
 
     Raises:
-        UserError: Such a delta or override.
+        UserError: If a delta or an override has no effect.
     """
     for key in study.overrides:
         if study.budget and key == f"{study.budget.stage}.fit.steps":
             raise UserError(f"{study.name}: override `{key}`: {_BUDGETED}")
         if not any(_stage(key) in names for names in stages.values()):
             raise UserError(
-                f"{study.name}: override `{key}`: no variant has the stage `{_stage(key)}`, so the key does nothing; "
+                f"{study.name}: override `{key}`: no variant has the stage `{_stage(key)}`, so the key has no effect; "
                 "remove it."
             )
     idle = {
@@ -60,10 +65,10 @@ def check_deltas(study: Study, recipe: Recipe, stages: Mapping[str, Collection[s
 
 
 def _idle(study: Study, recipe: Recipe, variant: str, key: str, stages: Collection[str]) -> str | None:
-    """Why a delta does nothing for its variant, and the way out; None where it does something."""
+    """Return why a delta has no effect on its variant and how to fix it; None if it has an effect."""
     stage, under = _stage(key), deltas_for_all(study, recipe)
     if stage not in stages:
-        return f"the stage `{stage}` is no part of this variant, so the key does nothing; remove it."
+        return f"this variant has no stage `{stage}`, so the key has no effect; remove it."
     if study.budget and key == f"{study.budget.stage}.fit.steps":
         return _BUDGETED
     own = under | study.deltas(variant)
@@ -73,11 +78,11 @@ def _idle(study: Study, recipe: Recipe, variant: str, key: str, stages: Collecti
     seed = study.seeds[0]
     if _resolved(recipe, stage, own, seed) != _resolved(recipe, stage, without, seed):
         return None
-    return f"is {own[key]!r} without this delta too, so it changes nothing; give another value, or remove it."
+    return f"the value is {own[key]!r} without this delta too, so it changes nothing; change the value or remove it."
 
 
 def _resolved(recipe: Recipe, stage: str, deltas: Deltas, seed: int) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """A stage's config, and role → stage that fills it; None where the config is not right."""
+    """Return a stage's config and its needs (role → stage name); None if the config is not valid."""
     spec = recipe.stages[stage]
     own = {key.partition(".")[2]: value for key, value in deltas.items() if _stage(key) == stage}
     needs = {f"needs.{role}": filler for role, filler in spec.needs.items()}
@@ -86,7 +91,7 @@ def _resolved(recipe: Recipe, stage: str, deltas: Deltas, seed: int) -> tuple[di
     settings = {key: value for key, value in own.items() if key not in needs}
     try:
         return load_config(spec.config, extra=spec.settings | seeded | settings), needs
-    except UserError:  # without the one delta: another counts only beside it
+    except UserError:  # without this delta: another is valid only together with it
         return None
 
 

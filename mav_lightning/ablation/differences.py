@@ -1,21 +1,38 @@
-"""What sets each variant apart, read from the resolved configs and not from what the study's author meant."""
+"""Differences between the variants, read from their resolved configs rather than from the study's deltas."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from mav_lightning.ablation.plan import Plan, Trial
+from mav_lightning.ablation.study_plan import Plan, Trial
 
 __all__ = ["config_differences", "settings"]
 
 
 def config_differences(plan: Plan) -> dict[str, list[dict[str, Any]]]:
-    """Variant → its differences from the baseline at the first seed, each ``{"key", "baseline", "value"}``.
+    """Return the differences of every variant from the baseline, at the first seed.
 
-    A stage that only one of the two systems has is one difference, whose key is the stage's name.
+    Returns:
+        Variant → differences, each ``{"key", "baseline", "value"}``. A stage that only one of the two systems has is
+        one difference, with the stage's name as the key.
     """
     seed = plan.study.seeds[0]
     baseline = settings(plan.trial(plan.study.baseline, seed))
     return {name: _differences(baseline, settings(plan.trial(name, seed))) for name in plan.study.order[1:]}
+
+
+def settings(trial: Trial) -> dict[str, dict[str, Any]]:
+    """Return all settings of a trial: stage → dotted key → value.
+
+    A stage's needs are given by name, since the id of a stage changes with everything it needs.
+    """
+    names = {stage.id: name for name, stage in trial.stages.items()}
+    return {
+        name: {
+            **_flatten({key: value for key, value in stage.config.items() if key != "needs"}),
+            **{f"needs.{role}": names[needed] for role, needed in stage.needs.items()},
+        }
+        for name, stage in trial.stages.items()
+    }
 
 
 def _differences(baseline: dict[str, dict[str, Any]], other: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
@@ -30,18 +47,6 @@ def _differences(baseline: dict[str, dict[str, Any]], other: dict[str, dict[str,
             if before != after:
                 found.append({"key": f"{stage}.{key}", "baseline": before, "value": after})
     return found
-
-
-def settings(trial: Trial) -> dict[str, dict[str, Any]]:
-    """Stage → dotted key → value, with needs told by the needed stage's name, as ids differ all the way down."""
-    names = {stage.id: name for name, stage in trial.stages.items()}
-    return {
-        name: {
-            **_flatten({key: value for key, value in stage.config.items() if key != "needs"}),
-            **{f"needs.{role}": names[needed] for role, needed in stage.needs.items()},
-        }
-        for name, stage in trial.stages.items()
-    }
 
 
 def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mav_lightning.ablation.study import Metric
+from mav_lightning.ablation.study import StudyMetric
 from mav_lightning.common.errors import UserError, did_you_mean
 
 __all__ = ["GIVEN", "check_metrics", "numbers"]
@@ -59,7 +59,7 @@ def numbers(protocol: Mapping[str, Any]) -> dict[str, str | None] | None:
     return found
 
 
-def check_metrics(where: str, metrics: Sequence[Metric], score: Mapping[str, Any]) -> None:
+def check_metrics(where: str, metrics: Sequence[StudyMetric], score: Mapping[str, Any]) -> None:
     """Refuses what the score stage's protocol will not give, or gives the other way round.
 
     Args:

@@ -1,35 +1,37 @@
-"""How many seeds an effect needs, from the variance that a study has seen."""
+"""Power analysis: the number of seeds that an effect needs, given the variance observed in a study."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mav_lightning.ablation.paired_statistics import LEVEL, seeds_needed, varies
 from mav_lightning.ablation.results import StudyResults
-from mav_lightning.ablation.statistics import LEVEL, seeds_needed, tells_spread
-from mav_lightning.ablation.study import Metric
-from mav_lightning.common.errors import UserError, did_you_mean
+from mav_lightning.ablation.study import StudyMetric
+from mav_lightning.common.errors import UserError, nearest
 
 __all__ = ["ENUMERATED", "MOST", "POWER", "Needed", "power", "seeds_for", "sign_flip_power", "student_power"]
 
-POWER = 0.8  # chance of a star where the effect is real
-MOST = 1000  # seeds; beyond it, "more" is answer enough
-ENUMERATED = 12  # seeds; up to here every flip of their signs is tried, which takes a fraction of a second
-_DRAWS = 5000  # of normal differences: the chance of a star to half a percent
-_CERTAIN = 10.0  # standard deviations; a larger effect is not surer, and SciPy's noncentral t does not know it
+POWER = 0.8  # probability of a star if the effect is real
+MOST = 1000  # seeds; the search stops here
+ENUMERATED = 12  # seeds up to which all sign flips are enumerated, in a fraction of a second
+_DRAWS = 5000  # samples of normal differences: the probability of a star to half a percent
+_CERTAIN = 10.0  # standard deviations; power is 1 from here on, and SciPy's noncentral t fails beyond
 
 
 @dataclass(frozen=True)
 class Needed:
-    """Seeds that a variant's comparison with the baseline needs.
+    """Number of seeds that a variant's comparison with the baseline needs.
 
     Attributes:
-        variant: Its name.
-        pairs: Seeds seen.
-        std: Standard deviation of the paired differences at them, as far as better is ``one`` of distances from 1; None
-            below two pairs, 0 where all differences are equal.
-        seeds: For the effect asked for; None below two pairs and where no spread is seen, `MOST` for more.
-        interval: The same at the ends of the 95 % interval of `std`, which two or three pairs hardly bound.
+        variant: Name of the variant.
+        pairs: Number of seeds at which both have results.
+        std: Standard deviation of the paired differences; if the metric's `better` is ``one``, of differences of
+            distances from 1. None below two pairs, 0 if all differences are equal.
+        seeds: Seeds needed for the requested effect, at most `MOST`; None below two pairs or if all differences are
+            equal.
+        interval: Seeds needed at both ends of the 95 % confidence interval of `std`, which is wide for two or three
+            pairs; None whenever `seeds` is None.
     """
 
     variant: str
@@ -40,42 +42,47 @@ class Needed:
 
 
 def power(results: StudyResults, metric: str, effect: float) -> list[Needed]:
-    """For every variant: the seeds at which a difference of `effect` from the baseline gets a star 4 times in 5.
+    """Return, for every variant, the seeds at which a true difference of `effect` gets a star with probability 0.8.
 
     Args:
-        results: A study with some trials done.
-        metric: One of the study's.
-        effect: Size of the difference, in the metric's unit; above 0.
+        results: Results of a study with some finished trials.
+        metric: Name of one of the study's metrics.
+        effect: Size of the difference from the baseline, in the metric's unit; above 0.
 
     Raises:
-        UserError: A metric that the study does not ask for, or an effect that is not above 0.
+        UserError: If the study has no such metric, or the effect is not above 0.
     """
     study = results.plan.study
     known = {one.name: one for one in study.metrics}
     if metric not in known:
         raise UserError(
-            f"--power {metric}: the study asks for no such metric{did_you_mean(metric, known)}; it has "
-            f"{', '.join(known)}."
+            f"the study has no metric `{metric}`; it has {', '.join(known)}.",
+            argument="power",
+            suggestion=nearest(metric, known),
         )
     if not effect > 0:
-        raise UserError(f"--power {metric}={effect:g}: an effect must be above 0; give the least that matters to you.")
+        raise UserError(
+            f"the effect on {metric} must be above 0, got {effect:g}; give the smallest difference of interest.",
+            argument="power",
+        )
     return [_needed(results, known[metric], variant, effect) for variant in study.order[1:]]
 
 
 def seeds_for(effect: float, std: float, variants: int) -> int:
-    """The fewest seeds at which the exact sign-flip test at Holm's strictest level finds `effect` with chance `POWER`.
+    """Return the fewest seeds at which the exact sign-flip test finds `effect` with probability `POWER`.
 
-    The differences are taken to be normal. Of these no unbiased test finds more than Student's, so the search starts
-    from its answer. Up to `ENUMERATED` seeds it goes on by the exact test's own chance; with more, where the steps of
-    that test are fine, Student's is less than two percent above it for up to five variants.
+    The level is Holm's strictest. The differences are assumed to be normal, for which no unbiased test has more power
+    than Student's, so the search starts from its answer. Up to `ENUMERATED` seeds it continues with the power of the
+    exact test itself; with more seeds the power of Student's test is less than two percent higher for up to five
+    variants.
 
     Args:
-        effect: Mean of the paired differences, or distances from 1; above 0.
-        std: Their standard deviation; above 0.
-        variants: Compared with the baseline.
+        effect: Mean of the paired differences; above 0.
+        std: Standard deviation of the paired differences; above 0.
+        variants: Number of variants compared with the baseline.
 
     Returns:
-        Never fewer than an exact test needs to give any star, and never more than `MOST`.
+        At least the seeds that the exact test needs for any star, at most `MOST`.
     """
     shift, level = min(effect / std, _CERTAIN), LEVEL / variants
     tried = np.arange(seeds_needed(variants), MOST)
@@ -86,15 +93,15 @@ def seeds_for(effect: float, std: float, variants: int) -> int:
 
 
 def student_power(shift: float, seeds: NDArray[np.int_], level: float) -> NDArray[np.float64]:
-    """The chance that a paired t-test finds normal differences at `level`.
+    """Return the power of Student's paired t-test for normal differences.
 
     Args:
-        shift: Their mean in standard deviations.
-        seeds: How many there are, any shape.
-        level: Two-sided.
+        shift: Mean of the differences in standard deviations.
+        seeds: Numbers of seeds, any shape.
+        level: Two-sided significance level.
 
     Returns:
-        One for each of `seeds`.
+        Power for each number of seeds, same shape.
     """
     from scipy import stats
 
@@ -102,15 +109,16 @@ def student_power(shift: float, seeds: NDArray[np.int_], level: float) -> NDArra
 
 
 def sign_flip_power(shift: float, seeds: int, level: float) -> float:
-    """The chance that the exact sign-flip test finds normal differences, from draws that are the same every time.
+    """Return the power of the exact sign-flip test for normal differences, by deterministic simulation.
 
     Args:
-        shift: Their mean in standard deviations.
-        seeds: How many there are; time and memory double with each.
-        level: Two-sided, to be fallen below.
+        shift: Mean of the differences in standard deviations.
+        seeds: Number of seeds; time and memory double with each.
+        level: Two-sided significance level; p must be below it.
     """
-    draws = np.random.default_rng(0).normal(shift, size=(seeds, _DRAWS))  # one seed more leaves the others' as they are
-    flips = 1.0 - 2.0 * (np.arange(1, 2 ** (seeds - 1))[:, None] >> np.arange(seeds) & 1)  # all others; the last stays
+    draws = np.random.default_rng(0).normal(shift, size=(seeds, _DRAWS))  # an additional seed keeps the others' values
+    # all sign flips but the identity; the last sign is fixed
+    flips = 1.0 - 2.0 * (np.arange(1, 2 ** (seeds - 1))[:, None] >> np.arange(seeds) & 1)
     beaten = [
         (np.abs(flips @ part) > np.abs(part.sum(axis=0))).sum(axis=0) for part in np.array_split(draws, 50, axis=1)
     ]
@@ -118,14 +126,14 @@ def sign_flip_power(shift: float, seeds: int, level: float) -> float:
     return float((p < level).mean())
 
 
-def _needed(results: StudyResults, metric: Metric, variant: str, effect: float) -> Needed:
+def _needed(results: StudyResults, metric: StudyMetric, variant: str, effect: float) -> Needed:
     from scipy import stats
 
     one = next(found for found in results.compare(metric) if found.variant == variant)
     pairs, others = len(one.seeds), len(results.plan.study.order) - 1
     if pairs < 2:
         return Needed(variant, pairs, None, None, None)
-    if not tells_spread(one.differences):
+    if not varies(one.differences):
         return Needed(variant, pairs, 0.0, None, None)
     std = float(one.differences.std(ddof=1))
     low, high = (float(std * np.sqrt((pairs - 1) / stats.chi2.ppf(share, pairs - 1))) for share in (0.975, 0.025))

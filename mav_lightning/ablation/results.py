@@ -1,13 +1,13 @@
-"""What the trials of a study came to, read from their stage folders."""
+"""Results of a study's trials, read from their stage folders."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mav_lightning.ablation.plan import Plan, Trial
-from mav_lightning.ablation.statistics import Comparison, compare
-from mav_lightning.ablation.study import Metric
-from mav_lightning.common.json_files import read_json
+from mav_lightning.ablation.paired_statistics import Comparison, compare
+from mav_lightning.ablation.records import read_done, read_scores
+from mav_lightning.ablation.study import StudyMetric
+from mav_lightning.ablation.study_plan import Plan, Trial
 from mav_lightning.runs.ledger import Ledger, State
 from mav_lightning.runs.stage_folder import Stage, StageFolder
 
@@ -16,13 +16,13 @@ __all__ = ["StudyResults", "TrialResult", "read_results"]
 
 @dataclass(frozen=True)
 class TrialResult:
-    """One trial's numbers.
+    """Results of one trial.
 
     Attributes:
-        trial: Which.
-        states: Stage name → what its folder says.
-        scores: The evaluation's ``results.json``; empty until it is done.
-        done: Stage name → its ``done.json``; only stages that are done.
+        trial: The trial.
+        states: Stage name → state recorded in its folder.
+        scores: Content of the evaluation's ``results.json``; empty until the evaluation is done.
+        done: Stage name → content of its ``done.json``; finished stages only.
         clips: Folder of the scored clips; None until they are sampled.
     """
 
@@ -33,13 +33,14 @@ class TrialResult:
     clips: Path | None
 
     def value(self, metric: str) -> float | None:
-        """A metric's value; None where the trial or the evaluation has none."""
-        return self.scores.get("metrics", {}).get(metric, {}).get("value")
+        """Return the value of a metric; None if the trial has no results or the evaluation gave no value."""
+        value: float | None = self.scores.get("metrics", {}).get(metric, {}).get("value")
+        return value
 
     def interval(self, metric: str) -> tuple[float, float] | None:
-        """The interval *within* this one run, which says nothing of other seeds."""
+        """Return the confidence interval of a metric *within* this run, over its clips; it does not cover seeds."""
         found = self.scores.get("metrics", {}).get(metric, {}).get("interval")
-        return tuple(found) if found else None
+        return (found[0], found[1]) if found else None
 
     @property
     def complete(self) -> bool:
@@ -49,12 +50,12 @@ class TrialResult:
 
 @dataclass(frozen=True)
 class StudyResults:
-    """A study's trials, in the plan's order.
+    """Results of a study's trials, in the order of the plan.
 
     Attributes:
-        root: The study's folder.
-        plan: What was to be done.
-        trials: What was.
+        root: Folder of the study.
+        plan: The planned trials.
+        trials: Their results so far.
     """
 
     root: Path
@@ -62,26 +63,34 @@ class StudyResults:
     trials: list[TrialResult]
 
     def of(self, variant: str) -> dict[int, TrialResult]:
-        """Seed → the variant's trial."""
+        """Return the trials of a variant: seed → trial."""
         return {result.trial.seed: result for result in self.trials if result.trial.variant == variant}
 
     def values(self, metric: str, variant: str) -> dict[int, float | None]:
-        """Seed → value."""
+        """Return the values of a metric for a variant: seed → value."""
         return {seed: result.value(metric) for seed, result in self.of(variant).items()}
 
-    def compare(self, metric: Metric) -> list[Comparison]:
-        """Every other variant against the baseline."""
+    def compare(self, metric: StudyMetric) -> list[Comparison]:
+        """Compare every other variant with the baseline on a metric."""
         study = self.plan.study
         others = {name: self.values(metric.name, name) for name in study.order[1:]}
         return compare(metric, self.values(metric.name, study.baseline), others)
 
     def folder(self, stage: Stage) -> StageFolder:
-        """A stage's folder."""
+        """Return the folder of a stage."""
         return Ledger(self.root).folder(stage)
 
 
 def read_results(root: Path, plan: Plan) -> StudyResults:
-    """Reads every trial's state and, where there are any, its results."""
+    """Read the state of every trial and its results, if there are any.
+
+    Args:
+        root: Folder of the study.
+        plan: The study's plan.
+
+    Raises:
+        UserError: If a record in a stage folder is damaged.
+    """
     ledger = Ledger(root)
     return StudyResults(root, plan, [_read_trial(ledger, trial) for trial in plan.trials])
 
@@ -89,12 +98,12 @@ def read_results(root: Path, plan: Plan) -> StudyResults:
 def _read_trial(ledger: Ledger, trial: Trial) -> TrialResult:
     states = {name: ledger.state(stage) for name, stage in trial.stages.items()}
     folders = {name: ledger.folder(stage) for name, stage in trial.stages.items()}
-    done = {name: read_json(folders[name].done_file) for name, state in states.items() if state is State.DONE}
+    done = {name: read_done(folders[name].done_file) for name, state in states.items() if state is State.DONE}
     scored, sampled = trial.score.name in done, trial.sample.name in done
     return TrialResult(
         trial,
         states,
-        scores=(read_json(ledger.folder(trial.score).results_file) or {}) if scored else {},
+        scores=read_scores(folders[trial.score.name].results_file) if scored else {},
         done=done,
-        clips=ledger.folder(trial.sample).clips if sampled else None,
+        clips=folders[trial.sample.name].clips if sampled else None,
     )

@@ -1,4 +1,4 @@
-"""Runs a study: plans it, freezes it, runs what is missing, shows it to TensorBoard."""
+"""Runs of studies: plan, store the plan, run the missing stages, write the TensorBoard view."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,9 +7,10 @@ from pathlib import Path
 from rich.console import Console
 
 from mav_lightning.ablation.board import write_board
-from mav_lightning.ablation.plan import Plan, freeze, plan_study
 from mav_lightning.ablation.results import read_results
-from mav_lightning.ablation.study import Study, load_study
+from mav_lightning.ablation.study import Study
+from mav_lightning.ablation.study_file import load_study
+from mav_lightning.ablation.study_plan import Plan, freeze, plan_study
 from mav_lightning.runs.display import Display
 from mav_lightning.runs.executor import Executor, Local
 from mav_lightning.runs.ledger import Ledger, check_stages, share_stages
@@ -20,12 +21,12 @@ __all__ = ["StudyRun", "load_plan", "run_study"]
 
 @dataclass(frozen=True)
 class StudyRun:
-    """A study that has been run as far as it goes.
+    """A finished call of `run_study`.
 
     Attributes:
-        root: Its folder.
-        plan: What was to be done.
-        outcome: What was.
+        root: Folder of the study.
+        plan: The planned trials.
+        outcome: What happened to each stage.
     """
 
     root: Path
@@ -33,13 +34,18 @@ class StudyRun:
     outcome: StageOutcomes
 
 
-def load_plan(study: str | Path, overrides: Sequence[str] = ()) -> Plan:
-    """Reads and checks a study to the last stage; nothing is run or written.
+def load_plan(study: str | Path, overrides: Sequence[str] = (), allow: Sequence[str] = ()) -> Plan:
+    """Read a study file, resolve it to all its stages and check every value; nothing is run or written.
+
+    Args:
+        study: Study file; `find_config` also finds shipped ones.
+        overrides: ``<stage>.<key>=value`` for all variants; ``seeds=[…]`` or ``threads=n`` for the study itself.
+        allow: Names of packages whose classes the configs may name, beside those that the study allows.
 
     Raises:
-        UserError: Anything wrong with the study, its recipe or their configs.
+        UserError: If anything is wrong with the study, its recipe or their configs.
     """
-    return plan_study(*load_study(study, overrides))
+    return plan_study(*load_study(study, overrides, allow))
 
 
 def run_study(
@@ -49,22 +55,25 @@ def run_study(
     executor: Callable[[Study], Executor] | None = None,
     console: Console | None = None,
     beside: Path | None = None,
+    allow: Sequence[str] = (),
 ) -> StudyRun:
-    """Runs the stages of a study that are not done yet, however and whenever an earlier run ended.
+    """Run the stages of a study that are not done yet. An interrupted study resumes from its last checkpoints.
 
     Args:
-        study: The study file.
-        out: Its folder.
-        overrides: See `load_study`.
-        executor: Makes what runs the stages, once the study is known to be right; one stage at a time on this machine
-            by default.
-        console: Where progress goes; stdout by default.
-        beside: Folder of another study, whose stages this one uses and adds to; None for stages of its own.
+        study: Study file; `find_config` also finds shipped ones.
+        out: Folder of the study.
+        overrides: ``<stage>.<key>=value`` for all variants; ``seeds=[…]`` or ``threads=n`` for the study itself.
+        executor: Builds the executor that runs the stages, from the checked study; None runs one stage at a time on
+            this machine.
+        console: Console for progress; None prints to stdout.
+        beside: Folder of another study to share stages with; None keeps this study's stages in `out`.
+        allow: Names of packages whose classes the configs may name, beside those that the study allows.
 
     Raises:
-        UserError: A mistake in the study or its configs, or as `share_stages`, before anything runs.
+        UserError: If anything is wrong with the study or its configs, or `beside` cannot be shared. Nothing has been
+            run then.
     """
-    plan = load_plan(study, overrides)
+    plan = load_plan(study, overrides, allow)
     ready = executor(plan.study) if executor else Local(threads=plan.study.threads)
     check_stages(out)
     if beside is not None:

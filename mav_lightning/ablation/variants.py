@@ -1,96 +1,86 @@
-"""Variants as a study file writes them: one by one, every combination of some factors, or levels taken in pairs."""
+"""Variants of a study: listed one by one, every combination of the levels of some factors, or levels in pairs."""
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from mav_lightning.common.errors import UserError
 
-__all__ = ["Factors", "factors_changed", "read_variants"]
+__all__ = ["Factors", "combine_variants", "factors_changed"]
 
 Factors = dict[str, dict[str, Any]]
 """Name of a factor → the deltas that set it."""
 
+Levels = Mapping[str, Mapping[str, dict[str, Any] | None]]
+"""Factor → level → deltas."""
+
 _UNSET = object()
 
 
-def read_variants(where: str, content: Mapping[str, Any]) -> dict[str, Factors]:
-    """Reads ``variants``, ``product`` and ``paired`` of a study file.
-
-    - ``variants``: name → deltas. Deltas that are one change may be grouped under a name without a dot.
-    - ``product``: factor → level → deltas; every combination is a variant, named by its levels, ``both+seconds``.
-    - ``paired``: the same, but the first levels of all factors are one variant, the second levels another.
+def combine_variants(
+    where: str, variants: Mapping[str, dict[str, Any] | None], product: Levels, paired: Levels
+) -> dict[str, Factors]:
+    """Return all variants of a study file with their factors.
 
     Args:
-        where: Begins messages.
-        content: Of the study file.
-
-    Returns:
-        Variant → its factors.
+        where: Name of the study, which messages start with.
+        variants: Variant → deltas. Deltas that are one change may be grouped under a name without a dot.
+        product: Factor → level → deltas. Every combination of levels is a variant, named by its levels, for example
+            ``both+seconds``.
+        paired: Factor → level → deltas. The first levels of all factors are one variant, the second levels another.
 
     Raises:
-        UserError: An entry of the wrong shape, unequal numbers of levels in pairs, or a name or delta given twice.
+        UserError: If paired factors have unequal numbers of levels, or a name or a delta is given twice.
     """
+    counts = {factor: len(levels) for factor, levels in paired.items()}
+    if len(set(counts.values())) > 1:
+        found = ", ".join(f"{factor} has {count}" for factor, count in counts.items())
+        raise UserError(f"{where}.paired: all factors must have the same number of levels, but {found}.")
     written = [
-        *((str(name), _grouped(where, str(name), deltas)) for name, deltas in (content.get("variants") or {}).items()),
-        *_combined(where, "product", content.get("product") or {}, itertools.product),
-        *_combined(where, "paired", content.get("paired") or {}, zip),
+        *((name, _grouped(deltas or {})) for name, deltas in variants.items()),
+        *_combined(product, itertools.product),
+        *_combined(paired, zip),
     ]
-    variants: dict[str, Factors] = {}
+    found_variants: dict[str, Factors] = {}
     for name, factors in written:
-        if name in variants:
-            raise UserError(f"{where}: two variants are called `{name}`; rename one, or the levels it is made of.")
+        if name in found_variants:
+            raise UserError(
+                f"{where}.variants.{name}: two variants have this name; rename one, or the levels it is made of."
+            )
         _check_keys(where, name, factors)
-        variants[name] = factors
-    return variants
+        found_variants[name] = factors
+    return found_variants
 
 
 def factors_changed(baseline: Factors, variant: Factors) -> list[str]:
-    """The factors in which a variant differs from the baseline."""
+    """Return the factors in which a variant differs from the baseline."""
     before, after = ({key: value for f in one.values() for key, value in f.items()} for one in (baseline, variant))
     owner = {key: name for one in (baseline, variant) for name, factor in one.items() for key in factor}
     keys = [key for key in before | after if before.get(key, _UNSET) != after.get(key, _UNSET)]
     return list(dict.fromkeys(owner[key] for key in keys))
 
 
-def _grouped(where: str, variant: str, deltas: Any) -> Factors:
-    factors: Factors = {}
-    for key, value in _mapping(where, f"variant `{variant}`", deltas).items():
-        group = isinstance(value, Mapping) and "." not in key
-        factors[key] = dict(value) if group else {key: value}
-    return factors
+def _grouped(deltas: Mapping[str, Any]) -> Factors:
+    return {
+        key: dict(value) if isinstance(value, Mapping) and "." not in key else {key: value}
+        for key, value in deltas.items()
+    }
 
 
-def _combined(where: str, section: str, factors: Any, combine: Any) -> Iterable[tuple[str, Factors]]:
-    example = "{layers: {both: {}, none: {temporal.module.denoiser.net.temporal_attention: false}}}"
-    if not isinstance(factors, Mapping) or not all(isinstance(levels, Mapping) for levels in factors.values()):
-        raise UserError(f"{where}: `{section}` must map factors to levels to deltas, as {example}; got {factors!r}.")
-    counts = {factor: len(levels) for factor, levels in factors.items()}
-    if section == "paired" and len(set(counts.values())) > 1:
-        told = ", ".join(f"{factor} {count}" for factor, count in counts.items())
-        raise UserError(f"{where}: `paired` takes levels in step, but their numbers differ: {told}; make them equal.")
+def _combined(factors: Levels, combine: Callable[..., Iterable[Any]]) -> Iterator[tuple[str, Factors]]:
     if not factors:
         return
     for levels in combine(*(levels.items() for levels in factors.values())):
-        named: Sequence[tuple[str, Any]] = levels
-        yield (
-            "+".join(str(level) for level, _ in named),
-            {
-                factor: _mapping(where, f"level `{level}` of `{factor}`", deltas)
-                for factor, (level, deltas) in zip(factors, named, strict=True)
-            },
-        )
-
-
-def _mapping(where: str, what: str, deltas: Any) -> dict[str, Any]:
-    if not isinstance(deltas or {}, Mapping):
-        raise UserError(f"{where}: {what} must map <stage>.<key> to a value, got {deltas!r}; {{}} for none.")
-    return dict(deltas or {})
+        name = "+".join(level for level, _ in levels)
+        yield name, {factor: dict(deltas or {}) for factor, (_, deltas) in zip(factors, levels, strict=True)}
 
 
 def _check_keys(where: str, variant: str, factors: Factors) -> None:
+    """Reject a delta key that two factors of a variant set."""
     owner: dict[str, str] = {}
     for name, factor in factors.items():
         for key in factor:
             if owner.setdefault(key, name) != name:
-                raise UserError(f"{where}: variant `{variant}` sets `{key}` in both `{owner[key]}` and `{name}`.")
+                raise UserError(
+                    f"{where}.variants.{variant}: both `{owner[key]}` and `{name}` set `{key}`; remove one of them."
+                )

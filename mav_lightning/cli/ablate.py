@@ -54,7 +54,7 @@ def ablate(
 
         mav ablate conf/ablation/sampler.yaml --beside runs/demo
 
-        mav ablate conf/ablation/factorised.yaml --out /shared/factorised --executor ray --address auto --gpus 0.5
+        mav ablate conf/ablation/factorized.yaml --out /shared/factorized --executor ray --address auto --gpus 0.5
     """
     from rich.console import Console
 

@@ -29,7 +29,7 @@ def demo(
 
     Example: mav demo --out runs/demo
     """
-    from mav_lightning.ablation.plan import read_plan
+    from mav_lightning.ablation.study_plan import read_plan
     from mav_lightning.cascade.pipeline_folder import copy_pipeline
     from mav_lightning.cli.ablate import ablate
     from mav_lightning.cli.generate import generate

@@ -12,7 +12,7 @@ import.
 import inspect
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
 
@@ -188,4 +188,8 @@ def _checked(
 
 
 def _no_node(value: Any, hint: Any, path: str) -> Any:
+    if hint is Any:  # a node kept as plain data, as in a study's deltas
+        return {key: check(item, Any, f"{path}.{key}") for key, item in value.items()}
+    if is_dataclass(hint):
+        raise Misfit(path, "a mapping of names to values", value)
     raise Misfit(path, f"a {getattr(hint, '__name__', hint)}, which cannot be written as plain data", value)

@@ -7,8 +7,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from mav_lightning.ablation.plan import freeze
 from mav_lightning.ablation.run import load_plan
+from mav_lightning.ablation.study_plan import freeze
 from mav_lightning.cli.ablate import ablate
 from mav_lightning.cli.report import report
 from mav_lightning.common.errors import UserError

@@ -16,11 +16,11 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch.utils.tensorboard import SummaryWriter
 
 from mav_lightning.ablation.board import write_board
-from mav_lightning.ablation.plan import read_plan
 from mav_lightning.ablation.report import build_report
 from mav_lightning.ablation.report.curves import learning_curves
 from mav_lightning.ablation.results import StudyResults, read_results
 from mav_lightning.ablation.run import run_study
+from mav_lightning.ablation.study_plan import read_plan
 
 STEPS = 100
 

@@ -1,17 +1,17 @@
 from pathlib import Path
 from typing import Any
 
-from mav_lightning.ablation.plan import Plan, Trial
+from mav_lightning.ablation.paired_statistics import verdict
 from mav_lightning.ablation.report.answer import answer
-from mav_lightning.ablation.report.cost import stage_costs, variant_costs
+from mav_lightning.ablation.report.cost_tables import stage_costs, variant_costs
 from mav_lightning.ablation.report.facts import gather_facts
 from mav_lightning.ablation.report.origins import origins
 from mav_lightning.ablation.results import StudyResults, TrialResult
-from mav_lightning.ablation.statistics import verdict
-from mav_lightning.ablation.study import Metric, Study
+from mav_lightning.ablation.study import Study, StudyMetric
+from mav_lightning.ablation.study_plan import Plan, Trial
 from mav_lightning.runs.stage_folder import Stage
 
-METRICS = [Metric("law", "higher"), Metric("fvd", "lower")]
+METRICS = [StudyMetric("law", "higher"), StudyMetric("fvd", "lower")]
 MACHINE = {
     "threads": 2,
     "device": "cpu",
@@ -45,8 +45,7 @@ def test_the_answer_names_the_winner_on_each_side() -> None:
     found = results({"on": [(0.9, 40.0), (0.8, 42.0)], "off": [(0.1, 30.0), (0.2, 31.0)]})
 
     assert answer(found) == (
-        "In both seeds on is ahead of off on law (0.850 against 0.150) "
-        "and off is ahead of on on fvd (30.5 against 41.0)."
+        "At both seeds, on is ahead of off on law (0.850 vs. 0.150) and off is ahead of on on fvd (30.5 vs. 41.0)."
     )
 
 
@@ -54,7 +53,7 @@ def test_only_what_a_test_supports_is_called_beating() -> None:
     found = results({"on": [(0.9, 40.0), (0.8, 42.0), (0.9, 41.0)], "off": [(0.1, 41.0), (0.0, 50.0), (0.2, 42.0)]})
 
     assert answer(found) == (
-        "In all 3 seeds on beats off on law (0.867 against 0.100) and on is ahead of off on fvd (41.0 against 44.3)."
+        "At all 3 seeds, on beats off on law (0.867 vs. 0.100) and on is ahead of off on fvd (41.0 vs. 44.3)."
     )
 
 
@@ -63,13 +62,13 @@ def test_of_many_variants_only_what_a_test_supports_is_told() -> None:
     base = [(0.9, 41.0), (0.8, 42.0), (0.9, 42.0)]
 
     assert answer(results({"on": base, **like, "off": [(0.1, 41.0), (0.0, 50.0), (0.2, 42.0)]})) == (
-        "on beats off on law (0.867 against 0.100); no test supports any other difference."
+        "on beats off on law (0.867 vs. 0.100); no test supports any other difference."
     )
     assert answer(results({"on": base, **like, "d": like["a"]})) == (
         "No test supports a difference between on and any other variant."
     )
     two = {name: pairs[:2] for name, pairs in {"on": base, **like, "off": [(0.1, 41.0), (0.0, 50.0)]}.items()}
-    assert answer(results(two)).startswith("Fewer than 3 seeds allow no test of on against so many variants")
+    assert answer(results(two)).startswith("With fewer than 3 seeds, on cannot be tested against the other")
     nothing = {name: [(None, None)] * 3 for name in "abcd"}
     assert answer(results({"on": base, **nothing})) == "No pair of trials is complete yet."
 
@@ -105,21 +104,21 @@ def test_the_cost_of_a_training_whose_folder_is_gone_is_that_of_the_others() -> 
 def test_the_answer_admits_that_seeds_disagree_or_show_nothing() -> None:
     found = results({"on": [(0.9, 40.0), (0.8, 42.0)], "off": [(1.0, 40.0), (0.2, 42.0)]})
 
-    assert answer(found) == "Between on and off the two are level on fvd, while the seeds disagree on law."
+    assert answer(found) == "Between on and off the two are equal on fvd, while the seeds disagree on law."
 
 
 def test_the_answer_counts_only_seeds_that_have_both() -> None:
     found = results({"on": [(0.9, 40.0), (0.8, 42.0), (0.9, 41.0)], "off": [(0.1, 50.0), (None, None), (0.2, 51.0)]})
 
-    assert answer(found).startswith("In both seeds that have both on is ahead of off on law")
+    assert answer(found).startswith("At both seeds that have both, on is ahead of off on law")
 
 
 def test_the_answer_has_one_clause_for_each_variant() -> None:
     found = results({"on": [(0.9, 40.0)], "off": [(0.1, 50.0)], "half": [(0.95, 30.0)]})
 
     assert answer(found) == (
-        "In the one seed that has both, on is ahead of off on law (0.900 against 0.100) and fvd (40.0 against 50.0); "
-        "in the one seed that has both, half is ahead of on on law (0.950 against 0.900) and fvd (30.0 against 40.0)."
+        "At the one seed that has both, on is ahead of off on law (0.900 vs. 0.100) and fvd (40.0 vs. 50.0); "
+        "at the one seed that has both, half is ahead of on on law (0.950 vs. 0.900) and fvd (30.0 vs. 40.0)."
     )
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from mav_lightning.ablation.plan import read_plan
 from mav_lightning.ablation.results import read_results
 from mav_lightning.ablation.run import StudyRun, run_study
+from mav_lightning.ablation.study_plan import read_plan
 from mav_lightning.runs.executor import Local
 
 Write = Callable[..., Path]

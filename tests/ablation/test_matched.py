@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from datamodules.shapes_world_shards import write_shapes_world
-from mav_lightning.ablation.plan import Trial
 from mav_lightning.ablation.run import load_plan
+from mav_lightning.ablation.study_plan import Trial
 from mav_lightning.checkpoint import write_card, write_weights
 from mav_lightning.config import instantiate, resolve_needs
 from mav_lightning.training.rng import SeedEveryBatch
@@ -33,7 +33,7 @@ def needs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Data, and an untrained CLIP and image decoder of the quick recipe, as stages leave them."""
     root = tmp_path_factory.mktemp("stages")
     write_shapes_world(root / "data", images=48, clips=48, val_images=12, val_clips=12, processes=1)
-    stages = load_plan("ablation/factorised.yaml", [f"seeds=[{SEED}]"]).trials[0].stages
+    stages = load_plan("ablation/factorized.yaml", [f"seeds=[{SEED}]"]).trials[0].stages
     for role, name in (("clip", "clip"), ("parent", "spatial")):
         config = stages[name].config
         node = config["module"]["clip" if role == "clip" else "denoiser"]
@@ -75,7 +75,7 @@ def trials(study: str) -> dict[str, Trial]:
 
 @pytest.fixture(scope="module")
 def layers(needs: dict[str, Path]) -> dict[str, Seen]:
-    return {name: seen(trial, needs) for name, trial in trials("ablation/factorised.yaml").items()}
+    return {name: seen(trial, needs) for name, trial in trials("ablation/factorized.yaml").items()}
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_weights_that_siblings_share_start_equal(layers: dict[str, Seen], fps: d
 
 
 def test_another_seed_is_another_start_and_another_noise(needs: dict[str, Path], layers: dict[str, Seen]) -> None:
-    trial = load_plan("ablation/factorised.yaml", [f"seeds=[{SEED + 1}]"]).trial("both", SEED + 1)
+    trial = load_plan("ablation/factorized.yaml", [f"seeds=[{SEED + 1}]"]).trial("both", SEED + 1)
     other = seen(trial, needs, batches=1)
 
     drawn = [key for key in other.weights if "temporal.qkv.weight" in key]
@@ -122,7 +122,7 @@ def test_another_seed_is_another_start_and_another_noise(needs: dict[str, Path],
 
 
 def test_all_variants_sample_the_same_prompts_from_the_same_noise() -> None:
-    for study in ("ablation/factorised.yaml", "ablation/fps.yaml"):
+    for study in ("ablation/factorized.yaml", "ablation/fps.yaml"):
         configs: list[dict[str, Any]] = [trial.sample.config for trial in trials(study).values()]
         assert all(config == configs[0] for config in configs)
         assert configs[0]["seed"] == SEED

@@ -17,8 +17,8 @@ from evaluation.scores.inception import InceptionScore
 from evaluation.scores.kinds import KINDS
 from evaluation.scores.motion import motion_scores
 from mav_lightning.ablation.metrics import GIVEN, numbers
-from mav_lightning.ablation.plan import Plan
 from mav_lightning.ablation.run import load_plan
+from mav_lightning.ablation.study_plan import Plan
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import ClipRecord, write_manifest
 from mav_lightning.common.shapes_world.scene import all_scenes, caption, render

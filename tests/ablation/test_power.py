@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mav_lightning.ablation.plan import read_plan
+from mav_lightning.ablation.paired_statistics import LEVEL, seeds_needed, sign_flip_p
 from mav_lightning.ablation.power import (
     ENUMERATED,
     MOST,
@@ -18,8 +18,8 @@ from mav_lightning.ablation.power import (
     student_power,
 )
 from mav_lightning.ablation.results import StudyResults, TrialResult, read_results
-from mav_lightning.ablation.statistics import LEVEL, seeds_needed, sign_flip_p
-from mav_lightning.ablation.study import Better, Metric
+from mav_lightning.ablation.study import Better, StudyMetric
+from mav_lightning.ablation.study_plan import read_plan
 from mav_lightning.common.errors import UserError
 
 
@@ -30,7 +30,7 @@ def results(finished_study: Path) -> StudyResults:
 
 def with_values(results: StudyResults, better: Better, temporal: list[float], per_frame: list[float]) -> list[Needed]:
     """The power of a study of these seeds, whose one metric has these values."""
-    study = replace(results.plan.study, metrics=[Metric("ratio", better)], seeds=list(range(len(temporal))))
+    study = replace(results.plan.study, metrics=[StudyMetric("ratio", better)], seeds=list(range(len(temporal))))
     trials: list[TrialResult] = []
     for variant, values in (("temporal", temporal), ("per_frame", per_frame)):
         like = next(one for one in results.trials if one.trial.variant == variant)
@@ -117,7 +117,7 @@ def test_where_one_is_best_the_spread_is_that_of_distances_from_one(results: Stu
 
 
 def test_a_metric_that_is_not_asked_for_and_an_effect_of_nothing_are_told(results: StudyResults) -> None:
-    with pytest.raises(UserError, match="no such metric; did you mean `law`"):
+    with pytest.raises(UserError, match="the study has no metric `lam`.*Did you mean `law`"):
         power(results, "lam", 0.1)
-    with pytest.raises(UserError, match="--power law=0: an effect must be above 0"):
+    with pytest.raises(UserError, match="power: the effect on law must be above 0, got 0"):
         power(results, "law", 0.0)

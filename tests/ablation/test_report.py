@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from mav_lightning.ablation.plan import read_plan
 from mav_lightning.ablation.report import build_report
-from mav_lightning.ablation.report.clips import gather_clips
+from mav_lightning.ablation.report.clip_gallery import gather_clips
 from mav_lightning.ablation.report.figures import draw_figures
 from mav_lightning.ablation.report.marks import marks
 from mav_lightning.ablation.report.text import count, duration, join, number, signed, size
 from mav_lightning.ablation.results import StudyResults, TrialResult, read_results
 from mav_lightning.ablation.run import load_plan, run_study
+from mav_lightning.ablation.study_plan import read_plan
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import read_manifest, write_manifest
 
@@ -57,11 +57,11 @@ def test_a_study_is_told_in_one_offline_page_and_as_markdown_and_json(finished_s
     assert all(link.startswith(("data:", "#")) for link in page.links)
     assert not re.search(r"(?:url\(|@import|fetch\()\s*['\"]?(?!#)\w", text)
     facts = json.loads((finished_study / "report.json").read_text())
-    assert facts["answer"].startswith("In both seeds temporal is ahead of per_frame on shapes-fvd (")
+    assert facts["answer"].startswith("At both seeds, temporal is ahead of per_frame on shapes-fvd (")
     assert [group["metric"] for group in facts["table"]] == ["shapes-fvd", "law", "flicker", "appearance"]
     assert facts["trials"] == {"planned": 4, "complete": 4}
     for told in (text, (finished_study / "report.md").read_text()):
-        assert "Two seeds give two pairs and nothing more" in told
+        assert "Two seeds give two pairs: too few" in told
         assert "sample.needs.decoder" in told
         assert "shapes-tiny" in told
     assert "speed-ratio" in (finished_study / "report.md").read_text()
@@ -132,14 +132,14 @@ def test_a_failure_is_told_with_its_log_and_the_rest_is_reported(
 @pytest.mark.parametrize(
     ("how", "told", "last"),
     [
-        ("segfault", "was ended by SIGSEGV (segmentation fault)", "the stub was told to die: segfault"),
+        ("segfault", "was terminated by SIGSEGV (segmentation fault)", "the stub was told to die: segfault"),
         (
             "kill",
-            "was killed (SIGKILL), as the kernel does where memory runs out",
+            "was killed (SIGKILL), which the kernel does when memory runs out",
             "the stub was told to die: kill",
         ),
-        ("memory", "ended with code 1", "MemoryError"),
-        ("diverge", "ended with code 1", "loss is nan at step 7; lower the learning rate."),
+        ("memory", "exited with code 1", "MemoryError"),
+        ("diverge", "exited with code 1", "loss is nan at step 7; lower the learning rate."),
     ],
 )
 def test_a_trial_that_dies_is_told_and_the_others_go_on(
@@ -212,10 +212,55 @@ def test_a_study_that_has_not_begun_has_a_report_too(
 
 
 def test_a_folder_without_a_study_is_a_user_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="nowhere: no such folder; give the folder of a study, as `mav ablate"):
+    with pytest.raises(UserError, match="nowhere: there is no such folder; give the folder of a study, which `mav abl"):
         build_report(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="holds no study.json; give the folder of a study"):
+    with pytest.raises(UserError, match="study.json: no such file; give the folder of a study"):
         build_report(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "study.json: not valid JSON"),
+        ("{}", "study.json: `FrozenPlan` needs `study`"),
+        ("[]", "study.json: must be a mapping"),
+        ("[" * 100_000, "study.json: nested too deeply"),
+        ('{"study": {"name": 3}, "trials": []}', "study.json.study"),
+        ('{"study": null, "trials": [{"variant": "on"}]}', "study.json.study"),
+    ],
+)
+def test_a_damaged_study_is_rejected(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "study.json").write_text(content)
+
+    with pytest.raises(UserError) as caught:
+        build_report(tmp_path)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("record", "section", "value", "message"),
+    [
+        (
+            "results.json",
+            "metrics",
+            {"law": {"value": "high", "better": "higher"}},
+            "metrics.law: value: must be",
+        ),
+        ("results.json", "metrics", [], "metrics: must be a mapping"),
+        ("done.json", "seconds", "long", "seconds: must be a finite number"),
+        ("done.json", "versions", {"torch": 2}, "versions.torch: must be text"),
+    ],
+)
+def test_a_damaged_record_is_rejected(
+    finished_study: Path, tmp_path: Path, record: str, section: str, value: Any, message: str
+) -> None:
+    study = shutil.copytree(finished_study, tmp_path / "out", symlinks=True)
+    file = next((study / "stages").glob(f"score-*/{record}"))
+    file.write_text(json.dumps(json.loads(file.read_text()) | {section: value}))
+
+    with pytest.raises(UserError) as caught:
+        build_report(study)
+    assert message in str(caught.value)
 
 
 def test_numbers_read_as_people_write_them() -> None:
@@ -224,4 +269,4 @@ def test_numbers_read_as_people_write_them() -> None:
     assert (size(9.2e8), size(1.4e9), count(770_000), count(800), count(12_300), count(5.3e13)) == (
         "920 MB", "1.4 GB", "0.77 M", "800", "12.3 k", "53.00 T",
     )  # fmt: skip
-    assert (join(["a"]), join(["a", "b"]), join(["a", "b", "c"])) == ("a", "a and b", "a, b and c")
+    assert (join(["a"]), join(["a", "b"]), join(["a", "b", "c"])) == ("a", "a and b", "a, b, and c")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mav_lightning.ablation.plan import read_plan
 from mav_lightning.ablation.report import build_report
 from mav_lightning.ablation.run import run_study
+from mav_lightning.ablation.study_plan import read_plan
 from mav_lightning.common.errors import UserError
 from mav_lightning.runs.executor import Executor
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from mav_lightning.ablation.differences import config_differences
-from mav_lightning.ablation.plan import Plan, plan_study
-from mav_lightning.ablation.study import load_study
+from mav_lightning.ablation.study_file import load_study
+from mav_lightning.ablation.study_plan import Plan, plan_study
 from mav_lightning.common.configs import conf_root
 from mav_lightning.common.errors import UserError
 
@@ -61,23 +61,54 @@ def test_differences_are_those_of_the_resolved_configs(write_study: Write) -> No
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("seeds: [0, 1]", "", "quick: `seeds` is missing; a study needs question, recipe, seeds"),
-        ("seeds: [0, 1]", "seedz: [0, 1]", "quick: unknown key `seedz`; did you mean `seeds`?"),
-        ("seeds: [0, 1]", "seeds: 3", "`seeds` must look like [0, 1], got 3"),
-        ("seeds: [0, 1]", "seeds: [0, 0]", "`seeds` [0, 0] names one twice"),
-        ("seeds: [0, 1]", "seeds: [zero]", "`seeds` must list whole numbers, got ['zero']; for example [0, 1, 2]"),
-        ("baseline: temporal", "baseline: temporl", "the baseline `temporl` is no variant; did you mean `temporal`?"),
-        ("better: lower", "better: small", "a metric must read {name: NAME, better: lower | higher | one}, got"),
-        ("temporal: {}", "temporal: 3", "variant `temporal` must map <stage>.<key> to a value, got 3; {} for none"),
-        ("{sample.needs.decoder: spatial}", "{}", "variant `per_frame` changes nothing, it is the baseline `temporal`"),
+        ("seeds: [0, 1]", "", "quick: `StudyFile` needs `seeds`; add it."),
+        (
+            "seeds: [0, 1]",
+            "seedz: [0, 1]",
+            "quick.seedz: `StudyFile` has no argument `seedz`; it takes",
+        ),
+        ("seeds: [0, 1]", "seeds: 3", "quick.seeds: must be a list, each item a whole number ≥ 0"),
+        ("seeds: [0, 1]", "seeds: [0, 0]", "quick.seeds: [0, 0] repeats a seed"),
+        ("seeds: [0, 1]", "seeds: [zero]", "quick.seeds.0: must be a whole number, got 'zero'"),
+        (
+            "baseline: temporal",
+            "baseline: temporl",
+            "quick.baseline: there is no variant `temporl`; the variants are temporal, per_frame. Did",
+        ),
+        (
+            "better: lower",
+            "better: small",
+            "quick.metrics.0.better: must be one of `lower`, `higher`, `one`, `neither`, got 'small'",
+        ),
+        ("temporal: {}", "temporal: 3", "quick.variants.temporal: must be a mapping of names to values or null, got 3"),
+        (
+            "{sample.needs.decoder: spatial}",
+            "{}",
+            "variant `per_frame` changes nothing and equals the baseline",
+        ),
         (
             "temporal: {}",
             "temporal: {}\n  a: {temporal.frames: 4}\n  b: {temporal.frames: 4}",
-            "`a` and `b` are the same",
+            "`a` and `b` are equal",
         ),
         ("sample.needs.decoder", "sampl.needs.decoder", "variant `per_frame`: `sampl.needs.decoder`: no stage `sampl`"),
         ("temporal.frames: 9", "temporal.framez: 9", "stage `temporal`: override `framez`: no such key"),
         ("recipe:", "recipe: x #", "x: no such config"),
+        ("better: lower", "better: neither", "quick.metrics.0.better: must be one of `lower`, `higher`, `one`"),
+        ("seeds: [0, 1]", "seeds: [-1]", "quick.seeds.0: must be a whole number ≥ 0"),
+        ("seeds: [0, 1]", "seeds: [0.5]", "quick.seeds.0: must be a whole number"),
+        ("seeds: [0, 1]", "seeds: [true]", "quick.seeds.0: must be a whole number"),
+        ("seeds: [0, 1]", "seeds: [0]\nthreads: two", "quick.threads: must be a whole number"),
+        ("seeds: [0, 1]", "seeds: [0]\nallow: mylab", "quick.allow: must be a list"),
+        ("seeds: [0, 1]", "seeds: [0]\nallow: [no_such_package_here]", "there is no package `no_such_package_here`"),
+        ("seeds: [0, 1]", "seeds: [0]\nextends: [1]", "quick.extends: must be text, got [1]"),
+        ("seeds: [0, 1]", "seeds: [0]\nbudget: {stage: temporal, steps: ten}", "quick.budget.steps: must be a finite"),
+        ("seeds: [0, 1]", "seeds: [0]\nbudget: {stage: temporal, steps: .inf}", "quick.budget.steps: must be a finite"),
+        ("seeds: [0, 1]", "seeds: [0]\nbudget: {stage: temporal, steps: 0}", "quick.budget.steps: must be a finite"),
+        ("seeds: [0, 1]", "seeds: [0]\nbudget: {stage: temporal, step: 9}", "Did you mean `steps`?"),
+        ("seeds: [0, 1]", "seeds: [0]\nbudget: {steps: 9}", "quick.budget: `Budget` needs `stage`"),
+        ("temporal.frames: 9", "temporal.frames: none", "stage `temporal`: "),
+        ("decoder: spatial", "decoder: [spatial]", "per_frame.sample.needs.decoder: must be text or null"),
         ("  per_frame: {", "#", "`temporal` is the only variant, so there is nothing to compare; add another"),
     ],
 )
@@ -93,18 +124,21 @@ def test_a_wrong_study_is_told_before_anything_runs(write_study: Write, old: str
     [
         (
             "{sample.needs.decoder: spatial, temporal.nett.typo: 1}",
-            "quick, variant `per_frame`: `temporal.nett.typo`: the stage `temporal` is no part of this variant, so the "
-            "key does nothing; remove it.",
+            "quick, variant `per_frame`: `temporal.nett.typo`: this variant has no stage `temporal`, so the key has no "
+            "effect; remove it.",
         ),
         (
             "{sample.needs.decoder: spatial, sample.size: 16}",
-            "quick, variant `per_frame`: `sample.size`: is 16 without this delta too, so it changes nothing; give "
-            "another value, or remove it.",
+            "quick, variant `per_frame`: `sample.size`: the value is 16 without this delta too, so it changes nothing; "
+            "change the value or remove it.",
         ),
-        ("{sample.size: 8, temporal.frames: 9}", "`temporal.frames`: is 9 without this delta too"),
-        ("{sample.needs.decoder: temporal}", "`sample.needs.decoder`: is 'temporal' without this delta too"),
-        ("{image alone: {sample.needs.decoder: spatial, temporal.frames: 8}}", "`temporal` is no part of this variant"),
-        ("{small and same: {sample.size: 8, sample.frames: 9}}", "`sample.frames`: is 9 without this delta too"),
+        ("{sample.size: 8, temporal.frames: 9}", "`temporal.frames`: the value is 9 without this delta too"),
+        ("{sample.needs.decoder: temporal}", "`sample.needs.decoder`: the value is 'temporal' without this delta too"),
+        ("{image alone: {sample.needs.decoder: spatial, temporal.frames: 8}}", "this variant has no stage `temporal`"),
+        (
+            "{small and same: {sample.size: 8, sample.frames: 9}}",
+            "`sample.frames`: the value is 9 without this delta",
+        ),
     ],
 )
 def test_a_delta_that_does_nothing_is_told_beside_those_that_do(write_study: Write, deltas: str, message: str) -> None:
@@ -133,7 +167,7 @@ def test_a_delta_counts_that_another_cannot_do_without(tmp_path: Path) -> None:
 def test_an_override_of_a_stage_that_no_variant_has_is_told(write_study: Write) -> None:
     none = ("temporal: {}\n  per_frame: {", "temporal: {sample.size: 8, sample.needs.decoder: spatial}\n  per_frame: {")
     message = (
-        "quick: override `temporal.frames`: no variant has the stage `temporal`, so the key does nothing; remove it."
+        "quick: override `temporal.frames`: no variant has the stage `temporal`, so the key has no effect; remove it."
     )
 
     assert plan(write_study()).study.overrides == {"temporal.frames": 9}, "one variant of the two has the stage"
@@ -144,9 +178,9 @@ def test_an_override_of_a_stage_that_no_variant_has_is_told(write_study: Write) 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("sedes=[1]", "override `sedes`: no such key; did you mean `seeds`?"),
-        ("temporel.frames=3", "override `temporel.frames`: no such key"),
-        ("threads=0", "`threads` must be a whole number from 1, got 0"),
+        ("sedes=[1]", "override `sedes`: there is no such key; a study takes seeds, threads"),
+        ("temporel.frames=3", "Did you mean `temporal.frames`?"),
+        ("threads=0", "quick.threads: must be a whole number above 0, got 0"),
         ("temporal.frames", "override `temporal.frames`: must read key=value"),
     ],
 )

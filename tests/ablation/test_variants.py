@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from mav_lightning.ablation.budget import Budget, steps_within, training_flops
-from mav_lightning.ablation.plan import Plan, plan_study, read_plan
 from mav_lightning.ablation.run import load_plan, run_study
-from mav_lightning.ablation.study import Metric, Study, load_study
+from mav_lightning.ablation.study import Study, StudyMetric
+from mav_lightning.ablation.study_file import load_study
+from mav_lightning.ablation.study_plan import Plan, plan_study, read_plan
 from mav_lightning.common.errors import UserError
 from mav_lightning.config import find_config, load_config
 from mav_lightning.flops import network_cost
@@ -57,34 +58,34 @@ def test_a_level_may_hold_what_counts_in_a_part_of_its_variants(write_study: Wri
 
     assert "temporal" not in stages and stages["spatial"].config["frames"] == 4
     for old, new in (("spatial.frames: 4", "spatial.frames: 9"), ("temporal.frames: 4", "temporal.frames: 9")):
-        with pytest.raises(UserError, match=f"`{new.split(':')[0]}`: is 9 without this delta too"):
+        with pytest.raises(UserError, match=f"`{new.split(':')[0]}`: the value is 9 without this delta too"):
             plan_study(*load_study(write_study(*edits, (old, new))))
 
 
-def test_a_level_that_does_nothing_to_one_of_its_variants_is_told(write_study: Write) -> None:
+def test_a_level_that_does_nothing_to_one_of_its_variants_is_rejected(write_study: Write) -> None:
     level = ("small: {sample.size: 8}", "small: {temporal.frames: 4}")
 
-    with pytest.raises(UserError, match="variant `spatial.small`: `temporal.frames`: the stage `temporal` is no part"):
+    with pytest.raises(UserError, match="variant `spatial.small`: `temporal.frames`: this variant has no stage"):
         plan_study(*load_study(write_study(*grid("product"), level)))
 
 
 def test_steps_that_a_budget_says_are_not_a_delta_as_well(write_study: Write, tmp_path: Path) -> None:
     file = tmp_path / "equal.yaml"
     file.write_text(
-        "extends: ablation/factorised.yaml\nseeds: [0]\nbudget: {stage: temporal, steps: 70}\n"
+        "extends: ablation/factorized.yaml\nseeds: [0]\nbudget: {stage: temporal, steps: 70}\n"
         "variants: {none: {temporal.module.denoiser.net.temporal_kernel_size: 0, temporal.fit.steps: 40}}\n"
     )
 
-    with pytest.raises(UserError, match="`temporal.fit.steps`: `budget` says how many steps this stage takes"):
+    with pytest.raises(UserError, match="`temporal.fit.steps`: `budget` sets the steps of this stage"):
         load_plan(file)
 
 
 def test_a_budget_takes_the_place_of_inherited_steps_and_bears_none_beside_it(tmp_path: Path) -> None:
-    assert "temporal.fit.steps" in study(find_config("ablation/factorised.yaml")).overrides
+    assert "temporal.fit.steps" in study(find_config("ablation/factorized.yaml")).overrides
     plan = with_budget(tmp_path, "steps: 70")
 
     assert "temporal.fit.steps" not in plan.study.overrides, "else the report would tell of them"
-    with pytest.raises(UserError, match="override `temporal.fit.steps`: `budget` says how many steps this stage takes"):
+    with pytest.raises(UserError, match="override `temporal.fit.steps`: `budget` sets the steps of this stage"):
         load_plan(tmp_path / "equal.yaml", ["temporal.fit.steps=100"])
 
 
@@ -93,8 +94,8 @@ def test_a_variant_of_several_factors_is_warned_of_and_a_group_is_one(write_stud
     group = "per_frame: {image alone: {sample.needs.decoder: spatial, sample.size: 8}}"
 
     assert study(write_study(("per_frame: {sample.needs.decoder: spatial}", two))).warnings == [
-        "per_frame differs from temporal in 2 factors (sample.needs.decoder, sample.size), and what each of them does "
-        "cannot be told from it alone."
+        "per_frame differs from temporal in 2 factors (sample.needs.decoder, sample.size); their effects cannot be "
+        "separated by this variant alone."
     ]
     grouped = study(write_study(("per_frame: {sample.needs.decoder: spatial}", group)))
     assert grouped.warnings == [] and grouped.factors("per_frame") == ["image alone"]
@@ -121,10 +122,10 @@ def test_an_extended_study_keeps_what_is_not_said_anew(write_study: Write, tmp_p
     [
         (
             "variants: {per_fram: null}",
-            "more: `variants.per_fram` is null, which takes out what is inherited, and nothing of that name is; did "
-            "you mean `per_frame`?; there are temporal, per_frame. To add one without deltas, write {}.",
+            "more.variants.per_fram: null removes an inherited entry, and there is none of this name; inherited are "
+            "temporal, per_frame. To add an entry without deltas, write {}. Did you mean `per_frame`?",
         ),
-        ("product: {layers: null}", "`product.layers` is null, which takes out what is inherited"),
+        ("product: {layers: null}", "more.product.layers: null removes an inherited entry"),
     ],
 )
 def test_what_is_not_inherited_cannot_be_taken_out(
@@ -159,7 +160,7 @@ def test_what_a_study_extends_stays_as_it_is(write_study: Write, tmp_path: Path)
 def test_a_protocol_of_the_study_replaces_the_recipes() -> None:
     one, recipe = load_study("ablation/quick.yaml")
     plain = plan_study(one, recipe).trials[0].score.config["protocol"]["name"]
-    other = replace(one, protocol="fid-clean", metrics=[Metric("fid-clean", "lower")])
+    other = replace(one, protocol="fid-clean", metrics=[StudyMetric("fid-clean", "lower")])
     changed = plan_study(other, recipe).trials[0].score.config["protocol"]
 
     assert (plain, changed["name"]) == ("shapes-tiny", "fid-clean")
@@ -171,7 +172,7 @@ def steps(plan: Plan) -> dict[str, int]:
 
 def with_budget(tmp_path: Path, budget: str) -> Plan:
     file = tmp_path / "equal.yaml"
-    file.write_text(f"extends: ablation/factorised.yaml\nseeds: [0]\nbudget: {{stage: temporal, {budget}}}\n")
+    file.write_text(f"extends: ablation/factorized.yaml\nseeds: [0]\nbudget: {{stage: temporal, {budget}}}\n")
     return plan_study(*load_study(file))
 
 
@@ -187,7 +188,7 @@ def test_floors_are_cut_under_the_studys_protocol_and_identified_by_what_it_says
 
 
 def test_accumulated_batches_are_samples_of_one_step() -> None:
-    config = dict(load_plan("ablation/factorised.yaml", ["seeds=[0]"]).trial("both", 0).stages["temporal"].config)
+    config = dict(load_plan("ablation/factorized.yaml", ["seeds=[0]"]).trial("both", 0).stages["temporal"].config)
     four, devices = (config | {"trainer": own} for own in ({"accumulate_grad_batches": 4}, {"devices": [0, 1, 2, 3]}))
 
     assert steps_within(Budget("temporal", samples=6400), config) == 400
@@ -213,7 +214,7 @@ def test_equal_flops_are_more_steps_for_what_costs_less_and_never_exceed_the_bud
 
 
 def test_the_operations_of_a_training_are_those_of_a_sample_times_samples() -> None:
-    stages = load_plan("ablation/factorised.yaml", ["seeds=[0]"]).trial("both", 0).stages
+    stages = load_plan("ablation/factorized.yaml", ["seeds=[0]"]).trial("both", 0).stages
     temporal = stages["temporal"].config
 
     assert training_flops(temporal) == network_cost(temporal).flops * 16 * 300
@@ -239,34 +240,45 @@ def test_a_frozen_study_is_read_back_whole(write_study: Write, stubs: Any, tmp_p
 @pytest.mark.parametrize(
     ("edits", "message"),
     [
-        (grid("paired") + (("small: {sample.size: 8}, ", ""),), "their numbers differ: decoder 2, size 1"),
-        (((VARIANTS, "product: [1, 2]\n"),), "`product` must map factors to levels to deltas, as {layers:"),
-        (((VARIANTS, "product: {size: {small: 8}}\n"),), "level `small` of `size` must map <stage>.<key> to a value"),
+        (grid("paired") + (("small: {sample.size: 8}, ", ""),), "but decoder has 2, size has 1."),
+        (((VARIANTS, "product: [1, 2]\n"),), "quick.product: must be a mapping"),
+        (((VARIANTS, "product: {size: {small: 8}}\n"),), "quick.product.size.small: must be a mapping"),
         (
             (*grid("product"), ("sample.size: 8", "sample.needs.decoder: spatial")),
-            "variant `spatial+small` sets `sample.needs.decoder` in both `decoder` and `size`.",
+            "quick.variants.spatial+small: both `decoder` and `size` set `sample.needs.decoder`",
         ),
-        (((VARIANTS, VARIANTS + "product: {a: {temporal: {}}}\n"),), "two variants are called `temporal`"),
-        ((("seeds:", "budget: {stage: temporl, steps: 3}\nseeds:"),), "no stage `temporl`; did you mean `temporal`?"),
-        ((("seeds:", "budget: {stage: temporal}\nseeds:"),), "budget: give one of steps, samples and flops"),
-        ((("seeds:", "budget: {stage: temporal, steps: 0}\nseeds:"),), "budget: must be above 0, got 0"),
-        ((("seeds:", "budget: {steps: 3}\nseeds:"),), "`budget` names no stage; add for example `stage: temporal`"),
-        ((("seeds:", "budget: {stage: a, step: 3}\nseeds:"),), "`budget.step`: no such key; did you mean `steps`?"),
-        ((("seeds:", "budget: {stage: temporal, samples: 3}\nseeds:"),), "has no data.batch_size to count samples by"),
+        (
+            ((VARIANTS, VARIANTS + "product: {a: {temporal: {}}}\n"),),
+            "quick.variants.temporal: two variants have this name",
+        ),
+        (
+            (("seeds:", "budget: {stage: temporl, steps: 3}\nseeds:"),),
+            "quick.budget.stage: the recipe has no stage `temporl`",
+        ),
+        ((("seeds:", "budget: {stage: temporal}\nseeds:"),), "budget: give exactly one of steps, samples and flops"),
+        (
+            (("seeds:", "budget: {stage: temporal, steps: 0}\nseeds:"),),
+            "quick.budget.steps: must be a finite number above 0",
+        ),
+        ((("seeds:", "budget: {steps: 3}\nseeds:"),), "quick.budget: `Budget` needs `stage`"),
+        ((("seeds:", "budget: {stage: a, step: 3}\nseeds:"),), "Did you mean `steps`?"),
+        ((("seeds:", "budget: {stage: temporal, samples: 3}\nseeds:"),), "has no data.batch_size"),
         ((("seeds:", "protocol: shapes-tinny\nseeds:"),), "protocol `shapes-tinny`: unknown; did you mean"),
         ((("seeds:", "extends: quick_study.yaml\nseeds:"),), "quick_study.yaml: no such config"),
     ],
 )
-def test_what_is_wrong_in_a_study_is_told(write_study: Write, edits: tuple[tuple[str, str], ...], message: str) -> None:
+def test_what_is_wrong_in_a_study_is_rejected(
+    write_study: Write, edits: tuple[tuple[str, str], ...], message: str
+) -> None:
     with pytest.raises(UserError) as caught:
         plan_study(*load_study(write_study(*edits)))
 
     assert message in str(caught.value)
 
 
-def test_studies_that_extend_each_other_are_told(tmp_path: Path) -> None:
+def test_studies_that_extend_each_other_are_rejected(tmp_path: Path) -> None:
     for name, other in (("a", "b"), ("b", "a")):
         (tmp_path / f"{name}.yaml").write_text(f"extends: {tmp_path / other}.yaml\n")
 
-    with pytest.raises(UserError, match="in a circle .a.yaml → b.yaml → a.yaml."):
+    with pytest.raises(UserError, match="in a cycle .a.yaml → b.yaml → a.yaml."):
         load_study(tmp_path / "a.yaml")

@@ -1,4 +1,4 @@
-"""The report of a study: one offline HTML file, and the same as Markdown and JSON."""
+"""Report of a study: one self-contained HTML file, with the same content as Markdown, LaTeX, CSV and JSON."""
 
 from mav_lightning.ablation.report.build import build_report
 

@@ -1,20 +1,23 @@
-"""The study's answer in one sentence, saying only what the pairs show."""
+"""The study's answer in one sentence, limited to what the paired comparisons support."""
 
+from mav_lightning.ablation.paired_statistics import LEAST, Comparison
 from mav_lightning.ablation.report.text import decimals, join, number
 from mav_lightning.ablation.results import StudyResults
-from mav_lightning.ablation.statistics import LEAST, Comparison
 
 __all__ = ["answer"]
 
-_FEW = 3  # variants of which all can be said in one sentence
+_FEW = 3  # variants that fit in one sentence
 
 
 def answer(results: StudyResults) -> str:
-    """Who is better on which of the study's metrics in every seed; where the seeds disagree it says so.
+    """Return which variants are better on which metrics at every seed, and where the seeds disagree.
 
-    One variant *beats* another where a star or Student's test after Holm's correction supports it, and else is ahead of
-    it: that all of three seeds agree is chance in every fourth comparison of equals. Of more than three variants beside
-    the baseline only the former is told.
+    A variant *beats* another if the exact test or Student's test supports it after Holm's correction; otherwise it is
+    *ahead*, since three seeds agree by chance in every fourth comparison of equal variants. With more than three
+    variants next to the baseline, only supported differences are listed.
+
+    Args:
+        results: Results of the study.
     """
     study = results.plan.study
     by_variant: dict[str, list[Comparison]] = {name: [] for name in study.order[1:]}
@@ -33,7 +36,8 @@ def answer(results: StudyResults) -> str:
 def _supported(baseline: str, by_variant: dict[str, list[Comparison]]) -> str:
     if max(len(one.seeds) for found in by_variant.values() for one in found) < LEAST:
         return (
-            f"Fewer than {LEAST} seeds allow no test of {baseline} against so many variants; the table has the pairs."
+            f"With fewer than {LEAST} seeds, {baseline} cannot be tested against the other variants; the table lists "
+            "the pairs."
         )
     clauses = [
         f"{winner} beats {loser} on {join([_with_means(one, winner == baseline) for one in own])}"
@@ -58,7 +62,7 @@ def _clause(baseline: str, variant: str, comparisons: list[Comparison]) -> str:
             if own := [_with_means(one, winner == baseline) for one in found if one.shown == shown]:
                 parts.append(f"{winner} {verb} {loser} on {join(own)}")
     text = f"{_in_seeds(paired)} {join(parts)}" if parts else ""
-    for found, words in ((level, "the two are level on"), (mixed, "the seeds disagree on")):
+    for found, words in ((level, "the two are equal on"), (mixed, "the seeds disagree on")):
         if found:
             text += f"{', while' if text else f'between {baseline} and {variant}'} {words} "
             text += join([one.metric.name for one in found])
@@ -69,15 +73,15 @@ def _with_means(one: Comparison, baseline_first: bool) -> str:
     digits = decimals([*one.baseline, *one.values])
     baseline, value = (number(sum(values) / len(values), digits) for values in (one.baseline, one.values))
     first, second = (baseline, value) if baseline_first else (value, baseline)
-    return f"{one.metric.name} ({first} against {second})"
+    return f"{one.metric.name} ({first} vs. {second})"
 
 
 def _in_seeds(paired: list[Comparison]) -> str:
     counts = {len(one.seeds) for one in paired}
     if len(counts) > 1:
-        return "in every seed that has both,"
+        return "at every seed that has both,"
     (count,) = counts
     suffix = " that have both" if any(one.missing for one in paired) else ""
-    return {1: "in the one seed that has both,", 2: f"in both seeds{suffix}"}.get(
-        count, f"in all {count} seeds{suffix}"
+    return {1: "at the one seed that has both,", 2: f"at both seeds{suffix},"}.get(
+        count, f"at all {count} seeds{suffix},"
     )

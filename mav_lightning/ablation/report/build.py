@@ -1,4 +1,4 @@
-"""Writes a study's report."""
+"""Report files of a study."""
 
 from pathlib import Path
 from typing import Any
@@ -6,31 +6,31 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from mav_lightning.ablation.plan import read_plan
 from mav_lightning.ablation.report import text
-from mav_lightning.ablation.report.clips import gather_clips
+from mav_lightning.ablation.report.clip_gallery import gather_clips
 from mav_lightning.ablation.report.facts import gather_facts
-from mav_lightning.ablation.report.figures import COLOURS, draw_figures
+from mav_lightning.ablation.report.figures import COLORS, draw_figures
 from mav_lightning.ablation.report.marks import marks
-from mav_lightning.ablation.report.tables import csv_table, latex_table
+from mav_lightning.ablation.report.result_tables import csv_table, latex_table
 from mav_lightning.ablation.results import read_results
+from mav_lightning.ablation.study_plan import read_plan
 from mav_lightning.common.json_files import write_json, write_text
 
 __all__ = ["build_report"]
 
 
 def build_report(study: Path, out: Path | None = None) -> Path:
-    """Writes ``report`` as ``.html``, ``.md``, ``.tex``, ``.csv`` and ``.json`` of a study, finished or not.
+    """Write ``report`` with suffix ``.html``, ``.md``, ``.tex``, ``.csv`` and ``.json``.
 
     Args:
-        study: A study's folder.
-        out: Where to; the study's folder by default.
+        study: Folder of a study, finished or not.
+        out: Output folder; None writes to `study`.
 
     Returns:
-        The HTML file. It holds everything it shows and asks no network for anything.
+        The HTML file. It is self-contained: it loads nothing from the network.
 
     Raises:
-        UserError: No such folder, or no study in it.
+        UserError: If the folder is missing or holds no valid study.
     """
     results = read_results(study, read_plan(study))
     facts = gather_facts(results)
@@ -64,6 +64,6 @@ def _environment(escape: bool) -> Environment:
         "plain": text.plain,
     }
     environment.filters.update(filters)
-    environment.globals["colours"] = COLOURS
+    environment.globals["colors"] = COLORS
     environment.globals["asset"] = lambda name: Markup(loader.get_source(environment, name)[0])
     return environment

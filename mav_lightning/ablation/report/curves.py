@@ -1,4 +1,4 @@
-"""How the trainings went that set variants apart, read from their TensorBoard logs."""
+"""Learning curves of the trainings in which variants differ, read from their TensorBoard logs."""
 
 from pathlib import Path
 
@@ -10,15 +10,21 @@ from mav_lightning.runs.ledger import State
 __all__ = ["Curve", "learning_curves"]
 
 Curve = tuple[list[int], list[float]]
-"""Steps, and the loss there."""
+"""Optimizer steps, and the mean loss up to each."""
 
-_POINTS = 40  # a loss of single steps is noise; this many means of it are a curve
+_POINTS = 40  # points of a curve, each the mean over a stretch of steps, as the loss of a single step is noise
 
 
 def learning_curves(results: StudyResults) -> dict[str, dict[tuple[str, ...], dict[int, Curve]]]:
-    """Stage → the variants that share it → seed → training loss, of the stages that not all variants share.
+    """Return the training loss of all stages that differ between variants.
 
-    A stage that is still running, failed or diverged shows how far it came.
+    Running, failed and diverged stages are included as far as they have come.
+
+    Args:
+        results: Results of the study.
+
+    Returns:
+        Stage name → variants that share the stage → seed → curve.
     """
     curves: dict[str, dict[tuple[str, ...], dict[int, Curve]]] = {}
     for result in results.trials:

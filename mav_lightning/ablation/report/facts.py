@@ -1,19 +1,19 @@
-"""Everything the report says, as plain data: the content of ``report.json`` and of both templates."""
+"""Content of the report as plain data, from which ``report.json`` and both templates are written."""
 
 import signal
 from dataclasses import asdict
 from typing import Any
 
 from mav_lightning.ablation.differences import config_differences
+from mav_lightning.ablation.paired_statistics import Comparison, verdict
+from mav_lightning.ablation.records import read_failure
 from mav_lightning.ablation.report.answer import answer
-from mav_lightning.ablation.report.cost import stage_costs, variant_costs
+from mav_lightning.ablation.report.cost_tables import stage_costs, variant_costs
 from mav_lightning.ablation.report.marks import marks
 from mav_lightning.ablation.report.origins import origins
 from mav_lightning.ablation.report.text import decimals
 from mav_lightning.ablation.results import StudyResults
-from mav_lightning.ablation.statistics import Comparison, verdict
-from mav_lightning.ablation.study import Metric
-from mav_lightning.common.json_files import read_json
+from mav_lightning.ablation.study import StudyMetric
 from mav_lightning.runs.ledger import State
 
 __all__ = ["gather_facts"]
@@ -27,7 +27,11 @@ _WORDS = {
 
 
 def gather_facts(results: StudyResults) -> dict[str, Any]:
-    """Plain data; numbers that do not exist are None."""
+    """Return the content of the report; missing numbers are None.
+
+    Args:
+        results: Results of the study.
+    """
     study = results.plan.study
     complete = [result for result in results.trials if result.complete]
     scores = complete[0].scores if complete else {}
@@ -40,7 +44,7 @@ def gather_facts(results: StudyResults) -> dict[str, Any]:
         "extractors": scores.get("extractors", {}),
         "clip_counts": scores.get("n", {}),
         "table": [_group(results, metric) for metric in study.metrics],
-        "other_metrics": [_group(results, metric) for metric in _unasked(results)],
+        "other_metrics": [_group(results, metric) for metric in _further_metrics(results)],
         "stage_costs": stage_costs(results),
         "variant_costs": variant_costs(results),
         "differences": config_differences(results.plan),
@@ -52,28 +56,28 @@ def gather_facts(results: StudyResults) -> dict[str, Any]:
 
 
 def _verdict(results: StudyResults) -> str:
-    """Of the comparisons that have the most pairs; the table says of all others how many they miss."""
+    """Return the verdict on the comparisons with the most pairs; the table lists missing pairs of the others."""
     compared = [[one for one in results.compare(metric) if one.seeds] for metric in results.plan.study.metrics]
     pairs = max((len(one.seeds) for found in compared for one in found), default=0)
     return verdict(pairs, max((len(found) for found in compared), default=0))
 
 
-def _unasked(results: StudyResults) -> list[Metric]:
-    """Metrics the evaluation wrote beside those the study asks for."""
+def _further_metrics(results: StudyResults) -> list[StudyMetric]:
+    """Return the metrics in the results that are not among the study's."""
     asked = {metric.name for metric in results.plan.study.metrics}
-    found: dict[str, Metric] = {}
+    found: dict[str, StudyMetric] = {}
     for result in results.trials:
         for name, entry in result.scores.get("metrics", {}).items():
             if name not in asked:
-                found[name] = Metric(name, entry["better"])
+                found[name] = StudyMetric(name, entry["better"])
     return list(found.values())
 
 
-def _group(results: StudyResults, metric: Metric) -> dict[str, Any]:
-    """One metric's rows: the baseline's, then every other variant's with its comparison, if one way is better."""
-    study, told_only = results.plan.study, metric.better == "neither"
-    marked = {} if told_only else marks(results, metric)
-    compared = {} if told_only else {one.variant: _comparison(one) for one in results.compare(metric)}
+def _group(results: StudyResults, metric: StudyMetric) -> dict[str, Any]:
+    """Return the rows of a metric, the baseline's first. They hold comparisons unless neither direction is better."""
+    study, report_only = results.plan.study, metric.better == "neither"
+    marked = {} if report_only else marks(results, metric)
+    compared = {} if report_only else {one.variant: _comparison(one) for one in results.compare(metric)}
     rows: list[dict[str, Any]] = [
         {"variant": name, **_values(results, metric, name), "comparison": compared.get(name)} for name in study.order
     ]
@@ -105,7 +109,7 @@ def _comparison(one: Comparison) -> dict[str, Any]:
     }
 
 
-def _values(results: StudyResults, metric: Metric, variant: str) -> dict[str, Any]:
+def _values(results: StudyResults, metric: StudyMetric, variant: str) -> dict[str, Any]:
     trials = results.of(variant).values()
     values = [result.value(metric.name) for result in trials]
     known = [value for value in values if value is not None]
@@ -121,7 +125,7 @@ def _failures(results: StudyResults) -> list[dict[str, Any]]:
     found = []
     for stage in results.plan.stages:
         folder = results.folder(stage)
-        failed = read_json(folder.failed_file)
+        failed = read_failure(folder.failed_file)
         if failed and not folder.done_file.exists():
             users = [f"{t.variant}, seed {t.seed}" for t in results.plan.trials if stage in t.stages.values()]
             kept = {"exit": failed["exit"], "how": _how(failed["exit"]), "log": failed["log"]}
@@ -130,20 +134,27 @@ def _failures(results: StudyResults) -> list[dict[str, Any]]:
 
 
 def _how(code: int | None) -> str:
-    """How a process ended, in words; None where it was lost with its machine."""
+    """Describe an exit code; None means that the process was lost with its machine."""
     if code is None:
-        return "was lost"
+        return "was lost with its machine"
     if code == 0:
-        return "ended without a result"
+        return "exited without a result"
     if code > 0:
-        return f"ended with code {code}"
+        return f"exited with code {code}"
     if -code == signal.SIGKILL:
-        return "was killed (SIGKILL), as the kernel does where memory runs out"
-    return f"was ended by {signal.Signals(-code).name} ({(signal.strsignal(-code) or '').lower()})"
+        return "was killed (SIGKILL), which the kernel does when memory runs out"
+    return f"was terminated by {_signal(-code)}"
+
+
+def _signal(number: int) -> str:
+    try:
+        return f"{signal.Signals(number).name} ({(signal.strsignal(number) or '').lower()})"
+    except ValueError:  # not a signal of this platform
+        return f"signal {number}"
 
 
 def _unfinished(results: StudyResults) -> list[dict[str, Any]]:
-    """Trials without results, and the first of their stages that is not done."""
+    """Return the trials without results, each with its first stage that is not done."""
     return [
         {"variant": result.trial.variant, "seed": result.trial.seed, "stage": name, "what": _WORDS[state]}
         for result in results.trials

@@ -1,4 +1,4 @@
-"""Figures as inline SVG that take their colours and fonts from the page, so that light and dark are one file."""
+"""Inline SVG figures that use the page's colors and fonts, so one file serves the light and the dark theme."""
 
 import functools
 import io
@@ -8,28 +8,33 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from mav_lightning.ablation.report.cost import total_seconds
+from mav_lightning.ablation.report.cost_tables import total_seconds
 from mav_lightning.ablation.report.curves import Curve, learning_curves
 from mav_lightning.ablation.results import StudyResults
-from mav_lightning.ablation.study import Metric
+from mav_lightning.ablation.study import StudyMetric
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["COLOURS", "draw_figures"]
+__all__ = ["COLORS", "draw_figures"]
 
-# Stand-ins that no figure uses otherwise; in the SVG they become the page's variables.
+# Placeholder colors, replaced in the SVG by variables of the page.
 _INK, _MUTED, _RULE = "#010101", "#020202", "#030303"
-COLOURS = 10  # more variants than that share them
-_VARIANT = [f"#0404{index:02x}" for index in range(COLOURS)]
-_WORDS = {"lower": "lower is better", "higher": "higher is better", "one": "nearer to 1 is better"}
+COLORS = 10  # reused cyclically by further variants
+_VARIANT = [f"#0404{index:02x}" for index in range(COLORS)]
+_WORDS = {"lower": "lower is better", "higher": "higher is better", "one": "closer to 1 is better"}
 
 
 def draw_figures(results: StudyResults) -> dict[str, list[Markup]]:
-    """Draws ``pairs`` and ``cost``, one figure a metric; ``fps``, one for each metric told by fps; and ``curves``.
+    """Draw the figures of a report.
 
-    There is a figure of learning curves for each training that sets variants apart, of unfinished trials too. From all
-    others, trials without results are left out.
+    Args:
+        results: Results of the study.
+
+    Returns:
+        ``pairs`` and ``cost`` (one figure per metric), ``fps`` (one per metric that is measured by frame rate) and
+        ``curves`` (one per training stage in which variants differ, including unfinished trials). The others leave
+        out trials without results.
     """
     curves = [
         _draw(f"curve {stage}", 5.4, functools.partial(_curves, results=results, stage=stage, curves=found))
@@ -58,22 +63,22 @@ def draw_figures(results: StudyResults) -> dict[str, list[Markup]]:
     }
 
 
-def _pairs(axes: "Axes", results: StudyResults, metric: Metric) -> None:
-    """One line a seed from variant to variant; whiskers are each run's own interval."""
+def _pairs(axes: "Axes", results: StudyResults, metric: StudyMetric) -> None:
+    """Draw one line per seed across the variants; bars are the confidence intervals within single runs."""
     names = results.plan.study.order
     for seed in results.plan.study.seeds:
         points = [(x, results.values(metric.name, name).get(seed)) for x, name in enumerate(names)]
         known = [(x, y) for x, y in points if y is not None]
         if known:
             axes.plot(*zip(*known, strict=True), color=_MUTED, linewidth=0.8, zorder=1)
-    pale = 0.32 / len(results.plan.study.seeds)  # as the bars of all seeds lie on one another
+    pale = 0.32 / len(results.plan.study.seeds)  # as the bars of all seeds overlap
     for x, name in enumerate(names):
         for result in results.of(name).values():
             value, interval = result.value(metric.name), result.interval(metric.name)
             if value is not None:
-                axes.plot(x, value, "o", color=_colour(x), markersize=5, zorder=3)
+                axes.plot(x, value, "o", color=_color(x), markersize=5, zorder=3)
             if interval:
-                axes.plot([x, x], interval, color=_colour(x), linewidth=6, alpha=pale, solid_capstyle="butt", zorder=2)
+                axes.plot([x, x], interval, color=_color(x), linewidth=6, alpha=pale, solid_capstyle="butt", zorder=2)
     axes.set_xticks(range(len(names)), names)
     axes.set_xlim(-0.4, len(names) - 0.6)
     axes.margins(y=0.15)
@@ -87,26 +92,24 @@ def _by_fps(axes: "Axes", results: StudyResults, family: str) -> None:
         for line in lines:
             known = [(float(rate), value) for rate, value in zip(rates, line, strict=True) if value is not None]
             if known:
-                axes.plot(
-                    *zip(*known, strict=True), "o-", color=_colour(index), linewidth=1.2, markersize=4, alpha=0.85
-                )
-        axes.plot([], [], "o-", color=_colour(index), label=name, linewidth=1.2, markersize=4)
+                axes.plot(*zip(*known, strict=True), "o-", color=_color(index), linewidth=1.2, markersize=4, alpha=0.85)
+        axes.plot([], [], "o-", color=_color(index), label=name, linewidth=1.2, markersize=4)
     if family.startswith("speed-ratio"):
         axes.axhline(1.0, color=_MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=0)
     axes.set_xscale("log", base=2)
     axes.set_xticks([float(rate) for rate in rates], rates)
-    axes.set_xlabel("fps asked for", color=_MUTED)
+    axes.set_xlabel("requested fps", color=_MUTED)
     axes.margins(x=0.1, y=0.2)
     _legend(axes)
-    _title(axes, family, "truth is 1" if family.startswith("speed-ratio") else "")
+    _title(axes, family, "ground truth: 1" if family.startswith("speed-ratio") else "")
 
 
-def _cost(axes: "Axes", results: StudyResults, metric: Metric) -> None:
+def _cost(axes: "Axes", results: StudyResults, metric: StudyMetric) -> None:
     for index, name in enumerate(results.plan.study.order):
         found = [(total_seconds(result) / 60, result.value(metric.name)) for result in results.of(name).values()]
         known = [(x, y) for x, y in found if y is not None]
         if known:
-            axes.plot(*zip(*known, strict=True), "o", color=_colour(index), label=name, markersize=5)
+            axes.plot(*zip(*known, strict=True), "o", color=_color(index), label=name, markersize=5)
     axes.set_xlabel("minutes, all stages", color=_MUTED)
     axes.set_xlim(left=0)
     axes.margins(x=0.15, y=0.2)
@@ -115,22 +118,24 @@ def _cost(axes: "Axes", results: StudyResults, metric: Metric) -> None:
 
 
 def _curves(axes: "Axes", results: StudyResults, stage: str, curves: dict[tuple[str, ...], dict[int, Curve]]) -> None:
-    """One line a training, in the colour of the first variant that has it."""
+    """Draw one line per training, in the color of the first variant that uses it."""
     order = results.plan.study.order
     for names, lines in curves.items():
         first, more = min(names, key=order.index), len(names) - 1
         for number, (steps, losses) in enumerate(lines.values()):
-            label = "_" if number else f"{first} and {more} more" if more else first  # a legend leaves `_` out
-            axes.plot(steps, losses, color=_colour(order.index(first)), linewidth=1.0, alpha=0.85, label=label)
+            label = (
+                "_" if number else f"{first} and {more} more" if more else first
+            )  # the legend skips labels that start with `_`
+            axes.plot(steps, losses, color=_color(order.index(first)), linewidth=1.0, alpha=0.85, label=label)
     positive = all(loss > 0 for seeds in curves.values() for _, losses in seeds.values() for loss in losses)
     axes.set_yscale("log" if positive else "linear")
     axes.set_xlabel("steps", color=_MUTED)
     _legend(axes)
-    _title(axes, f"{stage}: training loss", f"means over stretches of the run{'; log scale' if positive else ''}")
+    _title(axes, f"{stage}: training loss", f"means over stretches of steps{', log scale' if positive else ''}")
 
 
 def _draw(name: str, width: float, draw: Callable[["Axes"], Any]) -> Markup:
-    """Runs `draw` on one pair of axes, `width` inches wide; `name` keeps its SVG ids from those of other figures."""
+    """Render `draw` on one pair of axes, `width` inches wide; `name` makes the SVG ids unique."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -160,11 +165,11 @@ def _themed(svg: str) -> str:
     svg = re.sub("|".join(names), lambda found: f"var({names[found.group()]})", svg[svg.index("<svg") :])
     svg = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font: \1px var(--sans)", svg)
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    return re.sub(r'<g id="[^"]*"', "<g", svg)  # nothing refers to them, and a page may hold an id only once
+    return re.sub(r'<g id="[^"]*"', "<g", svg)  # they are not referenced, and ids must be unique within a page
 
 
 def _width(names: list[str]) -> float:
-    """Inches that hold the names side by side under an axis; four figures of two short names fill a line."""
+    """Return the inches that names need side by side under an axis; four figures of two short names fill a line."""
     return max(1.95, 0.5 + sum(0.1 + 0.075 * len(name) for name in names))
 
 
@@ -177,12 +182,12 @@ def _legend(axes: "Axes") -> None:
     axes.legend(frameon=False, fontsize=8, handlelength=1.2, loc="upper left", bbox_to_anchor=(1.02, 1.05))
 
 
-def _colour(index: int) -> str:
-    return _VARIANT[index % COLOURS]
+def _color(index: int) -> str:
+    return _VARIANT[index % COLORS]
 
 
 def _fps_families(results: StudyResults) -> dict[str, list[str]]:
-    """Metric → the rates at which any trial has a value of it (``speed-ratio@4`` …), where there are at least two."""
+    """Return metric → frame rates at which any trial has a value (``speed-ratio@4`` …), if there are at least two."""
     families: dict[str, set[str]] = {}
     for result in results.trials:
         for name in result.scores.get("metrics", {}):

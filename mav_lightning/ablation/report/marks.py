@@ -1,17 +1,22 @@
-"""Which variant is the best and which the second, where the seeds support saying so."""
+"""Marks for the best and the second-best variant of a metric, if the seeds support them."""
 
+from mav_lightning.ablation.paired_statistics import compare, goodness
 from mav_lightning.ablation.results import StudyResults
-from mav_lightning.ablation.statistics import compare, goodness
-from mav_lightning.ablation.study import Metric
+from mav_lightning.ablation.study import StudyMetric
 
 __all__ = ["marks"]
 
 
-def marks(results: StudyResults, metric: Metric) -> dict[str, str]:
-    """Variant → ``best`` or ``second``.
+def marks(results: StudyResults, metric: StudyMetric) -> dict[str, str]:
+    """Return variant → ``best`` or ``second``.
 
-    The variant with the best mean is marked where it beats every other by the exact paired test, Holm-corrected over
-    them; the second likewise among those that are left. Where the seeds are too few for the test nothing is marked.
+    The variant with the best mean is marked if it beats every other in the exact paired test, Holm-corrected over
+    them; the second is determined in the same way among the remaining variants. With too few seeds for the test,
+    nothing is marked.
+
+    Args:
+        results: Results of the study.
+        metric: Metric to rank the variants by.
     """
     left = {name: results.values(metric.name, name) for name in results.plan.study.order}
     found: dict[str, str] = {}

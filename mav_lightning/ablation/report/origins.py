@@ -1,4 +1,4 @@
-"""Where every number came from, and where stages that should differ only in the ablation differ in more."""
+"""Provenance of every number, and warnings about sibling stages that ran under different conditions."""
 
 from typing import Any
 
@@ -10,11 +10,14 @@ _COMPARED = {"device": "device", "threads": "thread count", "commit": "commit", 
 
 
 def origins(results: StudyResults) -> dict[str, Any]:
-    """Stages that are done, with machine, code and times.
+    """Return the finished stages with machine, code and times.
+
+    Args:
+        results: Results of the study.
 
     Returns:
-        ``stages`` (one row each), ``versions`` (package → versions met), ``common`` (what all stages agree on: commit,
-        device, …, as text) and ``warnings`` (sentences about stages of one name that disagree).
+        ``stages`` (one row per stage), ``versions`` (package → versions used), ``common`` (commit, device, … → values
+        over all stages, as text) and ``warnings`` (sentences about stages of one name that differ in them).
     """
     done: dict[str, dict[str, Any]] = {}
     for result in results.trials:

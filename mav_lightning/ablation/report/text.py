@@ -1,4 +1,4 @@
-"""Numbers as people read them. A value that does not exist is a dash."""
+"""Formatting of numbers for readers. A missing value is shown as a dash."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,23 +9,23 @@ DASH = "–"
 
 
 def decimals(values: Iterable[float | None]) -> int:
-    """Digits after the point that tell `values` of one metric apart, the same for all of them."""
+    """Return the number of decimals to show for all values of one metric."""
     largest = max((abs(value) for value in values if value is not None), default=0.0)
     return next((digits for bound, digits in ((1000, 0), (10, 1), (1, 2), (0.001, 3)) if largest >= bound), 5)
 
 
 def number(value: float | None, digits: int) -> str:
-    """A number with `digits` after the point and a true minus sign."""
+    """Format a number with `digits` decimals and a typographic minus sign."""
     return DASH if value is None else f"{value:.{digits}f}".replace("-", "−")
 
 
 def signed(value: float | None, digits: int) -> str:
-    """As `number`, with a plus sign where it is one."""
+    """Format a number with `digits` decimals and an explicit sign."""
     return DASH if value is None else f"{value:+.{digits}f}".replace("-", "−")
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as ``42.0 s``, ``5 min 03 s`` or ``2 h 07 min``."""
+    """Format seconds as ``42.0 s``, ``5 min 03 s`` or ``2 h 07 min``."""
     if seconds is None:
         return DASH
     if seconds < 60:
@@ -35,19 +35,19 @@ def duration(seconds: float | None) -> str:
 
 
 def step(seconds: float | None) -> str:
-    """Seconds of one step, to the millisecond."""
+    """Format the seconds of one step, to the millisecond."""
     return DASH if seconds is None else f"{seconds:.3f} s"
 
 
 def size(bytes: float | None) -> str:
-    """Bytes as ``920 MB`` or ``1.4 GB`` (powers of ten)."""
+    """Format bytes as ``920 MB`` or ``1.4 GB`` (powers of ten)."""
     if bytes is None:
         return DASH
     return f"{bytes / 1e9:.1f} GB" if bytes >= 1e9 else f"{bytes / 1e6:.0f} MB"
 
 
 def count(value: float | None) -> str:
-    """A count as ``800``, ``12.3 k``, ``0.77 M`` or, of operations, ``5.31 T``."""
+    """Format a count as ``800``, ``12.3 k``, ``0.77 M`` or, for operations, ``5.31 T``."""
     if value is None:
         return DASH
     for size, letter in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G")):
@@ -59,12 +59,14 @@ def count(value: float | None) -> str:
 
 
 def plain(value: Any) -> str:
-    """A config value as YAML would write it."""
+    """Format a config value in YAML notation."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return str(value)
 
 
 def join(words: list[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    """Join words as ``a``, ``a and b`` or ``a, b, and c``."""
+    if len(words) <= 2:
+        return " and ".join(words)
+    return f"{', '.join(words[:-1])}, and {words[-1]}"

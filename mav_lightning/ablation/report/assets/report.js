@@ -54,7 +54,7 @@
     }
   }
 
-  // Every panel draws the same frame number from the one clock: they cannot drift apart.
+  // One clock drives all panels, so they always show the same frame number.
   function seek(number) {
     frame = (number + length) % length;
     slider.value = frame;
@@ -91,7 +91,7 @@
     ".": () => step(1),
   };
   document.addEventListener("keydown", (event) => {
-    // A focused control keeps the keys that it answers itself, and the page scrolls as ever while the clips are out of sight.
+    // A focused control keeps the keys it handles itself, and keys scroll the page while the clips are not visible.
     const box = document.getElementById("clips").getBoundingClientRect();
     const visible = box.bottom > 0 && box.top < innerHeight;
     const steps = event.key === "," || event.key === ".";

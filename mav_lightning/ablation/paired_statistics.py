@@ -1,8 +1,8 @@
-"""Paired comparisons of a few seeds, saying no more than they can.
+"""Paired statistics over a few seeds.
 
-The trials of two variants at one seed share data order, initial weights and noise, so their difference is far less
-noisy than either value. With so few seeds a percentile bootstrap covers 75 % (n = 3) where it claims 95 %; Student's t
-covers what it claims. Two seeds give two pairs and nothing more.
+The trials of two variants at one seed share data order, initial weights and noise, so their difference has far less
+variance than either value. With three seeds, a 95 % percentile-bootstrap interval covers only 75 %; Student's t has its
+nominal coverage. With two seeds only the pairs themselves are reported.
 """
 
 import math
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mav_lightning.ablation.study import Better, Metric
+from mav_lightning.ablation.study import Better, StudyMetric
 
 __all__ = [
     "LEAST",
@@ -25,39 +25,40 @@ __all__ = [
     "sign_flip_p",
     "student_half_width",
     "student_p",
-    "tells_spread",
+    "varies",
     "verdict",
 ]
 
-LEAST = 3  # pairs that a test and an interval need
-LEVEL = 0.05  # of a star, after Holm's correction
+LEAST = 3  # pairs that a test and an interval require
+LEVEL = 0.05  # significance level of a star, after Holm's correction
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A variant against the baseline on one metric.
+    """Comparison of a variant with the baseline on one metric.
 
     Attributes:
-        metric: Name and direction.
-        variant: Compared with the baseline.
-        seeds: At which both have a value.
-        baseline: Values at `seeds`.
-        values: The variant's, at `seeds`.
-        missing: Seeds at which one of the two has none.
-        difference: Mean of variant − baseline, where better is ``one`` of their distances from 1; None without a pair.
-        interval: Student-t 95 % interval of `difference`; None for fewer than three pairs or where all differences are
-            equal.
-        effect: Mean difference in standard deviations of the differences, Hedges-corrected; None for fewer than three
-            pairs or where all differences are equal.
-        p: Exact two-sided sign-flip test of the improvements; None for fewer than three pairs.
-        p_holm: `p` corrected over the study's variants.
-        t_holm: Paired Student-t test, corrected likewise: surer with few seeds, where the differences are normal. None
-            for fewer than three pairs or where all differences are equal.
-        better: Seeds at which the variant is better.
-        worse: Seeds at which it is worse.
+        metric: Name and direction of the metric.
+        variant: Name of the variant.
+        seeds: Seeds at which both have a value.
+        baseline: Values of the baseline at `seeds`.
+        values: Values of the variant at `seeds`.
+        missing: Seeds at which at least one of the two has no value.
+        difference: Mean of variant − baseline; if the metric's `better` is ``one``, of their distances from 1. None
+            without a pair.
+        interval: Student-t 95 % confidence interval of `difference`; None for fewer than three pairs or if all
+            differences are equal.
+        effect: Mean difference in standard deviations of the differences, with Hedges' correction; None for fewer than
+            three pairs or if all differences are equal.
+        p: p-value of the exact two-sided sign-flip test of the improvements; None for fewer than three pairs.
+        p_holm: `p` after Holm's correction over the study's variants.
+        t_holm: p-value of Student's paired t-test after Holm's correction. It has more power with few seeds if the
+            differences are normal. None for fewer than three pairs or if all differences are equal.
+        better: Number of seeds at which the variant is better.
+        worse: Number of seeds at which the variant is worse.
     """
 
-    metric: Metric
+    metric: StudyMetric
     variant: str
     seeds: list[int]
     baseline: list[float]
@@ -74,34 +75,39 @@ class Comparison:
 
     @property
     def star(self) -> bool:
-        """Whether the improvement or loss is significant at `LEVEL` after correction, by the exact test."""
+        """Whether the difference is significant at `LEVEL` after correction, by the exact test."""
         return self.p_holm is not None and self.p_holm < LEVEL
 
     @property
     def differences(self) -> NDArray[np.float64]:
-        """Variant − baseline at each of `seeds`, where better is ``one`` of their distances from 1: what is tested."""
+        """Tested differences, variant − baseline at each of `seeds`; if `better` is ``one``, of distances from 1."""
         return _differences(self.metric.better, self.baseline, self.values)
 
     @property
     def shown(self) -> bool:
-        """Whether a star or, where differences are normal, Student's test supports the improvement or loss."""
+        """Whether the exact test or Student's test, which assumes normal differences, supports a difference."""
         return self.star or (self.t_holm is not None and self.t_holm < LEVEL)
 
 
 def goodness(value: float, better: Better) -> float:
-    """A number that is larger the better `value` is."""
+    """Return a number that increases with quality.
+
+    Args:
+        value: Value of a metric.
+        better: Direction of improvement of the metric; not ``neither``.
+    """
     return {"higher": value, "lower": -value, "one": -abs(value - 1.0)}[better]
 
 
 def compare(
-    metric: Metric, baseline: Mapping[int, float | None], variants: Mapping[str, Mapping[int, float | None]]
+    metric: StudyMetric, baseline: Mapping[int, float | None], variants: Mapping[str, Mapping[int, float | None]]
 ) -> list[Comparison]:
-    """Compares every variant with the baseline, paired by seed, and corrects for their number.
+    """Compare every variant with the baseline, paired by seed and corrected for the number of variants.
 
     Args:
-        metric: Name and direction.
-        baseline: Seed → value, None where the trial failed.
-        variants: Variant → seed → value.
+        metric: Name and direction of the metric.
+        baseline: Seed → value of the baseline; None if the trial has none.
+        variants: Variant → seed → value; None if the trial has none.
     """
     single = [_pair(metric, name, baseline, values) for name, values in variants.items()]
     exact, student = (_corrected([getattr(one, name) for one in single]) for name in ("p", "t_holm"))
@@ -109,7 +115,11 @@ def compare(
 
 
 def holm(p: ArrayLike) -> NDArray[np.float64]:
-    """Holm's step-down correction over the last axis: the chance of any false star stays below the level."""
+    """Correct p-values over the last axis by Holm's step-down method, which bounds the family-wise error rate.
+
+    Args:
+        p: p-values, any shape.
+    """
     values = np.asarray(p, float)
     order = np.argsort(values, axis=-1)
     stepped = np.take_along_axis(values, order, -1) * (values.shape[-1] - np.arange(values.shape[-1]))
@@ -119,11 +129,14 @@ def holm(p: ArrayLike) -> NDArray[np.float64]:
 
 
 def sign_flip_p(differences: ArrayLike) -> NDArray[np.float64]:
-    """Two-sided p of "every difference might as well have had the other sign", over the last axis.
+    """Return the two-sided p-value of the sign-flip permutation test over the last axis.
 
-    Exact up to 13 pairs; of more, 8,192 of the flips are drawn.
+    The test is exact up to 13 pairs; beyond that it samples 8,192 sign flips.
+
+    Args:
+        differences: Paired differences, shape (..., pairs).
     """
-    from scipy import stats  # takes seconds to import, and two seeds never come here
+    from scipy import stats  # imported here because it takes seconds and two seeds never need it
 
     rng, few = np.random.default_rng(0), {"permutation_type": "samples", "n_resamples": 2**13, "batch": 64}
     result = stats.permutation_test((np.asarray(differences, float),), np.mean, axis=-1, rng=rng, **few)
@@ -131,7 +144,11 @@ def sign_flip_p(differences: ArrayLike) -> NDArray[np.float64]:
 
 
 def student_p(differences: ArrayLike) -> NDArray[np.float64]:
-    """Two-sided p of Student's paired t-test over the last axis; NaN where all differences are equal."""
+    """Return the two-sided p-value of Student's paired t-test over the last axis; NaN if all differences are equal.
+
+    Args:
+        differences: Paired differences, shape (..., pairs).
+    """
     from scipy import stats
 
     values = np.asarray(differences, float)
@@ -141,7 +158,7 @@ def student_p(differences: ArrayLike) -> NDArray[np.float64]:
 
 
 def student_half_width(values: ArrayLike) -> float | None:
-    """Half the width of Student's 95 % interval of a mean; None for fewer than three values."""
+    """Return half the width of the Student-t 95 % confidence interval of a mean; None for fewer than three values."""
     from scipy import stats
 
     known = np.asarray(values, float)
@@ -150,34 +167,34 @@ def student_half_width(values: ArrayLike) -> float | None:
     return float(stats.t.ppf(0.975, len(known) - 1) * known.std(ddof=1) / math.sqrt(len(known)))
 
 
-def tells_spread(differences: NDArray[np.float64]) -> bool:
-    """Whether differences are unequal beyond rounding; equal ones, as shares of clips can be, tell no spread."""
+def varies(differences: NDArray[np.float64]) -> bool:
+    """Return whether differences are unequal beyond rounding; fractions of clips, for example, can all be equal."""
     return bool(np.ptp(differences) > 1e-12 * np.abs(differences).max())
 
 
 def seeds_needed(variants: int) -> int:
-    """The fewest seeds with which a star is possible, when `variants` are compared with a baseline."""
+    """Return the fewest seeds with which a star is possible if `variants` variants are compared with a baseline."""
     return math.floor(1 + math.log2(variants / LEVEL)) + 1
 
 
 def verdict(pairs: int, variants: int) -> str:
-    """What `pairs` seeds can and cannot say, in a sentence."""
+    """Return a sentence on what can be concluded from `pairs` seeds when `variants` are compared with a baseline."""
     if pairs == 0:
         return "There is no complete pair yet, so nothing can be compared."
     needed = seeds_needed(variants)
     if pairs < LEAST:
         counted = "One seed gives one pair" if pairs == 1 else "Two seeds give two pairs"
-        return f"{counted} and nothing more: no interval, no test. A test needs ≥ {needed} seeds."
+        return f"{counted}: too few for an interval or a test. A test needs ≥ {needed} seeds."
     if pairs < needed:
         return (
-            f"{pairs} seeds give Student-t intervals; an exact sign-flip test cannot fall below "
-            f"p = {2.0 ** (1 - pairs):.3g} with them, so there are no stars: it needs ≥ {needed} seeds."
+            f"{pairs} seeds give Student-t intervals. The exact sign-flip test cannot reach a p-value below "
+            f"{2.0 ** (1 - pairs):.3g} with them, so there are no stars; a star needs ≥ {needed} seeds."
         )
-    return f"A star marks p < {LEVEL} in an exact sign-flip test over {pairs} seeds, Holm-corrected over the variants."
+    return f"A star marks p < {LEVEL} in the exact sign-flip test over {pairs} seeds, Holm-corrected over the variants."
 
 
 def _pair(
-    metric: Metric, name: str, baseline: Mapping[int, float | None], values: Mapping[int, float | None]
+    metric: StudyMetric, name: str, baseline: Mapping[int, float | None], values: Mapping[int, float | None]
 ) -> Comparison:
     pairs = {
         seed: (before, after)
@@ -212,7 +229,7 @@ def _differences(better: Better, before: list[float], after: list[float]) -> NDA
 
 
 def _corrected(p: list[float | None]) -> list[float | None]:
-    """Holm over those there are."""
+    """Apply Holm's correction to the p-values that are not None."""
     corrected = iter(holm([one for one in p if one is not None]).tolist())
     return [None if one is None else next(corrected) for one in p]
 
@@ -223,13 +240,13 @@ def _student(differences: NDArray[np.float64]) -> float | None:
 
 def _interval(differences: NDArray[np.float64]) -> tuple[float, float] | None:
     half = student_half_width(differences)
-    assert half is not None  # there are three pairs at least
-    if not tells_spread(differences):
-        return None  # an interval of no width would lie
+    assert half is not None  # callers have at least three pairs
+    if not varies(differences):
+        return None  # an interval of zero width would be misleading
     return float(differences.mean() - half), float(differences.mean() + half)
 
 
-def _effect(differences: np.ndarray) -> float | None:
+def _effect(differences: NDArray[np.float64]) -> float | None:
     spread = differences.std(ddof=1) if _interval(differences) else 0.0
     correction = 1.0 - 3.0 / (4.0 * (len(differences) - 1) - 1.0)
     return float(differences.mean() / spread * correction) if spread > 0 else None

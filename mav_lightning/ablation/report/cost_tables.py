@@ -1,4 +1,4 @@
-"""What the quality cost: steps, operations, time, parameters and memory, by stage and by variant."""
+"""Training cost per stage and per variant: steps, operations, time, parameters and memory."""
 
 from typing import Any
 
@@ -12,7 +12,11 @@ _NUMBERS = ("steps", "flops", "seconds", "step_seconds", "parameters", *_PEAKS)
 
 
 def stage_costs(results: StudyResults) -> list[dict[str, Any]]:
-    """One row for each stage name and the variants that share it, averaged over seeds."""
+    """Return one row per stage name and group of variants that share the stage, averaged over seeds.
+
+    Args:
+        results: Results of the study.
+    """
     users: dict[str, list[str]] = {}
     for trial in results.plan.trials:
         for stage in trial.stages.values():
@@ -31,7 +35,13 @@ def stage_costs(results: StudyResults) -> list[dict[str, Any]]:
 
 
 def variant_costs(results: StudyResults) -> list[dict[str, Any]]:
-    """One row a variant, averaged over its complete trials; a shared stage counts in full in each that needs it."""
+    """Return one row per variant, averaged over its complete trials.
+
+    A shared stage counts in full in every trial that needs it.
+
+    Args:
+        results: Results of the study.
+    """
     rows = []
     for name in results.plan.study.order:
         trials = [_trial_cost(result) for result in results.of(name).values() if result.complete]
@@ -40,14 +50,14 @@ def variant_costs(results: StudyResults) -> list[dict[str, Any]]:
 
 
 def total_seconds(result: TrialResult) -> float:
-    """Of all stages a trial is made of."""
-    return sum(done["seconds"] for done in result.done.values())
+    """Return the total run time of a trial's finished stages, in seconds."""
+    return float(sum(done["seconds"] for done in result.done.values()))
 
 
 def _trial_cost(result: TrialResult) -> dict[str, Any]:
-    """Steps, operations and seconds in all, slowest step, highest memory, and parameters of what sampling needs."""
+    """Return total steps, operations and seconds, slowest step, peak memory, and parameters of the sampled networks."""
     counted = [training_flops(stage.config) for stage in result.trial.stages.values() if stage.kind == "train"]
-    done = {name: result.done.get(name, {}) for name in result.trial.stages}  # of a training whose folder is gone: {}
+    done = {name: result.done.get(name, {}) for name in result.trial.stages}  # {} if the folder is gone
     trained = [done[name] for name, stage in result.trial.stages.items() if stage.kind == "train"]
     steps = [one["step_seconds"] for one in trained if "step_seconds" in one]
     needed = result.trial.sample.needs.values()

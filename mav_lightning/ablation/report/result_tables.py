@@ -1,13 +1,13 @@
-"""The results as tables for papers and for other programs: LaTeX and CSV."""
+"""Result tables for papers (LaTeX) and for other programs (CSV)."""
 
 import csv
 import io
 from typing import Any
 
+from mav_lightning.ablation.paired_statistics import student_half_width
 from mav_lightning.ablation.report.text import decimals, number
 from mav_lightning.ablation.results import StudyResults
-from mav_lightning.ablation.statistics import student_half_width
-from mav_lightning.ablation.study import Metric
+from mav_lightning.ablation.study import StudyMetric
 
 __all__ = ["csv_table", "latex_table"]
 
@@ -17,9 +17,13 @@ _SPECIAL = {"\\": r"\textbackslash{}", "_": r"\_", "%": r"\%", "&": r"\&", "#": 
 
 
 def csv_table(results: StudyResults) -> str:
-    """One row for each trial and metric: study, variant, seed, metric, better, value, low, high, state.
+    """Return a CSV table with one row per trial and metric.
 
-    `low` and `high` bound the interval within that one run. A trial without results has a row, too: its state says why.
+    The columns are study, variant, seed, metric, better, value, low, high and state; `low` and `high` bound the
+    confidence interval within that run. Trials without results have rows as well, with the state that explains why.
+
+    Args:
+        results: Results of the study.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -42,11 +46,11 @@ def csv_table(results: StudyResults) -> str:
 
 
 def latex_table(results: StudyResults, marked: dict[str, dict[str, str]]) -> str:
-    """A table in booktabs: means over seeds with the half-width of their Student-t interval, one row a variant.
+    """Return a LaTeX table for booktabs: means over seeds with half the width of their Student-t interval.
 
     Args:
-        results: Of the study.
-        marked: Metric → variant → ``best``, set bold, or ``second``, underlined; see `marks`.
+        results: Results of the study.
+        marked: Metric → variant → ``best`` (set in bold) or ``second`` (underlined), from `marks`.
     """
     study = results.plan.study
     head = " & ".join([_escaped("variant"), *(f"{_escaped(m.name)} {_ARROWS[m.better]}" for m in study.metrics)])
@@ -57,8 +61,8 @@ def latex_table(results: StudyResults, marked: dict[str, dict[str, str]]) -> str
     seeds = f"{len(study.seeds)} seeds" if len(study.seeds) != 1 else "one seed"
     lines = [
         r"% \usepackage{booktabs}",
-        rf"% {study.name}: means over {seeds}; +- half the width of the mean's 95 % Student-t interval, from three on.",
-        "% Bold and underlined: better than all others, and than all but one, by an exact paired test, Holm-corrected.",
+        rf"% {study.name}: means over {seeds}; +- half the width of the 95 % Student-t interval, from three seeds.",
+        "% Bold: best of all variants, underlined: second best, by the exact paired test, Holm-corrected.",
         r"\begin{tabular}{l" + "r" * len(study.metrics) + "}",
         r"\toprule",
         head + r" \\",
@@ -70,7 +74,7 @@ def latex_table(results: StudyResults, marked: dict[str, dict[str, str]]) -> str
     return "\n".join(lines) + "\n"
 
 
-def _cell(results: StudyResults, metric: Metric, variant: str, marked: dict[str, str]) -> str:
+def _cell(results: StudyResults, metric: StudyMetric, variant: str, marked: dict[str, str]) -> str:
     values = [value for value in results.values(metric.name, variant).values() if value is not None]
     if not values:
         return "--"

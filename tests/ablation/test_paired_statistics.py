@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mav_lightning.ablation.statistics import compare, holm, seeds_needed, sign_flip_p, verdict
-from mav_lightning.ablation.study import Metric
+from mav_lightning.ablation.paired_statistics import compare, holm, seeds_needed, sign_flip_p, verdict
+from mav_lightning.ablation.study import StudyMetric
 
-LAW = Metric("law", "higher")
+LAW = StudyMetric("law", "higher")
 
 
 def by_seed(values: list[float | None]) -> dict[int, float | None]:
@@ -18,7 +18,7 @@ def test_two_seeds_give_their_pairs_and_nothing_more() -> None:
     assert one.difference == pytest.approx(-0.7)
     assert (one.better, one.worse, one.seeds) == (0, 2, [0, 1])
     assert (one.interval, one.effect, one.p, one.p_holm, one.star) == (None, None, None, None, False)
-    assert verdict(2, 1) == ("Two seeds give two pairs and nothing more: no interval, no test. A test needs ≥ 6 seeds.")
+    assert verdict(2, 1) == ("Two seeds give two pairs: too few for an interval or a test. A test needs ≥ 6 seeds.")
 
 
 def test_the_interval_is_students_t_of_the_paired_differences() -> None:
@@ -35,7 +35,7 @@ def test_the_interval_is_students_t_of_the_paired_differences() -> None:
 
 def test_equal_differences_tell_no_spread_and_get_no_interval() -> None:
     clip = 1 / 144
-    (one,) = compare(Metric("law", "higher"), {0: 0.0, 1: 0.0, 2: clip}, {"on": {0: clip, 1: clip, 2: 2 * clip}})
+    (one,) = compare(StudyMetric("law", "higher"), {0: 0.0, 1: 0.0, 2: clip}, {"on": {0: clip, 1: clip, 2: 2 * clip}})
 
     assert (one.interval, one.effect, one.t_holm) == (None, None, None)
     assert (one.difference, one.better, one.p) == (pytest.approx(clip), 3, 0.25)
@@ -83,7 +83,7 @@ def test_a_failed_trial_is_missing_and_counted_never_averaged_over() -> None:
 
 
 def test_where_one_is_best_distances_from_one_are_compared() -> None:
-    ratio = Metric("speed-ratio", "one")
+    ratio = StudyMetric("speed-ratio", "one")
     (one,) = compare(ratio, by_seed([0.9, 1.1]), {"off": by_seed([1.5, 0.5])})
 
     assert one.worse == 2
@@ -93,7 +93,7 @@ def test_where_one_is_best_distances_from_one_are_compared() -> None:
 
 def test_lower_and_higher_mirror_each_other() -> None:
     higher, lower = (
-        compare(Metric("m", better), by_seed([0.0] * 6), {"off": by_seed([1.0, 2, 3, 4, 5, 6])})[0]
+        compare(StudyMetric("m", better), by_seed([0.0] * 6), {"off": by_seed([1.0, 2, 3, 4, 5, 6])})[0]
         for better in ("higher", "lower")
     )
 
@@ -104,6 +104,6 @@ def test_lower_and_higher_mirror_each_other() -> None:
 def test_the_verdict_claims_no_more_than_the_seeds_allow() -> None:
     assert "nothing can be compared" in verdict(0, 1)
     assert "One seed gives one pair" in verdict(1, 1)
-    assert "cannot fall below p = 0.0625 with them, so there are no stars: it needs ≥ 6 seeds" in verdict(5, 1)
+    assert "cannot reach a p-value below 0.0625 with them, so there are no stars; a star needs" in verdict(5, 1)
     assert "A star marks p < 0.05" in verdict(6, 1)
-    assert "it needs ≥ 7 seeds" in verdict(6, 2)
+    assert "a star needs ≥ 7 seeds" in verdict(6, 2)

@@ -1,4 +1,4 @@
-"""The clips a report shows: each a PNG strip of its frames, small enough to live inside the page."""
+"""Clips shown in a report, each embedded in the page as a PNG strip of its frames."""
 
 import base64
 import io
@@ -15,17 +15,20 @@ from mav_lightning.common.video import read_frames
 
 __all__ = ["MOST_CLIPS", "gather_clips"]
 
-MOST_CLIPS = 24  # of each trial
-_MOST_PIXELS = 192  # of a side; larger clips are shown smaller
+MOST_CLIPS = 24  # per trial
+_MOST_PIXELS = 192  # per side; larger clips are downsampled
 
 
 def gather_clips(results: StudyResults) -> dict[str, Any]:
-    """Strips of the clips that every trial has drawn, evenly spread over them and never chosen by hand.
+    """Return frame strips of clips that every trial has sampled, evenly spaced over the list of clips.
+
+    Args:
+        results: Results of the study.
 
     Returns:
-        ``shown`` ([{"id", "prompt", "fps"}]), ``of`` (how many clips there were to choose from), ``strips``
-        (variant → seed → clip id → {"src", "frames", "width", "height", "notes"}) and ``without``, the variants whose
-        clips are of no prompt, as those of a floor.
+        ``shown`` ([{"id", "prompt", "fps"}]), ``of`` (number of clips to choose from), ``strips`` (variant → seed →
+        clip id → {"src", "frames", "width", "height", "notes"}) and ``without``, the variants whose clips have no
+        prompt, for example a floor.
     """
     found = [(one, {clip.id: clip for clip in read_manifest(one.clips)}) for one in results.trials if one.clips]
     drawn = [(one, clips) for one, clips in found if all(clip.prompt for clip in clips.values())]
@@ -37,7 +40,7 @@ def gather_clips(results: StudyResults) -> dict[str, Any]:
     shown = [common[i] for i in _spread(len(common))]
     strips: dict[str, dict[str, dict[str, Any]]] = {}
     for result, clips in drawn:
-        assert result.clips, "as it was found"
+        assert result.clips, "only trials with clips are in `drawn`"
         verdicts = result.scores.get("clips", {})
         strips.setdefault(result.trial.variant, {})[str(result.trial.seed)] = {
             clip.id: _strip(result.clips, clips[clip.id]) | {"notes": _notes(verdicts.get(clip.id, {}))}
@@ -56,12 +59,12 @@ def _same(one: ClipRecord, other: ClipRecord) -> bool:
 
 
 def _spread(count: int) -> list[int]:
-    """At most `MOST_CLIPS` indices of `count`."""
+    """Return at most `MOST_CLIPS` evenly spaced indices below `count`."""
     return sorted(set(np.linspace(0, count - 1, MOST_CLIPS).round().astype(int).tolist())) if count else []
 
 
 def _strip(folder: Path, clip: ClipRecord) -> dict[str, Any]:
-    frames = _shrink(read_frames(folder / clip.file))
+    frames = _downsample(read_frames(folder / clip.file))
     count, height, width, _ = frames.shape
     buffer = io.BytesIO()
     Image.fromarray(frames.transpose(1, 0, 2, 3).reshape(height, count * width, 3)).save(buffer, "PNG", optimize=True)
@@ -69,7 +72,7 @@ def _strip(folder: Path, clip: ClipRecord) -> dict[str, Any]:
     return {"src": f"data:image/png;base64,{source}", "frames": count, "width": width, "height": height}
 
 
-def _shrink(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _downsample(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
     height, width = frames.shape[1:3]
     scale = _MOST_PIXELS / max(height, width)
     if scale >= 1:
@@ -79,7 +82,7 @@ def _shrink(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _notes(verdict: dict[str, Any]) -> list[dict[str, Any]]:
-    """What the evaluation found in this clip: ``{"text", "good"}``, good None where it is a mere number."""
+    """Return per-clip results as ``{"text", "good"}``; ``good`` is None if the text is just a number."""
     notes: list[dict[str, Any]] = []
     for key in ("law", "appearance"):
         if isinstance(verdict.get(key), bool):
