@@ -16,7 +16,7 @@ import typer
 from numpy.typing import NDArray
 
 from evaluation.ground_truth.flicker import flicker
-from evaluation.ground_truth.ghosts import ghosting
+from evaluation.ground_truth.ghosting import ghosting, object_area
 from evaluation.ground_truth.object_tracking import track
 from evaluation.intervals import mean
 from mav_lightning.cascade.pipeline import Pipeline
@@ -78,7 +78,11 @@ def interpolation(pipeline: Pipeline, count: int, fps: float) -> dict[str, list[
         rows[name] = way.interpolate(truth[:, known], [rate] * count, range(count))
         assert np.array_equal(rows[name][:, known], truth[:, known]), "known frames must come out unchanged"
     return {
-        name: [rms(clips[:, ~known], truth[:, ~known]), 100 * ghosting(clips, known), flickers(clips, rate)]
+        name: [
+            rms(clips[:, ~known], truth[:, ~known]),
+            100 * ghosting(object_area(clips), known),
+            flickers(clips, rate),
+        ]
         for name, clips in rows.items()
     }
 

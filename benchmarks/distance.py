@@ -13,7 +13,7 @@ import scipy
 import typer
 from numpy.typing import NDArray
 
-from evaluation.distance import frechet_distance
+from evaluation.metrics.frechet import frechet_distance
 from evaluation.moments import Moments
 
 

@@ -21,8 +21,8 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from evaluation.distance import frechet_distance, frechet_jackknife
-from evaluation.kernel import kernel_distance
+from evaluation.metrics.frechet import frechet_distance, frechet_jackknife
+from evaluation.metrics.kernel import kernel_distance
 from evaluation.moments import Moments
 
 SHIFT, SCALE, PER_GROUP, RESAMPLES = 0.3, 1.2, 4, 100

@@ -35,7 +35,7 @@ from evaluation.cuts import Cut, Window, read_cut, source_info
 from evaluation.evaluator import evaluate
 from evaluation.extraction import versions
 from evaluation.extractors.i3d import I3DNetwork
-from evaluation.extractors.shipped_weights import weights_sha256
+from evaluation.extractors.shipped_weights import read_card
 from evaluation.folders import open_clips
 from evaluation.protocol import Protocol, parse_protocol
 from evaluation.resize import resizer
@@ -190,7 +190,7 @@ def protocols(i3d: bool) -> Iterator[Protocol]:
         "generated": every,
     }
     shared["real"] = every | {"split": "val", "repeat": False}
-    shapes = {name: {"kind": kind, "sha256": weights_sha256(kind)} for name, kind in SHAPES.items()}
+    shapes = {name: {"kind": kind, "sha256": read_card(kind).sha256} for name, kind in SHAPES.items()}
     distances = {
         "shapes-fvd": {"kind": "frechet", "of": "video", "divisor": "n-1"},
         "shapes-kvd": {"kind": "kernel", "of": "video"},

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import numpy as np
 import scipy
@@ -25,16 +25,14 @@ from torch.nn import functional as F
 
 from evaluation import Evaluation, Protocol
 from evaluation.clip_sources import Clip
-from evaluation.extractors.base import Extractor, TextExtractor
+from evaluation.extractors.base import Extractor, ExtractorSettings, LoadedExtractor, TextExtractor
 from evaluation.extractors.i3d import I3D, I3DNetwork
-from evaluation.extractors.kinds import ExtractorKind, Loaded
+from evaluation.extractors.motion_measures import MotionMeasures
 from evaluation.extractors.shipped_weights import load_extractor
-from evaluation.metrics import CLIPSIM, FrechetDistance
-from evaluation.motion.extractor import Motion
-from evaluation.protocol import Generated, Real
+from evaluation.metrics.clipsim import CLIPSIM, ClipSimilarity
+from evaluation.metrics.frechet import Frechet, FrechetDistance
+from evaluation.protocol import GeneratedClips, RealClips
 from evaluation.resize import Resize, resizer
-from evaluation.scores.distances import Frechet
-from evaluation.scores.similarity import ClipSimilarity
 from mav_lightning.common.manifest import ClipRecord, write_manifest
 from mav_lightning.common.shapes_world.laws import LAW_OF_SHAPE, sample_motion
 from mav_lightning.common.shapes_world.scene import all_scenes, render
@@ -68,7 +66,7 @@ class StandIn(TextExtractor):
 
 
 @dataclass(frozen=True)
-class StandInKind(ExtractorKind):
+class StandInSettings(ExtractorSettings):
     """Settings of a stand-in."""
 
     resize: str
@@ -76,19 +74,19 @@ class StandInKind(ExtractorKind):
     features: int
     per_frame: bool
 
-    kind: ClassVar[str] = "stand-in"
+    network = StandIn
 
-    def load(self, weights: Path) -> Loaded:
+    def load(self, weights: Path) -> LoadedExtractor:
         """There is nothing to load."""
-        return Loaded(StandIn(self.resize, self.size, self.features, self.per_frame), "")
+        return LoadedExtractor(StandIn(self.resize, self.size, self.features, self.per_frame))
 
 
-def kinds(shrink: int) -> dict[str, StandInKind]:
+def kinds(shrink: int) -> dict[str, StandInSettings]:
     """What each metric sees."""
     return {
-        "fvd": StandInKind("torch-bilinear", 224, 400 // shrink, per_frame=False),
-        "fid": StandInKind("clean-bicubic", 299, 2048 // shrink, per_frame=True),
-        "clipsim": StandInKind("short-side-centre-crop", 224, 512 // shrink, per_frame=True),
+        "fvd": StandInSettings("torch-bilinear", 224, 400 // shrink, per_frame=False),
+        "fid": StandInSettings("clean-bicubic", 299, 2048 // shrink, per_frame=True),
+        "clipsim": StandInSettings("short-side-centre-crop", 224, 512 // shrink, per_frame=True),
     }
 
 
@@ -106,7 +104,7 @@ def write_clips(folder: Path, count: int, frames: int, size: int, seed: int) -> 
     write_manifest(folder, records)
 
 
-def protocol(frames: int, extractors: dict[str, StandInKind]) -> Protocol:
+def protocol(frames: int, extractors: dict[str, StandInSettings]) -> Protocol:
     """All three metrics."""
     metrics = {"fvd": Frechet("fvd", "n-1"), "fid": Frechet("fid", "n-1"), "clipsim": ClipSimilarity("clipsim")}
     return Protocol(
@@ -118,8 +116,8 @@ def protocol(frames: int, extractors: dict[str, StandInKind]) -> Protocol:
         resize="box",
         seed=0,
         batch=BATCH,
-        generated=Generated(None, "first"),
-        real=Real(None, "first", "val", False),
+        generated=GeneratedClips(None, "first"),
+        real=RealClips(None, "first", "val", False),
         extractors=extractors,
         metrics=metrics,
     )
@@ -134,7 +132,7 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
 
 def extracted(root: Path, known: Protocol) -> Evaluation:
     """Our features, of hashed clips."""
-    evaluation = Evaluation(root / "generated", root / "real", known, root / "features")
+    evaluation = Evaluation(root / "generated", root / "real", known, features=root / "features")
     evaluation.extraction.run()
     return evaluation
 
@@ -162,7 +160,7 @@ def ours(root: Path, known: Protocol) -> tuple[dict[str, float], dict[str, float
     return {"features": features, "distances": distances, "intervals and curves": again - distances}, values
 
 
-def recipe_features(folder: Path, kind: StandInKind) -> Tensor:
+def recipe_features(folder: Path, kind: StandInSettings) -> Tensor:
     """Decodes and resizes every clip for one metric."""
     network, files, rows = kind.load(folder).extractor, sorted(folder.glob("*.mp4")), []
     resize = clean_fid(kind.size) if kind.resize == "clean-bicubic" else resizer(kind.resize, kind.size)
@@ -187,7 +185,7 @@ def recipe_distance(a: Tensor, b: Tensor) -> float:
     return float(np.square(x.mean(0) - y.mean(0)).sum() + np.trace(left + right - 2 * root).real)
 
 
-def recipe(root: Path, extractors: dict[str, StandInKind]) -> tuple[dict[str, float], dict[str, float]]:
+def recipe(root: Path, extractors: dict[str, StandInSettings]) -> tuple[dict[str, float], dict[str, float]]:
     """Seconds and values of separate tools."""
     seconds, values = {"features": 0.0, "distances": 0.0}, {}
     for name in ("fvd", "fid"):
@@ -209,7 +207,7 @@ def own_costs(frames: int, size: int, clips: int) -> dict[str, float]:
     extractors: dict[str, Extractor] = {
         "I3D, native, 224 pixels": I3D(I3DNetwork().eval(), resizer("torch-bilinear", 224)),
         **{name: load_extractor(name) for name in ("shapes-image", "shapes-video", "shapes-clip")},
-        "motion (optical flow)": Motion(),
+        "motion (optical flow)": MotionMeasures(),
     }
     rates = {}
     for name, extractor in extractors.items():

@@ -1,15 +1,25 @@
-"""Clips → numbers: reads anybody's folders of videos, and knows nothing of models or training.
+"""Evaluation: clips → numbers. Reads anybody's folders of videos, and depends on no model or training code.
 
-Features, statistics and distances are separate (`extractors`, `statistics`, `distance`); `metrics` puts them together
-as `torchmetrics.Metric`s; `ground_truth` measures what Shapes World makes knowable; a `Protocol` fixes all choices
-that move a number; `evaluate` turns two folders and a protocol into results.
+A `Protocol` fixes every choice that moves a number; `evaluate` measures clips under it. `extractors` turn clips into
+features and `metrics` turn features into numbers: one file each. `ground_truth` holds the mathematics of what is known
+about Shapes World.
 """
 
-from mav_lightning.common.torchvision_shim import ensure_torchvision_imports
+from typing import TYPE_CHECKING, Any
 
-ensure_torchvision_imports()
+if TYPE_CHECKING:
+    from evaluation.clip_sources import Clip
+    from evaluation.evaluator import Evaluation, evaluate
+    from evaluation.protocol import Protocol, load_protocol
 
-from evaluation.evaluator import Evaluation, evaluate  # noqa: E402
-from evaluation.protocol import Protocol, load_protocol  # noqa: E402
+__all__ = ["Clip", "Evaluation", "Protocol", "evaluate", "load_protocol"]
 
-__all__ = ["Evaluation", "Protocol", "evaluate", "load_protocol"]
+
+def __getattr__(name: str) -> Any:
+    """Import the public names on first use: configs and studies need light modules of this package only."""
+    from importlib import import_module
+
+    homes = {"Clip": "clip_sources", "Protocol": "protocol", "load_protocol": "protocol"}
+    if name not in __all__:
+        raise AttributeError(f"module `{__name__}` has no attribute `{name}`")
+    return getattr(import_module(f"{__name__}.{homes.get(name, 'evaluator')}"), name)

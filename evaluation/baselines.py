@@ -3,29 +3,34 @@
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from torch import Tensor
 from torch.nn import functional as F
 
+from evaluation.arguments import check_argument
 from evaluation.clip_selection import plan_real
 from evaluation.clip_sources import Frames, VideoSource, with_content
 from evaluation.cuts import Cut, read_cut
+from evaluation.discovery import known_kinds
 from evaluation.extraction import Extraction
+from evaluation.extractors.base import ExtractorSettings, TextExtractor
 from evaluation.failures import Failures
 from evaluation.folders import Split, open_clips
-from evaluation.protocol import Protocol, Real, load_protocol
-from evaluation.scores.similarity import ClipSimilarity
+from evaluation.protocol import Protocol, RealClips, load_protocol
 from evaluation.weight_files import weights_folder
-from mav_lightning.common.errors import UserError, did_you_mean
+from mav_lightning.common.errors import UserError, nearest
 from mav_lightning.common.manifest import ClipRecord, write_manifest
+from mav_lightning.common.schema import PositiveInt
+from mav_lightning.common.task import Task
 from mav_lightning.common.tracking import Track, untracked
 from mav_lightning.common.video import write_lossless
 from mav_lightning.common.whole_file import new_folder
 
-__all__ = ["KINDS", "write_baseline", "write_floor", "write_nearest"]
+__all__ = ["KINDS", "WriteFloor", "write_baseline", "write_nearest"]
 
 KINDS = ("static", "shuffled", "real")  # that need no prompts
 _STREAM = 0xBA5E  # keeps what is drawn here apart from a protocol's own draws, whose seed may be the same number
@@ -68,7 +73,10 @@ def write_baseline(
     """
     if kind not in KINDS:
         known = ", ".join(KINDS)
-        raise UserError(f"no baseline `{kind}`{did_you_mean(kind, KINDS)}; known: {known}, and with prompts nearest.")
+        raise UserError(
+            f"no baseline `{kind}`; known are {known}, and nearest, which needs prompts.",
+            suggestion=nearest(kind, KINDS),
+        )
     if kind == "shuffled" and protocol.frames < 2:
         raise UserError(f"shuffled: protocol {protocol.name} has clips of one frame, which has no order; take another.")
     rng = np.random.default_rng((_STREAM, seed))
@@ -125,7 +133,7 @@ def write_nearest(
     Raises:
         UserError: As `write_baseline`; also a protocol without an extractor that reads texts.
     """
-    name, rng = _reader(protocol), np.random.default_rng((_STREAM, seed))
+    name, rng = _text_extractor(protocol), np.random.default_rng((_STREAM, seed))
     with new_folder(out) as folder, ExitStack() as stack:
         kept = features or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         unread = [replace(one, prompt=None, attributes={}) for one in with_content(open_clips(source, split))]
@@ -143,35 +151,45 @@ def write_nearest(
         return _write(folder, "nearest", asked, protocol, _made("nearest", protocol, seed), rng, track)
 
 
-def write_floor(kind: str, source: Path, protocol: str, clips: int, out: Path, seed: int, track: Track) -> None:
-    """Writes ``out/clips`` for a study, in the place of clips that a system sampled.
+@dataclass(frozen=True)
+class WriteFloor(Task):
+    """Write a trivial baseline for a study, in place of sampled clips.
+
+    The clips are cut from the training split, since those they are compared with are of the other.
 
     Args:
         kind: ``static`` or ``shuffled``.
-        source: Shards; the clips are of their training part, as those compared with are of the other.
-        protocol: Name of the study's.
-        clips: How many.
-        out: The stage's folder.
-        seed: Of the trial.
-        track: Wraps the clips, to show progress.
-
-    Raises:
-        UserError: As `write_baseline`.
+        source: Folder of shards.
+        protocol: Name of the study's protocol.
+        clips: Number of clips.
     """
-    if not (out / "clips").exists():  # appears only when it is whole
-        write_baseline(kind, Path(source), load_protocol(protocol), out / "clips", clips=clips, seed=seed, track=track)
+
+    kind: Literal["static", "shuffled"]
+    source: Path
+    protocol: str
+    clips: PositiveInt
+
+    def run(self, place: Path, *, seed: int | None, track: Track) -> None:
+        """Write ``place/clips``; does nothing if it is complete already.
+
+        Raises:
+            UserError: See `write_baseline`.
+        """
+        if not (place / "clips").exists():  # appears only when it is complete
+            protocol = load_protocol(self.protocol)
+            source = Path(self.source)
+            write_baseline(self.kind, source, protocol, place / "clips", clips=self.clips, seed=seed or 0, track=track)
 
 
 def _plan(
     sources: Sequence[VideoSource], protocol: Protocol, seed: int, clips: int | None, rates: Sequence[float]
 ) -> list[Cut]:
     """Clips cut as a protocol cuts real ones, but by another seed, and numbered."""
-    if clips is not None and clips < 1:
-        raise UserError(f"clips: must be 1 or more, got {clips}; leave it out for the default.")
+    check_argument("clips", clips, PositiveInt | None)
     stride = protocol.stride or 1
     frames, every = (protocol.frames - 1) * stride + 1, None if protocol.stride is None else 1
     start = protocol.real.start if protocol.real else "random"
-    real = Real(
+    real = RealClips(
         len(sources) if clips is None else clips, start, "train", repeat=True
     )  # the split was taken where the folder was opened
     cuts = plan_real(sources, replace(protocol, frames=frames, stride=every, seed=seed), real, rates)
@@ -184,21 +202,22 @@ def _halves(
     groups = sorted({source.group for source in sources})
     if len(groups) < 2:
         raise UserError(
-            f"{folder}: real against real needs videos of 2 groups, but all {len(sources)} are of one, "
-            f"`{groups[0]}`; bring videos of other origin."
+            f"{folder}: real against real needs videos of 2 groups, but all {len(sources)} are of group "
+            f"`{groups[0]}`; add videos of other origin."
         )
     mine = {groups[index] for index in rng.permutation(len(groups))[: len(groups) // 2]}
     return [one for one in sources if one.group in mine], [one for one in sources if one.group not in mine]
 
 
-def _reader(protocol: Protocol) -> str:
-    """Name of the extractor of frames and texts."""
-    able = ClipSimilarity.roles["of"]
-    for name, kind in protocol.extractors.items():
-        if kind.kind in able:
+def _text_extractor(protocol: Protocol) -> str:
+    """Return the name of the protocol's extractor that embeds frames and texts."""
+    for name, settings in protocol.extractors.items():
+        if issubclass(settings.network, TextExtractor):
             return name
+    known = known_kinds("evaluation.extractors", ExtractorSettings)
+    able = [kind for kind, own in known.items() if issubclass(own.network, TextExtractor)]
     raise UserError(
-        f"nearest: protocol {protocol.name} has no extractor that reads texts; give one with an extractor of kind "
+        f"nearest: protocol {protocol.name} has no extractor that embeds texts; use one with an extractor of kind "
         f"{' or '.join(able)}."
     )
 

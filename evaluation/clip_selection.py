@@ -7,7 +7,7 @@ import numpy as np
 from evaluation.clip_sources import VideoSource
 from evaluation.cuts import Cut, Window, source_info
 from evaluation.failures import Failures
-from evaluation.protocol import Protocol, Real, Start
+from evaluation.protocol import Protocol, RealClips, Start
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.video import VideoInfo
 
@@ -35,7 +35,7 @@ def plan_generated(sources: Sequence[VideoSource], protocol: Protocol, force: bo
     return cuts
 
 
-def plan_real(sources: Sequence[VideoSource], protocol: Protocol, real: Real, rates: Sequence[float]) -> list[Cut]:
+def plan_real(sources: Sequence[VideoSource], protocol: Protocol, real: RealClips, rates: Sequence[float]) -> list[Cut]:
     """The real clips, where the protocol's seed puts them.
 
     Videos too short or too slow for a rate are passed over.

@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from mav_lightning.common.errors import UserError
 
-__all__ = ["Clip", "Frames", "VideoSource", "sources_sha256", "with_content"]
+__all__ = ["ArraySource", "Clip", "Frames", "VideoSource", "sources_sha256", "with_content"]
 
 Frames = NDArray[np.uint8]
 _COLOURS = ("RGB", "RGBA", "L", "LA", "P", "1")  # of pictures whose values are 0 to 255
@@ -83,21 +83,42 @@ class Clip:
         fps: Frames per second.
         prompt: The caption, or None.
         attributes: Known content.
-        group: Clips of one group are not independent.
+        group: Clips of one group are not independent; empty puts the clip into a group of its own.
     """
 
     id: str
     pixels: Frames
     fps: float
-    prompt: str | None
-    attributes: dict[str, str]
-    group: str
+    prompt: str | None = None
+    attributes: dict[str, str] = field(default_factory=dict)
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class ArraySource(VideoSource):
+    """One video in memory, not in a file; `path` only names it in messages.
+
+    Attributes:
+        frames: Shape (T, H, W, 3), uint8.
+    """
+
+    frames: Frames = field(default_factory=lambda: np.empty((0, 0, 0, 3), np.uint8), compare=False, repr=False)
+
+    def read(self) -> Frames:
+        """Return the frames."""
+        return self.frames
+
+    def sha256(self) -> str:
+        """Hash shape and bytes."""
+        digest = hashlib.sha256(f"{self.frames.dtype} {self.frames.shape}\0".encode())
+        digest.update(np.ascontiguousarray(self.frames).data)
+        return digest.hexdigest()
 
 
 def with_content(sources: Sequence[VideoSource]) -> list[VideoSource]:
     """Hashes every video's bytes."""
     with ThreadPoolExecutor() as pool:
-        hashes = pool.map(VideoSource.sha256, sources)
+        hashes = pool.map(lambda source: source.sha256(), sources)
         return [replace(source, content=own) for source, own in zip(sources, hashes, strict=True)]
 
 

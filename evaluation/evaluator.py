@@ -1,4 +1,4 @@
-"""Two folders and a protocol → results."""
+"""Generated clips, real clips and a protocol → results."""
 
 import hashlib
 import tempfile
@@ -9,119 +9,147 @@ from typing import Any
 
 import torch
 
+from evaluation.arguments import check_argument, check_device
 from evaluation.clip_selection import plan_generated, plan_real
 from evaluation.clip_sources import VideoSource, sources_sha256, with_content
 from evaluation.cuts import Cut
 from evaluation.extraction import Extraction, versions
-from evaluation.extractors.base import Extractor
-from evaluation.extractors.kinds import Loaded
-from evaluation.folders import open_clips, with_prompts
-from evaluation.protocol import Protocol
-from evaluation.scores.base import Features, Outcome, Side, plain
+from evaluation.extractors.base import Extractor, LoadedExtractor
+from evaluation.folders import Clips, open_clips, with_prompts
+from evaluation.metrics.base import Features, MetricResult, Side, to_plain
+from evaluation.protocol import Protocol, load_protocol
 from evaluation.weight_files import weights_folder
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.schema import PositiveFloat, PositiveInt
 from mav_lightning.common.tracking import Track, untracked
 
 __all__ = ["Evaluation", "evaluate"]
 
 
 def evaluate(
-    generated: Path,
-    real: Path | None,
-    protocol: Protocol,
+    generated: Clips,
+    real: Clips | None,
+    protocol: Protocol | str | Path,
+    *,
+    prompts: Mapping[str, str] | None = None,
+    fps: float | None = None,
+    weights: Path | None = None,
+    features: Path | None = None,
+    device: str | torch.device = "cpu",
+    workers: int | None = None,
     force: bool = False,
     track: Track = untracked,
-    *,
-    features: Path | None = None,
-    device: str = "cpu",
-    **options: Any,
 ) -> dict[str, Any]:
-    """Scores a folder of clips, from any system, as a protocol says.
+    """Score clips of any system under a protocol.
 
-    Every clip is decoded once, for all metrics. The same folders and protocol give the same digits on one machine type,
-    whatever was kept from earlier runs.
+    Every clip is decoded once, for all metrics. The same clips and protocol give the same digits on one machine type,
+    whether or not features were kept by earlier runs.
 
     Args:
-        generated: See `Evaluation`.
-        real: See `Evaluation`.
-        protocol: From `evaluation.protocol.load_protocol`.
-        force: See `Evaluation`.
+        generated: Folder of clips (see `evaluation.folders.open_clips`), `Clip` objects, or an array (N, T, H, W, 3)
+            uint8, which needs `fps`.
+        real: Real clips, in the same forms. None if the protocol needs none.
+        protocol: A protocol, the name of a shipped one, or the path of a ``.yaml`` file.
+        prompts: Id of a generated clip → its prompt, for folders that contain no prompts. None leaves prompts as they
+            are in the folder.
+        fps: Frames per second of generated clips that are stored as images or arrays. None if there are none.
+        weights: Folder of extractor weights. None: see `evaluation.weight_files.weights_folder`.
+        features: Folder in which features are kept for later runs. None keeps none.
+        device: Device of the extractors.
+        workers: Number of threads that read clips. None: one per core, at most 8.
+        force: Accept frame rates outside the protocol and fewer clips than it or a metric requires.
         track: Wraps the clips, to show progress.
-        features: Folder that features are kept in and taken from; None keeps none.
-        device: Of the extractors.
-        options: More of `Evaluation`.
 
     Returns:
-        See `Evaluation.results`.
+        Results; see `Evaluation.results`.
 
     Raises:
-        UserError: See `Evaluation`; also clips that cannot be measured: all are counted, and the features of the others
+        UserError: See `Evaluation`; also if clips cannot be measured: all are counted, and the features of the others
             are kept.
+
+    Example:
+        ``evaluate([Clip("a", frames, fps=8.0)], "videos/real", "shapes-tiny")["metrics"]["shapes-fvd"]["value"]``
     """
     with ExitStack() as stack:
-        folder = features or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        evaluation = Evaluation(generated, real, protocol, folder, force=force, **options)
-        evaluation.extraction.to(device)
+        evaluation = Evaluation(
+            generated,
+            real,
+            protocol,
+            prompts=prompts,
+            fps=fps,
+            weights=weights,
+            features=features or Path(stack.enter_context(tempfile.TemporaryDirectory())),
+            workers=workers,
+            force=force,
+        )
+        evaluation.extraction.to(check_device(device))
         return evaluation.results(track)
 
 
 class Evaluation:
-    """What is to be measured, planned and checked before anything is extracted.
+    """An evaluation that is planned and checked before anything is extracted.
 
     Args:
-        generated: Clips with a ``manifest.json``, or anybody's; see `evaluation.folders.open_clips`.
-        real: The same, or shards; None where the protocol needs none.
-        protocol: How clips are made into numbers.
-        features: Folder that features are kept in and taken from.
-        force: Accept frame rates outside the protocol and fewer clips than a distance needs.
-        prompts: Id of a generated clip → its prompt, for folders that name none themselves.
-        fps: Frames per second of generated pictures and arrays, which say none themselves.
-        weights: Folder of the weights that extractors are loaded from; see `evaluation.weight_files.weights_folder`.
-        workers: Threads that read clips.
+        generated: See `evaluate`.
+        real: See `evaluate`.
+        protocol: See `evaluate`.
+        features: Folder in which features are kept.
+        prompts: See `evaluate`.
+        fps: See `evaluate`.
+        weights: See `evaluate`.
+        workers: See `evaluate`.
+        force: See `evaluate`.
 
     Attributes:
-        extraction: The work: features of all clips of both sides.
+        protocol: The protocol.
+        extraction: The features of all clips of both sides, extracted or still to be extracted.
 
     Raises:
-        UserError: A folder is missing, empty or damaged; weights are missing or not those pinned; clips are too few, or
-            cannot be cut as the protocol says; prompts do not match.
+        UserError: If clips are missing, damaged or too few, or do not fit the protocol; if weights are missing or not
+            those pinned; if prompts do not match the clips; if an argument has the wrong type or range.
     """
 
     def __init__(
         self,
-        generated: Path,
-        real: Path | None,
-        protocol: Protocol,
-        features: Path,
+        generated: Clips,
+        real: Clips | None,
+        protocol: Protocol | str | Path,
         *,
-        force: bool = False,
+        features: Path,
         prompts: Mapping[str, str] | None = None,
         fps: float | None = None,
         weights: Path | None = None,
         workers: int | None = None,
+        force: bool = False,
     ) -> None:
-        self.protocol, self.force = protocol, force
-        self.rates = protocol.fps or ()
+        check_argument("prompts", prompts, Mapping[str, str] | None)
+        check_argument("fps", fps, PositiveFloat | None)
+        check_argument("workers", workers, PositiveInt | None)
+        self.protocol = protocol if isinstance(protocol, Protocol) else load_protocol(protocol)
+        self.force, self.rates = force, self.protocol.fps or ()
         made = open_clips(generated, fps=fps)
         made = with_content(made if prompts is None else with_prompts(made, prompts))
         found = self._real_sources(real)
-        self._cuts: dict[Side, list[Cut]] = {"generated": plan_generated(made, protocol, force), "real": []}
-        if protocol.real is not None:
-            rates = [cut.fps for cut in self._cuts["generated"]] if protocol.fps else []
-            self._cuts["real"] = plan_real(found, protocol, protocol.real, rates)
+        self._cuts: dict[Side, list[Cut]] = {"generated": plan_generated(made, self.protocol, force), "real": []}
+        if self.protocol.real is not None:
+            rates = [cut.fps for cut in self._cuts["generated"]] if self.protocol.fps else []
+            self._cuts["real"] = plan_real(found, self.protocol, self.protocol.real, rates)
         self._sha256: dict[Side, str | None] = {
             "generated": sources_sha256(made), "real": sources_sha256(found) if found else None
         }  # fmt: skip
-        self._loaded = _load(protocol, weights_folder(weights))
-        wanted = [(cut, _read_on(side, protocol)) for side, cuts in self._cuts.items() for cut in cuts]
-        self.extraction = Extraction(wanted, self._prompts(), protocol, self._loaded, features, workers)
+        self._loaded = _load(self.protocol, weights_folder(weights))
+        wanted = [(cut, _read_on(side, self.protocol)) for side, cuts in self._cuts.items() for cut in cuts]
+        self.extraction = Extraction(wanted, self._prompts(), self.protocol, self._loaded, features, workers)
 
     def results(self, track: Track = untracked) -> dict[str, Any]:
-        """Extracts what is missing, then measures.
+        """Extract what is missing, then compute all metrics.
+
+        Args:
+            track: Wraps the clips, to show progress.
 
         Returns:
             Plain data without NaN: ``protocol``, ``extractors`` (sha256 of each), ``n``, ``metrics``, ``by_fps``,
-            ``curves`` (distances at smaller numbers of clips), ``clips`` (what was measured of each alone),
+            ``curves`` (distances at smaller numbers of clips), ``clips`` (what was measured of each clip alone),
             ``real_clips`` (their ids), ``reference`` (what the real clips score), ``generated_sha256``,
             ``real_sha256``, ``prompts_sha256`` and ``versions``.
 
@@ -129,48 +157,50 @@ class Evaluation:
             UserError: See `evaluate`.
         """
         self.extraction.run(track)
-        return self._written({name: one.outcome(name, self) for name, one in self.protocol.metrics.items()})
+        return self._assemble([one.measure(name, self) for name, one in self.protocol.metrics.items()])
 
     def cuts(self, side: Side) -> Sequence[Cut]:
-        """The clips of a side, ordered by id."""
+        """Return the clips of a side, ordered by id."""
         return self._cuts[side]
 
     def features(self, extractor: str, side: Side) -> Features:
-        """Of all clips of a side, in the order of `cuts`."""
+        """Return the features of all clips of a side, in the order of `cuts`."""
         cuts = self._cuts[side]
         groups = [cut.source.group for cut in cuts]
         return Features([cut.id for cut in cuts], groups, self.extraction.features(extractor, cuts).numpy())
 
     def texts(self, extractor: str) -> dict[str, Any]:
-        """Prompt → its unit vector, (d,)."""
+        """Return prompt → unit vector, shape (d,)."""
         return {prompt: row.numpy() for prompt, row in self.extraction.texts(extractor).items()}
 
     def network(self, extractor: str) -> Extractor:
-        """The loaded extractor, on the CPU."""
+        """Return the loaded extractor, on the CPU."""
         return self._loaded[extractor].extractor.to("cpu")
 
     def _prompts(self) -> list[str]:
-        """Of the generated clips, in order; one that comes twice stands twice."""
+        """Return the prompts of the generated clips, sorted, with repetitions."""
         return sorted(cut.source.prompt for cut in self._cuts["generated"] if cut.source.prompt)
 
-    def _real_sources(self, real: Path | None) -> list[VideoSource]:
+    def _real_sources(self, real: Clips | None) -> list[VideoSource]:
         if self.protocol.real is None:
             return []
         if real is None:
-            raise UserError(f"protocol {self.protocol.name} compares with real clips; give their folder as --real.")
+            raise UserError(
+                f"protocol {self.protocol.name} compares with real clips; give their folder.", argument="real"
+            )
         return with_content(open_clips(real, self.protocol.real.split))
 
-    def _written(self, outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
+    def _assemble(self, found: Sequence[MetricResult]) -> dict[str, Any]:
         clips: dict[str, dict[str, Any]] = {cut.id: {"fps": cut.fps} for cut in self._cuts["generated"]}
         results: dict[str, Any] = {"metrics": {}, "by_fps": {}, "curves": {}, "reference": {}}
-        for outcome in outcomes.values():
-            results["metrics"] |= {name: score.to_dict() for name, score in outcome.scores.items()}
+        for one in found:
+            results["metrics"] |= {name: score.to_dict() for name, score in one.scores.items()}
             for part in ("by_fps", "curves", "reference"):
-                results[part] |= getattr(outcome, part)
-            for name, values in outcome.clips.items():
+                results[part] |= getattr(one, part)
+            for name, values in one.clips.items():
                 clips[name] |= values
         prompts = self._prompts()
-        return plain(results | {
+        plain: dict[str, Any] = to_plain(results | {
             "protocol": self.protocol.to_dict(),
             "extractors": {name: one.sha256 for name, one in self._loaded.items()},
             "n": {side: len(cuts) for side, cuts in self._cuts.items()},
@@ -181,14 +211,15 @@ class Evaluation:
             "prompts_sha256": hashlib.sha256("\n".join(prompts).encode()).hexdigest() if prompts else None,
             "versions": versions(),
         })  # fmt: skip
+        return plain
 
 
 def _read_on(side: Side, protocol: Protocol) -> set[str]:
-    """The extractors whose features some metric looks at on that side."""
+    """Return the extractors whose features some metric uses on a side."""
     metrics = [metric for metric in protocol.metrics.values() if side == "generated" or metric.reads_real]
-    return {extractor for metric in metrics for extractor in metric.needs().values()}
+    return {extractor for metric in metrics for extractor in metric.extractors().values()}
 
 
-def _load(protocol: Protocol, weights: Path) -> dict[str, Loaded]:
+def _load(protocol: Protocol, weights: Path) -> dict[str, LoadedExtractor]:
     with torch.no_grad():
-        return {name: kind.load(weights) for name, kind in protocol.extractors.items()}
+        return {name: settings.load(weights) for name, settings in protocol.extractors.items()}

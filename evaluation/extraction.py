@@ -5,7 +5,7 @@ import platform
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from evaluation.cuts import Cut, read_cut
-from evaluation.extractors.base import TextExtractor
-from evaluation.extractors.kinds import Loaded
+from evaluation.discovery import kind_of, source_of
+from evaluation.extractors.base import LoadedExtractor, TextExtractor
 from evaluation.failures import Failures
 from evaluation.feature_store import FeatureStore, key_of
 from evaluation.protocol import Protocol
@@ -68,7 +68,7 @@ class Extraction:
         wanted: Iterable[tuple[Cut, Collection[str]]],
         prompts: Iterable[str],
         protocol: Protocol,
-        loaded: Mapping[str, Loaded],
+        loaded: Mapping[str, LoadedExtractor],
         folder: Path,
         workers: int | None = None,
     ) -> None:
@@ -159,11 +159,11 @@ class Extraction:
 
     def _view(self, name: str, of: str) -> dict[str, Any]:
         """All that moves a feature but the clip."""
-        kind, protocol = self.protocol.extractors[name], self.protocol
-        settings = {key: value for key, value in asdict(kind).items() if key not in ("sha256", "git_blob", "weights")}
+        own, protocol = self.protocol.extractors[name], self.protocol
+        settings = {key: value for key, value in vars(own).items() if key not in ("sha256", "git_blob", "weights")}
         return {
             "of": of,
-            "extractor": {"kind": kind.kind, "sha256": self.loaded[name].sha256} | settings,
+            "extractor": {"kind": kind_of(own), "sha256": self.loaded[name].sha256} | settings | source_of(own),
             "frames": {"size": protocol.size, "resize": protocol.resize, "batch": protocol.batch},
             "measures": protocol.measures,
             "versions": versions(),

@@ -7,34 +7,45 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from evaluation.clip_sources import VideoSource
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.arguments import check_argument
+from evaluation.clip_sources import ArraySource, Clip, VideoSource
+from evaluation.resize import check_frames
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import MANIFEST, read_manifest
+from mav_lightning.common.schema import PositiveFloat
 from mav_lightning.common.video import VideoLimits
 
-__all__ = ["Split", "open_clips", "with_prompts"]
+__all__ = ["Clips", "Split", "open_clips", "with_prompts"]
 
 Split = Literal["train", "val"]
+Clips = Path | str | Sequence[Clip] | NDArray[np.uint8]
+"""A folder of clips, clips in memory, or an array (N, T, H, W, 3) uint8."""
 VIDEOS = (".mp4", ".avi", ".webm", ".mkv", ".gif", ".mov")
 _MOST_JSON = 1 << 20  # bytes
 
 
-def open_clips(folder: Path, split: Split = "val", fps: float | None = None) -> list[VideoSource]:
-    """Lists the videos of a folder, ordered by id, without decoding any.
+def open_clips(clips: Clips, split: Split = "val", fps: float | None = None) -> list[VideoSource]:
+    """List videos, ordered by id, without decoding any.
 
     A folder is one of: clips with a ``manifest.json``; ``*.tar`` shards of videos with ``json`` beside them, or a root
     with such shards under ``clips/<split>``; and at any depth, videos of any container FFmpeg reads, folders of
     ``.png`` frames, and ``.npy`` arrays (T, H, W, 3) uint8.
 
     Args:
-        folder: Of the clips.
-        split: Which part of a root with shards.
-        fps: Frames per second of pictures and arrays, which say none themselves; None where there are none.
+        clips: The folder; or clips in memory.
+        split: Split of a dataset that has ``clips/<split>``.
+        fps: Frames per second of images and arrays, which have no frame rate of their own. None if there are none.
 
     Raises:
-        UserError: No such folder, nothing in it, files a manifest names but nobody finds, half a shard, or pictures
-            without a rate.
+        UserError: If the folder is missing or empty, a file that the manifest names is missing, a shard is cut off, or
+            images or arrays come without a frame rate.
     """
+    if not isinstance(clips, Path | str):
+        return _in_memory(clips, fps)
+    folder = Path(clips)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; give one with clips or shards.")
     root = _root(folder, split)
@@ -76,6 +87,29 @@ def with_prompts(sources: Sequence[VideoSource], prompts: Mapping[str, str]) -> 
     return [replace(source, prompt=prompts[found[source.id]]) for source in sources]
 
 
+def _in_memory(clips: Sequence[Clip] | NDArray[np.uint8], fps: float | None) -> list[VideoSource]:
+    if isinstance(clips, np.ndarray):
+        if fps is None:
+            raise UserError("an array of clips has no frame rate; give it.", argument="fps")
+        names = [f"{number:0{len(str(len(clips) - 1))}}" for number in range(len(clips))]
+        clips = [Clip(name, frames, fps) for name, frames in zip(names, clips, strict=True)]
+    sources: dict[str, VideoSource] = {}
+    for clip in clips:
+        if not isinstance(clip, Clip):
+            raise UserError(f"clips in memory must be `evaluation.Clip` objects, got {type(clip).__name__}.")
+        check_frames(clip.pixels)
+        check_argument("fps", clip.fps, PositiveFloat)
+        if clip.id in sources:
+            raise UserError(f"clip id `{clip.id}` appears twice; give every clip its own id.")
+        sources[clip.id] = ArraySource(
+            clip.id, Path(clip.id), None, float(clip.fps), clip.prompt, dict(clip.attributes), clip.group or clip.id,
+            frames=clip.pixels,
+        )  # fmt: skip
+    if not sources:
+        raise UserError("there are no clips; give at least one.")
+    return sorted(sources.values(), key=lambda source: source.id)
+
+
 def _names(name: str) -> tuple[str, str]:
     return name, str(PurePosixPath(name).with_suffix(""))
 
@@ -108,8 +142,9 @@ def _of_files(folder: Path, fps: float | None) -> list[VideoSource]:
         raise UserError(f"{folder}: holds loose .png files; put the frames of each clip into a folder of its own.")
     if unrated and fps is None:
         raise UserError(
-            f"{folder}: frames as pictures or arrays have no frame rate, and {len(unrated)} clips have them; give "
-            f"--fps, or name files and fps in a {MANIFEST}."
+            f"{folder}: {len(unrated)} clips are images or arrays, which have no frame rate; give it, or list files "
+            f"and frame rates in a {MANIFEST}.",
+            argument="fps",
         )
     return [*_named(folder, videos, None), *_named(folder, unrated, fps)]
 

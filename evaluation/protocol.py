@@ -5,232 +5,247 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, get_type_hints
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
-from evaluation.extractors.kinds import KINDS as EXTRACTORS
-from evaluation.extractors.kinds import ExtractorKind
-from evaluation.fields import build
+from evaluation.discovery import find_class, kind_of, source_of
+from evaluation.extractors.base import ExtractorSettings
 from evaluation.folders import Split
-from evaluation.scores.base import Metric
-from evaluation.scores.kinds import KINDS as METRICS
+from evaluation.metrics.base import Metric, Number
+from evaluation.version import MEASURES
 from mav_lightning.common.configs import conf_root
-from mav_lightning.common.errors import UserError, did_you_mean
-from mav_lightning.common.measures import MEASURES
+from mav_lightning.common.errors import UserError, nearest
+from mav_lightning.common.schema import PositiveFloat, PositiveInt, Seed, build, check
+from mav_lightning.common.yaml_files import read_mapping, resolve_references
 
-__all__ = ["Generated", "Protocol", "Real", "Start", "known_protocols", "load_protocol", "parse_protocol"]
+__all__ = [
+    "GeneratedClips",
+    "Protocol",
+    "RealClips",
+    "Start",
+    "known_protocols",
+    "load_protocol",
+    "parse_protocol",
+    "protocol_of_stage",
+]
 
-T = TypeVar("T")
 FOLDER = conf_root() / "protocol"
-_SHIPPED = "shapes-"  # begins the names of Shapes World's extractors, and of all distances measured with them
 Start = Literal["first", "centre", "random"]
 
 
 @dataclass(frozen=True)
-class Generated:
-    """Which generated clips count.
+class GeneratedClips:
+    """Which generated clips are measured.
 
     Attributes:
-        clips: How many, drawn by the seed from those there are; None takes all.
-        start: Where in a clip that is longer than needed its frames begin.
+        clips: Number of clips, drawn by the seed. None takes all.
+        start: Where the frames begin in a clip that is longer than needed.
     """
 
-    clips: int | None
+    clips: PositiveInt | None
     start: Start
 
 
 @dataclass(frozen=True)
-class Real:
-    """Which real clips count.
+class RealClips:
+    """Which real clips are measured.
 
     Attributes:
-        clips: How many; None takes one of every video that is long enough.
-        start: Where in a video its frames begin.
-        split: Part of a data set that has parts; other folders are taken whole.
-        repeat: Whether several clips may be cut from one video where there are fewer videos than clips.
+        clips: Number of clips. None takes one of every video that is long enough.
+        start: Where in a video the frames begin.
+        split: Split of a dataset that has splits; other folders are taken whole.
+        repeat: Whether several clips may be cut from one video if there are fewer videos than clips.
     """
 
-    clips: int | None
+    clips: PositiveInt | None
     start: Start
     split: Split
     repeat: bool
 
 
 @dataclass(frozen=True)
-class Settings:
-    """The fields of a protocol that are plain values.
+class ProtocolFields:
+    """The fields of a protocol's file.
 
     Attributes:
         frames: Frames of a clip; longer clips are cut.
-        fps: The frame rates that count: videos are cut at these by time, generated clips have one of them. None where
-            `stride` is given.
-        stride: Every how-manieth stored frame is taken, whatever the rate. None where `fps` is given.
-        size: Side of the square frames that every extractor is given, in pixels; None gives frames as they are stored.
-        resize: ``box`` cuts the largest centred square and scales it, shrinking by area averaging.
-        seed: Of everything drawn.
-        batch: Clips an extractor sees at once, as this moves the last digit.
+        fps: Frame rates of the clips: videos are cut at these by time, and generated clips must have one of them. None
+            if `stride` is given.
+        stride: Take every `stride`-th stored frame, whatever the frame rate. None if `fps` is given.
+        size: Height and width of the frames that every extractor is given, in pixels. None leaves frames as stored.
+        resize: ``box`` crops the largest centered square and scales it; downsampling averages areas.
+        seed: Seed of everything drawn.
+        batch: Clips an extractor processes at once; it moves the last digit.
+        generated: Which generated clips are measured.
+        real: Which real clips are measured. None if no metric needs any.
+        extractors: Name, as the metrics use it → settings.
+        metrics: Name of the metric → settings.
     """
 
-    frames: int
-    fps: tuple[float, ...] | None
-    stride: int | None
-    size: int | None
+    frames: PositiveInt
+    fps: tuple[PositiveFloat, ...] | None
+    stride: PositiveInt | None
+    size: PositiveInt | None
     resize: Literal["box"]
-    seed: int
-    batch: int
+    seed: Seed
+    batch: PositiveInt
+    generated: GeneratedClips
+    real: RealClips | None
+    extractors: Mapping[str, ExtractorSettings]
+    metrics: Mapping[str, Metric]
 
 
 @dataclass(frozen=True)
-class Protocol(Settings):
-    """How clips are made into numbers.
+class Protocol(ProtocolFields):
+    """How clips are turned into numbers.
 
     Attributes:
-        name: The file's; not part of the hash.
-        generated: Which generated clips count.
-        real: Which real ones; None where no metric needs any.
-        extractors: By the name that metrics call them.
-        metrics: By the name of their numbers.
+        name: Name of the file; not part of the hash.
         measures: Version of the measuring code.
+
+    Raises:
+        UserError: If a field does not fit its type, or the fields do not fit together.
     """
 
     name: str
-    generated: Generated
-    real: Real | None
-    extractors: Mapping[str, ExtractorKind]
-    metrics: Mapping[str, Metric]
     measures: int = MEASURES
+
+    def __post_init__(self) -> None:
+        """Check the fields, whether they come from a file or from Python."""
+        hints = get_type_hints(type(self), include_extras=True)
+        for field in fields(self):
+            check(getattr(self, field.name), hints[field.name], field.name, _instance)
+        if self.fps is not None:
+            object.__setattr__(self, "fps", tuple(float(rate) for rate in self.fps))
+        _require_consistent(self)
 
     @property
     def hash(self) -> str:
-        """16 hexadecimal digits over every field but the name: unlike hashes are not to be compared."""
+        """16 hexadecimal digits over every field but the name: numbers of different hashes are not comparable."""
         plain = {key: value for key, value in self._plain().items() if key != "name"}
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain data, hash included, for results."""
+        """Return the protocol as plain data, hash included, for results."""
         return self._plain() | {"hash": self.hash}
+
+    def numbers(self) -> dict[str, Number]:
+        """Return name → direction and unit of every number that clips get under the protocol, without measuring."""
+        found: dict[str, Number] = {}
+        for name, metric in self.metrics.items():
+            found |= metric.declared(name, self.fps or ())
+        return found
 
     def _plain(self) -> dict[str, Any]:
         plain = asdict(self)
         for part in ("extractors", "metrics"):
-            plain[part] = {name: {"kind": one.kind} | asdict(one) for name, one in getattr(self, part).items()}
-        return json.loads(json.dumps(plain))
+            plain[part] = {
+                name: {"kind": kind_of(one)} | asdict(one) | source_of(one) for name, one in getattr(self, part).items()
+            }
+        found: dict[str, Any] = json.loads(json.dumps(plain))
+        return found
 
 
 def known_protocols() -> list[str]:
-    """Names of the shipped protocols."""
+    """Return the names of the shipped protocols."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
-def load_protocol(name: str) -> Protocol:
-    """Reads a shipped protocol by name, or one's own by the path of its YAML file.
+def load_protocol(name: str | Path) -> Protocol:
+    """Read a protocol.
+
+    Args:
+        name: Name of a shipped protocol, or path of a ``.yaml`` file.
 
     Raises:
-        UserError: Unknown name; unknown, missing or unusable fields.
+        UserError: If there is no such protocol, or fields are unknown, missing or do not fit.
     """
-    path = Path(name) if name.endswith(".yaml") else FOLDER / f"{name}.yaml"
+    path = Path(name) if str(name).endswith(".yaml") else FOLDER / f"{name}.yaml"
     if not path.is_file():
         known = known_protocols()
-        raise UserError(f"no protocol `{name}`{did_you_mean(name, known)}; known: {', '.join(known)}, or a .yaml file.")
-    try:
-        values = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-    except (YAMLError, OmegaConfBaseException) as error:
-        raise UserError(f"{path}: not YAML ({error}); see {FOLDER} for examples.") from error
-    return parse_protocol(path, values)
+        raise UserError(
+            f"no protocol `{name}`; known are {', '.join(known)}, or give the path of a .yaml file.",
+            suggestion=nearest(str(name), known),
+        )
+    return parse_protocol(path, resolve_references(read_mapping(path), str(path)))
 
 
 def parse_protocol(path: Path, values: Any) -> Protocol:
-    """Makes a protocol of plain values.
+    """Build a protocol from plain values.
 
     Args:
-        path: Where they are from; its stem names the protocol.
+        path: File of the values, whose stem names the protocol.
         values: Field → value, without the name.
 
     Raises:
-        UserError: Unknown, missing or unusable fields, or parts that do not fit together.
+        UserError: If fields are unknown, missing or do not fit.
     """
-    file = _File(path, values)
-    real = file.values["real"]
-    protocol = Protocol(
-        name=path.stem,
-        **vars(file.settings),
-        generated=build(path, "generated.", Generated, file.values["generated"]),
-        real=None if real is None else build(path, "real.", Real, real),
-        extractors=file.parts("extractors", EXTRACTORS),
-        metrics=file.parts("metrics", METRICS),
-    )
-    _demand_consistent(path, protocol)
-    return protocol
+    found = build(ProtocolFields, values, str(path), _part)
+    try:
+        return Protocol(**vars(found), name=path.stem)
+    except UserError as error:
+        raise UserError(f"{path}: {error.message}", suggestion=error.suggestion) from error
 
 
-class _File:
-    """A protocol's file, part by part."""
+def protocol_of_stage(content: Mapping[str, Any]) -> Protocol:
+    """Build the protocol in the config of a score stage: a protocol's fields, its name, and the measuring version.
 
-    PARTS = ("generated", "real", "extractors", "metrics")
-
-    def __init__(self, path: Path, values: Any) -> None:
-        self.path = path
-        if not isinstance(values, dict):
-            raise UserError(f"{path}: `the file` must map names to values; got {values!r}.")
-        known = [*(field.name for field in fields(Settings)), *self.PARTS]
-        for key in values:
-            if key not in known:
-                raise UserError(f"{path}: unknown field `{key}`{did_you_mean(str(key), known)}.")
-        if missing := [name for name in known if name not in values]:
-            raise UserError(f"{path}: no `{missing[0]}`; a protocol names all of {', '.join(known)}.")
-        self.values = values
-        self.settings = build(
-            path, "", Settings, {key: value for key, value in values.items() if key not in self.PARTS}
-        )
-
-    def parts(self, part: str, kinds: Mapping[str, type[T]]) -> dict[str, T]:
-        """Name → settings of the kind that each names."""
-        found = self.values[part]
-        if not isinstance(found, dict) or not found:
-            raise UserError(f"{self.path}: `{part}` must map one name or more to settings; got {found!r}.")
-        made = {}
-        for name, settings in found.items():
-            if not isinstance(settings, dict) or not isinstance(settings.get("kind"), str):
-                raise UserError(f"{self.path}: `{part}.{name}` must be settings with a `kind`; got {settings!r}.")
-            kind, own = settings["kind"], {key: value for key, value in settings.items() if key != "kind"}
-            if kind not in kinds:
-                known = ", ".join(kinds)
-                raise UserError(
-                    f"{self.path}: `{part}.{name}.kind`: no `{kind}`{did_you_mean(kind, kinds)}; known: {known}."
-                )
-            made[str(name)] = build(self.path, f"{part}.{name}.", kinds[kind], own)
-        return made
+    Raises:
+        UserError: If fields are unknown, missing or do not fit.
+    """
+    values = {field: value for field, value in content.items() if field not in ("name", "measures")}
+    return parse_protocol(Path(f"{content['name']}.yaml"), values)
 
 
-def _demand_consistent(path: Path, protocol: Protocol) -> None:
+def _part(value: Any, hint: Any, path: str) -> Any:
+    """Build the settings of an extractor or a metric from plain values."""
+    packages = {ExtractorSettings: "evaluation.extractors", Metric: "evaluation.metrics"}
+    if not isinstance(value, Mapping) or not isinstance(value.get("kind"), str):
+        raise UserError(f"{path}: must be a mapping with a `kind`, got {value!r}.")
+    own = find_class(value["kind"], packages[hint], hint, f"{path}.kind")
+    return build(own, {key: item for key, item in value.items() if key != "kind"}, path)
+
+
+def _instance(value: Any, hint: Any, path: str) -> Any:
+    if not isinstance(value, hint):
+        raise UserError(f"{path}: must be of class {hint.__name__}, got {value!r}.")
+    return value
+
+
+def _require_consistent(protocol: Protocol) -> None:
     if (protocol.fps is None) == (protocol.stride is None):
         raise UserError(
-            f"{path}: exactly one of `fps` and `stride` must be given, the other null; got {protocol.fps} and "
+            f"exactly one of `fps` and `stride` must be given, the other null; got {protocol.fps} and "
             f"{protocol.stride}."
         )
+    if protocol.fps == ():
+        raise UserError("`fps` must list at least one frame rate.")
     if protocol.real is not None and protocol.real.repeat and protocol.real.clips is None:
-        raise UserError(f"{path}: `real.repeat` needs a number of `real.clips`; got null.")
+        raise UserError("`real.repeat` needs a number of `real.clips`, got null.")
+    if not protocol.metrics:
+        raise UserError("`metrics` must name at least one metric.")
     for name, metric in protocol.metrics.items():
-        for role, extractor in metric.needs().items():
-            kind = protocol.extractors.get(extractor)
-            if kind is None:
-                near = did_you_mean(extractor, protocol.extractors)
-                raise UserError(f"{path}: `metrics.{name}.{role}` names no extractor: `{extractor}`{near}.")
-            if kind.kind not in metric.takes(role):
-                raise UserError(
-                    f"{path}: `metrics.{name}.{role}`: an extractor of kind {kind.kind} cannot do this; it takes "
-                    f"{', '.join(metric.takes(role))}."
-                )
-            if kind.kind.startswith(_SHIPPED) and not name.startswith(_SHIPPED):
-                raise UserError(
-                    f"{path}: `metrics.{name}` is measured with {kind.kind}, so its name must begin with {_SHIPPED}, "
-                    f"lest it be taken for a published metric; call it {_SHIPPED}{name}."
-                )
+        _require_extractors(protocol, name, metric)
         if metric.needs_real and protocol.real is None:
-            raise UserError(f"{path}: `metrics.{name}` needs real clips, but `real` is null; say which ones count.")
-    used = {extractor for metric in protocol.metrics.values() for extractor in metric.needs().values()}
+            raise UserError(f"`metrics.{name}` needs real clips, but `real` is null; state which ones are measured.")
+    used = {extractor for metric in protocol.metrics.values() for extractor in metric.extractors().values()}
     if unused := [name for name in protocol.extractors if name not in used]:
-        raise UserError(f"{path}: `extractors.{unused[0]}` is used by no metric; take it out, or name it in one.")
+        raise UserError(f"`extractors.{unused[0]}` is used by no metric; remove it, or name it in one.")
+
+
+def _require_extractors(protocol: Protocol, name: str, metric: Metric) -> None:
+    for role, extractor in metric.extractors().items():
+        settings = protocol.extractors.get(extractor)
+        if settings is None:
+            near = nearest(extractor, protocol.extractors)
+            raise UserError(f"`metrics.{name}.{role}` names no extractor: `{extractor}`.", suggestion=near)
+        if not issubclass(settings.network, metric.roles[role]):
+            raise UserError(
+                f"`metrics.{name}.{role}`: an extractor of kind {kind_of(settings)} does not fit; it must be a "
+                f"{metric.roles[role].__name__}."
+            )
+        if not name.startswith(settings.metric_prefix):
+            raise UserError(
+                f"`metrics.{name}` is measured with {kind_of(settings)}, so its name must begin with "
+                f"{settings.metric_prefix}, to set it apart from published metrics; call it "
+                f"{settings.metric_prefix}{name}."
+            )

@@ -17,9 +17,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from evaluation.version import MEASURES
 from mav_lightning.common.configs import conf_root
 from mav_lightning.common.errors import UserError, did_you_mean
-from mav_lightning.common.measures import MEASURES
 
 __all__ = ["Trunk", "check", "find_config", "instantiate", "load_config", "parse_override", "resolve_needs"]
 

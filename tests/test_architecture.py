@@ -29,7 +29,7 @@ ALLOWED = {
     },
     "mav_lightning.ablation": {
         "mav_lightning.ablation", "mav_lightning.runs", "mav_lightning.config", "mav_lightning.common",
-        "mav_lightning.flops",
+        "mav_lightning.flops", "evaluation.protocol",
     },
     "mav_lightning.baselines": {"mav_lightning.baselines", "mav_lightning.nn", "mav_lightning.common"},
     "mav_lightning.cli": {"mav_lightning", "datamodules", "evaluation"},

@@ -1,8 +1,5 @@
-"""Networks that turn clips into features.
+"""Extractors: networks and measurements that turn clips into rows of numbers.
 
-An extractor is any `torch.nn.Module` that takes uint8 pixels, channels last, and does its own resizing and scaling:
-``extractor(frames (N, H, W, 3)) -> (N, d)`` for FID, ``extractor(videos (N, T, H, W, 3)) -> (N, d)`` for FVD, and
-``images(frames) -> (N, d)`` beside ``texts(list of N) -> (N, d)``, both of unit length, for CLIPSIM.
-
-Those of Shapes World are always named ``shapes-*``, so that nobody mistakes their numbers for I3D's or Inception's.
+One file per extractor holds the network and its settings; `evaluation.extractors.base` is the contract. The extractors
+of Shapes World are named ``shapes-*``, so that their numbers are not mistaken for those of I3D or Inception.
 """

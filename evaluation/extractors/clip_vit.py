@@ -13,12 +13,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from evaluation.clip_sources import Clip
-from evaluation.extractors.base import TextExtractor
+from evaluation.extractors.base import ExtractorSettings, LoadedExtractor, TextExtractor
 from evaluation.resize import check_frames
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.transformers_library import transformers_library
 
-__all__ = ["CLIP", "CLIPIdentity", "clip_identity"]
+__all__ = ["CLIP", "CLIPIdentity", "CLIPSettings", "clip_identity"]
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the first that is there
 _CONFIG = "config.json"
@@ -118,6 +118,41 @@ def clip_identity(folder: Path) -> CLIPIdentity:
             hashes[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
         digest.update(f"{path.name}\0{hashes[path.name]}\n".encode())
     return CLIPIdentity(digest.hexdigest(), hashes[_weights(folder).name])
+
+
+@dataclass(frozen=True)
+class CLIPSettings(ExtractorSettings):
+    """Settings of `CLIP`.
+
+    Attributes:
+        weights: Name of a folder in Hugging Face's format in the folder of weights, or a path.
+        sha256: Expected sha256 of the weights file alone, as Hugging Face's site shows it. None accepts any.
+        normalise: Whether image features are scaled to unit length.
+    """
+
+    kind = "clip"
+    network = CLIP
+
+    weights: str
+    sha256: str | None = None
+    normalise: bool = True
+
+    def load(self, weights: Path) -> LoadedExtractor:
+        """Check the weights' hash, then load the network.
+
+        Raises:
+            UserError: If the folder is missing, is not the one pinned, or cannot be read.
+        """
+        folder = weights / self.weights
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder; `mav weights list` shows where to get it.")
+        identity = clip_identity(folder)
+        if self.sha256 not in (None, identity.weights):
+            raise UserError(
+                f"{folder}: the weights have sha256 {identity.weights}, not {self.sha256}; get them again, or pin the "
+                "hash found if they are intended, since their numbers are not comparable."
+            )
+        return LoadedExtractor(CLIP(folder, self.normalise), identity.files)
 
 
 def _files(folder: Path) -> list[Path]:

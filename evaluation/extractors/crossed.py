@@ -12,7 +12,7 @@ from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
-from evaluation.extractors.shapes import APPEARANCE, MOTIONS, network_input
+from evaluation.extractors.shapes_layers import APPEARANCE, MOTIONS, network_input
 from mav_lightning.common.pixels import quantize
 from mav_lightning.common.shapes_world.laws import sample_motion
 from mav_lightning.common.shapes_world.scene import Scene, all_scenes, caption, render

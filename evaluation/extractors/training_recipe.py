@@ -16,7 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from evaluation.extractors.crossed import CrossedClips, crossed_clips
-from evaluation.extractors.shapes import ShapesClip, ShapesImage, ShapesVideo, network_input, split_words
+from evaluation.extractors.shapes_clip import ShapesClip, split_words
+from evaluation.extractors.shapes_image import ShapesImage
+from evaluation.extractors.shapes_layers import network_input
+from evaluation.extractors.shapes_video import ShapesVideo
 from evaluation.extractors.shipped_weights import save_extractor
 from mav_lightning.common.shapes_world.scene import all_scenes, caption
 
@@ -36,8 +39,8 @@ def main() -> None:
     _train("shapes-clip", ShapesClip(words), _matches, clips, held_out, steps=600, batch=96, words=words)
 
 
-Outcome = tuple[Tensor, dict[str, float]]  # the loss, and shares that are right
-Objective = Callable[[Any, CrossedClips, Tensor, Tensor], Outcome]
+LossAndAccuracy = tuple[Tensor, dict[str, float]]  # the loss, and shares that are right
+Objective = Callable[[Any, CrossedClips, Tensor, Tensor], LossAndAccuracy]
 
 
 def _train(
@@ -95,11 +98,11 @@ def _one_frame(pixels: Tensor) -> Tensor:
     return pixels[torch.arange(len(pixels)), torch.randint(pixels.shape[1], (len(pixels),))]
 
 
-def _classes_of_frames(net: ShapesImage, clips: CrossedClips, rows: Tensor, seen: Tensor) -> Outcome:
+def _classes_of_frames(net: ShapesImage, clips: CrossedClips, rows: Tensor, seen: Tensor) -> LossAndAccuracy:
     return _cross_entropy(net.classify(net.images(network_input(_one_frame(seen)))), clips, rows)
 
 
-def _classes_of_clips(net: ShapesVideo, clips: CrossedClips, rows: Tensor, seen: Tensor) -> Outcome:
+def _classes_of_clips(net: ShapesVideo, clips: CrossedClips, rows: Tensor, seen: Tensor) -> LossAndAccuracy:
     """Also ties a key point to the object: the motion is hardly found without a place to follow."""
     features, centres = net.features_and_centres(_clips_input(seen))
     loss, scores = _cross_entropy(net.classify(features), clips, rows)
@@ -107,14 +110,14 @@ def _classes_of_clips(net: ShapesVideo, clips: CrossedClips, rows: Tensor, seen:
     return loss + 10.0 * off, scores | {"centre_off": round(off.item(), 4)}
 
 
-def _cross_entropy(logits: dict[str, Tensor], clips: CrossedClips, rows: Tensor) -> Outcome:
+def _cross_entropy(logits: dict[str, Tensor], clips: CrossedClips, rows: Tensor) -> LossAndAccuracy:
     truth = {name: clips.labels[name][rows] for name in logits}
     losses = [F.cross_entropy(logit, truth[name]) for name, logit in logits.items()]
     scores = {name: _share(logit.argmax(dim=1) == truth[name]) for name, logit in logits.items()}
     return torch.stack(losses).sum(), scores
 
 
-def _matches(net: ShapesClip, clips: CrossedClips, rows: Tensor, seen: Tensor) -> Outcome:
+def _matches(net: ShapesClip, clips: CrossedClips, rows: Tensor, seen: Tensor) -> LossAndAccuracy:
     """Contrastive loss in which all captions of the same scene are right."""
     scene = torch.stack([clips.labels[name][rows] for name in ("colour", "shape", "ground")], dim=1)
     same = (scene[:, None] == scene[None]).all(dim=2).float()

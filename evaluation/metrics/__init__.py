@@ -1,10 +1,15 @@
-"""Distances and similarities as `torchmetrics.Metric`s over features, for training loops as well as for protocols.
+"""Metrics: one file each, with the mathematics, the torchmetrics class if there is one, and the protocol's settings.
 
-Every clip is kept by its id, in float64, and counted once: batches, their order, the number of processes and the
-padding of distributed samplers change nothing.
+`evaluation.metrics.base` is the contract. Every clip is counted once, by its id and in float64: batches, their order,
+the number of processes and the padding of distributed samplers change nothing.
 """
 
-from evaluation.metrics.clipsim import CLIPSIM
-from evaluation.metrics.frechet import FrechetDistance
+from mav_lightning.common.torchvision_shim import ensure_torchvision_imports
 
-__all__ = ["CLIPSIM", "FrechetDistance"]
+ensure_torchvision_imports()
+
+from evaluation.metrics.clipsim import CLIPSIM  # noqa: E402
+from evaluation.metrics.frechet import FrechetDistance  # noqa: E402
+from evaluation.metrics.kernel import KernelDistance  # noqa: E402
+
+__all__ = ["CLIPSIM", "FrechetDistance", "KernelDistance"]

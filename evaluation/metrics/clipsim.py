@@ -1,27 +1,69 @@
-"""How well frames match their captions."""
+"""CLIPSIM: how well frames match their prompts."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+import torchmetrics
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
-from torchmetrics import Metric
 
-from evaluation.metrics.by_id import keys_of, unique_by_key
+from evaluation import intervals
+from evaluation.extractors.base import TextExtractor
+from evaluation.metrics.base import ExtractedFeatures, Metric, MetricResult, Number
+from evaluation.metrics.clip_states import keys_of, unique_by_key
 from mav_lightning.common.errors import UserError
 
-__all__ = ["CLIPSIM"]
+__all__ = ["CLIPSIM", "ClipSimilarity"]
 
 
-class CLIPSIM(Metric):
-    """Cosine of caption and frame, averaged over frames, then over clips; in [-1, 1], not times 100 (GODIVA, 2021).
+@dataclass(frozen=True)
+class ClipSimilarity(Metric):
+    """Cosine of prompt and frame, averaged over frames, then over clips: CLIPSIM, in [-1, 1], not times 100.
+
+    Clips without a prompt are not counted.
+
+    References:
+        GODIVA: Generating Open-DomaIn Videos from nAtural Descriptions (Wu et al., 2021).
+        https://arxiv.org/abs/2104.14806
+
+    Attributes:
+        of: Extractor that embeds frames and texts.
+    """
+
+    kind = "clipsim"
+    numbers = {"{name}": Number("higher", "cosine")}
+    roles = {"of": TextExtractor}
+    reads_real = False
+
+    of: str
+
+    def measure(self, name: str, extracted: ExtractedFeatures) -> MetricResult:
+        """Compute the mean cosine, and that of each clip."""
+        found, texts = extracted.features(self.of, "generated"), extracted.texts(self.of)
+        prompts = [cut.source.prompt for cut in extracted.cuts("generated")]
+        rows = [row for row, prompt in enumerate(prompts) if prompt]
+        kind = "Student's t of the mean over source videos, 95 %"
+        if not rows:
+            return MetricResult({name: self.score("{name}", float("nan"), None, kind, 0)})
+        ids, captions = [found.ids[row] for row in rows], np.stack([texts[prompts[row] or ""] for row in rows])
+        metric = CLIPSIM(name)
+        metric.update(torch.from_numpy(found.values[rows]), torch.from_numpy(captions), ids)
+        per_clip = metric.by_id(ids)
+        value, interval = intervals.grouped_mean(per_clip, [found.groups[row] for row in rows])
+        clips = {key: {name: float(cosine)} for key, cosine in zip(ids, per_clip, strict=True)}
+        return MetricResult({name: self.score("{name}", value, interval, kind, len(rows))}, clips=clips)
+
+
+class CLIPSIM(torchmetrics.Metric):
+    """Cosine of caption and frame embeddings, averaged over frames, then over clips; in [-1, 1], not times 100.
 
     Args:
-        name: What messages call it.
-        kwargs: For `torchmetrics.Metric`.
+        name: Name in messages.
+        kwargs: Arguments of `torchmetrics.Metric`.
     """
 
     is_differentiable = False
@@ -38,12 +80,12 @@ class CLIPSIM(Metric):
             self.add_state(state, default=[], dist_reduce_fx="cat")
 
     def update(self, frames: Tensor, captions: Tensor, ids: Sequence[str]) -> None:
-        """Adds clips; an id seen before is not counted.
+        """Add clips; a clip that was added before is not counted again.
 
         Args:
-            frames: Features of N clips' frames, (N, T, d), of any length.
-            captions: Features of their captions, (N, d).
-            ids: N of them.
+            frames: Embeddings of the frames of N clips, shape (N, T, d), of any length.
+            captions: Embeddings of their captions, shape (N, d).
+            ids: Id of each clip.
         """
         cosine = torch.einsum(
             "ntd,nd->nt", F.normalize(frames.double(), dim=-1), F.normalize(captions.double(), dim=-1)
@@ -52,17 +94,17 @@ class CLIPSIM(Metric):
         self.keys.append(keys_of(ids).to(frames.device))
 
     def compute(self) -> Tensor:
-        """The mean over clips, a float64 scalar.
+        """Compute the mean over clips, a float64 scalar.
 
         Raises:
-            UserError: No clip was added.
+            UserError: If no clip was added.
         """
         if not self.keys:
             raise UserError(f"{self.name}: 0 clips with captions, needs 1; name prompts in the folder's manifest.json.")
         return unique_by_key(self.keys, self.scores)[0].mean()
 
     def by_id(self, ids: Sequence[str]) -> NDArray[np.float64]:
-        """Of each of these clips, which were added: the mean over its frames, (N,)."""
+        """Return the mean over frames of each of N clips that were added, shape (N,)."""
         keys, scores = (torch.cat(state).tolist() for state in (self.keys, self.scores))
         found = dict(zip(keys, scores, strict=True))
         return np.array([found[key] for key in keys_of(ids).tolist()])

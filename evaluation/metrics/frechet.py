@@ -1,34 +1,80 @@
-"""Fréchet distance between a generated and a real set."""
+"""Fréchet distance between generated and real clips: FVD with one feature vector per clip, FID with one per frame."""
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torchmetrics import Metric
 
-from evaluation.distance import Side, frechet_distance, frechet_jackknife
-from evaluation.jackknife import Jackknife
-from evaluation.kernel import kernel_distance
-from evaluation.metrics.by_id import keys_of, unique_by_key
+from evaluation.extractors.base import FeatureExtractor
+from evaluation.jackknife import BLOCKS, INTERVAL, LIMIT, Jackknife, deal
+from evaluation.metrics.base import ExtractedFeatures, Metric, MetricResult, Number
+from evaluation.metrics.clip_states import TwoSets
 from evaluation.moments import Divisor, Moments
 from mav_lightning.common.errors import UserError
 
-__all__ = ["FrechetDistance"]
+__all__ = ["Frechet", "FrechetDistance", "frechet_curve", "frechet_distance", "frechet_jackknife"]
+
+FeatureSet = tuple[Sequence[NDArray[np.floating]], Sequence[Hashable]]  # features of each clip, (rows, d), and groups
+_HALVINGS = 3  # of the number of clips, along a curve
+_SUBSETS = 4  # most disjoint subsets that a point of a curve averages
+_UNIT = "squared distance"
 
 
-class FrechetDistance(Metric):
-    """Squared Fréchet distance of features: FVD with one row a clip, FID with one row a frame.
+@dataclass(frozen=True)
+class Frechet(Metric):
+    """The Fréchet distance at this number of clips, and ``<name>-inf``, its extrapolation to infinitely many clips.
+
+    Attributes:
+        of: Extractor. One row per clip makes the distance an FVD, one per frame an FID.
+        divisor: Divisor of the covariance.
+    """
+
+    kind = "frechet"
+    numbers = {"{name}": Number("lower", _UNIT), "{name}-inf": Number("lower", _UNIT)}
+    roles = {"of": FeatureExtractor}
+    needs_real = True
+
+    of: str
+    divisor: Divisor
+
+    def measure(self, name: str, extracted: ExtractedFeatures) -> MetricResult:
+        """Compute the distance, its limit, and its curve over the number of clips."""
+        distance = FrechetDistance(name, self.divisor, extracted.force)
+        distance.add_sides(extracted, self.of)
+        value, jackknife, n = float(distance.compute()), distance.jackknife(), distance.count("generated")
+        low, high = jackknife.interval(jackknife.value) if jackknife else (0.0, 0.0)
+        interval = (max(low, 0.0), high) if jackknife else None
+        limit = jackknife.extrapolated if jackknife else float("nan")
+        limits = jackknife.interval(limit) if jackknife else None
+        scores = {
+            name: self.score("{name}", value, interval, f"{INTERVAL} expected distance at this number of clips", n),
+            f"{name}-inf": self.score("{name}-inf", limit, limits, f"{INTERVAL} {LIMIT}", n),
+        }
+        points = [
+            {"n": clips, "value": mean, "subsets": subsets}
+            for clips, mean, subsets in frechet_curve(*distance.sides(), self.divisor)
+        ]
+        return MetricResult(scores, curves={name: points})
+
+
+class FrechetDistance(TwoSets):
+    """Squared Fréchet distance of features.
 
     References:
         GANs Trained by a Two Time-Scale Update Rule (Heusel et al., 2017). https://arxiv.org/abs/1706.08500
         Towards Accurate Generative Models of Video (Unterthiner et al., 2018). https://arxiv.org/abs/1812.01717
 
     Args:
-        name: What messages call it. It names the protocol, so ``fvd`` alone is for the usual I3D.
-        divisor: Of the covariance.
-        force: Compute with fewer than d + 1 rows, where the covariance is singular.
-        kwargs: For `torchmetrics.Metric`.
+        name: Name in messages: that of the protocol's metric, since ``fvd`` alone means the usual I3D.
+        divisor: Divisor of the covariance.
+        force: Whether to compute with fewer than d + 1 rows, where the covariance is singular.
+        kwargs: Arguments of `torchmetrics.Metric`.
 
     Example:
         >>> import torch
@@ -40,99 +86,138 @@ class FrechetDistance(Metric):
         9.0
     """
 
-    is_differentiable = False
-    higher_is_better = False
-    full_state_update = False
-
     def __init__(self, name: str, divisor: Divisor = "n-1", force: bool = False, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.name, self.divisor, self.force = name, divisor, force
-        for side in ("generated", "real"):
-            for state in ("features", "keys", "groups"):
-                self.add_state(f"{side}_{state}", default=[], dist_reduce_fx="cat")
-
-    def update(self, features: Tensor, ids: Sequence[str], real: bool, groups: Sequence[str] | None = None) -> None:
-        """Adds clips to one side.
-
-        Args:
-            features: Shape (N, rows, d), of any precision; kept in float64.
-            ids: One for each clip, unique in its side; a clip seen before is not counted again.
-            real: Which side.
-            groups: Clips of one group are not independent, e.g. cut from one video. None: all are.
-
-        Raises:
-            UserError: Other shapes, or features that are not numbers.
-        """
-        if features.ndim != 3 or len(features) != len(ids):
-            raise UserError(
-                f"{self.name}: takes (clips, rows, d) and as many ids, got {tuple(features.shape)}, {len(ids)}."
-            )
-        if not features.isfinite().all():
-            worst = ids[int((~features.isfinite()).flatten(1).any(dim=1).nonzero()[0])]
-            raise UserError(f"{self.name}: the features of clip `{worst}` are not all numbers; look at the clip.")
-        side = "real" if real else "generated"
-        added = (features.double(), keys_of(ids), keys_of(ids if groups is None else groups))
-        for state, rows in zip(("features", "keys", "groups"), added, strict=True):
-            getattr(self, f"{side}_{state}").append(rows.to(features.device))
+        super().__init__(name, **kwargs)
+        self.divisor, self.force = divisor, force
 
     def compute(self) -> Tensor:
-        """The distance, a float64 scalar.
+        """Compute the distance, a float64 scalar.
 
         Raises:
-            UserError: Fewer than d + 1 rows on a side, unless forced; fewer than two even then.
+            UserError: If a side has fewer than d + 1 rows, unless `force`; if it has fewer than two even then.
         """
-        sides = [self._side(side) for side in ("generated", "real")]
+        sides = [self.side(side) for side in ("generated", "real")]
         for side, (features, _) in zip(("generated", "real"), sides, strict=True):
-            self._demand_enough(side, features)
+            self._require_enough(side, features)
         generated, real = (Moments.of(features.flatten(0, 1).cpu().numpy()) for features, _ in sides)
         return torch.tensor(frechet_distance(generated, real, self.divisor), dtype=torch.float64)
 
     def jackknife(self) -> Jackknife | None:
-        """As `evaluation.distance.frechet_jackknife`."""
+        """Compute the distance with its jackknife; see `frechet_jackknife`."""
         (generated, groups), (real, real_groups) = self.sides()
         return frechet_jackknife(generated, real, groups, real_groups, self.divisor)
 
-    def kernel_distance(self) -> tuple[float, Jackknife | None]:
-        """Of the same features, one row a clip, as `evaluation.kernel.kernel_distance`: the kernel video distance.
-
-        Raises:
-            UserError: Clips of fewer than two groups on a side.
-        """
-        (generated, groups), (real, real_groups) = self._both_sides()
-        for side, own in (("generated", groups), ("real", real_groups)):
-            if (few := len(own.unique())) < 2:
-                raise UserError(
-                    f"{self.name}: {few} {side} source videos, and a kernel distance needs 2; bring clips of more."
-                )
-        sides = (generated.flatten(1).cpu().numpy(), real.flatten(1).cpu().numpy())
-        return kernel_distance(*sides, groups.tolist(), real_groups.tolist())
-
-    def sides(self) -> tuple[Side, Side]:
-        """Features (rows, d) and group of each of all processes' clips, generated first, in a fixed order."""
-        (generated, groups), (real, real_groups) = self._both_sides()
-        return (list(generated.cpu().numpy()), groups.tolist()), (list(real.cpu().numpy()), real_groups.tolist())
-
-    def count(self, side: Literal["generated", "real"]) -> int:
-        """Clips on a side, each counted once."""
-        return len(self._side(side)[0])
-
-    def _both_sides(self) -> list[tuple[Tensor, Tensor]]:
-        """Features and groups of all processes' clips, generated first."""
-        with self.sync_context():
-            return [self._side(side) for side in ("generated", "real")]
-
-    def _side(self, side: str) -> tuple[Tensor, Tensor]:
-        states = (getattr(self, f"{side}_{state}") for state in ("keys", "features", "groups"))
-        features, groups = unique_by_key(*states)
-        return features, groups
-
-    def _demand_enough(self, side: str, features: Tensor) -> None:
+    def _require_enough(self, side: str, features: Tensor) -> None:
         rows = len(features) * (features.shape[1] if features.ndim == 3 else 0)
         needed = features.shape[-1] + 1 if rows else 2
         if rows < (2 if self.force else needed):
             per_clip = features.shape[1] if rows else 1
             raise UserError(
                 f"{self.name}: {rows} {side} feature vectors from {len(features)} clips, but a covariance of "
-                f"{needed - 1} features needs {needed}; bring at least {-(-needed // per_clip)} {side} clips"
-                f"{'' if self.force else ', or pass --force and trust only large differences'}."
+                f"{needed - 1} features needs {needed}; provide at least {-(-needed // per_clip)} {side} clips"
+                f"{'' if self.force else ', or set `force` and trust only large differences'}."
             )
+
+
+def frechet_distance(a: Moments, b: Moments, divisor: Divisor = "n-1") -> float:
+    r"""Compute the squared Fréchet distance |μₐ-μᵦ|² + tr(A + B - 2(AB)^½) (Dowson & Landau, 1982).
+
+    tr(AB)^½ is the sum of the square roots of the eigenvalues of the symmetric Rᵀ B R, where R Rᵀ = A, in float64:
+    real by construction, while a general matrix root becomes complex below full rank.
+
+    Args:
+        a: Moments of one set.
+        b: Moments of the other set.
+        divisor: Divisor of the covariances.
+    """
+    return _distance_from(a, divisor)(b)
+
+
+def _distance_from(a: Moments, divisor: Divisor) -> Callable[[Moments], float]:
+    """Return `frechet_distance` from one set to others; its root is computed once."""
+    left = a.covariance(divisor)
+    root = _root(left)
+
+    def to(b: Moments) -> float:
+        right = b.covariance(divisor)
+        cross = np.sqrt(np.clip(np.linalg.eigvalsh(root.T @ right @ root), 0.0, None)).sum()
+        distance = np.square(a.mean - b.mean).sum() + np.trace(left) + np.trace(right) - 2.0 * cross
+        return float(max(distance, 0.0))
+
+    return to
+
+
+def _root(covariance: NDArray[np.float64]) -> NDArray[np.floating]:
+    """Return some R with R Rᵀ = `covariance`: Cholesky's, or from eigenvectors below full rank."""
+    try:
+        root: NDArray[np.floating] = np.linalg.cholesky(covariance)
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(covariance)
+        root = vectors * np.sqrt(np.clip(values, 0.0, None))
+    return root
+
+
+def frechet_jackknife(
+    a: Sequence[NDArray[np.floating]],
+    b: Sequence[NDArray[np.floating]],
+    groups_a: Sequence[Hashable],
+    groups_b: Sequence[Hashable],
+    divisor: Divisor = "n-1",
+    blocks: int = BLOCKS,
+) -> Jackknife | None:
+    """Compute the distance with its delete-a-block jackknife.
+
+    The value estimates the *expected distance at this number of clips*, which is above that of the full distributions;
+    `Jackknife.extrapolated` estimates the latter.
+
+    Args:
+        a: Features of each clip on one side, shape (rows, d) each.
+        b: Features of each clip on the other side.
+        groups_a: Group of each clip of `a`; a group stays in one block.
+        groups_b: Group of each clip of `b`.
+        divisor: Divisor of the covariances.
+        blocks: Largest number of blocks on each side.
+
+    Returns:
+        The jackknife, or None if a side has fewer than three groups.
+    """
+    parts = [_moments_by_block(side, deal(groups, blocks)) for side, groups in ((a, groups_a), (b, groups_b))]
+    if min(map(len, parts)) < 3:
+        return None
+    left, right = (reduce(add, side) for side in parts)
+    from_left, from_right = (_distance_from(side, divisor) for side in (left, right))
+    without_left = np.array([from_right(left - part) for part in parts[0]])
+    without_right = np.array([from_left(right - part) for part in parts[1]])
+    return Jackknife(from_left(right), (without_left, without_right))
+
+
+def frechet_curve(a: FeatureSet, b: FeatureSet, divisor: Divisor = "n-1") -> list[tuple[int, float, int]]:
+    """Compute the distance at smaller numbers of clips, which shows how much of it is bias.
+
+    Both sides are halved together, group by group, so that subsets of one size are disjoint. Points with fewer rows
+    than d + 1, where the covariance is singular, are left out.
+
+    Args:
+        a: Features and groups of one side.
+        b: Features and groups of the other side.
+        divisor: Divisor of the covariances.
+
+    Returns:
+        From few clips to all: clips on the first side, mean distance, and the number of subsets averaged.
+    """
+    points = []
+    for halvings in range(_HALVINGS, -1, -1):
+        parts = [_moments_by_block(clips, deal(groups, 2**halvings)) for clips, groups in (a, b)]
+        pairs = list(zip(*parts, strict=False))[:_SUBSETS]
+        if min(map(len, parts)) < 2**halvings or any(min(x.n, y.n) <= len(x.mean) for x, y in pairs):
+            continue
+        distances = [frechet_distance(x, y, divisor) for x, y in pairs]
+        points.append((len(a[0]) // 2**halvings, float(np.mean(distances)), len(pairs)))
+    return points
+
+
+def _moments_by_block(clips: Sequence[NDArray[np.floating]], blocks: NDArray[np.intp]) -> list[Moments]:
+    rows = [
+        [clip for clip, own in zip(clips, blocks, strict=True) if own == block] for block in range(blocks.max() + 1)
+    ]
+    return [Moments.of(np.concatenate(block)) for block in rows]

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from evaluation.clip_sources import VideoSource, sources_sha256, with_content
 from evaluation.cuts import Cut, Window, read_cut, source_info
+from evaluation.extractors.motion_measures import NAMES, MotionMeasures
 from evaluation.failures import Failures
 from evaluation.folders import open_clips
-from evaluation.motion.extractor import NAMES, Motion
+from evaluation.metrics.base import to_plain
+from evaluation.metrics.motion_summary import MotionSummary
 from evaluation.motion.working_size import LONGER_SIDE
-from evaluation.scores.base import plain
-from evaluation.scores.motion import motion_scores
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.tracking import Track, untracked
 
@@ -47,8 +47,8 @@ def motion_of(folder: Path, frames: int, rates: Sequence[float] = (), track: Tra
     wishes = [(source, rate) for source in sources for rate in (asked if source.fps is None else [source.fps])]
     cuts, values = _measured(folder, wishes, frames, track)
     fps, groups = np.array([cut.fps for cut in cuts]), [cut.source.group for cut in cuts]
-    scores = motion_scores(values, fps, groups, asked=all(rate for _, rate in wishes))
-    return plain({
+    scores = MotionSummary.summarize(values, fps, groups, by_rate=all(rate for _, rate in wishes))
+    return to_plain({
         "protocol": {"name": "motion", "frames": frames, "fps": list(rates) or None, "longer_side": LONGER_SIDE},
         "n": {"generated": len(cuts)},
         "metrics": {name: asdict(score) for name, score in scores.items()},
@@ -61,7 +61,7 @@ def _measured(
     folder: Path, wishes: Sequence[tuple[VideoSource, float | None]], frames: int, track: Track
 ) -> tuple[list[Cut], NDArray[np.float64]]:
     """The clips and their values, in the order of `NAMES`."""
-    cuts, rows, failures, motion = list[Cut](), [], Failures(), Motion()
+    cuts, rows, failures, motion = list[Cut](), [], Failures(), MotionMeasures()
     for source, rate in track(wishes, len(wishes), "clips"):
         try:
             cut = _cut(source, rate, frames)

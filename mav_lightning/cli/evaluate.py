@@ -72,7 +72,7 @@ def evaluate(
         generated,
         real,
         load_protocol(protocol),
-        features or features_folder(),
+        features=features or features_folder(),
         force=force,
         prompts=None if prompts is None else prompts_by_id(prompts),
         fps=fps,

@@ -118,7 +118,7 @@ def test_real_clips_are_asked_for_where_a_metric_needs_them(run: Run, tmp_path: 
     code, told = run("--protocol", "shapes-tiny")
 
     assert code == 2
-    assert "protocol shapes-tiny compares with real clips; give their folder as --real" in told
+    assert "protocol shapes-tiny compares with real clips; give their folder" in told
     assert not (tmp_path / "kept").exists()
 
 

@@ -13,13 +13,13 @@ from evaluation.clip_selection import plan_real as plan
 from evaluation.clip_sources import VideoSource, sources_sha256, with_content
 from evaluation.cuts import Cut, read_cut
 from evaluation.folders import open_clips, with_prompts
-from evaluation.protocol import Real, load_protocol
+from evaluation.protocol import RealClips, load_protocol
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import ClipRecord, write_manifest
 from mav_lightning.common.video import encode_mp4, write_lossless
 
 PROTOCOL = load_protocol("shapes-tiny")
-REAL = Real(clips=288, start="random", split="val", repeat=True)
+REAL = RealClips(clips=288, start="random", split="val", repeat=True)
 
 
 def plan_real(sources: list[VideoSource], rates: list[float]) -> list[Cut]:
@@ -191,7 +191,7 @@ def test_pictures_and_arrays_are_clips_at_the_rate_that_is_given(tmp_path: Path)
     np.save(tmp_path / "b.npy", ramp(9, 16))
 
     with pytest.raises(
-        UserError, match=r"have no frame rate, and 2 clips have them; give --fps, or name files and fps"
+        UserError, match=r"fps: .*2 clips are images or arrays, which have no frame rate; give it, or list files"
     ):
         open_clips(tmp_path)
     sources = open_clips(tmp_path, fps=8.0)

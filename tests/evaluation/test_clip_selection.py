@@ -10,12 +10,12 @@ import pytest
 from evaluation.clip_selection import plan_generated, plan_real
 from evaluation.cuts import Cut, read_cut
 from evaluation.folders import open_clips
-from evaluation.protocol import Generated, Protocol, Real, load_protocol
+from evaluation.protocol import GeneratedClips, Protocol, RealClips, load_protocol
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.video import encode_mp4, write_lossless
 
 STRIDED = replace(load_protocol("fvd-tats-2048x16"), frames=4, seed=3, size=None)
-ONCE = Real(clips=None, start="random", split="val", repeat=False)
+ONCE = RealClips(clips=None, start="random", split="val", repeat=False)
 
 
 def film(folder: Path, name: str, frames: int, fps: float = 25.0) -> None:
@@ -30,7 +30,7 @@ def numbers(cut: Cut) -> list[int]:
 
 
 def made(folder: Path, protocol: Protocol, start: str = "first", clips: int | None = None) -> list[Cut]:
-    wanted = Generated(clips, start)  # type: ignore[arg-type]
+    wanted = GeneratedClips(clips, start)  # type: ignore[arg-type]
     return plan_generated(open_clips(folder), replace(protocol, generated=wanted))
 
 
@@ -118,7 +118,7 @@ def test_more_generated_clips_than_count_are_drawn_by_the_seed(tmp_path: Path) -
 
 def test_fewer_generated_clips_than_count_are_refused_unless_forced(tmp_path: Path) -> None:
     film(tmp_path, "a", 4)
-    protocol = replace(STRIDED, generated=Generated(2048, "first"))
+    protocol = replace(STRIDED, generated=GeneratedClips(2048, "first"))
 
     with pytest.raises(UserError, match=r"fvd-tats-2048x16 counts 2048 generated clips, got 1; generate more, or pass"):
         plan_generated(open_clips(tmp_path), protocol)
@@ -133,5 +133,5 @@ def test_unequal_frame_counts_are_all_counted(tmp_path: Path) -> None:
         made(tmp_path, STRIDED)
 
 
-def real_ids(folder: Path, real: Real) -> Sequence[tuple[str, tuple[int, ...] | None]]:
+def real_ids(folder: Path, real: RealClips) -> Sequence[tuple[str, tuple[int, ...] | None]]:
     return [(cut.id, cut.numbers) for cut in plan_real(open_clips(folder), STRIDED, real, [])]

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from evaluation.ground_truth.law_accuracy import LawAccuracy, judge
 from evaluation.ground_truth.object_tracking import track
-from evaluation.ground_truth.verdict import judge
-from evaluation.quick import law_accuracy
 from mav_lightning.common.shapes_world.scene import render
 
 RATES = (4.0, 8.0, 16.0)
@@ -18,7 +17,7 @@ RATES = (4.0, 8.0, 16.0)
 def test_real_clips_follow_their_laws_after_the_codec(real_clips: Callable, fps: float) -> None:
     clips = real_clips(fps)
 
-    scores = law_accuracy(clips.pixels, clips.fps, clips.shapes)
+    scores = LawAccuracy()(clips.pixels, clips.fps, clips.shapes)
 
     assert scores["law"] >= 0.99
     assert scores["speed-ratio"] == pytest.approx(1.0, abs=0.02)
@@ -29,7 +28,7 @@ def test_real_clips_follow_their_laws_after_the_codec(real_clips: Callable, fps:
 def test_the_law_of_another_shape_scores_nothing(real_clips: Callable, fps: float) -> None:
     clips = real_clips(fps, right_law=False)
 
-    assert law_accuracy(clips.pixels, clips.fps, clips.shapes)["law"] == 0.0
+    assert LawAccuracy()(clips.pixels, clips.fps, clips.shapes)["law"] == 0.0
 
 
 @pytest.mark.parametrize("fps", RATES)
@@ -37,7 +36,7 @@ def test_still_clips_score_nothing_though_a_forced_choice_flatters_them(real_cli
     clips = real_clips(fps)
     still = np.repeat(clips.pixels[:, :1], clips.pixels.shape[1], axis=1)
 
-    scores = law_accuracy(still, clips.fps, clips.shapes)
+    scores = LawAccuracy()(still, clips.fps, clips.shapes)
 
     assert scores["law"] == 0.0
     assert scores["law-forced-choice"] > 0.1
@@ -49,7 +48,7 @@ def test_shuffled_frames_score_nearly_nothing(real_clips: Callable, fps: float) 
     clips, rng = real_clips(fps), np.random.default_rng(0)
     shuffled = np.stack([clip[rng.permutation(len(clip))] for _ in range(5) for clip in clips.pixels])
 
-    assert law_accuracy(shuffled, np.repeat(clips.fps, 5), clips.shapes * 5)["law"] <= 0.02
+    assert LawAccuracy()(shuffled, np.repeat(clips.fps, 5), clips.shapes * 5)["law"] <= 0.02
 
 
 @pytest.mark.parametrize("fps", RATES)
@@ -66,14 +65,14 @@ def test_frames_sampled_independently_score_nothing(real_clips: Callable, fps: f
     clips, rng = real_clips(fps), np.random.default_rng(0)
     stills = np.stack([render(scene, rng.uniform(0.23, 0.77, (9, 2)), 16) for scene in clips.scenes])
 
-    assert law_accuracy(stills, clips.fps, clips.shapes)["law"] == 0.0
+    assert LawAccuracy()(stills, clips.fps, clips.shapes)["law"] == 0.0
 
 
 @pytest.mark.parametrize(("made_for", "claimed"), [(8.0, 4.0), (16.0, 8.0), (4.0, 8.0), (8.0, 16.0)])
 def test_ignoring_the_frame_rate_scores_nothing(real_clips: Callable, made_for: float, claimed: float) -> None:
     clips = real_clips(made_for)
 
-    scores = law_accuracy(clips.pixels, np.full_like(clips.fps, claimed), clips.shapes)
+    scores = LawAccuracy()(clips.pixels, np.full_like(clips.fps, claimed), clips.shapes)
 
     assert scores["law"] == 0.0
     assert scores["speed-ratio"] == pytest.approx(claimed / made_for, rel=0.03)

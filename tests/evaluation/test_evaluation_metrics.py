@@ -63,7 +63,7 @@ def test_too_few_clips_name_metric_numbers_and_the_way_out() -> None:
     metric.update(clips(9), ids(9), real=True)
 
     with pytest.raises(
-        UserError, match=r"shapes-fvd: 3 generated feature vectors from 3 clips.*needs 4; bring at least 4"
+        UserError, match=r"shapes-fvd: 3 generated feature vectors from 3 clips.*needs 4; provide at least 4"
     ):
         metric.compute()
 
@@ -85,12 +85,12 @@ def test_features_that_are_no_numbers_name_their_clip() -> None:
     features = clips(3)
     features[1, 0, 2] = float("nan")
 
-    with pytest.raises(UserError, match=r"fvd: the features of clip `clip-1` are not all numbers; look at the clip"):
+    with pytest.raises(UserError, match=r"fvd: the features of clip `clip-1` are not all finite; look at the clip"):
         FrechetDistance("fvd").update(features, ids(3), real=True)
 
 
 def test_features_of_another_shape_are_refused() -> None:
-    with pytest.raises(UserError, match=r"fvd: takes \(clips, rows, d\) and as many ids, got \(3, 3\), 3"):
+    with pytest.raises(UserError, match=r"fvd: takes features \(clips, rows, d\) .*got \(3, 3\) and 3 ids"):
         FrechetDistance("fvd").update(clips(3)[:, 0], ids(3), real=True)
 
 

@@ -3,8 +3,8 @@ import pytest
 import scipy.linalg
 from numpy.typing import NDArray
 
-from evaluation.distance import frechet_distance, frechet_jackknife
 from evaluation.jackknife import Jackknife
+from evaluation.metrics.frechet import frechet_distance, frechet_jackknife
 from evaluation.moments import Moments
 
 

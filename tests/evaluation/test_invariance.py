@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from evaluation import Evaluation, Protocol, load_protocol
-from evaluation.metrics import FrechetDistance
+from evaluation.metrics import FrechetDistance, KernelDistance
 from mav_lightning.common.manifest import ClipRecord, write_manifest
 from mav_lightning.common.shapes_world.laws import LAW_OF_SHAPE, sample_motion
 from mav_lightning.common.shapes_world.scene import all_scenes, caption, render
@@ -52,7 +52,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def planned(clips: Path, features: Path, batch: int = 16) -> Evaluation:
-    return Evaluation(clips / "generated", clips / "real", protocol(batch), features, workers=2)
+    return Evaluation(clips / "generated", clips / "real", protocol(batch), features=features, workers=2)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_a_killed_run_goes_on_where_it_was_to_the_same_digits(
 def test_another_metric_of_the_same_extractor_reads_no_clip(clips: Path, tmp_path: Path) -> None:
     known = protocol()
     first = replace(known, metrics={name: one for name, one in known.metrics.items() if name != "shapes-kvd"})
-    Evaluation(clips / "generated", clips / "real", first, tmp_path).results()
+    Evaluation(clips / "generated", clips / "real", first, features=tmp_path).results()
 
     assert planned(clips, tmp_path).extraction.missing() == []
 
@@ -145,17 +145,18 @@ def test_from_kept_features_order_batches_and_repeats_change_no_digit(clips: Pat
     sides = {side: evaluation.features("video", side) for side in ("generated", "real")}  # type: ignore[arg-type]
 
     def distance(batch: int, seed: int, repeated: int = 0) -> tuple[float, ...]:
-        metric, rng = FrechetDistance("shapes-fvd"), np.random.default_rng(seed)
+        metric, kernel, rng = FrechetDistance("shapes-fvd"), KernelDistance("shapes-kvd"), np.random.default_rng(seed)
         for side, found in sides.items():
             order = rng.permutation(N).tolist()
             order += order[:repeated]
             for start in range(0, len(order), batch):
                 rows = order[start : start + batch]
                 ids, groups = [found.ids[row] for row in rows], [found.groups[row] for row in rows]
-                metric.update(torch.from_numpy(found.values[rows]), ids, real=side == "real", groups=groups)
+                for one in (metric, kernel):
+                    one.update(torch.from_numpy(found.values[rows]), ids, real=side == "real", groups=groups)
         jackknife = metric.jackknife()
         assert jackknife
-        return float(metric.compute()), metric.kernel_distance()[0], jackknife.error
+        return float(metric.compute()), float(kernel.compute()), jackknife.error
 
     first = distance(64, seed=0)
     for other in (distance(1, seed=1), distance(7, seed=2), distance(64, seed=3, repeated=9)):
@@ -172,7 +173,7 @@ def test_clips_of_equal_content_count_each(clips: Path, tmp_path: Path, results:
     facts = {"prompt": caption(scene, 0), "attributes": scene.attributes()}
     write_manifest(copied, [ClipRecord(f"{n:02}", f"{n:02}.mkv", 4.0, **facts) for n in range(N)])  # type: ignore[arg-type]
 
-    collapsed = Evaluation(copied, clips / "real", protocol(), tmp_path / "features").results()
+    collapsed = Evaluation(copied, clips / "real", protocol(), features=tmp_path / "features").results()
 
     assert collapsed["n"]["generated"] == N
     assert collapsed["metrics"]["shapes-fvd"]["value"] > 3 * results["metrics"]["shapes-fvd"]["value"]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from evaluation.kernel import kernel_distance
+from evaluation.metrics.kernel import kernel_distance
 
 
 def features(n: int, d: int = 6, seed: int = 0, offset: float = 0.0) -> NDArray[np.float64]:

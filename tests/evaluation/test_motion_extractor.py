@@ -7,14 +7,14 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from evaluation.clip_sources import Clip
-from evaluation.motion.extractor import NAMES, Motion
+from evaluation.extractors.motion_measures import NAMES, MotionMeasures
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.shapes_world.laws import sample_motion
 from mav_lightning.common.shapes_world.scene import Scene, render_motion
 
 
 def values(pixels: NDArray[np.uint8]) -> dict[str, float]:
-    prepared = Motion().prepare(Clip("clip", pixels, 8.0, None, {}, "clip"))
+    prepared = MotionMeasures().prepare(Clip("clip", pixels, 8.0, None, {}, "clip"))
     assert prepared.shape == (1, len(NAMES))
     assert prepared.dtype == torch.float32
     return dict(zip(NAMES, prepared[0].tolist(), strict=True))
@@ -95,7 +95,7 @@ def test_what_is_undefined_for_few_frames_is_nan() -> None:
 def test_prepared_clips_are_given_on() -> None:
     prepared = torch.randn(3, 1, len(NAMES))
 
-    assert Motion()(prepared) is prepared
+    assert MotionMeasures()(prepared) is prepared
 
 
 def test_what_is_no_clip_is_refused() -> None:

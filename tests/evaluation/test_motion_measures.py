@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from evaluation.motion.flow import Flow, flow_of
-from evaluation.motion.measures import (
+from evaluation.motion.flow_measures import (
     displacement,
     freeze_share,
     loop_closure,

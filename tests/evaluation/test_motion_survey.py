@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from evaluation.motion.extractor import NAMES
+from evaluation.extractors.motion_measures import NAMES
 from evaluation.motion.survey import motion_of
 from mav_lightning.cli.app import app
 from mav_lightning.common.errors import UserError

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
 from evaluation import evaluate, load_protocol
-from evaluation.distance import frechet_distance
+from evaluation.metrics.frechet import frechet_distance
 from evaluation.moments import Moments
 from evaluation.protocol import FOLDER
 from mav_lightning.common.video import read_frames, write_lossless

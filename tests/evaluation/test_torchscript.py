@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from evaluation.clip_sources import Clip
-from evaluation.extractors.torchscript import Inception, TorchScriptClassifier, TorchScriptI3D
+from evaluation.extractors.classifier_torchscript import TorchScriptClassifier
+from evaluation.extractors.i3d_torchscript import TorchScriptI3D
+from evaluation.extractors.inception import Inception
 from evaluation.resize import resizer
 from mav_lightning.common.errors import UserError
 

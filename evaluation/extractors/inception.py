@@ -1,0 +1,79 @@
+"""Inception v3 of FID, through clean-fid."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from evaluation.clip_sources import Clip
+from evaluation.extractors.base import Extractor, FrameFeatures
+from evaluation.extractors.torchscript import freeze, load_torchscript
+from evaluation.extractors.weight_file import WeightFileSettings
+from evaluation.resize import Resize
+from mav_lightning.common.errors import UserError
+from mav_lightning.common.schema import PositiveInt
+
+__all__ = ["Inception", "InceptionSettings"]
+
+INCEPTION_FILE = "inception-2015-12-05.pt"  # clean-fid looks for no other name
+_IMAGES = 32  # at once through the network
+
+
+class Inception(FrameFeatures):
+    """The Inception of FID in clean-fid's own wrapper, one row a frame.
+
+    The wrapper takes values in [0, 255], maps x to (x - 128) / 128, and resizes nothing.
+
+    References:
+        GANs Trained by a Two Time-Scale Update Rule (Heusel et al., 2017), §4. https://arxiv.org/abs/1706.08500
+
+    Args:
+        path: ``inception-2015-12-05.pt``, the port that StyleGAN2-ADA published. Nothing is downloaded.
+        resize: To 299 pixels; ``clean-bicubic`` gives clean-fid's FID.
+
+    Raises:
+        UserError: No such file, another name, or not that TorchScript.
+    """
+
+    def __init__(self, path: Path, resize: Resize) -> None:
+        super().__init__()
+        if path.name != INCEPTION_FILE:
+            raise UserError(f"{path}: clean-fid looks for `{INCEPTION_FILE}` alone; rename the file or link it so.")
+        from cleanfid.inception_torchscript import InceptionV3W  # here, as it takes a while
+
+        if not hasattr(load_torchscript(path), "layers"):
+            raise UserError(f"{path}: this network has no `layers`; give NVIDIA's port of Inception, {INCEPTION_FILE}.")
+        self.network = freeze(InceptionV3W(str(path.parent), download=False, resize_inside=False).eval())
+        self.resize = resize
+
+    def prepare(self, clip: Clip) -> Tensor:
+        """(T, 3, 299, 299) float32 in [0, 255].
+
+        Raises:
+            UserError: Resized to anything else.
+        """
+        frames = self.resize(clip.pixels)
+        if frames.shape[-2:] != (299, 299):
+            height, width = frames.shape[-2:]
+            raise UserError(f"Inception sees 299 x 299 pixels, got {height} x {width}; give a resizer of size 299.")
+        return frames
+
+    def forward(self, prepared: Tensor) -> Tensor:
+        """Features: (N, T, 3, 299, 299) → (N, T, 2048)."""
+        images = prepared.flatten(0, 1).split(_IMAGES)
+        return torch.cat([self.network(part) for part in images]).float().unflatten(0, prepared.shape[:2])
+
+
+@dataclass(frozen=True)
+class InceptionSettings(WeightFileSettings):
+    """Settings of `Inception`."""
+
+    kind = "inception"
+    network = Inception
+
+    size: PositiveInt = 299
+
+    def open(self, path: Path) -> Extractor:
+        """Load the network."""
+        return Inception(path, self.required_resizer())

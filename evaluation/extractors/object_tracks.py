@@ -1,0 +1,43 @@
+"""Centre and flicker of the Shapes World object, measured per clip."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evaluation.clip_sources import Clip
+from evaluation.extractors.base import ExtractorSettings, LoadedExtractor, Measurement
+from evaluation.ground_truth.flicker import flicker
+from evaluation.ground_truth.object_tracking import track
+from evaluation.resize import check_frames
+
+__all__ = ["ObjectTracks", "ObjectTracksSettings"]
+
+
+class ObjectTracks(Measurement):
+    """One row per frame: the object's centre (x, y) in frame widths, and the clip's flicker in gray levels.
+
+    The centre is NaN in frames that show no object.
+    """
+
+    def prepare(self, clip: Clip) -> Tensor:
+        """Measure a clip: shape (T, 3), float64."""
+        check_frames(clip.pixels)
+        centres = track(clip.pixels)
+        flickers = np.full((len(centres), 1), flicker(clip.pixels, centres, clip.fps))
+        return torch.from_numpy(np.concatenate([centres, flickers], axis=1))
+
+
+@dataclass(frozen=True)
+class ObjectTracksSettings(ExtractorSettings):
+    """Settings of `ObjectTracks`; there are none."""
+
+    kind = "shapes-tracks"
+    network = ObjectTracks
+    metric_prefix = "shapes-"
+
+    def load(self, weights: Path) -> LoadedExtractor:
+        """Return the measurement; `weights` is not used."""
+        return LoadedExtractor(ObjectTracks())
