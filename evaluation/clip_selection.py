@@ -1,4 +1,4 @@
-"""Which clips of which videos are measured: planned from headers and the protocol's seed alone."""
+"""Selection of the clips that are measured, from video headers and the protocol's seed alone."""
 
 from collections.abc import Callable, Sequence
 
@@ -15,14 +15,19 @@ __all__ = ["plan_generated", "plan_real"]
 
 
 def plan_generated(sources: Sequence[VideoSource], protocol: Protocol, force: bool = False) -> list[Cut]:
-    """One clip of every generated video that counts.
+    """Select one clip of every generated video that is measured.
 
-    Where the protocol counts in time, clips of a known rate are taken frame by frame, as that is what they were made
-    for; other videos are cut at the protocol's rates in turn.
+    If the protocol has frame rates, clips of a known rate are taken frame by frame, since they were made for it; other
+    videos are cut at the protocol's rates in turn.
+
+    Args:
+        sources: The generated videos.
+        protocol: Gives number, length, frame rates and seed.
+        force: Accept fewer videos, and frame rates outside the protocol.
 
     Raises:
-        UserError: Fewer videos than the protocol counts, or a rate outside it, unless forced; videos that are too
-            short, too slow or unreadable: all of them are counted, the first named.
+        UserError: If there are too few videos or a frame rate is outside the protocol, unless `force`; if videos are
+            too short, too slow or unreadable: all of them are counted, the first ones named.
     """
     sources, rng = _as_many(sources, protocol, force), np.random.default_rng(protocol.seed)
     cuts, failures = [], Failures()
@@ -31,23 +36,22 @@ def plan_generated(sources: Sequence[VideoSource], protocol: Protocol, force: bo
             cuts.append(_generated(source, number, protocol, force, rng))
         except UserError as error:
             failures.add(source.id, str(error))
-    failures.raise_any(len(sources), "generated clips", "Mend or remove them.")
+    failures.raise_any(len(sources), "generated clips", "Fix or remove them.")
     return cuts
 
 
 def plan_real(sources: Sequence[VideoSource], protocol: Protocol, real: RealClips, rates: Sequence[float]) -> list[Cut]:
-    """The real clips, where the protocol's seed puts them.
-
-    Videos too short or too slow for a rate are passed over.
+    """Select the real clips with the protocol's seed; videos too short or too slow are skipped.
 
     Args:
         sources: The real videos; each is used once before any is used again.
         protocol: Gives length and seed.
         real: Gives number and start.
-        rates: Of the generated clips, whose proportions the real ones keep where the protocol counts in time.
+        rates: Frame rate of each generated clip, whose proportions the real clips keep. Empty if the protocol has a
+            stride instead.
 
     Raises:
-        UserError: Unreadable videos, none that is long enough, or fewer than the protocol counts where none may be used
+        UserError: If videos are unreadable, none is long enough, or there are fewer than required and none may be used
             twice.
     """
     infos = _infos(sources)
@@ -72,8 +76,8 @@ def plan_real(sources: Sequence[VideoSource], protocol: Protocol, real: RealClip
         cuts.append(window.cut(name, sources[chosen], infos[chosen].fps, start))
     if real.clips is not None and len(cuts) < real.clips:
         raise UserError(
-            f"protocol {protocol.name} counts {real.clips} real clips, each of a video of its own, but {len(cuts)} of "
-            f"the {len(sources)} videos are long enough; bring more, or give a protocol of your own fewer."
+            f"protocol {protocol.name} requires {real.clips} real clips of different videos, but only {len(cuts)} of "
+            f"the {len(sources)} videos are long enough; provide more, or use a protocol with fewer."
         )
     return sorted(cuts, key=lambda cut: cut.id)
 
@@ -86,8 +90,8 @@ def _as_many(sources: Sequence[VideoSource], protocol: Protocol, force: bool) ->
         if force:
             return sources
         raise UserError(
-            f"protocol {protocol.name} counts {wanted} generated clips, got {len(sources)}; generate more, or pass "
-            "--force and compare with nothing published."
+            f"protocol {protocol.name} requires {wanted} generated clips, got {len(sources)}; generate more, or set "
+            "`force`, and do not compare with published numbers."
         )
     drawn = np.random.default_rng(protocol.seed).choice(len(sources), wanted, replace=False)
     return [sources[index] for index in sorted(drawn)]
@@ -98,8 +102,8 @@ def _generated(source: VideoSource, number: int, protocol: Protocol, force: bool
     if protocol.fps is not None and source.fps is not None:
         if source.fps not in protocol.fps and not force:
             raise UserError(
-                f"made for {source.fps:g} fps, but protocol {protocol.name} counts {_list(protocol.fps)} only; "
-                "generate at one of these, or pass --force"
+                f"made for {source.fps:g} fps, but protocol {protocol.name} measures {_list(protocol.fps)} only; "
+                "generate at one of these, or set `force`"
             )
         windows = [Window(protocol.frames)]
     else:
@@ -136,7 +140,7 @@ def _infos(sources: Sequence[VideoSource]) -> list[VideoInfo]:
             infos.append(source_info(source))
         except UserError as error:
             failures.add(source.id, str(error))
-    failures.raise_any(len(sources), "real videos", "Mend or remove them.")
+    failures.raise_any(len(sources), "real videos", "Fix or remove them.")
     return infos
 
 

@@ -1,44 +1,70 @@
-"""Results beside results, where that means anything."""
+"""Comparison of results, if they were measured in the same way."""
 
-import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.schema import NonNegativeInt, check, read_json
 
-__all__ = ["demand_alike", "read_results"]
+__all__ = ["ComparedScore", "read_results", "require_comparable"]
 
-_APART = ("name", "hash")  # of a protocol: what does not move a number, or follows from the rest
+_NOT_COMPARED = ("name", "hash")  # fields of a protocol that move no number, or follow from the others
+
+
+@dataclass(frozen=True)
+class ComparedScore:
+    """A score as it is read from a results file; see `evaluation.metrics.base.Score`. NaN was written as null."""
+
+    value: float | None
+    interval: tuple[float, float] | None
+    n: NonNegativeInt
+    better: Literal["lower", "higher", "one", "neither"]
+    unit: str = ""
+    interval_kind: str = ""
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    """Reads what `evaluate` returned, as `mav evaluate` wrote it.
-
-    Raises:
-        UserError: No such file, or another kind of file.
-    """
-    try:
-        results = json.loads(path.read_text())
-        _ = results["protocol"]["hash"], results["metrics"], results["real_sha256"], results["n"]["generated"]
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); name a file that `mav evaluate` wrote.") from error
-    except (ValueError, LookupError, TypeError) as error:
-        raise UserError(f"{path}: not results ({error!r}); name a file that `mav evaluate` wrote.") from error
-    return results
-
-
-def demand_alike(names: Sequence[str], results: Sequence[dict[str, Any]]) -> None:
-    """Refuses results that were not measured in the same way, for the same prompts, against the same real clips.
-
-    At another number of clips a Fréchet distance has another bias.
+    """Read the results that `mav evaluate` wrote.
 
     Args:
-        names: What messages call them.
-        results: Two or more, as `read_results` gives them.
+        path: The JSON file.
+
+    Returns:
+        The file's content, whose ``metrics``, ``protocol``, ``n``, ``extractors`` and hashes have been checked.
 
     Raises:
-        UserError: Their protocols, weights, numbers of clips, real clips or prompts differ; it says in which fields.
+        UserError: If the file is missing or is not such a file.
+    """
+    content: dict[str, Any] = read_json(path, dict[str, Any], "name a file that `mav evaluate` wrote")
+    hints = {
+        "protocol": dict[str, Any], "metrics": dict[str, ComparedScore], "n": dict[str, NonNegativeInt],
+        "extractors": dict[str, str], "real_sha256": str | None, "prompts_sha256": str | None,
+    }  # fmt: skip
+    for key in ("protocol", "metrics", "n", "real_sha256"):
+        if key not in content:
+            raise UserError(f"{path}: has no `{key}`; name a file that `mav evaluate` wrote.")
+    for key, hint in hints.items():
+        if key in content:
+            check(content[key], hint, f"{path}: {key}")
+    for part, key in (("protocol", "name"), ("protocol", "hash"), ("n", "generated")):
+        if key not in content[part]:
+            raise UserError(f"{path}: has no `{part}.{key}`; name a file that `mav evaluate` wrote.")
+    return content
+
+
+def require_comparable(names: Sequence[str], results: Sequence[dict[str, Any]]) -> None:
+    """Check that results were measured in the same way, for the same prompts, against the same real clips.
+
+    The number of clips must agree, since the bias of a Fréchet distance depends on it.
+
+    Args:
+        names: Name of each result in messages.
+        results: Two or more results, as `read_results` returns them.
+
+    Raises:
+        UserError: If protocols, weights, numbers of clips, real clips or prompts differ; the message names the fields.
     """
     for name, other in zip(names[1:], results[1:], strict=True):
         differing = list(_differences(results[0]["protocol"], other["protocol"]))
@@ -66,5 +92,5 @@ def _differences(a: Any, b: Any, field: str = "") -> Iterator[str]:
             yield f"{field}: {a} and {b}"
         return
     for key in dict.fromkeys([*a, *b]):
-        if field or key not in _APART:
+        if field or key not in _NOT_COMPARED:
             yield from _differences(a.get(key), b.get(key), f"{field}.{key}" if field else key)

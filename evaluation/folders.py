@@ -15,7 +15,7 @@ from evaluation.clip_sources import ArraySource, Clip, VideoSource
 from evaluation.resize import check_frames
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import MANIFEST, read_manifest
-from mav_lightning.common.schema import PositiveFloat
+from mav_lightning.common.schema import PositiveFloat, check
 from mav_lightning.common.video import VideoLimits
 
 __all__ = ["Clips", "Split", "open_clips", "with_prompts"]
@@ -187,5 +187,13 @@ def _of_shard(shard: Path) -> Iterator[VideoSource]:
 def _json(shard: Path, member: tarfile.TarInfo) -> dict[str, Any]:
     with shard.open("rb") as file:
         file.seek(member.offset_data)
-        value = json.loads(file.read(member.size))
-    return value if isinstance(value, dict) else {}
+        text = file.read(member.size)
+    try:
+        value = json.loads(text)
+    except RecursionError as error:
+        raise UserError(f"{shard}: `{member.name}` is nested too deeply; write the shard again.") from error
+    where = f"{shard}: `{member.name}`"
+    known: dict[str, Any] = check(value, dict[str, Any], where) if isinstance(value, dict) else {}
+    check(known.get("caption"), str | None, f"{where}: caption")
+    check(known.get("attributes"), dict[str, Any] | None, f"{where}: attributes")
+    return known

@@ -155,4 +155,4 @@ def test_fetch_by_hand_and_of_unknown_names_say_what_to_do(folder: Path, monkeyp
 
     code, printed = run(monkeypatch, capsys, "fetch", "pined.pt")
     assert code == 2
-    assert "no weights `pined.pt`; did you mean `pinned.pt`?" in printed
+    assert "Did you mean `pinned.pt`?" in printed

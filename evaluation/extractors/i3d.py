@@ -90,7 +90,7 @@ class I3DSettings(WeightFileSettings):
 
 def _read(path: Path) -> Mapping[str, Tensor]:
     if not path.is_file():
-        raise UserError("no such file; `mav weights list` tells which are known and where to get them.")
+        raise UserError("no such file; `mav weights list` shows known weights and where to get them.")
     try:
         found = _loaded(path)
     except Exception as error:  # a damaged pickle can raise anything

@@ -24,7 +24,7 @@ def load_torchscript(path: Path) -> Any:
         UserError: If the file is missing or is not TorchScript.
     """
     if not path.is_file():
-        raise UserError(f"{path}: no such file; nothing is downloaded, so provide the file and its path.")
+        raise UserError(f"{path}: no such file; nothing is downloaded, so provide the file.")
     try:
         network = torch.jit.load(str(path), map_location="cpu").eval()
     except RuntimeError as error:

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge
 from numpy.typing import NDArray
 
+from evaluation.arguments import check_argument
 from evaluation.clip_sources import VideoSource, sources_sha256, with_content
 from evaluation.cuts import Cut, Window, read_cut, source_info
 from evaluation.extractors.motion_measures import NAMES, MotionMeasures
@@ -17,6 +19,7 @@ from evaluation.metrics.base import to_plain
 from evaluation.metrics.motion_summary import MotionSummary
 from evaluation.motion.working_size import LONGER_SIDE
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.schema import PositiveFloat
 from mav_lightning.common.tracking import Track, untracked
 
 __all__ = ["motion_of"]
@@ -40,8 +43,8 @@ def motion_of(folder: Path, frames: int, rates: Sequence[float] = (), track: Tra
         UserError: A folder without clips, an argument out of range, or clips that cannot be measured: all of them are
             counted, the first named.
     """
-    if frames < 3 or any(rate <= 0 for rate in rates):
-        raise UserError(f"motion: needs 3 frames or more and positive rates, got {frames} and {list(rates)}.")
+    check_argument("frames", frames, Annotated[int, Ge(3)])
+    check_argument("rates", list(rates), list[PositiveFloat])
     sources = with_content(open_clips(folder))
     asked: list[float | None] = [*rates] or [None]
     wishes = [(source, rate) for source in sources for rate in (asked if source.fps is None else [source.fps])]

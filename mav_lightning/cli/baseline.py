@@ -1,4 +1,4 @@
-"""``mav baseline``: the floors and the ceiling of every table."""
+"""``mav baseline``: trivial baselines, the floors and the ceiling of a table of results."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,20 +13,24 @@ __all__ = ["baseline"]
 def baseline(
     kind: Annotated[str, typer.Argument(help="static, shuffled, real or nearest.", show_default=False)],
     source: Annotated[
-        Path, typer.Option(help="Real clips, tar shards, or a data set with clips/train.", show_default=False)
+        Path, typer.Option(help="Real clips: a folder, tar shards, or a dataset with clips/train.", show_default=False)
     ],
-    protocol: Annotated[str, typer.Option(help="Name under conf/protocol, or one's own .yaml.", show_default=False)],
+    protocol: Annotated[
+        str, typer.Option(help="Name of a shipped protocol, or path of a .yaml file.", show_default=False)
+    ],
     out: Annotated[Path, typer.Option(help="Folder to write; must be new or empty.", show_default=False)],
     clips: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="How many, or for nearest, to choose from; default: what the protocol counts, or one a video.",
+            help="Number of clips, or for nearest, of candidates; default: as in the protocol, or one per video.",
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything drawn; the same seed writes the same bytes.")] = 0,
-    split: Annotated[str, typer.Option(help="Part of a data set: train or val.")] = "train",
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of everything drawn; the same seed writes the same bytes.")
+    ] = 0,
+    split: Annotated[str, typer.Option(help="Split of a dataset: train or val.")] = "train",
     prompts: Annotated[
         Path | None, typer.Option(help="For nearest: table id<TAB>prompt, a clip for each row.", show_default=False)
     ] = None,
@@ -40,12 +44,17 @@ def baseline(
             help="For nearest: where features are kept; default: ~/.cache/mav-lightning/features.", show_default=False
         ),
     ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(help="Package of your own whose metrics and extractors the protocol names.", show_default=False),
+    ] = None,
 ) -> None:
-    """Writes clips that nobody generated, to be scored like a system's: what are its numbers worth?
+    """Write a trivial baseline: clips without a generator, as floor or ceiling of a table of results.
 
-    static holds the first frame of real clips, shuffled mixes their frames: floors of motion with perfect frames. real
-    writes OUT/generated and OUT/real from two halves of the videos: real against real, the ceiling. nearest gives the
-    real clip that matches each prompt best: a system that only remembers. All are cut as the protocol cuts real clips.
+    static repeats the first frame of real clips and shuffled permutes their frames: floors of motion with perfect
+    frames. real writes OUT/generated and OUT/real from two halves of the videos: real against real, the ceiling.
+    nearest retrieves the real clip that matches each prompt best: a system that only memorizes. All are cut as the
+    protocol cuts real clips.
 
     Examples:
         mav baseline static --source runs/shapes --protocol shapes-tiny --out runs/static
@@ -61,17 +70,24 @@ def baseline(
     from evaluation.feature_store import features_folder
     from evaluation.folders import Split
     from mav_lightning.cli.evaluate import prompts_by_id
-    from mav_lightning.common.errors import UserError
+    from mav_lightning.common.allowed import allow as permit
+    from mav_lightning.common.errors import UserError, nearest
     from mav_lightning.common.machine import default_device
 
+    permit(allow or ())
     if split not in get_args(Split):
-        raise UserError(f"--split: must be one of {', '.join(get_args(Split))}; got `{split}`.")
+        raise UserError(
+            f"must be one of {', '.join(get_args(Split))}; got `{split}`.",
+            argument="split",
+            suggestion=nearest(split, get_args(Split)),
+        )
     part, loaded = cast(Split, split), load_protocol(protocol)
     if (kind == "nearest") != (prompts is not None):
         raise UserError(
-            "--prompts: nearest needs a table id<TAB>prompt, as it does not read the source's captions; give one."
+            "nearest needs a table id<TAB>prompt, since it does not read the source's captions; give one."
             if prompts is None
-            else f"--prompts: only nearest looks for prompts, not {kind}; leave it out."
+            else f"only nearest uses prompts, not {kind}; leave them out.",
+            argument="prompts",
         )
     with tracker() as track:
         if prompts is None:

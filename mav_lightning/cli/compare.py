@@ -1,4 +1,4 @@
-"""``mav compare``: results side by side."""
+"""``mav compare``: show results side by side."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,10 +13,10 @@ def compare(
         list[Path], typer.Argument(help="Two or more files that `mav evaluate` wrote.", show_default=False)
     ],
 ) -> None:
-    """Show results side by side; refuse those measured in unlike ways, and say in which.
+    """Show results side by side, if they were measured in the same way; else report the differences.
 
     The best value of each metric is bold. Intervals are at 95 %. Two systems trained once each can differ by their
-    seeds alone: whether a method is better is for a study with several (`mav ablate`).
+    seeds alone: comparing methods takes a study with several seeds (`mav ablate`).
 
     Example: mav compare ours.json baseline.json
     """
@@ -24,13 +24,13 @@ def compare(
     from rich.markup import escape
     from rich.table import Table
 
-    from evaluation.comparison import demand_alike, read_results
+    from evaluation.comparison import read_results, require_comparable
     from mav_lightning.common.errors import UserError
 
     if len(results) < 2:
-        raise UserError(f"compare: needs two files or more, got {len(results)}; name another.")
+        raise UserError(f"at least 2 files are needed, got {len(results)}; name another.", argument="results")
     read, names = [read_results(path) for path in results], [str(path) for path in results]
-    demand_alike(names, read)
+    require_comparable(names, read)
     console, protocol = Console(), read[0]["protocol"]
     table = Table("metric", *map(escape, names), "better", box=None, header_style="dim")
     for metric in dict.fromkeys(name for one in read for name in one["metrics"]):
@@ -43,7 +43,7 @@ def compare(
 
 
 def _best(values: list[float | None], better: str) -> int | None:
-    """The place of the best value, or None where all are alike or missing, or no way is better."""
+    """Return the index of the best value, or None if all are equal or missing, or there is no better direction."""
     if better == "neither":
         return None
     cost = {"lower": lambda value: value, "higher": lambda value: -value, "one": lambda value: abs(value - 1)}[better]

@@ -1,4 +1,4 @@
-"""``mav evaluate``: clips → numbers."""
+"""``mav evaluate``: score a folder of clips."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,14 +13,16 @@ __all__ = ["evaluate", "print_scores", "prompts_by_id"]
 def evaluate(
     generated: Annotated[
         Path,
-        typer.Option(help="Clips: with a manifest.json, or anybody's videos, folders of .png frames, .npy arrays."),
+        typer.Option(
+            help="Generated clips: a folder with a manifest.json, videos, folders of .png frames, or .npy arrays."
+        ),
     ],
     real: Annotated[
         Path | None,
-        typer.Option(help="Real clips, tar shards, or a data set with clips/val; not for protocols without any."),
+        typer.Option(help="Real clips: a folder, tar shards, or a dataset with clips/val; none for some protocols."),
     ] = None,
-    protocol: Annotated[str, typer.Option(help="Name under conf/protocol, or one's own .yaml.")] = "shapes-tiny",
-    out: Annotated[Path, typer.Option(help="Where to write the results, as JSON.")] = Path("results.json"),
+    protocol: Annotated[str, typer.Option(help="Name of a shipped protocol, or path of a .yaml file.")] = "shapes-tiny",
+    out: Annotated[Path, typer.Option(help="JSON file to write.")] = Path("results.json"),
     prompts: Annotated[
         Path | None, typer.Option(help="Table id<TAB>prompt of the generated clips; ids are their paths in the folder.")
     ] = None,
@@ -28,27 +30,32 @@ def evaluate(
         float | None, typer.Option(help="Frames per second of generated .png frames or .npy arrays.")
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="Folder of weights; as `mav weights` has it by default.", show_default=False)
+        Path | None,
+        typer.Option(help="Folder of extractor weights; default: see `mav weights list`.", show_default=False),
     ] = None,
     features: Annotated[
         Path | None,
         typer.Option(
-            help="Where features are kept and taken from; default: ~/.cache/mav-lightning/features.", show_default=False
+            help="Folder in which features are kept; default: ~/.cache/mav-lightning/features.", show_default=False
         ),
     ] = None,
-    devices: Annotated[int, typer.Option(min=1, help="Processes that share the clips, a device each.")] = 1,
+    devices: Annotated[int, typer.Option(min=1, help="Number of processes that share the clips, one device each.")] = 1,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Threads of a process that read clips; one a core by default.")
+        int | None, typer.Option(min=1, help="Threads per process that read clips; default: one per core.")
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Accept too few clips, and frame rates outside the protocol.")
+        bool, typer.Option("--force", help="Accept fewer clips and other frame rates than the protocol requires.")
     ] = False,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(help="Package of your own whose metrics and extractors the protocol names.", show_default=False),
+    ] = None,
 ) -> None:
-    """Scores clips of any system as a protocol says, against real ones where it compares.
+    """Score a folder of clips under a protocol, optionally against real clips.
 
-    Each clip is decoded once for all metrics, and its features are kept: killed, the same command goes on where it was;
-    another metric of the same extractor, or other clips against the same real ones, cost little more. Results carry the
-    whole protocol and the hashes of all that went in; `mav compare` shows like ones side by side.
+    Each clip is decoded once for all metrics, and its features are kept: after an interruption the same command
+    resumes, and another metric of the same extractor, or other clips against the same real ones, cost little more.
+    Results record the whole protocol and the hashes of all inputs; `mav compare` shows comparable ones side by side.
 
     Examples:
         mav evaluate --generated runs/clips --real runs/shapes --protocol shapes-tiny --out results.json
@@ -60,14 +67,16 @@ def evaluate(
     from evaluation import Evaluation, load_protocol
     from evaluation.feature_store import features_folder
     from mav_lightning.cli.devices import predict_on
+    from mav_lightning.common.allowed import allow as permit
     from mav_lightning.common.errors import UserError
     from mav_lightning.common.json_files import write_json
     from mav_lightning.common.machine import default_device
 
+    permit(allow or ())
     if out.is_dir():
-        raise UserError(f"--out: {out} is a folder; name the file to write, such as {out / 'results.json'}.")
+        raise UserError(f"{out} is a folder; name the file to write, such as {out / 'results.json'}.", argument="out")
     if features is not None and features.exists() and not features.is_dir():
-        raise UserError(f"--features: {features} is a file; name a folder, which may be new.")
+        raise UserError(f"{features} is a file; name a folder, which may be new.", argument="features")
     evaluation = Evaluation(
         generated,
         real,
@@ -94,10 +103,10 @@ def evaluate(
 
 
 def prompts_by_id(file: Path) -> dict[str, str]:
-    """Reads a table of ids and prompts.
+    """Read a table of ids and prompts.
 
     Raises:
-        UserError: Unreadable, a list without ids, or an id twice.
+        UserError: If the file cannot be read, has no ids, or lists an id twice.
     """
     from mav_lightning.common.errors import UserError
     from mav_lightning.prompts import read_prompts
@@ -106,11 +115,10 @@ def prompts_by_id(file: Path) -> dict[str, str]:
     for prompt in read_prompts(file):
         name = prompt.attributes.get("prompt_id")
         if name is None:
-            raise UserError(
-                f"--prompts: {file}: names no clips; begin it with the line `id<TAB>prompt`, then a row each."
-            )
+            message = f"{file} names no clips; begin it with the line `id<TAB>prompt`, then one row per clip."
+            raise UserError(message, argument="prompts")
         if name in found:
-            raise UserError(f"--prompts: {file}: has the id `{name}` twice; give every clip one prompt.")
+            raise UserError(f"{file} has the id `{name}` twice; give every clip one prompt.", argument="prompts")
         found[name] = prompt.text
     return found
 
@@ -122,7 +130,7 @@ def _print(results: dict[str, Any], console: Any) -> None:
 
 
 def print_scores(metrics: dict[str, Any], console: Any) -> None:
-    """Draws a table of scores: value, interval, n, which way is better, unit."""
+    """Print a table of scores: value, interval, n, direction, unit."""
     from rich.table import Column, Table
 
     names = Column("metric", min_width=max(map(len, metrics)))  # a name that is cut off names nothing

@@ -1,4 +1,4 @@
-"""``mav motion``: how clips move, without any network."""
+"""``mav motion``: measure motion by optical flow."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,18 +12,19 @@ __all__ = ["motion"]
 
 def motion(
     folder: Annotated[
-        Path, typer.Argument(help="Clips with a manifest.json, plain videos, or shards.", show_default=False)
+        Path, typer.Argument(help="Clips: a folder with a manifest.json, videos, or tar shards.", show_default=False)
     ],
-    frames: Annotated[int, typer.Option(help="Frames of each clip, from its start.")] = 16,
+    frames: Annotated[int, typer.Option(help="Number of frames of each clip, from its start.")] = 16,
     fps: Annotated[
-        list[float] | None, typer.Option(help="Cut videos at this rate; several give the slope of displacement.")
+        list[float] | None,
+        typer.Option(help="Frame rate at which videos are cut; several add the slope of displacement."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Where to write the results, as JSON.")] = Path("motion.json"),
+    out: Annotated[Path, typer.Option(help="JSON file to write.")] = Path("motion.json"),
 ) -> None:
-    """Measures how clips move: displacement, flicker along the motion, consistency, loop closure, repeated frames.
+    """Measure motion by optical flow: displacement, flicker, consistency, loop closure, repeated frames.
 
-    Anybody's clips, by optical flow; no network and no real clips are needed. Read the measures together, and beside
-    those of real clips: docs/measures.md says what each is blind to.
+    No network and no real clips are needed. Read the measures together, and next to those of real clips:
+    docs/measures.md explains what each is blind to.
 
     Examples:
         mav motion runs/clips --out motion.json

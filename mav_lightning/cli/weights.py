@@ -1,4 +1,4 @@
-"""``mav weights``: the weights that the field's protocols measure with."""
+"""``mav weights``: weights of the extractors that published protocols use."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,19 +7,21 @@ import typer
 
 from mav_lightning.cli.progress import tracker
 
-app = typer.Typer(no_args_is_help=True, help="List, check and fetch the networks that the field measures with.")
+app = typer.Typer(
+    no_args_is_help=True, help="List, check and download weights of the extractors that published protocols use."
+)
 
 Folder = Annotated[
     Path | None,
     typer.Option(
-        help="Where weights lie; default: $MAV_WEIGHTS, else ~/.cache/mav-lightning/weights.", show_default=False
+        help="Folder of weights; default: $MAV_WEIGHTS, else ~/.cache/mav-lightning/weights.", show_default=False
     ),
 ]
 
 
 @app.command(name="list")
 def list_weights(folder: Folder = None) -> None:
-    """Shows which weights are known, where they would lie, whether they do, and where they are from.
+    """List known weights, whether they are present, and their origin and license.
 
     Example: mav weights list
     """
@@ -47,9 +49,9 @@ def list_weights(folder: Folder = None) -> None:
 
 @app.command()
 def check(folder: Folder = None) -> None:
-    """Verifies the weights that are there; exits with code 1 if any differ from those that are known.
+    """Verify the weights that are present; exit with code 1 if any differ from the known ones.
 
-    Where nobody published a hash, it says "unpinned" and prints the one found.
+    Prints "unpinned" and the hash found for files whose hash was never published.
 
     Example: mav weights check
     """
@@ -73,10 +75,10 @@ def check(folder: Folder = None) -> None:
 
 @app.command()
 def fetch(
-    name: Annotated[str, typer.Argument(help="As `mav weights list` shows it.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="Name in `mav weights list`.", show_default=False)],
     folder: Folder = None,
 ) -> None:
-    """Downloads known weights that are not there, and keeps only bytes whose hash is the known one.
+    """Download missing weights, and keep only files with the known hash.
 
     Examples:
         mav weights fetch i3d_torchscript.pt

@@ -163,7 +163,7 @@ def test_weights_that_are_missing_or_altered_are_named(run: Run, tmp_path: Path)
 
     (tmp_path / "net.pt").unlink()
     code, told = run()
-    assert code == 2 and "net.pt: no such file; `mav weights list` tells which are known" in told
+    assert code == 2 and "net.pt: no such file; `mav weights list` shows known weights" in told
 
 
 def test_too_few_clips_say_how_many_are_needed(run: Run, clips: Path) -> None:
@@ -171,4 +171,4 @@ def test_too_few_clips_say_how_many_are_needed(run: Run, clips: Path) -> None:
 
     code, told = run()
 
-    assert code == 2 and "counts 6 generated clips, got 5; generate more, or pass --force" in told
+    assert code == 2 and "requires 6 generated clips, got 5; generate more, or set `force`" in told

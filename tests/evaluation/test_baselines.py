@@ -248,7 +248,7 @@ def test_the_command_asks_for_prompts_where_they_are_needed(tmp_path: Path, ramp
     for wrong, told in (
         (["nearest", *words], "nearest needs a table id<TAB>prompt"),
         (["static", *words, *given], "only nearest looks for prompts, not static"),
-        (["static", *words, "--split", "test"], "--split: must be one of train, val; got `test`"),
+        (["static", *words, "--split", "test"], "split: must be one of train, val; got `test`"),
     ):
         failed = CliRunner().invoke(app, ["baseline", *wrong])
         assert isinstance(failed.exception, UserError) and told in str(failed.exception)

@@ -154,7 +154,8 @@ def test_a_rate_outside_the_protocol_is_refused_unless_forced(tmp_path: Path) ->
     sources = open_clips(generated(tmp_path / "made", fps=10.0))
 
     with pytest.raises(
-        UserError, match=r"3 of 3 generated clips .*`0`: made for 10 fps, but protocol shapes-tiny counts 4, 8, 16 only"
+        UserError,
+        match=r"3 of 3 generated clips .*`0`: made for 10 fps, but protocol shapes-tiny measures 4, 8, 16 only",
     ):
         plan_generated(sources, PROTOCOL)
     assert plan_generated(sources, PROTOCOL, force=True)[0].fps == 10.0

@@ -94,7 +94,7 @@ def test_more_real_clips_than_videos_are_an_error_unless_videos_may_repeat(tmp_p
     for number in range(3):
         film(tmp_path, str(number), 9)
 
-    with pytest.raises(UserError, match=r"counts 5 real clips, each of a video of its own, but 3 of the 3 videos"):
+    with pytest.raises(UserError, match=r"requires 5 real clips of different videos, but only 3 of the 3 videos"):
         real_ids(tmp_path, replace(ONCE, clips=5))
     assert len(real_ids(tmp_path, replace(ONCE, clips=5, repeat=True))) == 5
 
@@ -120,7 +120,7 @@ def test_fewer_generated_clips_than_count_are_refused_unless_forced(tmp_path: Pa
     film(tmp_path, "a", 4)
     protocol = replace(STRIDED, generated=GeneratedClips(2048, "first"))
 
-    with pytest.raises(UserError, match=r"fvd-tats-2048x16 counts 2048 generated clips, got 1; generate more, or pass"):
+    with pytest.raises(UserError, match=r"fvd-tats-2048x16 requires 2048 generated clips, got 1; generate more"):
         plan_generated(open_clips(tmp_path), protocol)
     assert len(plan_generated(open_clips(tmp_path), protocol, force=True)) == 1
 

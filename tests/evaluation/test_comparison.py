@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from evaluation.comparison import demand_alike, read_results
+from evaluation.comparison import read_results, require_comparable
 from evaluation.protocol import load_protocol
 from mav_lightning.cli.app import app
 from mav_lightning.cli.compare import _best
@@ -72,17 +72,34 @@ def test_a_missing_value_is_shown_as_missing(tmp_path: Path) -> None:
 def test_unlike_results_are_refused_by_what_differs(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     read = [read_results(write(tmp_path / "a.json", 1.0)), read_results(write(tmp_path / "b.json", 1.0, **changes))]
     with pytest.raises(UserError, match=message):
-        demand_alike(["a.json", "b.json"], read)
+        require_comparable(["a.json", "b.json"], read)
 
 
 def test_what_are_no_results_is_told(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("[]")
-    with pytest.raises(UserError, match=r"x\.json: not results .*; name a file that `mav evaluate` wrote"):
+    with pytest.raises(UserError, match=r"x\.json: must be a mapping"):
         read_results(tmp_path / "x.json")
-    with pytest.raises(UserError, match=r"none\.json: cannot be read \(No such file"):
+    with pytest.raises(UserError, match=r"none\.json: no such file; name a file that `mav evaluate` wrote"):
         read_results(tmp_path / "none.json")
-    with pytest.raises(UserError, match="needs two files or more, got 1"):
+    with pytest.raises(UserError, match="at least 2 files are needed, got 1"):
         CliRunner().invoke(app, ["compare", "a.json"], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "not valid JSON"),
+        ("[" * 100_000 + "]" * 100_000, "nested too deeply"),
+        ('{"protocol": [], "metrics": {}, "n": {}, "real_sha256": null}', "protocol: must be a mapping"),
+        ('{"protocol": {}, "metrics": {"a": 1}, "n": {}, "real_sha256": null}', "metrics.a: must be"),
+        ('{"protocol": {}, "metrics": {}, "n": {"generated": "x"}, "real_sha256": null}', "n.generated: must be"),
+        ('{"protocol": {}, "metrics": {}, "n": {"generated": 1}, "real_sha256": null}', "no `protocol.name`"),
+    ],
+)
+def test_a_damaged_file_is_a_message_that_names_it(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "x.json").write_text(text)
+    with pytest.raises(UserError, match=rf"x\.json.*{message}"):
+        read_results(tmp_path / "x.json")
 
 
 @pytest.mark.parametrize(("better", "best"), [("lower", 1), ("higher", 0), ("one", 2), ("neither", None)])

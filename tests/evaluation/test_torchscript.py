@@ -99,7 +99,7 @@ def test_i3d_refuses_what_it_cannot_see(i3d: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [TorchScriptI3D, TorchScriptClassifier])
 def test_files_that_are_no_torchscript_are_refused(kind: type, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="gone.pt: no such file; nothing is downloaded, so bring it"):
+    with pytest.raises(UserError, match="gone.pt: no such file; nothing is downloaded, so provide"):
         kind(tmp_path / "gone.pt")
     torch.save({"weight": torch.ones(2)}, tmp_path / "state.pt")
     (tmp_path / "broken.pt").write_bytes(b"broken")

@@ -83,7 +83,7 @@ def test_one_right_hash_does_not_excuse_a_wrong_one(hello: Path) -> None:
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"none\.pt: no such file; `mav weights list` tells which are known"):
+    with pytest.raises(UserError, match=r"none\.pt: no such file; `mav weights list` shows known weights"):
         check_weights(tmp_path / "none.pt", HELLO_SHA256)
 
 
@@ -140,25 +140,28 @@ def test_each_clip_has_all_that_it_needs() -> None:
 
 
 def test_unknown_weights_are_told_apart() -> None:
-    with pytest.raises(UserError, match=r"no weights `i3d_torchscrpt\.pt`; did you mean `i3d_torchscript\.pt`\?; know"):
+    with pytest.raises(UserError, match=r"`i3d_torchscrpt\.pt`; known are .*Did you mean `i3d_torchscript\.pt`"):
         find_weights("i3d_torchscrpt.pt")
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[a]", "`the file` must map names to values"),
-        ("a: [", "not YAML"),
-        ("a.pt: {what: x, where: y}", r"no `a\.pt\.files`; every entry has what, where, files"),
-        ("a.pt: {what: x, where: y, lisence: z, files: {a.pt: {}}}", r"unknown field `a\.pt\.lisence`; did you mean"),
-        ("a.pt: {what: 3, where: y, files: {a.pt: {}}}", r"`a\.pt\.what` must be words; got 3"),
+        ("[a]", "must hold `key: value` pairs"),
+        ("a: [", "not a readable YAML file"),
+        ("a.pt: {what: x, where: y}", "needs `files`; add it"),
+        ("a.pt: {what: x, where: y, lisence: z, files: {a.pt: {}}}", "no argument `lisence`.*Did you mean `licence`"),
+        ("a.pt: {what: 3, where: y, files: {a.pt: {}}}", r"a\.pt\.what: must be text, got 3"),
         ("a.pt: {what: x, where: y, files: {}}", r"`a\.pt` must have one file of its own name"),
         ("a.pt: {what: x, where: y, files: {a.pt: {}, b.pt: {}}}", r"must have one file of its own name, or files"),
-        ("a.pt: {what: x, where: y, files: {a.pt: {sha: 1}}}", r"unknown field `a\.pt\.files\.a\.pt\.sha`; did you"),
-        ("a.pt: {what: x, where: y, files: {a.pt: {git_blob: 12345678}}}", r"`a\.pt\.files\.a\.pt`: a git_blob is the"),
+        ("a.pt: {what: x, where: y, files: {a.pt: {sha: 1}}}", "no argument `sha`.*Did you mean `sha256`"),
+        (
+            "a.pt: {what: x, where: y, files: {a.pt: {git_blob: 12345678}}}",
+            r"git_blob: must be text or null, got 1",
+        ),
         (
             "a.pt: {what: x, where: y, files: {a.pt: {bytes: big}}}",
-            r"bytes` must be a positive whole number; got 'big'",
+            r"bytes: must be a whole number.*got 'big'",
         ),
         ("a.pt: {what: x, where: y, base: 'http://x/', files: {a.pt: {}}}", "begins with https://; got http://x/a.pt"),
         ("../a.pt: {what: x, where: y, files: {b.pt: {}}}", r"`\.\./a\.pt` must be a name inside the folder"),
@@ -169,7 +172,7 @@ def test_unknown_weights_are_told_apart() -> None:
 def test_a_catalogue_with_a_mistake_names_it(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "mine.yaml").write_text(text)
 
-    with pytest.raises(UserError, match=rf"mine\.yaml: .*{message}"):
+    with pytest.raises(UserError, match=rf"mine\.yaml.*{message}"):
         known_weights(tmp_path / "mine.yaml")
 
 
