@@ -250,7 +250,7 @@ def _write(
         file, source = f"{name}.mkv", cut.source
         write_lossless(folder / file, _changed(kind, pixels, rng), cut.fps)
         records.append(ClipRecord(cut.id, file, cut.fps, source.prompt, dict(source.attributes), source=source.id))
-    failures.raise_any(len({cut.source.id for cut in cuts}), "videos", "Mend or remove them.")
+    failures.raise_any(len({cut.source.id for cut in cuts}), "videos", "Fix or remove them.")
     write_manifest(folder, records, made)
     return len(records)
 

@@ -1,4 +1,4 @@
-"""Clips, read and not yet read."""
+"""Videos that have not been read, and decoded clips."""
 
 import hashlib
 from collections.abc import Sequence
@@ -20,18 +20,18 @@ _COLOURS = ("RGB", "RGBA", "L", "LA", "P", "1")  # of pictures whose values are 
 
 @dataclass(frozen=True)
 class VideoSource:
-    """One video of a folder, not yet read.
+    """One video that has not been read.
 
     Attributes:
-        id: Unique in the folder.
+        id: Id, unique in the folder.
         path: A video of any container FFmpeg reads; a folder of ``.png`` frames; frames (T, H, W, 3) uint8 as ``.npy``;
             or an uncompressed archive that holds the video.
-        span: First byte and number of bytes of the video within `path`; None: the whole of it.
-        fps: What a manifest or a person says; None leaves it to the file.
+        span: First byte and number of bytes of the video within `path`. None if it is the whole file.
+        fps: Frames per second from a manifest or the caller. None takes that of the file.
         prompt: The caption, or None.
-        attributes: Known content, such as colour, shape and ground.
+        attributes: Known content, such as color, shape and ground.
         group: Videos of one group are not independent.
-        content: sha256 of the bytes, as `with_content` fills it in; empty before.
+        content: sha256 of the bytes; empty before `with_content`.
     """
 
     id: str
@@ -44,10 +44,10 @@ class VideoSource:
     content: str = ""
 
     def read(self) -> bytes | Path | Frames:
-        """The encoded video, or where it is; or the frames themselves, where they were stored as pictures or numbers.
+        """Return the encoded video, its path, or the frames themselves if they are stored as images or an array.
 
         Raises:
-            UserError: Pictures that are missing, of several sizes or kinds; an unreadable array.
+            UserError: If images are missing or of different sizes or kinds, or an array is unreadable.
         """
         if self.span is not None:
             first, size = self.span
@@ -59,7 +59,7 @@ class VideoSource:
         return _array(self.path) if self.path.suffix == ".npy" else self.path
 
     def sha256(self) -> str:
-        """Of the bytes; of a folder's pictures, over their names and bytes."""
+        """Hash the bytes; for a folder of images, their names and bytes."""
         if self.span is not None:
             return hashlib.sha256(self.read()).hexdigest()  # type: ignore[arg-type]  # bytes, as there is a span
         files = sorted(self.path.glob("*.png")) if self.path.is_dir() else [self.path]
@@ -116,17 +116,17 @@ class ArraySource(VideoSource):
 
 
 def with_content(sources: Sequence[VideoSource]) -> list[VideoSource]:
-    """Hashes every video's bytes."""
+    """Return the videos with the hashes of their bytes."""
     with ThreadPoolExecutor() as pool:
         hashes = pool.map(lambda source: source.sha256(), sources)
         return [replace(source, content=own) for source, own in zip(sources, hashes, strict=True)]
 
 
 def sources_sha256(sources: Sequence[VideoSource]) -> str:
-    """Of a set of videos: over ids, bytes, rates, prompts, known content and groups; not over where they lie.
+    """Hash a set of videos: ids, bytes, frame rates, prompts, attributes and groups, but not their paths.
 
     Args:
-        sources: Ordered by id, as `with_content` gives them.
+        sources: Videos from `with_content`, ordered by id.
     """
     digest = hashlib.sha256()
     for source in sources:

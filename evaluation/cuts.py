@@ -1,4 +1,4 @@
-"""One clip of a video: which frames, and how they are read."""
+"""One clip of a video: its frames, and how they are read."""
 
 from dataclasses import dataclass
 
@@ -17,14 +17,14 @@ _SLACK = 1e-3  # of a frame, for rates that containers round
 
 @dataclass(frozen=True)
 class Cut:
-    """A clip to be read, by the numbers of its frames or by their times; one of the two is None.
+    """A clip to be read, by the numbers or by the times of its frames; one of the two is None.
 
     Attributes:
-        id: Unique on its side.
+        id: Id, unique on its side.
         source: The video.
-        fps: Frames per second.
-        numbers: Of the stored frames, from 0.
-        seconds: Since the first frame; the nearest stored frames are taken.
+        fps: Frames per second of the clip.
+        numbers: Numbers of the stored frames, from 0.
+        seconds: Times since the first frame; the nearest stored frames are taken.
     """
 
     id: str
@@ -35,18 +35,18 @@ class Cut:
 
     @property
     def choice(self) -> str:
-        """Which frames of the video, at which rate: the same text for the same pixels."""
+        """Frames and frame rate as text: equal for equal pixels of one video."""
         return f"{self.numbers} {self.seconds} {self.fps}"
 
 
 @dataclass(frozen=True)
 class Window:
-    """How many frames a clip has, and how far apart they are.
+    """Number and spacing of a clip's frames.
 
     Attributes:
-        frames: Of a clip.
-        rate: Frames per second of what is cut, by time; None cuts by number.
-        stride: By number: every how-manieth frame.
+        frames: Number of frames.
+        rate: Frames per second, for cutting by time. None cuts by frame number.
+        stride: For cutting by number: take every `stride`-th frame.
     """
 
     frames: int
@@ -54,7 +54,7 @@ class Window:
     stride: int = 1
 
     def room(self, info: VideoInfo) -> float | None:
-        """The latest start: seconds, or a frame's number. None where a clip does not fit or would repeat frames."""
+        """Return the latest start, in seconds or as a frame number; None if the video is too short or too slow."""
         if self.rate is None:
             left = info.frames - 1 - (self.frames - 1) * self.stride
             return left if left >= 0 else None
@@ -63,37 +63,37 @@ class Window:
         return None if too_slow or room < -_SLACK / info.fps else max(room, 0.0)
 
     def cut(self, name: str, source: VideoSource, fps: float, start: float = 0) -> Cut:
-        """The clip that starts there; `fps` is the video's."""
+        """Return the clip that begins at `start`; `fps` is the frame rate of the video."""
         if self.rate is None:
             numbers = tuple(int(start) + self.stride * number for number in range(self.frames))
             return Cut(name, source, fps / self.stride, numbers=numbers)
         return Cut(name, source, self.rate, seconds=tuple((start + np.arange(self.frames) / self.rate).tolist()))
 
     def unfit(self, info: VideoInfo) -> str:
-        """Why a video does not do, and what would."""
+        """Describe why a video does not fit, and how to fix it."""
         if self.rate is None:
             needed = 1 + (self.frames - 1) * self.stride
             strided = f" at stride {self.stride}" if self.stride > 1 else ""
             return (
-                f"has {info.frames} frames, but {self.frames}{strided} need {needed}; bring longer videos, or take "
+                f"has {info.frames} frames, but {self.frames}{strided} need {needed}; provide longer videos, or take "
                 "fewer frames"
             )
         return (
             f"has {info.frames} frames at {info.fps:g} fps, but {self.frames} frames at {self.rate:g} fps need "
-            f"{(self.frames - 1) / self.rate:g} s at no less than that rate; bring longer or faster videos, or take "
+            f"{(self.frames - 1) / self.rate:g} s at no less than that rate; provide longer or faster videos, or take "
             "fewer frames or another rate"
         )
 
 
 def read_cut(cut: Cut, size: int | None) -> Clip:
-    """Decodes a cut, once for all that measures it.
+    """Decode a clip.
 
     Args:
         cut: The clip.
-        size: Side of the square it is cut and scaled to, in pixels; None leaves frames as they are stored.
+        size: Height and width that frames are cropped and scaled to, in pixels. None leaves frames as stored.
 
     Raises:
-        UserError: Undecodable, too few frames, or stored frames that are not uint8 (T, H, W, 3).
+        UserError: If the video cannot be decoded, has too few frames, or holds frames that are not uint8 (T, H, W, 3).
     """
     frames = _frames(cut)
     check_frames(frames)
@@ -103,10 +103,10 @@ def read_cut(cut: Cut, size: int | None) -> Clip:
 
 
 def source_info(source: VideoSource) -> VideoInfo:
-    """Length, rate and size of a video, without decoding it.
+    """Read length, frame rate and size of a video, without decoding it.
 
     Raises:
-        UserError: Unreadable, or empty.
+        UserError: If the video is unreadable or empty.
     """
     stored = source.read()
     if isinstance(stored, np.ndarray):

@@ -1,4 +1,4 @@
-"""Extraction on several devices."""
+"""Extraction of features on several devices."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -13,13 +13,13 @@ __all__ = ["Extracting"]
 
 
 class Extracting(LightningModule):
-    """An extraction under `lightning.Trainer.predict`: each process extracts its own share, and nobody a clip twice.
+    """An extraction under `lightning.Trainer.predict`: each process extracts its own share of the clips.
 
-    The Trainer needs ``use_distributed_sampler=False``: the shares are divided here, exactly, without padding. What
-    could not be measured is left to the run that reads the features, which tries it again and says why.
+    The Trainer needs ``use_distributed_sampler=False``: the shares are an exact partition, without padding. Clips that
+    fail are tried again by the run that reads the features, which reports them.
 
     Args:
-        extraction: The clips.
+        extraction: The extraction.
 
     Example:
         ``Trainer(devices=2, use_distributed_sampler=False).predict(Extracting(extraction), return_predictions=False)``
@@ -28,29 +28,29 @@ class Extracting(LightningModule):
     def __init__(self, extraction: Extraction) -> None:
         super().__init__()
         self.extraction = extraction
-        # registered, so that they go where the Trainer wants them
+        # registered, so that the Trainer moves them
         self.networks = nn.ModuleDict({name: one.extractor for name, one in extraction.loaded.items()})
 
     def predict_dataloader(self) -> Iterable[Reading | None]:
-        """This process's clips that lack features, read ahead in threads."""
+        """Return this process's clips without features, read in advance by threads."""
         missing = self.extraction.missing(self.global_rank, self.trainer.world_size)
         return _Readings(self.extraction, missing)
 
     def on_predict_start(self) -> None:
-        """Says where the networks are."""
+        """Tell the extraction the device."""
         self.extraction.to(self.device)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Leaves clips where they are until a batch is full."""
+        """Leave clips on the CPU until a batch is full."""
         return batch
 
     def predict_step(self, batch: Reading | None, batch_idx: int) -> None:
-        """Extracts as soon as enough clips are there; None is an empty share."""
+        """Extract once a batch is full; None is an empty share."""
         if batch is not None:
             self.extraction.take(batch)
 
     def on_predict_end(self) -> None:
-        """Extracts the rest, and waits for the others."""
+        """Extract the last batches, and wait for the other processes."""
         self.extraction.finish(self.global_rank, self.trainer.world_size)
         self.trainer.strategy.barrier()
 

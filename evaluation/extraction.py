@@ -1,4 +1,4 @@
-"""Clips → features: each clip is decoded once for all extractors that lack it, and nothing is extracted twice."""
+"""Extraction of features: each clip is decoded once for all extractors, and nothing is extracted twice."""
 
 import os
 import platform
@@ -26,7 +26,7 @@ __all__ = ["Extraction", "Reading", "versions"]
 
 T = TypeVar("T")
 R = TypeVar("R")
-# Of what makes pixels and features.
+# Packages that pixels and features depend on.
 _PACKAGES = ("torch", "numpy", "scipy", "av", "pillow", "opencv-python-headless", "clean-fid", "transformers")
 
 
@@ -36,8 +36,8 @@ class Reading:
 
     Attributes:
         cut: The clip.
-        prepared: Extractor that lacks its features → what it is to see.
-        problem: Why it could not be read; empty where it could.
+        prepared: Name of each extractor without features of the clip → its input.
+        problem: Reason why the clip could not be read; empty if it could.
     """
 
     cut: Cut
@@ -46,21 +46,20 @@ class Reading:
 
 
 class Extraction:
-    """The features that a protocol's extractors give for some clips, in stores that outlive this process.
+    """Features of clips under a protocol's extractors, kept on disk.
 
-    The last digit of a network's features depends on how many clips it sees at once, so every batch is filled up to
-    the protocol's number.
+    The last digit of a network's features depends on the batch size, so every batch is padded to the protocol's.
 
     Args:
-        wanted: Clips, whose sources know their content, and the extractors of each.
-        prompts: Texts that extractors which can are to read too.
-        protocol: Size of frames and batch.
-        loaded: Its extractors.
-        folder: Of all features.
-        workers: Threads that read and prepare clips; None: one for each core, at most 8.
+        wanted: Clips with hashed sources, and the names of the extractors of each.
+        prompts: Texts for extractors that embed texts.
+        protocol: Gives frame size and batch size.
+        loaded: Name → extractor.
+        folder: Folder of all features.
+        workers: Number of threads that read and prepare clips. None: one per core, at most 8.
 
     Attributes:
-        failures: Clips that gave no features, so far.
+        failures: Clips without features, so far.
     """
 
     def __init__(
@@ -81,16 +80,16 @@ class Extraction:
         self._device = torch.device("cpu")
 
     def to(self, device: torch.device | str) -> "Extraction":
-        """Moves the networks."""
+        """Move the extractors to a device."""
         self._device = torch.device(device)
         for one in self.loaded.values():
             one.extractor.to(self._device)
         return self
 
     def missing(self, rank: int = 0, processes: int = 1) -> list[tuple[Cut, list[str]]]:
-        """The clips of this process's share that lack features, and of which extractors.
+        """Return the clips of this process's share without features, and the extractors concerned.
 
-        The share of a process does not depend on what is missing, so no two ever extract one clip.
+        A process's share does not depend on what is missing, so no clip is extracted by two processes.
         """
         share = [(cut, _key(cut), names) for cut, names in self.wanted[rank::processes]]
         lacking = {name: set(store.missing(key for _, key, _ in share)) for name, store in self._stores.items()}
@@ -100,24 +99,24 @@ class Extraction:
         return [(cut, names) for cut, names in left if names]
 
     def run(self, track: Track = untracked, rank: int = 0, processes: int = 1) -> None:
-        """Extracts all that this process's share lacks.
+        """Extract everything that is missing from this process's share.
 
         Raises:
-            UserError: Clips that gave no features: all are counted, the first named; those of the others are kept.
+            UserError: If clips have no features: all are counted and the first named; the others' features are kept.
         """
         missing = self.missing(rank, processes)
         for reading in track(self.readings(missing), len(missing), "clips"):
             self.take(reading)
         self.finish(rank, processes)
-        then = "The features of the others are kept; mend or remove these."
+        then = "The features of the others are kept; fix or remove these."
         self.failures.raise_any(len(self.wanted), "clips", then)
 
     def readings(self, missing: Sequence[tuple[Cut, list[str]]]) -> Iterator[Reading]:
-        """Reads and prepares clips, in order, some ahead of what is asked for."""
+        """Read and prepare clips in order, some in advance."""
         return _ahead(lambda one: self._read(*one), missing, self.workers)
 
     def take(self, reading: Reading) -> None:
-        """Extracts and stores features, as soon as a batch of clips is there."""
+        """Add a clip; extract and store features once a batch is full."""
         if reading.problem:
             self.failures.add(reading.cut.id, reading.problem)
         for name, prepared in reading.prepared.items():
@@ -129,7 +128,7 @@ class Extraction:
                 self._extract(name, batch)
 
     def finish(self, rank: int = 0, processes: int = 1) -> None:
-        """Extracts what is left of the last batches, and the prompts of this process's share."""
+        """Extract the last, incomplete batches, and the prompts of this process's share."""
         for (name, _), batch in self._batches.items():
             if batch.cuts:
                 self._extract(name, batch)
@@ -143,11 +142,11 @@ class Extraction:
                     store.add(some, reader.texts([keys[key] for key in some]))
 
     def features(self, name: str, cuts: Sequence[Cut]) -> Tensor:
-        """What an extractor gave for these clips: (clips, rows, d)."""
+        """Return the features of clips under an extractor, shape (clips, rows, d)."""
         return self._stores[name].read([_key(cut) for cut in cuts])
 
     def texts(self, name: str) -> dict[str, Tensor]:
-        """Prompt → its unit vector."""
+        """Return prompt → unit vector."""
         if not self.prompts:
             return {}
         rows = self._text_stores[name].read([key_of(prompt) for prompt in self.prompts])
@@ -158,7 +157,7 @@ class Extraction:
         return {name: one for name, one in extractors.items() if isinstance(one, TextExtractor)}
 
     def _view(self, name: str, of: str) -> dict[str, Any]:
-        """All that moves a feature but the clip."""
+        """Return everything except the clip that changes features."""
         own, protocol = self.protocol.extractors[name], self.protocol
         settings = {key: value for key, value in vars(own).items() if key not in ("sha256", "git_blob", "weights")}
         return {
@@ -178,7 +177,7 @@ class Extraction:
 
     @torch.inference_mode()
     def _extract(self, name: str, batch: "_Batch") -> None:
-        """Stores the features of a batch, and empties it."""
+        """Extract and store the features of a batch, and empty it."""
         extractor, cuts = self.loaded[name].extractor, batch.taken()
         try:
             found = extractor(batch.rows.to(self._device))[: len(cuts)]
@@ -193,14 +192,14 @@ class Extraction:
         good = found.isfinite().flatten(1).all(dim=1) if extractor.finite else torch.ones(len(found), dtype=torch.bool)
         for cut, right in zip(cuts, good.tolist(), strict=True):
             if not right:
-                self.failures.add(cut.id, f"extractor `{name}` gave values that are no numbers; look at the clip")
+                self.failures.add(cut.id, f"extractor `{name}` gave values that are not finite; look at the clip")
         kept = [row for row, right in enumerate(good.tolist()) if right]
         if kept:
             self._stores[name].add([_key(cuts[row]) for row in kept], found[kept])
 
 
 class _Batch:
-    """Clips that one extractor is to see together, in memory that serves again for the next."""
+    """A batch of clips for one extractor, in memory that is reused."""
 
     def __init__(self, like: Tensor, size: int) -> None:
         self.rows, self.cuts = like.new_empty((size, *like.shape)), list[Cut]()
@@ -210,14 +209,14 @@ class _Batch:
         self.cuts.append(cut)
 
     def taken(self) -> list[Cut]:
-        """Hands out the clips, after filling the rows that are left with the last."""
+        """Return the clips, after padding the batch with copies of the last one."""
         cuts, self.cuts = self.cuts, []
         self.rows[len(cuts) :] = self.rows[len(cuts) - 1]
         return cuts
 
 
 def versions() -> dict[str, str]:
-    """Of Python and the packages that numbers depend on."""
+    """Return the versions of Python and of the packages that numbers depend on."""
     return {"python": platform.python_version()} | {
         name: package_version(name) or "not installed" for name in _PACKAGES
     }
@@ -228,7 +227,7 @@ def _key(cut: Cut) -> str:
 
 
 def _ahead(work: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
-    """Results in order, of threads that keep two pieces of work each ahead: decoding and resizing free the lock."""
+    """Yield results in order; threads work two items each in advance, since decoding and resizing release the GIL."""
     waiting: deque[Future[R]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         for item in items:

@@ -1,4 +1,4 @@
-"""Clips that cannot be measured: all are counted and named before anything is given up."""
+"""Clips that cannot be measured, collected so that one message counts all of them."""
 
 from mav_lightning.common.errors import UserError
 
@@ -8,29 +8,29 @@ _NAMED = 5  # the others are counted
 
 
 class Failures:
-    """What went wrong, clip by clip.
+    """Reasons why clips cannot be measured.
 
     Attributes:
-        reasons: Id → what is wrong with it.
+        reasons: Id → reason.
     """
 
     def __init__(self) -> None:
         self.reasons: dict[str, str] = {}
 
     def add(self, name: str, reason: str) -> None:
-        """Notes a clip; its first reason counts."""
+        """Add a clip; later reasons for the same clip are ignored."""
         self.reasons.setdefault(name, reason)
 
     def raise_any(self, total: int, what: str, then: str = "") -> None:
-        """Does nothing where all is well.
+        """Raise if any clip failed.
 
         Args:
-            total: How many there were.
-            what: Of what, such as "generated clips".
-            then: What to do about it, or what was kept.
+            total: Number of clips that were tried.
+            what: What they are, such as "generated clips".
+            then: Last sentence of the message: how to fix it, or what was kept.
 
         Raises:
-            UserError: Names the first five and counts the rest.
+            UserError: If any clip failed; names the first five and counts the others.
         """
         if not self.reasons:
             return

@@ -1,4 +1,4 @@
-"""Features on disk: what was extracted once is never extracted again."""
+"""Features on disk: nothing is extracted twice."""
 
 import hashlib
 import json
@@ -20,15 +20,15 @@ _VIEW = "view.json"
 
 
 class FeatureStore:
-    """The features of one extractor under one preparation, by key, in files that appear whole.
+    """The features of one extractor under one preparation, by key, in files that are written atomically.
 
-    Several processes may write at once: a file is named after the keys in it, and two that hold one key hold the same
-    features.
+    Several processes may write at once: a file is named after its keys, and files that share a key hold the same
+    features for it.
 
     Args:
         root: Folder of all features.
-        view: Everything but the clip that moves a feature: extractor, bytes of its weights, size of frames, batch,
-            versions. Features of another view lie in another folder.
+        view: Everything except the clip that changes features: extractor, hash of its weights, frame size, batch size,
+            versions. Every view has its own folder.
     """
 
     def __init__(self, root: Path, view: Mapping[str, Any]) -> None:
@@ -38,12 +38,12 @@ class FeatureStore:
         self._seen: set[Path] = set()
 
     def missing(self, keys: Iterable[str]) -> list[str]:
-        """Those that are not there, each once."""
+        """Return the keys without stored features, each once."""
         self._look()
         return [key for key in dict.fromkeys(keys) if key not in self._files]
 
     def add(self, keys: Sequence[str], features: Tensor) -> None:
-        """Writes the features of some keys, one row of `features` each, in one file."""
+        """Write the features of some keys, one row of `features` each, to one file."""
         view = self.folder / _VIEW
         if not view.exists():
             with whole_file(view) as partial:
@@ -55,10 +55,10 @@ class FeatureStore:
         self._files |= dict.fromkeys(keys, self.folder / f"{name}.safetensors")
 
     def read(self, keys: Sequence[str]) -> Tensor:
-        """The features of keys that are there, stacked in their order: (keys, …).
+        """Return the stored features of keys, stacked in their order: (keys, …).
 
         Raises:
-            UserError: A damaged file.
+            UserError: If a file is damaged.
         """
         self._look()
         by_file: dict[Path, list[str]] = {}
@@ -71,7 +71,7 @@ class FeatureStore:
         return torch.stack([found[key] for key in keys])
 
     def _look(self) -> None:
-        """Takes note of files that appeared since."""
+        """Register files that were written since the last call."""
         for path in sorted(set(self.folder.glob("*.safetensors")) - self._seen):
             with _opened(path) as file:
                 self._files |= dict.fromkeys(file.keys(), path)
@@ -79,12 +79,12 @@ class FeatureStore:
 
 
 def key_of(*facts: str) -> str:
-    """32 hexadecimal digits over some facts."""
+    """Hash texts to 32 hexadecimal digits."""
     return hashlib.sha256("\0".join(facts).encode()).hexdigest()[:32]
 
 
 def features_folder() -> Path:
-    """Where features are kept if nobody says otherwise: ``~/.cache/mav-lightning/features``."""
+    """Return the default folder of features, ``~/.cache/mav-lightning/features``."""
     return Path("~/.cache/mav-lightning/features").expanduser()
 
 
@@ -92,4 +92,4 @@ def _opened(path: Path) -> Any:
     try:
         return safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: damaged ({error}); remove this file, its features are extracted again.") from error
+        raise UserError(f"{path}: damaged ({error}); remove it; its features are extracted again.") from error

@@ -1,4 +1,4 @@
-"""Intervals for shares, means, medians and any statistic of clips."""
+"""95 % confidence intervals for proportions, means, medians and any statistic of clips."""
 
 from collections.abc import Callable, Hashable, Sequence
 
@@ -13,7 +13,7 @@ _LEVEL = 0.95
 
 
 def wilson(right: int, n: int) -> Interval:
-    """Wilson's score interval for a share; sound at 0 and 1, where the textbook one has no width. None if n is 0."""
+    """Compute Wilson's score interval of a proportion, which is valid at 0 and 1; None if n is 0."""
     if n == 0:
         return None
     low, high = stats.binomtest(right, n).proportion_ci(_LEVEL, method="wilson")
@@ -21,7 +21,7 @@ def wilson(right: int, n: int) -> Interval:
 
 
 def mean(values: NDArray[np.float64]) -> Interval:
-    """Student's t; None below two values."""
+    """Compute Student's t interval of a mean; None for fewer than two values."""
     if len(values) < 2:
         return None
     reach = stats.t.ppf((1 + _LEVEL) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
@@ -29,14 +29,14 @@ def mean(values: NDArray[np.float64]) -> Interval:
 
 
 def grouped_mean(values: NDArray[np.float64], groups: Sequence[Hashable]) -> tuple[float, Interval]:
-    """The mean over groups of their means, and its interval by `mean`; NaN values do not count.
+    """Compute the mean over groups of their means, and its interval by `mean`; NaN values are left out.
 
     Clips cut from one video are not independent, so each group counts as one value. Groups of one clip each give the
     plain mean.
 
     Args:
-        values: Of the clips, shape (N,).
-        groups: Of the clips, N of them.
+        values: Value of each clip, shape (N,).
+        groups: Group of each clip.
     """
     members: dict[Hashable, list[float]] = {}
     for value, group in zip(values.tolist(), groups, strict=True):
@@ -47,7 +47,7 @@ def grouped_mean(values: NDArray[np.float64], groups: Sequence[Hashable]) -> tup
 
 
 def median(values: NDArray[np.float64]) -> Interval:
-    """Between order statistics, by the binomial distribution. None below the six values that 95 % needs."""
+    """Compute the interval of a median between order statistics; None for fewer than six values."""
     n = len(values)
     if n < 6:
         return None
@@ -57,7 +57,15 @@ def median(values: NDArray[np.float64]) -> Interval:
 
 
 def jackknife(statistic: Callable[[NDArray[np.intp]], float], n: int) -> Interval:
-    """Delete-one jackknife of a statistic of clip numbers; None below three clips, or where a deletion undefines it."""
+    """Compute the delete-one jackknife interval of a statistic.
+
+    Args:
+        statistic: Function of the indices of clips.
+        n: Number of clips.
+
+    Returns:
+        The interval. None for fewer than three clips, or if the statistic is undefined without one of them.
+    """
     if n < 3:
         return None
     rows = np.arange(n)

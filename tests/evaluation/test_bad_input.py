@@ -76,7 +76,7 @@ def of_floats(clips: Path) -> None:
 
 
 @pytest.mark.parametrize(("spoil", "message"), [
-    (shorter, r"1 of 6 generated clips cannot be measured: `1\.mkv`: has 3 frames, but 4 need 4; bring longer"),
+    (shorter, r"1 of 6 generated clips cannot be measured: `1\.mkv`: has 3 frames, but 4 need 4; provide longer"),
     (empty, r"1 of 6 generated clips cannot be measured: `1\.mkv`: .* cannot be decoded"),
     (truncated, r"1 of 6 generated clips cannot be measured: `1\.mp4`: .*; re-encode or remove the file"),
     (of_floats, r"1 of 12 clips .*`1\.npy`: frames must be uint8 in 0\.\.255, got float32; convert x in .* by numpy"),
@@ -113,8 +113,8 @@ def test_features_that_are_no_numbers_name_their_clip_and_the_others_are_kept(
     code, told = run("--force")
 
     assert code == 2
-    assert "1 of 12 clips cannot be measured: `4.mkv`: extractor `i3d` gave values that are no numbers" in told
-    assert "The features of the others are kept; mend or remove these." in told
+    assert "1 of 12 clips cannot be measured: `4.mkv`: extractor `i3d` gave values that are not finite" in told
+    assert "The features of the others are kept; fix or remove these." in told
     (clips / "4.mkv").write_bytes((clips / "3.mkv").read_bytes())
     code, told = run("--force")
     assert code == 0

@@ -221,7 +221,7 @@ def test_what_cannot_be_done_is_told(tmp_path: Path, ramps: Path) -> None:
     with pytest.raises(UserError, match=r"ramps: already holds something"):
         write_baseline("static", ramps, PROTOCOL, ramps)
     deaf = only("shapes-kvd", "video")
-    with pytest.raises(UserError, match=r"no extractor that reads texts; give one with .* shapes-clip or clip"):
+    with pytest.raises(UserError, match=r"no extractor that embeds texts; use one with .* clip or shapes-clip"):
         write_nearest(ramps, deaf, out, {"x": "a red circle"})
     assert not out.exists()
 
@@ -235,7 +235,7 @@ def test_videos_that_cannot_be_read_are_named_and_counted(tmp_path: Path) -> Non
     for name, data in (("a", whole), ("b", damaged), ("c", damaged)):
         (films / f"{name}.mp4").write_bytes(data)
 
-    with pytest.raises(UserError, match=r"2 of 3 videos cannot be measured: `b.mp4`: .*`c.mp4`: .*Mend or remove"):
+    with pytest.raises(UserError, match=r"2 of 3 videos cannot be measured: `b.mp4`: .*`c.mp4`: .*Fix or remove"):
         write_baseline("static", films, PROTOCOL, tmp_path / "out", clips=9)
     assert not (tmp_path / "out").exists()
 
@@ -247,7 +247,7 @@ def test_the_command_asks_for_prompts_where_they_are_needed(tmp_path: Path, ramp
 
     for wrong, told in (
         (["nearest", *words], "nearest needs a table id<TAB>prompt"),
-        (["static", *words, *given], "only nearest looks for prompts, not static"),
+        (["static", *words, *given], "only nearest uses prompts, not static"),
         (["static", *words, "--split", "test"], "split: must be one of train, val; got `test`"),
     ):
         failed = CliRunner().invoke(app, ["baseline", *wrong])

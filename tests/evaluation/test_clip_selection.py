@@ -102,7 +102,7 @@ def test_more_real_clips_than_videos_are_an_error_unless_videos_may_repeat(tmp_p
 def test_no_real_video_long_enough_says_what_is_needed(tmp_path: Path) -> None:
     film(tmp_path, "a", 9)
 
-    with pytest.raises(UserError, match=r"longest real video has 9 frames, but 4 at stride 5 need 16; bring longer"):
+    with pytest.raises(UserError, match=r"longest real video has 9 frames, but 4 at stride 5 need 16; provide longer"):
         plan_real(open_clips(tmp_path), replace(STRIDED, stride=5), ONCE, [])
 
 

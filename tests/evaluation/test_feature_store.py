@@ -40,7 +40,7 @@ def test_a_damaged_file_is_named_and_removing_it_helps(tmp_path: Path) -> None:
     (file,) = tmp_path.rglob("*.safetensors")
     file.write_bytes(file.read_bytes()[:20])
 
-    with pytest.raises(UserError, match=rf"{file.name}: damaged .*remove this file, its features are extracted again"):
+    with pytest.raises(UserError, match=rf"{file.name}: damaged .*remove it; its features are extracted again"):
         FeatureStore(tmp_path, VIEW).missing(["a"])
     file.unlink()
     assert FeatureStore(tmp_path, VIEW).missing(["a"]) == ["a"]
