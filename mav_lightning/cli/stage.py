@@ -55,13 +55,13 @@ def _train(config: dict[str, Any], place: Any, needs: dict[str, Path], track: An
 def _pipeline(config: dict[str, Any], place: Any, needs: dict[str, Path], track: Any) -> None:
     from mav_lightning.config import instantiate
 
-    instantiate(config["task"])(out=_artefact(place))
+    instantiate(config["task"]).run(_artefact(place), seed=None, track=track)
 
 
 def _sample(config: dict[str, Any], place: Any, needs: dict[str, Path], track: Any) -> None:
     from mav_lightning.config import instantiate
 
-    instantiate(config["task"])(out=place.path, seed=config["seed"], track=track)
+    instantiate(config["task"]).run(place.path, seed=config["seed"], track=track)
 
 
 def _score(config: dict[str, Any], place: Any, needs: dict[str, Path], track: Any) -> None:
