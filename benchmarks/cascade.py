@@ -63,7 +63,7 @@ def table(header: str, rows: dict[str, list[NDArray[np.float64]]]) -> Iterator[s
 def with_settings(pipeline: Pipeline, **settings: object) -> Pipeline:
     """The same networks, sampled otherwise."""
     sampling = replace(pipeline.sampling, **settings)  # type: ignore[arg-type]
-    return Pipeline(pipeline.networks, sampling, pipeline.checkpoints, pipeline.trained_fps)
+    return Pipeline(pipeline.cascade, sampling)
 
 
 def interpolation(pipeline: Pipeline, count: int, fps: float) -> dict[str, list[NDArray[np.float64]]]:
@@ -75,7 +75,7 @@ def interpolation(pipeline: Pipeline, count: int, fps: float) -> dict[str, list[
     rows = {"truth": truth}
     for name in ("network", "linear", "repeat"):
         way = with_settings(pipeline, interpolation=name)
-        rows[name] = way.interpolate(truth[:, known], [rate] * count, range(count))
+        rows[name] = way.interpolate(truth[:, known], rate, range(count), until="interpolator")
         assert np.array_equal(rows[name][:, known], truth[:, known]), "known frames must come out unchanged"
     return {
         name: [
@@ -97,27 +97,28 @@ def super_resolution(pipeline: Pipeline, count: int, fps: float) -> dict[str, li
     nearest = small.repeat(factor, axis=2).repeat(factor, axis=3)
     rows = {"truth": truth, "every pixel repeated": nearest}
     for name, shared in (("the same noise in every frame", True), ("independent noise", False)):
-        rows[name] = with_settings(pipeline, shared_noise=shared).sharpen(small, [fps] * count, range(count))
+        rows[name] = with_settings(pipeline, shared_noise=shared).super_resolve(small, fps, range(count))
     return {name: [rms(clips, truth), flickers(clips, fps)] for name, clips in rows.items()}
 
 
 def from_text(pipeline: Pipeline, count: int, fps: float) -> dict[str, list[NDArray[np.float64]]]:
     """Flicker after every stage, each fed with what the one before made."""
     prompts, seeds = [prompt.text for prompt in shapes_prompts(-(-count // 24))][:count], range(count)
-    rates = [fps * pipeline.rate] * count
-    drawn = pipeline(prompts, [fps] * count, seeds, until="decoder")
-    between = pipeline.interpolate(drawn, rates, seeds)
+    rate = fps * pipeline.rate
+    decoded = pipeline(prompts, fps, seeds, until="decoder")
+    filled = pipeline.interpolate(decoded, rate, seeds, until="interpolator")
+    blended = with_settings(pipeline, interpolation="linear")
     clips = {
-        "decoder": drawn,
-        "interpolation": between,
-        "interpolation by blending": with_settings(pipeline, interpolation="linear").interpolate(drawn, rates, seeds),
-        "spatiotemporal super-resolution": with_settings(pipeline, high_factor=1).sharpen(between, rates, seeds),
-        "spatial super-resolution, the same noise": pipeline.sharpen(between, rates, seeds),
-        "spatial super-resolution, independent noise": with_settings(pipeline, shared_noise=False).sharpen(
-            between, rates, seeds
+        "decoder": decoded,
+        "interpolation": filled,
+        "interpolation by blending": blended.interpolate(decoded, rate, seeds, until="interpolator"),
+        "spatiotemporal super-resolution": with_settings(pipeline, high_factor=1).super_resolve(filled, rate, seeds),
+        "spatial super-resolution, the same noise": pipeline.super_resolve(filled, rate, seeds),
+        "spatial super-resolution, independent noise": with_settings(pipeline, shared_noise=False).super_resolve(
+            filled, rate, seeds
         ),
     }
-    return {name: [flickers(of_stage, fps if name == "decoder" else rates[0])] for name, of_stage in clips.items()}
+    return {name: [flickers(of_stage, fps if name == "decoder" else rate)] for name, of_stage in clips.items()}
 
 
 def main(

@@ -15,8 +15,8 @@ from typing import Annotated
 import torch
 import typer
 
+from mav_lightning.cascade.sample_networks import super_resolve_frames
 from mav_lightning.cascade.sampling import Sampling
-from mav_lightning.cascade.stages import Stages
 from mav_lightning.config import instantiate, load_config
 
 SMALL, FACTOR = 256, 3
@@ -30,10 +30,11 @@ def peak() -> float:
 def sample(scale: str, frames: int, chunk: int) -> str:
     """Enlarges one clip; says the peak above the network and seconds."""
     network = instantiate(load_config(f"stage/sr_high_{scale}.yaml")["module"]["denoiser"]).eval()
-    stages = Stages({"sr_high": network}, Sampling(SMALL, frames, high_factor=FACTOR, chunk=chunk, steps=2))
+    sampling = Sampling(SMALL, frames, high_factor=FACTOR, chunk=chunk, steps=2, batch_size=1)
     before, begun = peak(), time.perf_counter()
     with torch.inference_mode():
-        large = stages.sharpen_frames(torch.zeros(1, 3, frames, SMALL, SMALL), torch.tensor([30.0]), seeds=[0])
+        clips = torch.zeros(1, 3, frames, SMALL, SMALL)
+        large = super_resolve_frames(network, clips, torch.tensor([30.0]), [0], sampling)
     assert large.shape == (1, 3, frames, SMALL * FACTOR, SMALL * FACTOR)
     return f"{peak() - before:.2f} GiB, {time.perf_counter() - begun:.0f} s"
 

@@ -11,7 +11,7 @@ sys.path[:0] = [str(Path(__file__).parent / part) for part in ("", "evaluation")
 
 from doll_cascade import NODES, SAMPLING, TEXT  # noqa: E402
 
-from mav_lightning.cascade.pipeline_folder import write_pipeline  # noqa: E402
+from mav_lightning.cascade.pipeline_folder import NetworkFolders, write_pipeline  # noqa: E402
 from mav_lightning.cascade.sampling import Sampling  # noqa: E402
 from mav_lightning.checkpoint import write_card  # noqa: E402
 from mav_lightning.common.torchvision_shim import ensure_torchvision_imports  # noqa: E402
@@ -37,7 +37,7 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="session")
 def text_pipeline(stages: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("pipeline")
-    write_pipeline(path, SAMPLING, {role: stages[role] for role in TEXT})
+    write_pipeline(path, SAMPLING, NetworkFolders(**{role: stages[role] for role in TEXT}))
     return path
 
 
@@ -46,5 +46,5 @@ def cascade_folder(stages: dict[str, Path], tmp_path_factory: pytest.TempPathFac
     """All stages: 5 frames become 9, 8 pixels become 16 and 32."""
     path = tmp_path_factory.mktemp("cascade")
     sampling = Sampling(size=8, frames=5, skip=2, low_factor=2, high_factor=2, chunk=4, steps=3, batch_size=2)
-    write_pipeline(path, sampling, stages)
+    write_pipeline(path, sampling, NetworkFolders(**stages))
     return path

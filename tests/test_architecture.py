@@ -12,14 +12,14 @@ ALLOWED = {
     "datamodules": {"datamodules", "mav_lightning.common"},
     "evaluation": {"evaluation", "mav_lightning.common"},
     "mav_lightning.nn": {"mav_lightning.nn", "mav_lightning.common"},
-    "mav_lightning.diffusion": {"mav_lightning.diffusion", "mav_lightning.common"},
+    "mav_lightning.diffusion": {"mav_lightning.diffusion", "mav_lightning.nn.base", "mav_lightning.common"},
     "mav_lightning.modules": {
         "mav_lightning.modules", "mav_lightning.diffusion", "mav_lightning.nn", "mav_lightning.common",
         "mav_lightning.prompts", "datamodules.batch",
     },
     "mav_lightning.cascade": {
-        "mav_lightning.cascade", "mav_lightning.diffusion", "mav_lightning.checkpoint", "mav_lightning.prompts",
-        "mav_lightning.common",
+        "mav_lightning.cascade", "mav_lightning.diffusion", "mav_lightning.nn", "mav_lightning.checkpoint",
+        "mav_lightning.prompts", "mav_lightning.common",
     },
     "mav_lightning.training": {
         "mav_lightning.training", "mav_lightning.checkpoint", "mav_lightning.modules.base", "mav_lightning.common",

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from mav_lightning.cli.generate import _wishes
+from mav_lightning.cascade.clip_requests import text_requests
 from mav_lightning.common.errors import UserError
 from mav_lightning.prompts import Prompt, read_prompts, write_prompts
 
@@ -24,8 +24,8 @@ def test_a_table_is_read_as_it_was_written_and_ids_are_kept(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("\n \n", "holds no prompt; write one a line"),
-        ("id\tprompt\n", "holds no prompt; write one a line"),
+        ("\n \n", "has no prompts; write one per line"),
+        ("id\tprompt\n", "has no prompts; write one per line"),
         ("id\tprompt\na dog\n", "`a dog` must be an id, one tab and a prompt"),
         ("id\tprompt\nv1\t\n", "`v1` must be an id, one tab and a prompt"),
         ("id\tprompt\nv1\ta\tdog\n", "must be an id, one tab and a prompt"),
@@ -42,10 +42,18 @@ def test_a_prompt_that_comes_again_is_drawn_with_the_next_seeds() -> None:
     bow, dog = Prompt("a bow", {"prompt_id": "Archery-0000"}), Prompt("a dog")
     again = Prompt("a bow", {"prompt_id": "Archery-0001"})
 
-    wishes = _wishes([bow, dog, again], [4.0, 8.0], seed=5, per_prompt=2)
+    requests = text_requests([bow, dog, again], [4.0, 8.0], range(5, 7))
 
-    assert [(wish.prompt, wish.fps, wish.seed) for wish in wishes] == [
+    assert [(one.prompt, one.fps, one.seed) for one in requests] == [
         (bow, 4, 5), (bow, 4, 6), (bow, 8, 5), (bow, 8, 6),
         (dog, 4, 5), (dog, 4, 6), (dog, 8, 5), (dog, 8, 6),
         (again, 4, 7), (again, 4, 8), (again, 8, 7), (again, 8, 8),
     ]  # fmt: skip
+
+
+def test_a_file_of_a_million_prompts_or_one_endless_line_is_refused_early(tmp_path: Path) -> None:
+    (tmp_path / "many").write_text("a\n" * 10**6)
+    with pytest.raises(UserError, match="has more than 100000 prompts; split it"):
+        read_prompts(tmp_path / "many")
+    with pytest.raises(UserError, match="a line has more than 10000 characters"):
+        read_prompts(Path("/dev/zero"))

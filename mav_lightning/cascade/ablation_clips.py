@@ -1,119 +1,105 @@
-"""The clips that a study scores."""
+"""Tasks that sample the clips which an ablation scores."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from mav_lightning.cascade.generation import Generation, Wish
+from mav_lightning.cascade.clip_requests import TextRequest
+from mav_lightning.cascade.generation import Generation, check_clip_count
 from mav_lightning.cascade.pipeline import Pipeline
-from mav_lightning.cascade.pipeline_folder import write_pipeline
+from mav_lightning.cascade.pipeline_folder import NetworkFolders, write_pipeline
 from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.hashing import file_sha256
 from mav_lightning.common.machine import default_device
+from mav_lightning.common.schema import PositiveFloat, PositiveInt
+from mav_lightning.common.task import Task
+from mav_lightning.common.tracking import Track
 from mav_lightning.prompts import Prompt, read_prompts, shapes_prompts
 
-__all__ = ["sample_prompts", "sample_shapes"]
+__all__ = ["SamplePrompts", "SampleShapes"]
 
 
-def sample_shapes(
-    clip: Path,
-    prior: Path,
-    decoder: Path,
-    sampling: Sampling,
-    out: Path,
-    fps: Sequence[float],
-    per_pair: int,
-    seed: int,
-    track: Callable[..., Iterable[list[int]]],
-    interpolator: Path | None = None,
-    sr_low: Path | None = None,
-    sr_high: Path | None = None,
-) -> None:
-    """Samples a study's clips: every pair of colour and shape of Shapes World at every frame rate.
+@dataclass(frozen=True)
+class SampleShapes(Task):
+    """Task that samples every color-shape pair of Shapes World at every frame rate.
 
-    Writes ``out/pipeline``, which `mav generate` takes, and ``out/clips``, lossless and unmarked. Two systems sampled
-    with one seed start each clip from the same noise.
+    It writes a pipeline folder, ``pipeline``, and lossless clips without the visible mark, ``clips``. Two systems
+    sampled with one seed start each clip from the same noise.
 
-    Args:
-        clip: Folder of the trained CLIP.
-        prior: Folder of the trained prior.
-        decoder: Folder of the trained decoder.
-        sampling: How clips are drawn.
-        out: The stage's folder.
-        fps: Frame rates that the decoder is asked for.
-        per_pair: Clips of every pair at every frame rate.
-        seed: Of the study's trial.
-        track: Wraps an iterable with a progress report, ``track(items, total, description)``.
-        interpolator: Folder of the trained interpolator; None where `sampling` fills no frames with it.
-        sr_low: Folder of spatiotemporal super-resolution; None where `sampling` leaves it out.
-        sr_high: Folder of spatial super-resolution; None where `sampling` leaves it out.
+    Attributes:
+        networks: Folders of the trained networks.
+        sampling: Settings of the sampling chain.
+        fps: Frame rates that the decoder is conditioned on, frames per second.
+        per_pair: Clips per pair and frame rate.
     """
-    networks = {
-        "clip": clip, "prior": prior, "decoder": decoder, "interpolator": interpolator, "sr_low": sr_low,
-        "sr_high": sr_high,
-    }  # fmt: skip
-    given = {role: folder for role, folder in networks.items() if folder}
-    _sample(given, sampling, out, fps, shapes_prompts(per_pair), seed, track)
+
+    networks: NetworkFolders
+    sampling: Sampling
+    fps: tuple[PositiveFloat, ...]
+    per_pair: PositiveInt
+
+    def run(self, place: Path, *, seed: int | None, track: Track) -> None:
+        """Sample the clips; an interrupted run is resumed."""
+        check_clip_count(len(shapes_prompts()) * self.per_pair * len(self.fps))
+        _sample(self.networks, self.sampling, place, self.fps, shapes_prompts(self.per_pair), seed, track)
 
 
-def sample_prompts(
-    networks: Mapping[str, Path],
-    sampling: Sampling,
-    out: Path,
-    fps: Sequence[float],
-    prompts: str | Path,
-    prompts_sha256: str,
-    per_prompt: int,
-    seed: int,
-    track: Callable[..., Iterable[list[int]]],
-) -> None:
-    """As `sample_shapes`, of a user's own prompts.
+@dataclass(frozen=True)
+class SamplePrompts(Task):
+    """Task that samples the prompts of a file at every frame rate, as `SampleShapes` does its pairs.
 
-    Args:
-        networks: Role → folder, as `mav_lightning.cascade.pipeline_folder.write_pipeline` takes them.
-        sampling: How clips are drawn.
-        out: The stage's folder.
-        fps: Frame rates that the decoder is asked for.
-        prompts: A file that `mav_lightning.prompts.read_prompts` reads.
-        prompts_sha256: Of its bytes when the study was planned.
-        per_prompt: Clips of every prompt at every frame rate.
-        seed: Of the study's trial.
-        track: Wraps an iterable with a progress report, ``track(items, total, description)``.
-
-    Raises:
-        UserError: No prompts there, or others than were planned with.
+    Attributes:
+        networks: Folders of the trained networks.
+        sampling: Settings of the sampling chain.
+        fps: Frame rates that the decoder is conditioned on, frames per second.
+        prompts: File that `mav_lightning.prompts.read_prompts` reads.
+        prompts_sha256: sha256 of the file when the study was planned.
+        per_prompt: Clips per prompt and frame rate.
     """
-    if (found := file_sha256(Path(prompts))) != prompts_sha256:
-        raise UserError(
-            f"{prompts}: has changed since the study was planned ({found[:12]}, not {prompts_sha256[:12]}); give the "
-            "command again, and the clips are drawn anew."
-        )
-    _sample(
-        {role: Path(folder) for role, folder in networks.items()},
-        sampling,
-        out,
-        fps,
-        read_prompts(Path(prompts)) * per_prompt,
-        seed,
-        track,
-    )
+
+    networks: NetworkFolders
+    sampling: Sampling
+    fps: tuple[PositiveFloat, ...]
+    prompts: Path
+    prompts_sha256: str
+    per_prompt: PositiveInt
+
+    def run(self, place: Path, *, seed: int | None, track: Track) -> None:
+        """Sample the clips; an interrupted run is resumed.
+
+        Raises:
+            UserError: If the file has no prompts, or has changed since the study was planned.
+        """
+        if (found := file_sha256(self.prompts)) != self.prompts_sha256:
+            raise UserError(
+                f"{self.prompts}: has changed since the study was planned ({found[:12]}, not "
+                f"{self.prompts_sha256[:12]}); run the command again to sample new clips."
+            )
+        prompts = read_prompts(self.prompts)
+        check_clip_count(len(prompts) * self.per_prompt * len(self.fps))
+        _sample(self.networks, self.sampling, place, self.fps, prompts * self.per_prompt, seed, track)
 
 
 def _sample(
-    networks: Mapping[str, Path],
+    networks: NetworkFolders,
     sampling: Sampling,
-    out: Path,
+    place: Path,
     fps: Sequence[float],
     prompts: Sequence[Prompt],
-    seed: int,
-    track: Callable[..., Iterable[list[int]]],
+    seed: int | None,
+    track: Track,
 ) -> None:
-    write_pipeline(out / "pipeline", sampling, networks)
-    asked = [(prompt, float(rate)) for rate in fps for prompt in prompts]
-    wishes = [Wish(rate, seed * 1_000_000 + number, prompt) for number, (prompt, rate) in enumerate(asked)]
-    pipeline = Pipeline.from_pretrained(out / "pipeline")
-    pipeline.to(default_device())
-    generation = Generation(pipeline, wishes, out / "clips", mark=False)
+    if seed is None:
+        raise UserError("sampling needs a seed; add `seed` to the stage.", argument="seed")
+    write_pipeline(place / "pipeline", sampling, networks)
+    pairs = [(prompt, float(rate)) for rate in fps for prompt in prompts]
+    requests = [
+        TextRequest(prompt=prompt, fps=rate, seed=seed * 1_000_000 + number)
+        for number, (prompt, rate) in enumerate(pairs)
+    ]
+    pipeline = Pipeline.from_pretrained(place / "pipeline").to(default_device())
+    generation = Generation(pipeline, requests, place / "clips", mark=False)
     missing = generation.batches()
     for numbers in track(missing, len(missing), "batches"):
         generation.write(numbers)

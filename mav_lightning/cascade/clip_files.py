@@ -1,30 +1,44 @@
-"""Clips as files in the forms people use, all of which say where they come from."""
+"""Reading and writing clips in common file formats, with provenance in their metadata."""
 
 import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
+from mav_lightning.cascade.mark import CLAIMS
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.gif import encode_gif
 from mav_lightning.common.video import VideoError, encode_mp4, read_comment, read_frames, write_lossless
 
-__all__ = ["FORMATS", "read_clip", "read_facts", "write_clip"]
+__all__ = ["FORMATS", "Format", "read_clip", "read_facts", "write_clip"]
 
 Frames = NDArray[np.uint8]
+Format = Literal["mkv", "mp4", "gif", "frames"]
 _PICTURES = (".gif", ".png")
+
+
+class FileFormat(NamedTuple):
+    """A file format for clips.
+
+    Attributes:
+        suffix: Suffix of the file. Empty for a folder.
+        write: ``write(path, frames, fps, comment)``.
+    """
+
+    suffix: str
+    write: Callable[[Path, Frames, float, str], None]
 
 
 def _mp4(path: Path, frames: Frames, fps: float, comment: str) -> None:
     height, width = frames.shape[1:3]
-    even = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")  # 4:2:0 demands it
+    even = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")  # 4:2:0 requires even sides
     path.write_bytes(encode_mp4(even, fps, comment=comment))
 
 
@@ -40,33 +54,33 @@ def _pngs(path: Path, frames: Frames, fps: float, comment: str) -> None:
         Image.fromarray(frame).save(path / f"{number:05d}.png", pnginfo=info)
 
 
-# Name of a format → suffix of the file, and who writes it; ``frames`` is a folder of PNGs.
-FORMATS: dict[str, tuple[str, Callable[[Path, Frames, float, str], None]]] = {
-    "mkv": (".mkv", write_lossless),
-    "mp4": (".mp4", _mp4),
-    "gif": (".gif", _gif),
-    "frames": ("", _pngs),
+# ``frames`` is a folder of PNGs.
+FORMATS: dict[Format, FileFormat] = {
+    "mkv": FileFormat(".mkv", write_lossless),
+    "mp4": FileFormat(".mp4", _mp4),
+    "gif": FileFormat(".gif", _gif),
+    "frames": FileFormat("", _pngs),
 }
 
 
 def write_clip(
     path: Path, frames: Frames, fps: float, comment: str, finish: Callable[[Path], None] | None = None
 ) -> None:
-    """Writes a clip (T, H, W, 3) in the form that its suffix names.
+    """Write a clip atomically in the format that the suffix of `path` names.
 
-    ``.mkv`` is lossless, ``.mp4`` plays anywhere, ``.gif`` has 256 colours, times in hundredths of a second, and one
-    longer frame where neighbours are alike; a path without a suffix becomes a folder of PNGs.
+    ``.mkv`` is lossless; ``.mp4`` plays anywhere; ``.gif`` has 256 colors, frame times in hundredths of a second, and
+    merges equal neighboring frames; a path without a suffix becomes a folder of PNGs.
 
     Args:
-        path: Of the new file.
-        frames: The clip.
+        path: The new file.
+        frames: Clip, shape (T, H, W, 3), uint8.
         fps: Frames per second.
-        comment: Stored in the file, where `read_facts` finds it. The file appears whole or not at all.
-        finish: What is still to be done to every file written, before it gets its name; None for nothing.
+        comment: Text stored in the file, which `read_facts` reads.
+        finish: Applied to every written file before it gets its final name. None for nothing.
     """
     writers = dict(FORMATS.values())
     partial = path.with_name(f".partial-{path.name}")
-    _remove(partial)  # a killed writer's
+    _remove(partial)  # of an interrupted run
     try:
         writers[path.suffix](partial, frames, fps, comment)
         if finish is not None:
@@ -80,21 +94,30 @@ def write_clip(
 
 
 def read_clip(path: Path) -> Frames:
-    """Reads what `write_clip` wrote, or any such file: frames (T, H, W, 3).
+    """Read the frames of a clip, shape (T, H, W, 3), uint8.
+
+    Args:
+        path: File in one of the formats of `write_clip`, or a folder of PNGs.
 
     Raises:
-        UserError: No such file, or none of the forms.
+        UserError: If there is no such file or it cannot be decoded.
     """
     if path.is_dir():
         return np.concatenate([_images(file) for file in _frames(path)])
     return _images(path) if path.suffix in _PICTURES else read_frames(_existing(path))
 
 
-def read_facts(path: Path) -> dict[str, Any]:
-    """What a clip's file says of itself, empty where it says nothing that we understand; no frame is decoded.
+def read_facts(path: Path) -> dict[str, str]:
+    """Read what the metadata of a clip claims about its origin, without decoding frames.
+
+    Args:
+        path: File in one of the formats of `write_clip`, or a folder of PNGs.
+
+    Returns:
+        The claims. Empty if there are none in the form that `mav_lightning.cascade.mark.provenance` writes.
 
     Raises:
-        UserError: As `read_clip`.
+        UserError: If there is no such file or it cannot be read.
     """
     if path.is_dir():
         return read_facts(_frames(path)[0])
@@ -106,9 +129,11 @@ def read_facts(path: Path) -> dict[str, Any]:
         comment = read_comment(_existing(path))
     try:
         facts = json.loads(comment or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
-    return facts if isinstance(facts, dict) else {}
+    claims = {key: facts.get(key) for key in CLAIMS} if isinstance(facts, dict) else {}
+    texts = {key: value for key, value in claims.items() if isinstance(value, str)}
+    return texts if len(texts) == len(CLAIMS) else {}
 
 
 def _existing(path: Path) -> Path:
@@ -120,7 +145,7 @@ def _existing(path: Path) -> Path:
 def _frames(folder: Path) -> list[Path]:
     files = sorted(folder.glob("*.png"))
     if not files:
-        raise UserError(f"{folder}: a folder without PNGs; give a clip, or a folder of one clip's frames.")
+        raise UserError(f"{folder}: has no PNGs; give a clip, or a folder with the frames of one clip.")
     return files
 
 

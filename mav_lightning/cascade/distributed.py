@@ -1,4 +1,4 @@
-"""Drawing clips on several devices."""
+"""Generation of clips on several devices."""
 
 from lightning import LightningModule
 from torch import nn
@@ -6,39 +6,41 @@ from torch.utils.data import DataLoader
 
 from mav_lightning.cascade.generation import Generation
 
-__all__ = ["Drawing"]
+__all__ = ["DistributedGeneration"]
 
 
-class Drawing(LightningModule):
-    """A generation under `lightning.Trainer.predict`: each process draws its own share, and nobody a clip twice.
+class DistributedGeneration(LightningModule):
+    """Generation under `lightning.Trainer.predict`: each rank generates a disjoint subset of the clips.
 
-    A clip is the same whichever process draws it. The Trainer needs ``use_distributed_sampler=False``: the shares are
-    divided here, exactly, without padding.
+    A clip is the same on whichever rank it is generated. The Trainer needs ``use_distributed_sampler=False``, because
+    the clips are divided here, exactly and without padding.
 
     Args:
-        generation: The clips to draw.
+        generation: The clips to generate.
 
     Example:
-        ``Trainer(devices=2, use_distributed_sampler=False).predict(Drawing(generation), return_predictions=False)``
+        ``Trainer(devices=2, use_distributed_sampler=False).predict(DistributedGeneration(generation),
+        return_predictions=False)``
     """
 
     def __init__(self, generation: Generation) -> None:
         super().__init__()
         self.generation = generation
-        self.networks = nn.ModuleDict(generation.pipeline.networks)  # so that they go where the Trainer wants them
+        # Registered as submodules, so that the Trainer moves them to the rank's device.
+        self.networks = nn.ModuleList(one.network for one in generation.pipeline.cascade.members.values())
 
-    def predict_dataloader(self) -> DataLoader:
-        """This process's missing clips, by number, batch by batch."""
+    def predict_dataloader(self) -> DataLoader[list[int]]:
+        """Return this rank's missing clips as batches of clip numbers."""
         batches = self.generation.batches(self.global_rank, self.trainer.world_size)
-        return DataLoader(batches or [[]], batch_size=None)  # type: ignore[arg-type]  # Lightning wants at least one
+        return DataLoader(batches or [[]], batch_size=None)  # type: ignore[arg-type]  # Lightning needs one batch
 
     def predict_step(self, batch: list[int], batch_idx: int) -> None:
-        """Draws and writes the clips of these numbers, which may be none."""
+        """Generate and write the clips with these numbers, which may be none."""
         if batch:
             self.generation.write(batch)
 
     def on_predict_end(self) -> None:
-        """Writes the manifest once all have drawn their share."""
+        """Write the manifest when all ranks have finished."""
         self.trainer.strategy.barrier()
         if self.trainer.is_global_zero:
             self.generation.finish()

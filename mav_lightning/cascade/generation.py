@@ -1,191 +1,151 @@
-"""A folder of clips in the making: drawn in batches, written whole, continued after a kill."""
+"""Generation of clips into a folder: batch by batch, each file written atomically, resumed after interruption."""
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from mav_lightning.cascade.clip_files import FORMATS, read_facts, write_clip
+from mav_lightning.cascade.clip_files import FORMATS, Format, read_facts, write_clip
+from mav_lightning.cascade.clip_requests import ClipRequest, FramesRequest, TextRequest, output_fps, same_kind
 from mav_lightning.cascade.mark import draw_mark, provenance
-from mav_lightning.cascade.pipeline import Clips, Pipeline
+from mav_lightning.cascade.pipeline import Pipeline
 from mav_lightning.cascade.sign import SIGNED_FORMATS, Signing
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import MANIFEST, ClipRecord, manifest_sha256, write_manifest
-from mav_lightning.diffusion.noise import MOST_SEEDS
-from mav_lightning.prompts import Prompt
+from mav_lightning.common.schema import check
 
-__all__ = ["USES", "Given", "Generation", "Wish"]
+__all__ = ["MOST_CLIPS", "Generation"]
 
-# What a clip is made from, other than text: the pipeline's method, and whether the decoder draws it, so that
-# interpolation raises its frame rate.
-USES: dict[str, tuple[Callable[..., Clips], bool]] = {
-    "animate": (Pipeline.animate, False),
-    "interpolate": (Pipeline.morph, False),
-    "extrapolate": (Pipeline.extrapolate, False),
-    "variation": (Pipeline.variation, True),
-}
-
-
-@dataclass(frozen=True)
-class Wish:
-    """One clip asked for.
-
-    Attributes:
-        fps: Frames per second to animate for.
-        seed: Of everything random in it.
-        prompt: What it shows; None where it is made from pictures.
-    """
-
-    fps: float
-    seed: int
-    prompt: Prompt | None = None
-
-
-@dataclass(frozen=True)
-class Given:
-    """Pictures that clips are made from.
-
-    Attributes:
-        use: One of `USES`.
-        frames: Shape (N, size, size, 3), uint8.
-        source: Where they come from, for the manifest.
-    """
-
-    use: str
-    frames: Clips
-    source: str
+MOST_CLIPS = 100_000  # of one folder
+_CHAIN = 2  # raised when the sampling chain gives other bits for the same request
 
 
 class Generation:
-    """Draws the clips that are wished for into a folder.
+    """Generates clips into a folder.
 
-    Every file appears whole, and says in its metadata which manifest it belongs to. So a second run of the same wishes
-    draws only what is missing, and a clip of other wishes is never taken for one of these.
+    Every file appears complete or not at all, and its metadata holds the hash of the manifest that it belongs to. So a
+    second run of the same requests generates only the missing clips, and a clip of other requests is never mistaken
+    for one of these.
 
     Args:
-        pipeline: Draws the clips.
-        wishes: One for each.
-        out: The folder, made when the first clip is written.
-        given: Pictures that all of them are made from; None for text.
-        loop: Whether every clip is led back to its beginning.
-        form: One of `FORMATS`.
-        mark: Whether the clips get the visible mark. What is to be measured goes without.
-        signing: Signs every file; None for files that only say where they come from.
+        pipeline: Pipeline that generates the clips.
+        requests: Requests of one class, at most 100,000.
+        out: The folder. It is created when the first clip is written.
+        format: File format: ``mkv`` (lossless), ``mp4``, ``gif``, or ``frames``, a folder of PNGs per clip.
+        mark: Whether clips get the visible mark. Clips to be evaluated must not have it.
+        signing: Signs every file. None for files without a signature.
 
     Attributes:
-        records: What the manifest says of each clip.
+        records: Manifest entry of each clip.
 
     Raises:
-        UserError: An unknown form, a seed out of range, a text, frame rate or loop that the pipeline refuses, or a
-            folder with somebody else's files under the names of these clips.
+        UserError: If the pipeline cannot serve a request, the format is unknown or cannot be signed, or the folder
+            holds foreign files under the names of these clips.
     """
 
     def __init__(
         self,
         pipeline: Pipeline,
-        wishes: Sequence[Wish],
+        requests: Sequence[ClipRequest],
         out: Path,
         *,
-        given: Given | None = None,
-        loop: bool = False,
-        form: str = "mkv",
+        format: Format = "mkv",
         mark: bool = True,
         signing: Signing | None = None,
     ) -> None:
-        if form not in FORMATS:
-            raise UserError(f"--format: must be one of {', '.join(FORMATS)}, got `{form}`.")
-        self.pipeline, self.wishes, self.out = pipeline, list(wishes), out
-        if signing and form not in SIGNED_FORMATS:
-            raise UserError(f"--format: {form} cannot be signed; choose one of {', '.join(SIGNED_FORMATS)}.")
-        self.given, self.loop, self.mark, self.signing = given, loop, mark, signing
-        decoded = given is None or USES[given.use][1]
-        faster = pipeline.rate if decoded else 1
-        self._check(decoded, faster)
-        self.records = [
-            ClipRecord(
-                id=f"{number:05d}",
-                file=f"{number:05d}{FORMATS[form][0]}",
-                fps=wish.fps * faster,
-                prompt=wish.prompt.text if wish.prompt else None,
-                attributes=wish.prompt.attributes if wish.prompt else {},
-                seed=wish.seed,
-                checkpoints=pipeline.checkpoints,
-                source=given.source if given else None,
-            )
-            for number, wish in enumerate(self.wishes)
-        ]
-        signer = signing.fingerprint if signing else None
-        self.made = {"loop": loop, "mark": mark, "signer": signer, **asdict(pipeline.sampling)}
-        if given:
-            self.made |= {"use": given.use, "given_sha256": hashlib.sha256(given.frames.tobytes()).hexdigest()}
+        check(format, Format, "format")
+        if signing and format not in SIGNED_FORMATS:
+            raise UserError(f"{format} cannot be signed; choose one of {', '.join(SIGNED_FORMATS)}.", argument="format")
+        check_clip_count(len(requests))
+        pipeline.check_requests(requests)
+        self.pipeline, self.requests, self.out = pipeline, list(requests), out
+        self.mark, self.signing = mark, signing
+        self.records = [self._record(number, request, format) for number, request in enumerate(self.requests)]
+        self.made = self._made()
         self._hash = manifest_sha256(self.records, self.made)
         for record in self.records:
             if self._facts(record) == {}:
-                raise UserError(f"{out / record.file}: is there already and not ours; give --out another folder.")
+                raise UserError(
+                    f"{out / record.file}: exists and was not generated by this program; choose another folder.",
+                    argument="out",
+                )
 
     def batches(self, rank: int = 0, processes: int = 1) -> list[list[int]]:
-        """The numbers of the clips still missing that are this process's to draw, batch by batch.
+        """Return the numbers of the missing clips that a process generates, batch by batch.
 
-        The share of a process does not depend on what is missing, so no two ever draw one clip.
+        Clips are assigned to processes independently of which are missing, so no two processes generate the same clip.
+
+        Args:
+            rank: Number of the process, from 0.
+            processes: Number of processes.
         """
-        share = range(rank, len(self.records), processes)
-        missing = [n for n in share if (self._facts(self.records[n]) or {}).get("manifest_sha256") != self._hash]
+        own = range(rank, len(self.records), processes)
+        missing = [n for n in own if (self._facts(self.records[n]) or {}).get("manifest_sha256") != self._hash]
         size = self.pipeline.sampling.batch_size
         return [missing[start : start + size] for start in range(0, len(missing), size)]
 
     def write(self, numbers: Sequence[int]) -> None:
-        """Draws and writes the clips of these numbers."""
-        clips = self._draw([self.wishes[number] for number in numbers], [self.records[n].fps for n in numbers])
+        """Generate and write the clips with these numbers."""
+        (clips,) = self.pipeline.generate([self.requests[number] for number in numbers])
         self.out.mkdir(parents=True, exist_ok=True)
         manifest = self.out / MANIFEST
         if manifest.is_file() and hashlib.sha256(manifest.read_bytes()).hexdigest() != self._hash:
-            manifest.unlink()  # it speaks of clips that are about to be replaced
+            manifest.unlink()  # it describes clips that are about to be replaced
         for number, clip in zip(numbers, draw_mark(clips) if self.mark else clips, strict=True):
             record = self.records[number]
-            write_clip(self.out / record.file, clip, record.fps, provenance(self._hash), self._finish)
+            write_clip(self.out / record.file, clip, record.fps, provenance(self._hash), self._sign)
 
     def finish(self) -> None:
-        """Writes the manifest; to be called when every clip is there."""
+        """Write the manifest. Call it when every clip has been written."""
         write_manifest(self.out, self.records, self.made)
 
-    def _check(self, decoded: bool, faster: int) -> None:
-        """Refuses what cannot be drawn before anything is."""
-        fps = [wish.fps for wish in self.wishes]
-        self.pipeline.check_fps(fps, "decoder" if decoded else "interpolator")
-        if self.given is None:
-            self.pipeline.check_prompts([_text(wish) for wish in self.wishes])
-        if self.loop:
-            self.pipeline.stages.network("interpolator", "loop")
-            self.pipeline.check_fps([rate * faster for rate in fps], "interpolator")
-        for seed in (wish.seed for wish in self.wishes):
-            if not 0 <= seed < MOST_SEEDS:
-                raise UserError(f"--seed: must be from 0 to 2⁴⁸ - 1, got {seed}.")
+    def _record(self, number: int, request: ClipRequest, format: Format) -> ClipRecord:
+        prompt = request.prompt if isinstance(request, TextRequest) else None
+        return ClipRecord(
+            id=f"{number:05d}",
+            file=f"{number:05d}{FORMATS[format].suffix}",
+            fps=request.fps * output_fps(type(request), self.pipeline.sampling),
+            prompt=prompt.text if prompt else None,
+            attributes=prompt.attributes if prompt else {},
+            seed=request.seed,
+            checkpoints=self.pipeline.cascade.ids,
+            source=request.source if isinstance(request, FramesRequest) else None,
+        )
 
-    def _facts(self, record: ClipRecord) -> dict[str, Any] | None:
-        """What the record's file says of itself; None where there is none."""
+    def _made(self) -> dict[str, Any]:
+        """Return how all clips are made, for the manifest."""
+        made = {
+            "chain": _CHAIN,
+            "loop": self.requests[0].loop,
+            "mark": self.mark,
+            "signer": self.signing.fingerprint if self.signing else None,
+            **asdict(self.pipeline.sampling),
+        }
+        # Requests for several clips of one input share one array.
+        given = {id(one.frames): one.frames for one in self.requests if isinstance(one, FramesRequest)}
+        if given:
+            digest = hashlib.sha256()
+            for frames in given.values():
+                digest.update(frames.tobytes())
+            made |= {"use": same_kind(self.requests).use, "given_sha256": digest.hexdigest()}
+        return made
+
+    def _facts(self, record: ClipRecord) -> dict[str, str] | None:
+        """Return the metadata of a record's file, or None if there is no file."""
         file = self.out / record.file
         return read_facts(file) if file.exists() else None
 
-    def _finish(self, file: Path) -> None:
+    def _sign(self, file: Path) -> None:
         if self.signing:
             self.signing(file, self._hash)
 
-    def _draw(self, wishes: Sequence[Wish], rates: Sequence[float]) -> Clips:
-        fps, seeds = [wish.fps for wish in wishes], [wish.seed for wish in wishes]
-        if self.given is None:
-            clips = self.pipeline([_text(wish) for wish in wishes], fps, seeds, until="interpolator")
-        else:
-            draw, drawn = USES[self.given.use]
-            frames = np.stack([self.given.frames] * len(wishes))
-            options = {"until": "interpolator"} if drawn else {}
-            clips = draw(self.pipeline, frames, fps, seeds, **options)
-        if self.loop:
-            clips = self.pipeline.loop(clips, rates, seeds)
-        return self.pipeline.sharpen(clips, rates, seeds)
 
+def check_clip_count(count: int) -> None:
+    """Check the number of clips before any of them is requested.
 
-def _text(wish: Wish) -> str:
-    return wish.prompt.text if wish.prompt else ""
+    Raises:
+        UserError: If one folder would hold more than 100,000 clips.
+    """
+    if count > MOST_CLIPS:
+        raise UserError(f"{count} clips are requested, at most {MOST_CLIPS} fit into one folder; generate fewer.")

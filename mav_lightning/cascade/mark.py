@@ -1,4 +1,4 @@
-"""The mark on what the cascade makes: one that people see, one that programs read (§4.3: a visible watermark)."""
+"""Visible watermark (§4.3) and machine-readable provenance of generated clips."""
 
 import json
 
@@ -7,16 +7,21 @@ from numpy.typing import NDArray
 
 from mav_lightning import __version__
 
-__all__ = ["SOURCE_TYPE", "draw_mark", "has_mark", "provenance"]
+__all__ = ["CLAIMS", "SOURCE_TYPE", "draw_mark", "has_mark", "provenance"]
 
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
-_LEVELS = (255, 0, 255, 0, 255)  # white and black, so that it shows on any ground, and grey, so that no colour is added
+CLAIMS = ("generator", "digital_source_type", "manifest_sha256")  # what a file's metadata claims about its origin
+_LEVELS = (255, 0, 255, 0, 255)  # white and black, to show on any background, and gray, to add no color
 
 
 def draw_mark(clips: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Draws a row of five squares, white and black in turn, into the lower right corner: (…, H, W, 3) → the same.
+    """Draw five squares, alternately white and black, into the lower right corner.
 
-    A square's side is a thirty-second of the height, and at least one pixel.
+    Args:
+        clips: Frames, shape (…, H, W, 3), uint8. The side of a square is H / 32, at least one pixel.
+
+    Returns:
+        Marked frames of the same shape.
     """
     marked, mark = clips.copy(), _mark(clips.shape[-3])
     marked[..., -mark.shape[0] :, -mark.shape[1] :, :] = mark
@@ -24,7 +29,7 @@ def draw_mark(clips: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def has_mark(frames: NDArray[np.uint8]) -> bool:
-    """Whether all frames (T, H, W, 3) bear the mark; a lossy codec may have blurred it."""
+    """Return whether all frames, shape (T, H, W, 3), have the mark, allowing for lossy compression."""
     mark = _mark(frames.shape[-3])
     if frames.shape[-2] < mark.shape[1]:
         return False
@@ -33,13 +38,12 @@ def has_mark(frames: NDArray[np.uint8]) -> bool:
 
 
 def provenance(manifest_sha256: str) -> str:
-    """What every file of a folder says of itself, as JSON: who made it, that it is synthetic, its manifest's hash."""
-    facts = {
-        "generator": f"mav-lightning {__version__}",
-        "digital_source_type": SOURCE_TYPE,
-        "manifest_sha256": manifest_sha256,
-    }
-    return json.dumps(facts)
+    """Return the claims that the metadata of every file of a folder holds, as JSON.
+
+    Args:
+        manifest_sha256: sha256 of the folder's manifest.
+    """
+    return json.dumps(dict(zip(CLAIMS, (f"mav-lightning {__version__}", SOURCE_TYPE, manifest_sha256), strict=True)))
 
 
 def _mark(height: int) -> NDArray[np.uint8]:

@@ -1,280 +1,235 @@
-"""From a text, an image or a clip to a clip: the trained networks in a row.
+"""Clips from texts, images and clips: the one sampling chain of the cascade.
 
-``text → CLIP → prior → image embedding → decoder → interpolation → super-resolution``. A pipeline is a folder of
-networks and one ``pipeline.json``; it needs nothing else of the runs that trained them.
+``text → CLIP → prior → image embedding → decoder → interpolation → super-resolution``. Clips stay in floating point
+from the first network to the last and are rounded to uint8 once, at the end. `mav generate`, the Python API and the
+clips that ablations score all come from `Pipeline.generate`.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch import Tensor
 
+from mav_lightning.cascade.cascade import Cascade
+from mav_lightning.cascade.clip_requests import (
+    AnimateRequest,
+    ClipRequest,
+    Clips,
+    ExtrapolateRequest,
+    FramesRequest,
+    InterpolateRequest,
+    MorphRequest,
+    SuperResolveRequest,
+    TextRequest,
+    Until,
+    VariationRequest,
+    check_request,
+    same_kind,
+)
 from mav_lightning.cascade.pipeline_folder import READY_MADE, read_pipeline
 from mav_lightning.cascade.sampling import Sampling
-from mav_lightning.cascade.stages import Stages
+from mav_lightning.cascade.sampling_chain import SamplingChain
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.pixels import from_uint8, to_uint8
-from mav_lightning.diffusion.masks import Known, every, first
+from mav_lightning.common.pixels import to_uint8
+from mav_lightning.prompts import Prompt
 
-__all__ = ["Clips", "Pipeline", "Stage"]
+__all__ = ["Pipeline"]
 
-MOST_CHARACTERS = 1000  # of a prompt
-Stage = Literal["decoder", "interpolator", "sr_low", "sr_high"]
-Clips = NDArray[np.uint8]
+PerClip = float | Sequence[float]  # one value for all clips, or one per clip
+
+
+class Options(TypedDict, total=False):
+    """Keyword arguments that all uses share: see `Pipeline.__call__`."""
+
+    until: Until
+    loop: bool
 
 
 class Pipeline:
-    """Generates clips.
+    """Text-to-video pipeline: generates clips from texts, images and clips.
 
-    Clip *i* depends on its own input, fps and seed alone, to the bit. All clips are arrays (N, T, H, W, 3), uint8.
+    Each clip depends on its own input, fps and seed only, to the bit. Clips are uint8 arrays of shape (N, T, H, W, 3).
+    `fps` and `seeds` are one value for all clips or a sequence with one value per clip.
 
     Args:
-        networks: Role → network. ``clip`` embeds texts and images, ``prior`` maps ``predict(words, seeds)`` to image
-            embeddings, ``decoder`` is the denoiser of images or of clips; an image denoiser gives frames that know
-            nothing of each other. ``interpolator`` is the denoiser that fills unknown frames; all but text and
-            `variation` need it. ``sr_low`` and ``sr_high`` are those of super-resolution.
-        sampling: How clips are drawn.
-        checkpoints: Role → id of the network, for manifests.
-        trained_fps: Role → the lowest and the highest frame rate that the network was trained for; others are refused.
-            Of roles that are missing any rate is taken.
+        cascade: The networks.
+        sampling: Settings of the sampling chain.
+
+    Raises:
+        UserError: If the settings need a network that the cascade does not have.
+
+    Example:
+        >>> from mav_lightning.cascade.pipeline import Pipeline
+        >>> clips = Pipeline.from_pretrained()("a red circle on a dark background", fps=8, seeds=0)  # doctest: +SKIP
+        >>> clips.shape  # doctest: +SKIP
+        (1, 33, 64, 64, 3)
     """
 
-    def __init__(
-        self,
-        networks: Mapping[str, nn.Module],
-        sampling: Sampling,
-        checkpoints: Mapping[str, str] | None = None,
-        trained_fps: Mapping[str, tuple[float, float]] | None = None,
-    ) -> None:
-        self.networks = {role: network.eval() for role, network in networks.items()}
-        self.sampling, self.checkpoints = sampling, dict(checkpoints or {})
-        self.trained_fps = dict(trained_fps or {})
-        self.stages = Stages(self.networks, sampling)
+    def __init__(self, cascade: Cascade, sampling: Sampling) -> None:
+        check_request(TextRequest, [], False, cascade, sampling, "sr_high")
+        self.cascade, self.sampling = cascade, sampling
+        self._chain = SamplingChain(cascade, sampling)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path | None = None, **sampling: object) -> "Pipeline":
-        """Loads a pipeline.
+    def from_pretrained(cls, folder: str | Path | None = None, **sampling: Any) -> "Pipeline":
+        """Load a pipeline.
 
         Args:
-            folder: As `write_pipeline` wrote it; None for the ready-made one, Shapes World at the scale `tiny`.
-            sampling: Replace fields of `Sampling`.
+            folder: Pipeline folder, as written by `mav pipeline`. None for the pretrained Shapes World cascade that is
+                part of the package.
+            sampling: Fields of `Sampling` to replace.
 
         Raises:
-            UserError: Not a pipeline folder, or a network in it that does not load.
+            UserError: If the folder is not a pipeline or one of its networks cannot be loaded.
         """
-        stored = read_pipeline(READY_MADE if folder is None else Path(folder))
-        settings = Sampling(**{**stored.sampling, **sampling})
-        return cls(stored.networks, settings, stored.checkpoints, stored.trained_fps)
+        return cls(*read_pipeline(READY_MADE if folder is None else Path(folder), sampling))
 
     def __call__(
-        self, prompts: Sequence[str], fps: Sequence[float], seeds: Sequence[int], until: Stage = "sr_high"
+        self,
+        prompts: str | Sequence[str],
+        fps: PerClip = 8.0,
+        seeds: PerClip = 0,
+        until: Until = "sr_high",
+        loop: bool = False,
     ) -> Clips:
-        """Generates one clip for each prompt.
+        """Generate one clip per prompt.
 
         Args:
-            prompts: N texts.
-            fps: N frame rates that the decoder animates for, frames per second, within what it was trained for.
-            seeds: N seeds.
-            until: The stage whose output is wanted; stages that the settings leave out pass on what they get. From
-                ``interpolator`` on a clip has `rate` times its fps.
+            prompts: One text, or N texts.
+            fps: Frame rate that the decoder is conditioned on, frames per second. After interpolation clips have `rate`
+                times this.
+            seeds: Seeds, from 0 to 2⁴⁸ - 1.
+            until: Last network to run. Networks that the settings disable are skipped.
+            loop: Make each clip loop seamlessly, by appended frames.
+
+        Returns:
+            Clips, shape (N, T, H, W, 3), uint8.
 
         Raises:
-            UserError: No prompt, or a frame rate that the networks do not know.
+            UserError: If an argument is out of range or lengths differ.
         """
-        return np.concatenate(list(self.batches(prompts, fps, seeds, until)))
+        texts = [prompts] if isinstance(prompts, str) else list(prompts)
+        if not texts:
+            raise UserError("is empty; give at least one text.", argument="prompts")
+        each = zip(texts, _per_clip(fps, len(texts), "fps"), _per_clip(seeds, len(texts), "seeds"), strict=True)
+        return self._all([TextRequest(prompt=Prompt(t), fps=rate, seed=s, loop=loop) for t, rate, s in each], until)
+
+    def variation(self, clips: Clips, fps: PerClip = 8.0, seeds: PerClip = 0, **options: Unpack[Options]) -> Clips:
+        """Generate new clips with the content of given clips, shape (N, T, size, size, 3) (§4).
+
+        The mean embedding of a clip's frames replaces the embedding predicted from a text. `fps`, `seeds` and the
+        options are those of `__call__`.
+        """
+        return self._from_frames(VariationRequest, clips, fps, seeds, **options)
+
+    def animate(self, images: Clips, fps: PerClip = 8.0, seeds: PerClip = 0, **options: Unpack[Options]) -> Clips:
+        """Generate clips that begin with given images, shape (N, 1, size, size, 3) (§3.3).
+
+        `fps` is the frame rate of the output, here and in all methods below; the options are those of `__call__`.
+        """
+        return self._from_frames(AnimateRequest, images, fps, seeds, **options)
+
+    def morph(self, ends: Clips, fps: PerClip = 8.0, seeds: PerClip = 0, **options: Unpack[Options]) -> Clips:
+        """Generate clips between given first and last frames, shape (N, 2, size, size, 3) (§4)."""
+        return self._from_frames(MorphRequest, ends, fps, seeds, **options)
+
+    def extrapolate(self, clips: Clips, fps: PerClip = 8.0, seeds: PerClip = 0, **options: Unpack[Options]) -> Clips:
+        """Continue given clips, shape (N, T, size, size, 3), from their last `Sampling.frames` / 2 frames or fewer."""
+        return self._from_frames(ExtrapolateRequest, clips, fps, seeds, **options)
+
+    def interpolate(self, clips: Clips, fps: PerClip = 8.0, seeds: PerClip = 0, **options: Unpack[Options]) -> Clips:
+        """Multiply the frame rate of given clips, shape (N, T, size, size, 3), by `rate` (§3.3)."""
+        return self._from_frames(InterpolateRequest, clips, fps, seeds, **options)
+
+    def loop(self, clips: Clips, fps: PerClip = 8.0, seeds: PerClip = 0, until: Until = "sr_high") -> Clips:
+        """Append frames to given clips, shape (N, T, size, size, 3), that lead back to the first frame."""
+        return self._from_frames(SuperResolveRequest, clips, fps, seeds, until=until, loop=True)
+
+    def super_resolve(self, clips: Clips, fps: PerClip = 8.0, seeds: PerClip = 0, until: Until = "sr_high") -> Clips:
+        """Upsample given clips, shape (N, T, size, size, 3), with both super-resolution networks (§3.2)."""
+        return self._from_frames(SuperResolveRequest, clips, fps, seeds, until=until)
+
+    def generate(self, requests: Sequence[ClipRequest], until: Until = "sr_high") -> Iterator[Clips]:
+        """Generate clips batch by batch.
+
+        Args:
+            requests: Requests of one class, with the same `loop` and the same number of given frames.
+            until: Last network to run.
+
+        Yields:
+            Arrays of at most `Sampling.batch_size` clips, in the order of the requests.
+
+        Raises:
+            UserError: If the pipeline cannot serve a request. Nothing has been computed then.
+        """
+        self.check_requests(requests, until)
+        size = self.sampling.batch_size
+        batches = (requests[i : i + size] for i in range(0, len(requests), size))
+        return (to_uint8(torch.cat(self._chain.run(batch, until))) for batch in batches)
+
+    def check(
+        self, kind: type[ClipRequest], fps: Sequence[float], loop: bool = False, until: Until = "sr_high"
+    ) -> None:
+        """Check that the pipeline can serve requests, before their input is read.
+
+        Args:
+            kind: Class of the requests.
+            fps: Their frame rates, frames per second.
+            loop: `ClipRequest.loop`.
+            until: Last network to run.
+
+        Raises:
+            UserError: If a network is missing, or an fps is outside the range that the networks were trained for.
+        """
+        check_request(kind, fps, loop, self.cascade, self.sampling, until)
+
+    def check_requests(self, requests: Sequence[ClipRequest], until: Until = "sr_high") -> None:
+        """Check that the pipeline can serve requests. Arguments and errors are those of `generate`."""
+        self.check(same_kind(requests), [one.fps for one in requests], requests[0].loop, until)
+        side = self.sampling.size
+        for one in requests:
+            if isinstance(one, FramesRequest) and one.frames.shape[1:] != (side, side, 3):
+                raise UserError(
+                    f"must have shape (T, {side}, {side}, 3), got {one.frames.shape}; resize them first.",
+                    argument="frames",
+                )
 
     @property
     def rate(self) -> int:
-        """Frames per second that come out for each that was asked of the decoder."""
+        """Frame rate of a clip from text divided by the frame rate that the decoder is conditioned on."""
         return self.sampling.skip
 
-    @torch.inference_mode()
-    def batches(
-        self, prompts: Sequence[str], fps: Sequence[float], seeds: Sequence[int], until: Stage = "sr_high"
-    ) -> Iterator[Clips]:
-        """Generates batch by batch, as `__call__`: yields arrays of at most ``sampling.batch_size`` clips."""
-
-        def run(texts: list[str], rates: Tensor, numbers: list[int], count: int) -> Tensor:
-            words = self.networks["clip"].encode_words(texts)  # type: ignore[operator]
-            cond = self.networks["prior"].predict(words, numbers)  # type: ignore[operator]
-            return self._animated(cond, rates, numbers, count, until)
-
-        self.check_prompts(prompts)
-        self.check_fps(fps, "decoder", until)
-        yield from self._in_batches(run, prompts, fps, seeds)
-
-    def variation(self, clips: Clips, fps: Sequence[float], seeds: Sequence[int], until: Stage = "sr_high") -> Clips:
-        """New clips of what N clips show: their frames' mean embedding takes the text's place (§4)."""
-
-        def run(given: list[Clips], rates: Tensor, numbers: list[int], count: int) -> Tensor:
-            return self._animated(self._embed(self._pixels(given)), rates, numbers, count, until)
-
-        self.check_fps(fps, "decoder", until)
-        return self._all(run, clips, fps, seeds)
-
-    def animate(self, images: Clips, fps: Sequence[float], seeds: Sequence[int]) -> Clips:
-        """Clips that begin with N images (N, 1, H, W, 3) (§3.3)."""
-        return self._filled("animate", first(1, self.sampling.frames), images, fps, seeds)
-
-    def interpolate(self, clips: Clips, fps: Sequence[float], seeds: Sequence[int]) -> Clips:
-        """N clips of the decoder's length with `rate` times as many frames per second; `fps` is that of the result."""
-
-        def run(given: list[Clips], rates: Tensor, numbers: list[int], count: int) -> Tensor:
-            pixels = self._pixels(given)
-            return self.stages.interpolate(pixels, self._embed(pixels), rates, numbers)
-
-        self.check_fps(fps, "interpolator")
-        return self._all(run, clips, fps, seeds)
-
-    def morph(self, ends: Clips, fps: Sequence[float], seeds: Sequence[int]) -> Clips:
-        """Clips from one image to another: N pairs (N, 2, H, W, 3), the first and the last frame (§4)."""
-        frames = self.sampling.frames
-        return self._filled("interpolate", every(frames - 1, frames), ends, fps, seeds)
-
-    def extrapolate(self, clips: Clips, fps: Sequence[float], seeds: Sequence[int]) -> Clips:
-        """N clips and what comes next: their last frames, half a window of them, begin the window to be filled."""
-        frames = self.sampling.frames
-        overlap = min(clips.shape[1], frames // 2)
-        more = self._filled("extrapolate", first(overlap, frames), clips[:, -overlap:], fps, seeds)
-        return np.concatenate([clips, more[:, overlap:]], axis=1)
-
-    def loop(self, clips: Clips, fps: Sequence[float], seeds: Sequence[int]) -> Clips:
-        """N clips and a way back: played over and over they have no seam."""
-        back = self.morph(clips[:, [-1, 0]], fps, seeds)
-        return np.concatenate([clips, back[:, 1:-1]], axis=1)
-
-    def sharpen(self, clips: Clips, fps: Sequence[float], seeds: Sequence[int]) -> Clips:
-        """N clips of any length at the decoder's size, enlarged by both super-resolution stages (§3.2)."""
-
-        def run(given: list[Clips], rates: Tensor, numbers: list[int], count: int) -> Tensor:
-            pixels = self._pixels(given)
-            each = (slice(i, i + 1) for i in range(count))
-            return torch.cat([self._sharpened(pixels[one], rates[one], numbers[one], "sr_high") for one in each])
-
-        return self._all(run, clips, fps, seeds)
-
-    def _filled(self, use: str, mask: Tensor, frames: Clips, fps: Sequence[float], seeds: Sequence[int]) -> Clips:
-        """Puts the given frames where `mask` says, in order, and fills the others."""
-
-        def run(given: list[Clips], rates: Tensor, numbers: list[int], count: int) -> Tensor:
-            pixels = self._pixels(given)
-            clips = pixels.new_zeros(len(pixels), 3, len(mask), *pixels.shape[3:])
-            clips[:, :, mask] = pixels
-            known = Known(clips, mask.to(self.device).expand(len(pixels), -1))
-            return self.stages.fill(known, self._embed(pixels), rates, numbers, use)
-
-        self.check_fps(fps, "interpolator")
-        return self._all(run, frames, fps, seeds)
-
-    def _animated(self, cond: Tensor, fps: Tensor, seeds: Sequence[int], count: int, until: Stage) -> Tensor:
-        """Embeddings (B, D) → the first `count` clips (count, 3, T, H, W)."""
-        clips = self.stages.decode(cond, fps, seeds)[:count]
-        if until == "decoder":
-            return clips
-        # clip by clip: larger batches gain nothing here, and what fills a batch would cost as much as a clip
-        each = (slice(i, i + 1) for i in range(count))
-        return torch.cat([self._refined(clips[one], cond[one], fps[one], seeds[one], until) for one in each])
-
-    def _refined(self, clips: Tensor, cond: Tensor, fps: Tensor, seeds: Sequence[int], until: Stage) -> Tensor:
-        skip = self.sampling.skip
-        if skip > 1:
-            clips, fps = self.stages.interpolate(clips, cond, fps * skip, seeds), fps * skip
-        return clips if until == "interpolator" else self._sharpened(clips, fps, seeds, until)
-
-    def _sharpened(self, clips: Tensor, fps: Tensor, seeds: Sequence[int], until: Stage) -> Tensor:
-        if self.sampling.low_factor > 1:
-            clips = self.stages.sharpen_clip(clips, fps, seeds)
-        if until != "sr_low" and self.sampling.high_factor > 1:
-            clips = self.stages.sharpen_frames(clips, fps, seeds)
-        return clips
-
-    def _embed(self, clips: Tensor) -> Tensor:
-        """The mean embedding of the frames of clips (B, 3, T, H, W), of unit length: (B, D)."""
-        frames = clips.transpose(1, 2)
-        embedded = self.networks["clip"].encode_image(frames.flatten(0, 1))  # type: ignore[operator]
-        return F.normalize(embedded.unflatten(0, frames.shape[:2]).mean(dim=1), dim=1)
-
-    def check_prompts(self, prompts: Sequence[str]) -> None:
-        """Raises `UserError` where there is no prompt, or one that is empty or too long to be meant."""
-        if not prompts:
-            raise UserError('no prompt given; for example `mav generate "a red circle on a dark background" …`.')
-        for number, prompt in enumerate(prompts, start=1):
-            if not prompt.strip():
-                raise UserError(f"prompt {number} is empty; say what to show, or leave it out.")
-            if len(prompt) > MOST_CHARACTERS:
-                raise UserError(
-                    f"prompt {number} has {len(prompt)} characters; at most {MOST_CHARACTERS} are taken. One sentence "
-                    "is best: a text encoder reads some words and drops the rest."
-                )
-
-    def check_fps(self, fps: Sequence[float], role: str, until: Stage = "sr_high") -> None:
-        """Raises `UserError` for frame rates that the network that is asked, and interpolation after it, do not know.
-
-        Args:
-            fps: Frame rates, as they are asked of `role`.
-            role: ``decoder`` or ``interpolator``.
-            until: As `__call__`.
-        """
-        s, faster = self.sampling, 1
-        asked = [(role, 1)]
-        if role == "decoder" and until != "decoder" and s.skip > 1:
-            faster = s.skip
-            if s.interpolation == "network":
-                asked.append(("interpolator", faster))
-        if until in ("sr_low", "sr_high") and s.low_factor > 1:
-            asked.append(("sr_low", faster))
-        for name, factor in asked:
-            low, high = (bound / factor for bound in self.trained_fps.get(name, (0.0, float("inf"))))
-            for rate in _positive(fps):
-                if not low <= rate <= high:
-                    raise UserError(
-                        f"fps {rate:g}: `{name}` was trained for clips asked for at {low:g} to {high:g} frames per "
-                        "second; choose a rate among these."
-                    )
-
-    @property
-    def device(self) -> torch.device:
-        """Where the networks compute."""
-        return next(self.networks["decoder"].parameters()).device
-
     def to(self, device: torch.device | str) -> "Pipeline":
-        """Moves the networks; clips always come back to the CPU."""
-        for network in self.networks.values():
-            network.to(device)
+        """Move the networks to a device. Clips are always returned on the CPU."""
+        self.cascade.to(device)
         return self
 
-    def _pixels(self, clips: Sequence[Clips]) -> Tensor:
-        return from_uint8(np.stack(clips)).to(self.device)
+    def _all(self, requests: Sequence[ClipRequest], until: Until) -> Clips:
+        return np.concatenate(list(self.generate(requests, until)))
 
-    @torch.inference_mode()
-    def _all(self, run: Callable[..., Tensor], clips: Clips, fps: Sequence[float], seeds: Sequence[int]) -> Clips:
-        side = self.sampling.size
-        if clips.shape[2:] != (side, side, 3):
-            raise UserError(f"frames must have shape ({side}, {side}, 3), got {clips.shape[2:]}; scale them first.")
-        return np.concatenate(list(self._in_batches(run, list(clips), fps, seeds)))
-
-    def _in_batches(
-        self, run: Callable[..., Tensor], inputs: Sequence[Any], fps: Sequence[float], seeds: Sequence[int]
-    ) -> Iterator[Clips]:
-        _positive(fps)
-        size = self.sampling.batch_size
-        for start in range(0, len(inputs), size):
-            part = slice(start, start + size)
-            count = len(inputs[part])
-            # repeat the last clip until the batch is full: its copies are computed and dropped
-            chosen = [*range(count), *[count - 1] * (size - count)]
-            given, rates, numbers = ([values[part][i] for i in chosen] for values in (inputs, fps, seeds))
-            on_device = torch.tensor(rates, dtype=torch.float32, device=self.device)
-            yield to_uint8(run(given, on_device, numbers, count)[:count])
+    def _from_frames(
+        self, kind: type[FramesRequest], clips: Clips, fps: PerClip, seeds: PerClip, **options: Unpack[Options]
+    ) -> Clips:
+        if np.ndim(clips) != 5 or not len(clips):
+            shape = "(N, T, H, W, 3) with N ≥ 1"
+            raise UserError(f"must be an array of shape {shape}, got shape {np.shape(clips)}.", argument="frames")
+        until, loop = options.get("until", "sr_high"), options.get("loop", False)
+        each = zip(clips, _per_clip(fps, len(clips), "fps"), _per_clip(seeds, len(clips), "seeds"), strict=True)
+        return self._all([kind(frames=clip, fps=rate, seed=seed, loop=loop) for clip, rate, seed in each], until)
 
 
-def _positive(fps: Sequence[float]) -> Sequence[float]:
-    for rate in fps:
-        if not rate > 0:
-            raise UserError(f"fps must be above 0 frames per second, got {rate:g}; for example `--fps 8`.")
-    return fps
+def _per_clip(values: PerClip, count: int, name: str) -> list[Any]:
+    """Return one Python number per clip; a scalar is repeated.
+
+    Raises:
+        UserError: If a sequence has another length.
+    """
+    numbers = list(values) if isinstance(values, Iterable) and np.ndim(values) else [values] * count
+    if len(numbers) != count:
+        raise UserError(
+            f"got {len(numbers)} values for {count} clips; pass one for all or one per clip.", argument=name
+        )
+    return [one.item() if isinstance(one, np.generic | np.ndarray | Tensor) else one for one in numbers]

@@ -1,99 +1,205 @@
-"""Pipelines on disk: a folder of networks and one ``pipeline.json``, which needs nothing else of their trainings."""
+"""Pipelines on disk: a folder of networks and one ``pipeline.json``, independent of the trainings they come from."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 from torch import nn
 
+from mav_lightning.cascade.cascade import Cascade, Role, TrainedNetwork, of_kind
+from mav_lightning.cascade.clip_requests import TextRequest, check_request
 from mav_lightning.cascade.sampling import Sampling
-from mav_lightning.cascade.stages import OPTIONAL, ROLES, Stages
 from mav_lightning.checkpoint import copy_network, load_network, network_id, read_card
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.schema import PositiveFloat, build, check, read_json
+from mav_lightning.common.task import Task
+from mav_lightning.common.tracking import Track
 from mav_lightning.common.whole_file import whole_file
+from mav_lightning.diffusion.denoiser import NetDenoiser
+from mav_lightning.nn.base import Prior
+from mav_lightning.nn.small_clip import TextImageEncoder
 
-__all__ = ["READY_MADE", "StoredPipeline", "copy_pipeline", "read_pipeline", "write_pipeline"]
+__all__ = ["READY_MADE", "NetworkFolders", "WritePipeline", "copy_pipeline", "read_pipeline", "write_pipeline"]
 
 CONFIG = "pipeline.json"
 READY_MADE = Path(__file__).parents[1] / "weights" / "tiny"  # trained by recipe/tiny.yaml; see its README.md
+M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True)
-class StoredPipeline:
-    """What a pipeline's folder holds.
+class NetworkFolders:
+    """Folders of the trained networks of a cascade.
 
     Attributes:
-        networks: Role → network.
-        sampling: Fields of `Sampling`.
-        checkpoints: Role → id of the network.
-        trained_fps: Role → the lowest and the highest frame rate it was trained for, where known.
+        clip: CLIP.
+        prior: Prior P.
+        decoder: Decoder Dᵗ, or an image decoder.
+        interpolator: Interpolator ↑F. None to leave it out.
+        sr_low: Spatiotemporal super-resolution SRₗᵗ. None to leave it out.
+        sr_high: Spatial super-resolution SRₕ. None to leave it out.
     """
 
-    networks: dict[str, nn.Module]
-    sampling: dict[str, Any]
-    checkpoints: dict[str, str]
-    trained_fps: dict[str, tuple[float, float]]
+    clip: Path
+    prior: Path
+    decoder: Path
+    interpolator: Path | None = None
+    sr_low: Path | None = None
+    sr_high: Path | None = None
+
+    @property
+    def by_role(self) -> dict[Role, Path]:
+        """The folders that are given, by role."""
+        every: dict[Role, Path | None] = {
+            "clip": self.clip,
+            "prior": self.prior,
+            "decoder": self.decoder,
+            "interpolator": self.interpolator,
+            "sr_low": self.sr_low,
+            "sr_high": self.sr_high,
+        }
+        return {role: Path(folder) for role, folder in every.items() if folder is not None}
 
 
-def read_pipeline(folder: Path) -> StoredPipeline:
-    """Reads what `write_pipeline` wrote.
+@dataclass(frozen=True)
+class WritePipeline(Task):
+    """Task that puts trained networks together into a pipeline folder.
 
-    Raises:
-        UserError: Not a pipeline folder, or a network in it that does not load.
+    Attributes:
+        networks: Folders of the networks.
+        sampling: Settings of the sampling chain.
     """
-    if not (folder / CONFIG).is_file():
-        raise UserError(
-            f"{folder}: no pipeline here, `{CONFIG}` is missing; `mav demo` writes one, and `mav pipeline` makes one "
-            "of trained stages."
-        )
-    stored = json.loads((folder / CONFIG).read_text())
-    roles = [*ROLES, *(role for role in OPTIONAL if role in stored["checkpoints"])]
-    trained = {role: read_card(folder / role)["trained"] for role in roles}
-    return StoredPipeline(
-        {role: load_network(folder / role) for role in roles},
-        stored["sampling"],
-        stored["checkpoints"],
-        {role: (card["fps"][0], card["fps"][1]) for role, card in trained.items() if "fps" in card},
-    )
+
+    networks: NetworkFolders
+    sampling: Sampling
+
+    def __post_init__(self) -> None:
+        """Accept the folders as a plain mapping, as configs write them."""
+        if isinstance(self.networks, Mapping):
+            object.__setattr__(self, "networks", build(NetworkFolders, self.networks, "networks"))
+
+    def run(self, place: Path, *, seed: int | None, track: Track) -> None:
+        """Write the pipeline folder."""
+        write_pipeline(place, self.sampling, self.networks)
 
 
-def write_pipeline(out: Path, sampling: Sampling, networks: Mapping[str, str | Path]) -> None:
-    """Copies the networks of trained stages into a pipeline folder; ``pipeline.json`` comes last.
+@dataclass(frozen=True)
+class _NetworkIds:
+    """Content ids of a pipeline's networks."""
+
+    clip: str
+    prior: str
+    decoder: str
+    interpolator: str | None = None
+    sr_low: str | None = None
+    sr_high: str | None = None
+
+
+@dataclass(frozen=True)
+class _PipelineFile:
+    """Content of ``pipeline.json``."""
+
+    version: Literal[1]
+    sampling: Sampling
+    checkpoints: _NetworkIds
+
+
+def read_pipeline(folder: Path, sampling: Mapping[str, Any] | None = None) -> tuple[Cascade, Sampling]:
+    """Read a pipeline folder.
 
     Args:
-        out: The pipeline's folder. One that is there already stops being one until the new one is whole.
-        sampling: How its clips are drawn.
-        networks: Role → folder of the trained network.
+        folder: The folder.
+        sampling: Fields of `Sampling` to replace. None for no changes.
 
     Raises:
-        UserError: A network that does not load, was trained for frames of another size, or that `sampling` asks for and
-            nobody gave; nothing is written.
+        UserError: If the folder is not a pipeline, or a network in it cannot be loaded or is not the recorded one.
     """
-    folders = {role: Path(folder) for role, folder in networks.items()}
-    Stages({role: load_network(folder) for role, folder in folders.items()}, sampling)
-    for role in folders.keys() & {"decoder", "interpolator"}:
-        size = read_card(folders[role])["trained"].get("size", sampling.size)
-        if size != sampling.size:
+    stored = _read_file(folder)
+    settings = build(Sampling, {**asdict(stored.sampling), **(sampling or {})}, "sampling")
+    cascade = _load(_network_folders(folder, stored))
+    for role, recorded in asdict(stored.checkpoints).items():
+        if recorded not in (None, found := cascade.ids.get(role)):
             raise UserError(
-                f"{folders[role]}: draws frames of {size} pixels, and the pipeline's have {sampling.size}; take a "
-                f"network of the same scale, or give --size {size}."
+                f"{folder / role}: holds network {found}, but {CONFIG} records {recorded}. The folder was changed "
+                "after it was written; write the pipeline again from the trained networks."
+            )
+    return cascade, settings
+
+
+def write_pipeline(out: Path, sampling: Sampling, networks: NetworkFolders) -> None:
+    """Copy trained networks into a pipeline folder and write ``pipeline.json`` last.
+
+    Args:
+        out: The pipeline's folder. An existing pipeline there is invalid until the new one is complete.
+        sampling: Settings of the sampling chain.
+        networks: Folders of the networks.
+
+    Raises:
+        UserError: If a network cannot be loaded, was trained for frames of another size, or is required by `sampling`
+            and missing. Nothing is written then.
+    """
+    folders = networks.by_role
+    cascade = _load(networks)
+    check_request(TextRequest, [], False, cascade, sampling, "sr_high")
+    for role, folder in folders.items():
+        size = read_card(folder)["trained"].get("size", sampling.size)
+        if role in ("decoder", "interpolator") and size != sampling.size:
+            raise UserError(
+                f"{folder}: was trained for frames of {size} pixels, and the pipeline's have {sampling.size}. Choose a "
+                f"network of the same scale, or size={size}.",
+                argument="size",
             )
     (out / CONFIG).unlink(missing_ok=True)
     for role, folder in folders.items():
         copy_network(folder, out / role)
-    checkpoints = {role: network_id(folder) for role, folder in folders.items()}
-    content = {"version": 1, "sampling": asdict(sampling), "checkpoints": checkpoints}
+    content = {"version": 1, "sampling": asdict(sampling), "checkpoints": cascade.ids}
     with whole_file(out / CONFIG) as partial:
         partial.write_text(json.dumps(content, indent=1))
 
 
 def copy_pipeline(source: Path, out: Path) -> None:
-    """Copies a pipeline.
+    """Copy a pipeline folder.
 
     Raises:
-        UserError: As `read_pipeline`.
+        UserError: If `source` is not a pipeline, or one of its networks cannot be loaded.
     """
-    stored = read_pipeline(source)
-    write_pipeline(out, Sampling(**stored.sampling), {role: source / role for role in stored.networks})
+    stored = _read_file(source)
+    write_pipeline(out, stored.sampling, _network_folders(source, stored))
+
+
+def _read_file(folder: Path) -> _PipelineFile:
+    missing = "write a pipeline of trained networks with `mav pipeline`, or train a small one with `mav demo`"
+    try:
+        stored: _PipelineFile = read_json(folder / CONFIG, _PipelineFile, missing)
+    except UserError as error:
+        if str(folder) in str(error):
+            raise
+        raise UserError(f"{folder / CONFIG}: {error}") from error  # settings that exclude each other
+    return stored
+
+
+def _network_folders(folder: Path, stored: _PipelineFile) -> NetworkFolders:
+    ids = asdict(stored.checkpoints)
+    return NetworkFolders(**{role: folder / role for role in ids if ids[role] is not None})
+
+
+def _load(folders: NetworkFolders) -> Cascade:
+    return Cascade(
+        _member(folders.clip, "clip", TextImageEncoder),
+        _member(folders.prior, "prior", Prior),
+        _member(folders.decoder, "decoder", NetDenoiser),
+        _optional(folders.interpolator, "interpolator"),
+        _optional(folders.sr_low, "sr_low"),
+        _optional(folders.sr_high, "sr_high"),
+    )
+
+
+def _optional(folder: Path | None, role: Role) -> TrainedNetwork[NetDenoiser] | None:
+    return None if folder is None else _member(folder, role, NetDenoiser)
+
+
+def _member(folder: Path, role: Role, kind: type[M]) -> TrainedNetwork[M]:
+    card = read_card(folder)
+    fps = check(card["trained"].get("fps"), tuple[PositiveFloat, PositiveFloat] | None, f"{folder}: trained.fps")
+    return TrainedNetwork(of_kind(load_network(folder), kind, f"{folder}: {role}"), network_id(folder), fps)

@@ -1,78 +1,108 @@
-"""How a cascade draws its clips."""
+"""Settings of the sampling chain."""
 
 from dataclasses import dataclass
+from typing import Annotated, Literal, get_type_hints
+
+from annotated_types import Ge, Gt, Le
 
 from mav_lightning.common.errors import UserError
-from mav_lightning.diffusion.interpolation_baselines import BETWEEN
-from mav_lightning.diffusion.samplers import SAMPLERS
+from mav_lightning.common.schema import PositiveFloat, check
 from mav_lightning.diffusion.windows import Windows
 
-__all__ = ["Sampling"]
+__all__ = ["Interpolation", "Sampler", "Sampling"]
+
+Interpolation = Literal["network", "linear", "repeat"]
+Sampler = Literal["dpm++2m", "ddim", "heun", "ddpm"]
+_MOST_BYTES = 2**34  # of one float32 tensor: 16 GiB
+_Count = Annotated[int, Ge(1), Le(4096)]
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How clips are drawn.
+    """Settings of the sampling chain.
 
     Attributes:
-        size: Side of the frames, in pixels.
-        frames: Frames the decoder draws, and of a window of interpolation.
-        skip: Frame skip of interpolation: so many times as many frames per second. 1 leaves interpolation out.
-        interpolation: What fills the frames between: ``network``, or, to compare it with, ``linear`` blending of
-            neighbours or ``repeat``, which holds every frame until the next.
-        low_factor: How much spatiotemporal super-resolution enlarges; 1 leaves it out.
-        high_factor: How much spatial super-resolution enlarges what it is given; 1 leaves it out.
-        augmentation: Standard deviation of the noise on the small pictures, above 0.
-        shared_noise: Whether spatial super-resolution, which sees frames one by one, draws one noise for all frames of
-            a clip (§3.2) or for each its own.
-        chunk: Frames that spatial super-resolution works on at once; it bounds memory and changes nothing else.
-        sampler: ``dpm++2m``, ``ddim``, ``heun`` or ``ddpm``, which adds noise on the way.
-        steps: Of the sampler; each is one denoiser evaluation, with ``heun`` two.
-        guidance_scale: Of the decoder; 1 for none. Interpolation takes none: known frames tell it what to draw, and
-            guidance made it overshoot between them (docs/results/tiny.md).
-        sigma_max: Noise level to start from.
-        batch_size: Clips that the decoder computes together. Batches are always filled up to it, so that a clip is the
-            same bits alone and in company; the later stages take clips one by one.
+        size: Side of the decoder's frames in pixels.
+        frames: Frames of the decoder's clips and of the windows of the interpolator and of `sr_low`.
+        skip: Frame skip of interpolation (§3.3), by which the frame rate is multiplied. 1 disables interpolation.
+        interpolation: How frames are inserted: ``network`` uses the interpolator; ``linear`` blends neighboring frames
+            and ``repeat`` repeats each frame, as baselines.
+        low_factor: Upsampling factor of spatiotemporal super-resolution. 1 disables it.
+        high_factor: Upsampling factor of spatial super-resolution. 1 disables it.
+        augmentation: Standard deviation of the noise added to the low-resolution input of super-resolution (noise
+            conditioning augmentation).
+        shared_noise: Whether spatial super-resolution uses the same noise in every frame of a clip (§3.2). If False,
+            each frame has its own.
+        chunk: Frames that spatial super-resolution computes at once, which bounds memory. The output does not depend on
+            it. It has no effect if `shared_noise` is False: all frames are then computed at once.
+        sampler: Sampler of all denoisers.
+        steps: Sampler steps. Each is one denoiser evaluation, two with ``heun``.
+        guidance_scale: Classifier-free guidance scale of the decoder; 1 disables guidance. Interpolation uses none:
+            with guidance it overshot between known frames (docs/results/tiny.md).
+        sigma_max: Noise level at which sampling starts; above 0.02, the last noise level before 0.
+        batch_size: Clips that the decoder samples at once. Batches are padded to this size, so that a clip is
+            bit-identical alone and in a batch. The other networks process clips one by one.
 
     Raises:
-        UserError: A setting that cannot work, with those that can.
+        UserError: If a value is out of range, settings exclude each other, a setting has no effect, or a clip would not
+            fit into 16 GiB.
     """
 
-    size: int
-    frames: int
-    skip: int = 1
-    interpolation: str = "network"
-    low_factor: int = 1
-    high_factor: int = 1
-    augmentation: float = 0.1
+    size: _Count
+    frames: _Count
+    skip: _Count = 1
+    interpolation: Interpolation = "network"
+    low_factor: Annotated[int, Ge(1), Le(16)] = 1
+    high_factor: Annotated[int, Ge(1), Le(16)] = 1
+    augmentation: PositiveFloat = 0.1
     shared_noise: bool = True
-    chunk: int = 8
-    sampler: str = "dpm++2m"
-    steps: int = 16
-    guidance_scale: float = 1.0
-    sigma_max: float = 80.0
-    batch_size: int = 8
+    chunk: _Count = 8
+    sampler: Sampler = "dpm++2m"
+    steps: Annotated[int, Ge(2), Le(10_000)] = 16
+    guidance_scale: Annotated[float, Ge(0), Le(1000)] = 1.0
+    sigma_max: Annotated[float, Gt(0.02), Le(1e6)] = 80.0
+    batch_size: Annotated[int, Ge(1), Le(1024)] = 8
 
     def __post_init__(self) -> None:
-        if self.sampler not in SAMPLERS:
-            raise UserError(f"sampler `{self.sampler}`: unknown; known are {', '.join(SAMPLERS)}.")
-        if self.interpolation != "network" and self.interpolation not in BETWEEN:
-            known = ", ".join(("network", *BETWEEN))
-            raise UserError(f"interpolation `{self.interpolation}`: unknown; known are {known}.")
-        if self.steps < 2 or self.batch_size < 1:
-            raise UserError(f"sampling needs steps ≥ 2 and batch_size ≥ 1, got {self.steps} and {self.batch_size}.")
-        if min(self.low_factor, self.high_factor, self.chunk) < 1 or self.augmentation <= 0:
-            raise UserError(
-                "super-resolution needs factors and chunk ≥ 1 and augmentation > 0, got "
-                f"{self.low_factor}, {self.high_factor}, {self.chunk} and {self.augmentation:g}."
-            )
+        """Check the values and their combination."""
+        for name, hint in get_type_hints(Sampling, include_extras=True).items():
+            check(vars(self)[name], hint, name)
         if self.skip > 1:
             try:
                 self.windows.count(self.frames)
             except ValueError as error:
-                raise UserError(f"skip: {error}") from error
+                raise UserError(str(error), argument="skip") from error
+        self._check_effects()
+        self._check_memory()
+
+    def _check_effects(self) -> None:
+        """Raise an error for settings of networks that are disabled."""
+        if self.interpolation != "network" and self.skip == 1:
+            raise UserError(f"`{self.interpolation}` has no effect with skip=1.", argument="interpolation")
+        if not self.shared_noise and self.high_factor == 1:
+            raise UserError("False has no effect with high_factor=1.", argument="shared_noise")
+        if self.augmentation != Sampling.augmentation and self.low_factor == self.high_factor == 1:
+            raise UserError(
+                f"{self.augmentation:g} has no effect with low_factor=1 and high_factor=1.", argument="augmentation"
+            )
+
+    def _check_memory(self) -> None:
+        """Raise an error for clips or batches that are larger than 16 GiB as float32."""
+        clip = self.output_frames * (self.size * self.low_factor * self.high_factor) ** 2
+        batch = self.batch_size * self.frames * self.size**2
+        for name, pixels in (("one clip", clip), ("one batch of the decoder", batch)):
+            if (size := 4 * 3 * pixels) > _MOST_BYTES:
+                raise UserError(
+                    f"{name} has {size / 2**30:.0f} GiB of pixels as float32, at most {_MOST_BYTES >> 30} GiB are "
+                    "accepted; reduce size, frames, skip, factors or batch_size."
+                )
+
+    @property
+    def output_frames(self) -> int:
+        """Number of frames of a clip after interpolation."""
+        return (self.frames - 1) * self.skip + 1
 
     @property
     def windows(self) -> Windows:
-        """How interpolation covers the decoder's clip."""
+        """Windows of the interpolator over the decoder's clip."""
         return Windows(self.frames, self.skip)

@@ -1,4 +1,4 @@
-"""A folder of clips as one picture."""
+"""Contact sheet of a folder of clips."""
 
 from pathlib import Path
 
@@ -14,16 +14,16 @@ __all__ = ["write_sheet"]
 def write_sheet(
     folder: Path, out: Path, most: int = 24, frame_height: int = 64, caption_height: int = 14, most_frames: int = 40
 ) -> None:
-    """Draws the first clips of a folder, one a row under its prompt, frames from left to right.
+    """Draw the first clips of a folder as one PNG, one clip per row below its prompt, frames from left to right.
 
     Args:
-        folder: Holds the clips and their manifest.
+        folder: Folder of clips with its manifest.
         out: The PNG.
-        most: Clips drawn.
-        frame_height: Small frames are enlarged, by whole pixels, to at least this height; frames of more than twice
-            it are made smaller.
-        caption_height: Pixels for the prompt.
-        most_frames: Of a clip; longer ones show every second frame, or every third, and so on.
+        most: Number of clips drawn.
+        frame_height: Smaller frames are upsampled by a whole factor to at least this height in pixels; frames of more
+            than twice this height are downsampled.
+        caption_height: Height of the prompt's line in pixels.
+        most_frames: Frames drawn per clip. Of longer clips every second frame is drawn, or every third, and so on.
     """
     rows = []
     for record in read_manifest(folder)[:most]:

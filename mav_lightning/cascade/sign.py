@@ -1,4 +1,4 @@
-"""Signed provenance: Content Credentials (C2PA) in the files, with the user's own key (extra `provenance`)."""
+"""Signed provenance: Content Credentials (C2PA) with the user's own key (extra `provenance`)."""
 
 import hashlib
 import io
@@ -17,25 +17,25 @@ from mav_lightning.common.errors import UserError
 
 __all__ = ["SIGNED_FORMATS", "Signing", "read_signature"]
 
-SIGNED_FORMATS = ("mp4", "gif", "frames")  # Matroska has no place for it
+SIGNED_FORMATS = ("mp4", "gif", "frames")  # C2PA does not support Matroska
 _TYPES = {".mp4": "video/mp4", ".gif": "image/gif", ".png": "image/png"}
 _MANIFEST = "io.github.mav-lightning.manifest"
 
 
 @dataclass(frozen=True)
 class Signing:
-    """Signs files.
+    """Signs files with Content Credentials.
 
     References:
         C2PA technical specification 2.2, §18.15: actions. https://spec.c2pa.org
 
     Attributes:
-        certificate: PEM, the signer's certificate first, then those that vouch for it.
-        key: PEM, the signer's private key: ECDSA, Ed25519 or RSA.
+        certificate: PEM file: the signer's certificate, followed by those of its issuers.
+        key: PEM file: the signer's private key (ECDSA, Ed25519 or RSA), without a password.
 
     Raises:
-        UserError: A file that is missing or no such PEM, two that do not belong together, or the extra `provenance` is
-            not installed.
+        UserError: If a file is missing or not such a PEM, certificate and key do not match, or the extra `provenance`
+            is not installed.
     """
 
     certificate: Path
@@ -45,15 +45,20 @@ class Signing:
         picture = io.BytesIO()
         Image.new("RGB", (1, 1)).save(picture, "PNG")
         picture.seek(0)
-        self._sign("image/png", picture, io.BytesIO(), "")  # a mistake shows before anything is drawn
+        self._sign("image/png", picture, io.BytesIO(), "")  # errors are raised before anything is generated
 
     @property
     def fingerprint(self) -> str:
-        """The sha256 of the certificates."""
+        """sha256 of the certificate file."""
         return hashlib.sha256(self.certificate.read_bytes()).hexdigest()
 
     def __call__(self, file: Path, manifest_sha256: str) -> None:
-        """Signs a file in place: that it was generated, by what, and the hash of the manifest it belongs to."""
+        """Sign a file in place. The signature covers that it was generated, by what program, and the manifest's hash.
+
+        Args:
+            file: MP4, GIF or PNG file.
+            manifest_sha256: sha256 of the manifest that the file belongs to.
+        """
         signed = io.BytesIO()
         with file.open("rb") as source:
             self._sign(_TYPES[file.suffix], source, signed, manifest_sha256)
@@ -73,9 +78,9 @@ class Signing:
             c2pa.Builder.from_json(json.dumps(claim)).sign(self._signer, kind, source, target)
         except c2pa.C2paError as error:
             raise UserError(
-                f"{self.certificate}: cannot sign with this certificate and {self.key} ({error}); C2PA wants the key's "
-                "own certificate, for e-mail protection or document signing, issued by somebody else, with its issuers "
-                "in the same file."
+                f"{self.certificate}: cannot sign with this certificate and {self.key} ({error}); C2PA requires "
+                "the key's own certificate, for e-mail protection or document signing, issued by another authority, "
+                "with its issuers in the same file."
             ) from error
 
     @cached_property
@@ -95,16 +100,16 @@ class Signing:
 
 
 def read_signature(file: Path) -> Mapping[str, Any] | None:
-    """What a file's Content Credentials say and whether they hold; None where it has none.
+    """Read and verify the Content Credentials of a file. Return None if it has none.
 
-    A folder of frames is as good as its worst frame.
+    A folder of frames is valid only if all its frames are.
 
     Returns:
-        ``state`` (Valid, Invalid, or Trusted where the issuer is known), ``issuer``, ``manifest_sha256``, and
-        ``problems``, what is wrong.
+        ``state`` (Valid, Invalid, or Trusted if the issuer is known), ``issuer``, ``manifest_sha256`` and ``problems``,
+        the codes of failed checks.
 
     Raises:
-        UserError: The extra `provenance` is not installed.
+        UserError: If the extra `provenance` is not installed.
     """
     if not file.is_dir():
         return _read(file)
@@ -145,12 +150,12 @@ def _algorithm(key: Any) -> str:
         return "ed25519"
     if isinstance(key, rsa.RSAPrivateKey):
         return "ps256"
-    raise ValueError(f"a {type(key).__name__} is no key for C2PA")
+    raise ValueError(f"a {type(key).__name__} is not a key type that C2PA supports")
 
 
 def _c2pa() -> Any:
     try:
         import c2pa
     except ImportError as error:
-        raise UserError("signing needs the extra `provenance`: pip install 'mav-lightning[provenance]'.") from error
+        raise UserError("signatures need the extra `provenance`: pip install 'mav-lightning[provenance]'.") from error
     return c2pa

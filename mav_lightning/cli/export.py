@@ -1,4 +1,4 @@
-"""``mav export``: a network to share."""
+"""``mav export``: a trained network as a folder to share."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,12 +10,12 @@ __all__ = ["export"]
 
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a training, finished or not.")],
-    out: Annotated[Path, typer.Option(help="A new folder for the network.")],
+    out: Annotated[Path, typer.Option(help="New folder for the network.")],
 ) -> None:
-    """Write a training's network as others take it: safetensors, how to build it, and their sha256.
+    """Write the network of a training as a folder: safetensors, a description of the network, and their sha256.
 
-    Of a training that still runs, or was stopped, the newest checkpoint is taken, with its averaged weights. The result
-    goes wherever a trained stage does: `mav pipeline --decoder`, `needs.parent=`.
+    For a training that is running or was stopped, the newest checkpoint is used, with its averaged weights. The folder
+    can replace any trained stage: `mav pipeline --decoder`, `needs.parent=`.
 
     Example: mav export runs/temporal --out share/temporal
     """

@@ -1,4 +1,4 @@
-"""``mav inspect``: what a clip says of its origin."""
+"""``mav inspect``: what a clip claims about its origin, and what can be verified."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,12 +9,13 @@ __all__ = ["inspect"]
 
 
 def inspect(
-    file: Annotated[Path, typer.Argument(help="A clip: mkv, mp4, gif, png, or a folder of frames.")],
+    file: Annotated[Path, typer.Argument(help="Clip: mkv, mp4, gif, png, or a folder of frames.")],
 ) -> None:
-    """Read back what a generated file says of itself, whether it bears the visible mark, and who has signed it.
+    """Print what a file claims about its origin, and what was verified, as JSON.
 
-    Prints JSON. A manifest.json beside the file is compared with the hash in it. Signatures (C2PA) are read with the
-    extra `provenance`.
+    `claims` is the file's own metadata, which anybody can write. `verified` is measured here: the visible mark, the
+    number of frames, whether the manifest next to the file has the claimed hash (null without a manifest), and the
+    signature (C2PA; needs the extra `provenance`).
 
     Example: mav inspect clips/00000.mp4
     """
@@ -27,13 +28,14 @@ def inspect(
     from mav_lightning.common.errors import UserError
     from mav_lightning.common.manifest import MANIFEST
 
-    frames, facts = read_clip(file), read_facts(file)
-    found: dict[str, object] = {**facts, "visible_mark": has_mark(frames), "frames": len(frames)}
+    frames, claims = read_clip(file), read_facts(file)
+    verified: dict[str, object] = {"frames": len(frames), "visible_mark": has_mark(frames), "manifest_matches": None}
     manifest = file.parent / MANIFEST
-    if "manifest_sha256" in facts and manifest.is_file():
-        found["manifest_matches"] = hashlib.sha256(manifest.read_bytes()).hexdigest() == facts["manifest_sha256"]
+    if claims and manifest.is_file():
+        found = hashlib.sha256(manifest.read_bytes()).hexdigest()
+        verified["manifest_matches"] = found == claims["manifest_sha256"]
     try:
-        found["signature"] = read_signature(file)
+        verified["signature"] = read_signature(file)
     except UserError as error:
-        found["signature"] = f"not looked for: {error}"
-    typer.echo(json.dumps(found, indent=1))
+        verified["signature"] = f"not verified: {error}"
+    typer.echo(json.dumps({"claims": claims, "verified": verified}, indent=1))

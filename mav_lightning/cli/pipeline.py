@@ -1,4 +1,4 @@
-"""``mav pipeline``: makes a pipeline of trained stages."""
+"""``mav pipeline``: a pipeline folder from trained networks."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,47 +12,44 @@ def pipeline(
     clip: Annotated[Path, typer.Option(help="Folder of the trained CLIP.")],
     prior: Annotated[Path, typer.Option(help="Folder of the trained prior.")],
     decoder: Annotated[
-        Path, typer.Option(help="Folder of the trained decoder; an image decoder draws frame by frame.")
+        Path, typer.Option(help="Folder of the trained decoder; an image decoder samples each frame independently.")
     ],
-    out: Annotated[Path, typer.Option(help="The pipeline's folder.")],
+    out: Annotated[Path, typer.Option(help="Folder for the pipeline.")],
     interpolator: Annotated[
-        Path | None, typer.Option(help="Folder of the trained interpolation network, for more frames and other uses.")
+        Path | None, typer.Option(help="Folder of the trained interpolator, for interpolation and given frames.")
     ] = None,
-    sr_low: Annotated[Path | None, typer.Option(help="Folder of the trained spatiotemporal super-resolution.")] = None,
-    sr_high: Annotated[Path | None, typer.Option(help="Folder of the trained spatial super-resolution.")] = None,
-    size: Annotated[int, typer.Option(help="Side of the decoder's frames, in pixels.")] = 16,
-    frames: Annotated[int, typer.Option(help="Frames in a clip.")] = 9,
-    skip: Annotated[int, typer.Option(help="Frame skip of interpolation; 1 leaves it out.")] = 1,
-    factor: Annotated[int, typer.Option(help="How much each super-resolution network enlarges.")] = 2,
+    sr_low: Annotated[Path | None, typer.Option(help="Folder of trained spatiotemporal super-resolution.")] = None,
+    sr_high: Annotated[Path | None, typer.Option(help="Folder of trained spatial super-resolution.")] = None,
+    size: Annotated[int, typer.Option(help="Side of the decoder's frames in pixels.")] = 16,
+    frames: Annotated[int, typer.Option(help="Frames of the decoder's clips.")] = 9,
+    skip: Annotated[int, typer.Option(help="Frame skip of interpolation; 1 disables it.")] = 1,
+    factor: Annotated[int, typer.Option(help="Upsampling factor of each super-resolution network.")] = 2,
     sampler: Annotated[
-        str, typer.Option(help="dpm++2m, heun, ddim, or ddpm, which uses a learnt variance.")
+        str, typer.Option(help="dpm++2m, heun, ddim, or ddpm, which uses a learned variance if there is one.")
     ] = "dpm++2m",
-    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 16,
-    guidance_scale: Annotated[float, typer.Option(help="Of the decoder; 1 for none.")] = 1.0,
+    steps: Annotated[int, typer.Option(help="Sampler steps.")] = 16,
+    guidance_scale: Annotated[float, typer.Option(help="Guidance scale of the decoder; 1 disables guidance.")] = 1.0,
 ) -> None:
-    """Put trained networks together into one folder, which `mav generate` takes.
+    """Put trained networks together into one folder for `mav generate`.
 
-    The weights are copied: the folder needs nothing else.
+    The weights are copied, so the folder does not depend on the trainings.
 
     Example: mav pipeline --clip runs/clip --prior runs/prior --decoder runs/temporal --out runs/pipeline
     """
-    from mav_lightning.cascade.pipeline_folder import write_pipeline
+    from mav_lightning.cascade.pipeline_folder import NetworkFolders, write_pipeline
     from mav_lightning.cascade.sampling import Sampling
+    from mav_lightning.common.schema import build
 
-    given = {
-        "clip": clip, "prior": prior, "decoder": decoder,
-        "interpolator": interpolator, "sr_low": sr_low, "sr_high": sr_high,
-    }  # fmt: skip
-    folders = {role: folder for role, folder in given.items() if folder is not None}
-    sampling = Sampling(
-        size=size,
-        frames=frames,
-        skip=skip,
-        low_factor=factor if sr_low else 1,
-        high_factor=factor if sr_high else 1,
-        sampler=sampler,
-        steps=steps,
-        guidance_scale=guidance_scale,
-    )
-    write_pipeline(out, sampling, folders)
+    settings = {
+        "size": size,
+        "frames": frames,
+        "skip": skip,
+        "low_factor": factor if sr_low else 1,
+        "high_factor": factor if sr_high else 1,
+        "sampler": sampler,
+        "steps": steps,
+        "guidance_scale": guidance_scale,
+    }
+    networks = NetworkFolders(clip, prior, decoder, interpolator, sr_low, sr_high)
+    write_pipeline(out, build(Sampling, settings, ""), networks)
     typer.echo(f"pipeline: {out}")

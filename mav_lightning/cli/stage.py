@@ -55,28 +55,24 @@ def _train(config: dict[str, Any], place: Any, needs: dict[str, Path], track: An
 def _pipeline(config: dict[str, Any], place: Any, needs: dict[str, Path], track: Any) -> None:
     from mav_lightning.config import instantiate
 
-    instantiate(config["task"])(out=_artefact(place))
+    instantiate(config["task"]).run(_artefact(place), seed=None, track=track)
 
 
 def _sample(config: dict[str, Any], place: Any, needs: dict[str, Path], track: Any) -> None:
-    from mav_lightning.common.task import Task
     from mav_lightning.config import instantiate
 
-    task = instantiate(config["task"])
-    if isinstance(task, Task):
-        task.run(place.path, seed=config["seed"], track=track)
-    else:
-        task(out=place.path, seed=config["seed"], track=track)
+    instantiate(config["task"]).run(place.path, seed=config["seed"], track=track)
 
 
 def _score(config: dict[str, Any], place: Any, needs: dict[str, Path], track: Any) -> None:
 
     from evaluation import evaluate
-    from evaluation.protocol import protocol_of_stage
+    from evaluation.protocol import parse_protocol
     from mav_lightning.common.json_files import write_json
     from mav_lightning.common.machine import default_device
 
-    protocol = protocol_of_stage(config["protocol"])
+    fields = {name: value for name, value in config["protocol"].items() if name not in ("name", "measures")}
+    protocol = parse_protocol(Path(f"{config['protocol']['name']}.yaml"), fields)
     device = default_device()
     found = evaluate(needs["generated"], needs["real"], protocol, track=track, device=device)
     write_json(place.results_file, found)

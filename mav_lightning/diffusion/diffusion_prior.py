@@ -11,13 +11,14 @@ from mav_lightning.diffusion.guidance import Guided
 from mav_lightning.diffusion.noise import SeededNoise
 from mav_lightning.diffusion.noise_levels import karras_sigmas
 from mav_lightning.diffusion.samplers import dpm_solver_pp_2m
+from mav_lightning.nn.base import Prior
 
 __all__ = ["DiffusionPrior"]
 
 _STREAM = 1  # of the clip's seed: the decoder's noise is the same whatever prior stands before it
 
 
-class DiffusionPrior(CleanDenoiser):
+class DiffusionPrior(CleanDenoiser, Prior):
     """A denoiser of image embeddings, given text; the only component that sees text.
 
     Embeddings are diffused at unit variance: unit vectors times the square root of their length D.

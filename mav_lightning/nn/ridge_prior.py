@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
+
+from mav_lightning.nn.base import Prior
 
 __all__ = ["RidgePrior"]
 
 
-class RidgePrior(nn.Module):
+class RidgePrior(Prior):
     """Maps text embeddings to image embeddings by ridge regression.
 
     Args:

@@ -13,16 +13,19 @@ from doll_cascade import SAMPLING, TEXT, pictures
 from PIL import Image
 from typer.testing import CliRunner
 
-from mav_lightning.cascade.ablation_clips import sample_prompts, sample_shapes
+from mav_lightning.cascade.ablation_clips import SamplePrompts, SampleShapes
 from mav_lightning.cascade.clip_files import read_clip
-from mav_lightning.cascade.generation import Generation, Wish
+from mav_lightning.cascade.clip_requests import ClipRequest, TextRequest
+from mav_lightning.cascade.generation import Generation
 from mav_lightning.cascade.mark import has_mark
 from mav_lightning.cascade.pipeline import Pipeline
+from mav_lightning.cascade.pipeline_folder import NetworkFolders
 from mav_lightning.cascade.sheet import write_sheet
 from mav_lightning.cli.app import app
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.hashing import file_sha256
 from mav_lightning.common.manifest import read_manifest
+from mav_lightning.common.tracking import untracked
 from mav_lightning.common.video import read_frames, write_lossless
 from mav_lightning.prompts import Prompt, shapes_prompts
 
@@ -35,8 +38,12 @@ def run(*words: str) -> str:
     return done.output
 
 
-def wishes(count: int) -> list[Wish]:
-    return [Wish(8.0, number, Prompt(f"clip {number}")) for number in range(count)]
+def text(prompt: str, fps: float, seed: int) -> ClipRequest:
+    return TextRequest(prompt=Prompt(prompt), fps=fps, seed=seed)
+
+
+def texts(count: int) -> list[ClipRequest]:
+    return [text(f"clip {number}", 8.0, number) for number in range(count)]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -62,35 +69,35 @@ def test_every_prompt_is_drawn_at_every_rate_with_every_seed(text_pipeline: Path
 
 def test_a_killed_generation_draws_only_what_is_missing_and_ends_the_same(text_pipeline: Path, tmp_path: Path) -> None:
     pipeline = Pipeline.from_pretrained(text_pipeline)
-    whole = Generation(pipeline, wishes(6), tmp_path / "whole")
+    whole = Generation(pipeline, texts(6), tmp_path / "whole")
     finish(whole)
     whole.finish()
 
-    killed = Generation(pipeline, wishes(6), tmp_path / "killed")
+    killed = Generation(pipeline, texts(6), tmp_path / "killed")
     killed.write(killed.batches()[0])
     (tmp_path / "killed" / ".partial-00005.mkv").write_bytes(b"half")
     assert not (tmp_path / "killed" / "manifest.json").exists(), "a folder without a manifest is not finished"
 
-    again = Generation(pipeline, wishes(6), tmp_path / "killed")
+    again = Generation(pipeline, texts(6), tmp_path / "killed")
     assert finish(again) == [4, 5]
     again.finish()
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
 
 
 @pytest.mark.parametrize(
-    "change", [{"mark": False}, {"wishes": wishes(7)}, {"sampling": {"steps": 3}}], ids=["mark", "wishes", "steps"]
+    "change", [{"mark": False}, {"requests": texts(7)}, {"sampling": {"steps": 3}}], ids=["mark", "requests", "steps"]
 )
-def test_clips_of_other_wishes_are_not_taken_for_these(
+def test_clips_of_other_requests_are_not_taken_for_these(
     change: dict[str, Any], text_pipeline: Path, tmp_path: Path
 ) -> None:
-    finish(Generation(Pipeline.from_pretrained(text_pipeline), wishes(6), tmp_path))
+    finish(Generation(Pipeline.from_pretrained(text_pipeline), texts(6), tmp_path))
     changed = Pipeline.from_pretrained(text_pipeline, **change.get("sampling", {}))
-    other = Generation(changed, change.get("wishes", wishes(6)), tmp_path, mark=change.get("mark", True))
+    other = Generation(changed, change.get("requests", texts(6)), tmp_path, mark=change.get("mark", True))
     assert sum(map(len, other.batches())) == len(other.records)
 
 
 def test_processes_divide_the_clips_exactly_whatever_is_done_already(text_pipeline: Path, tmp_path: Path) -> None:
-    generation = Generation(Pipeline.from_pretrained(text_pipeline), wishes(7), tmp_path)
+    generation = Generation(Pipeline.from_pretrained(text_pipeline), texts(7), tmp_path)
     assert finish(generation, rank=1, processes=2) == [1, 3, 5]
     assert generation.batches(0, 2) == [[0, 2, 4, 6]]
     assert generation.batches(1, 2) == []
@@ -124,43 +131,47 @@ def test_more_processes_than_clips_and_a_folder_that_lacks_only_its_manifest(
 
 def test_other_clips_in_the_same_folder_take_its_manifest_away_first(text_pipeline: Path, tmp_path: Path) -> None:
     pipeline = Pipeline.from_pretrained(text_pipeline)
-    first = Generation(pipeline, wishes(6), tmp_path)
+    first = Generation(pipeline, texts(6), tmp_path)
     finish(first)
     first.finish()
-    other = Generation(pipeline, [Wish(4.0, 0, Prompt("else")), *wishes(6)], tmp_path)
+    other = Generation(pipeline, [text("else", 4.0, 0), *texts(6)], tmp_path)
     other.write(other.batches()[0])
     assert not (tmp_path / "manifest.json").exists(), "it would speak of clips that are no more"
 
 
 @pytest.mark.parametrize("form", ["mkv", "frames"])
-def test_somebody_elses_files_are_left_alone(form: str, text_pipeline: Path, tmp_path: Path) -> None:
+def test_somebody_elses_files_are_left_alone(form: Any, text_pipeline: Path, tmp_path: Path) -> None:
     theirs = tmp_path / ("00001.mkv" if form == "mkv" else "00001")
     if form == "mkv":
         write_lossless(theirs, pictures(1, 2)[0], 8.0)
     else:
         theirs.mkdir()
         Image.fromarray(pictures(1, 1)[0, 0]).save(theirs / "holiday.png")
-    with pytest.raises(UserError, match="00001.*: is there already and not ours; give --out another folder"):
-        Generation(Pipeline.from_pretrained(text_pipeline), wishes(2), tmp_path, form=form)
+    with pytest.raises(UserError, match="out: .*00001.*: exists and was not generated by this program"):
+        Generation(Pipeline.from_pretrained(text_pipeline), texts(2), tmp_path, format=form)
 
 
 def test_a_loop_needs_the_network_for_it_before_anything_is_drawn(text_pipeline: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="loop: this pipeline has no network `interpolator`"):
-        Generation(Pipeline.from_pretrained(text_pipeline), wishes(1), tmp_path / "out", loop=True)
+        looped = TextRequest(prompt=Prompt("x"), fps=8.0, seed=0, loop=True)
+        Generation(Pipeline.from_pretrained(text_pipeline), [looped], tmp_path / "out")
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["a circle", "--seed", str(2**48)], "--seed: must be from 0 to 2⁴⁸ - 1, got 281474976710656"),
-        ([" "], "prompt 1 is empty; say what to show, or leave it out"),
-        (["a circle", "x" * 10_000], "prompt 2 has 10000 characters; at most 1000 are taken"),
-        (["a circle", "--fps", "0"], "fps must be above 0 frames per second, got 0"),
-        (["a circle", "--format", "avi"], "--format: must be one of mkv, mp4, gif, frames, got `avi`"),
+        (
+            ["a circle", "--seed", str(2**48)],
+            "seed: must be a whole number ≥ 0 and ≤ 281474976710655, got",
+        ),
+        ([" "], "prompt: is empty; write what the clip shows"),
+        (["a circle", "x" * 10_000], "prompt: `xxx.*` has 10000 characters; at most 1000 are accepted"),
+        (["a circle", "--fps", "0"], "fps: must be a finite number above 0, got 0.0"),
+        (["a circle", "--format", "avi"], "format: must be one of `mkv`, `mp4`, `gif`, `frames`, got 'avi'"),
         (["--prompts-file", "{tmp}/none.txt"], "{tmp}/none.txt: cannot be read as text"),
-        (["--prompts-file", "{tmp}/blank.txt"], "{tmp}/blank.txt: holds no prompt; write one a line"),
-        ([], "give prompts or one of --animate, .* got none"),
-        (["--extrapolate", "a.mkv", "--fps", "4", "--fps", "8"], "--fps: a clip is continued at the rate it is read"),
+        (["--prompts-file", "{tmp}/blank.txt"], "{tmp}/blank.txt: has no prompts; write one per line"),
+        ([], "give either prompts or one of --animate, .* got none"),
+        (["--extrapolate", "a.mkv", "--fps", "4", "--fps", "8"], "fps: a clip is continued at the rate it is read"),
     ],
 )
 def test_a_mistake_is_told_before_anything_is_written(
@@ -183,15 +194,8 @@ def test_a_study_samples_every_pair_at_every_rate_and_writes_where_it_came_from(
             told.append((item, total))
             yield item
 
-    sample_shapes(
-        **{role: stages[role] for role in TEXT},
-        sampling=SAMPLING,
-        out=tmp_path,
-        fps=[4, 8],
-        per_pair=1,
-        seed=1,
-        track=track,
-    )
+    task = SampleShapes(NetworkFolders(**{role: stages[role] for role in TEXT}), SAMPLING, (4, 8), per_pair=1)
+    task.run(tmp_path, seed=1, track=track)
     records = read_manifest(tmp_path / "clips")
     assert len(records) == 48 and told[-1] == ([44, 45, 46, 47], 12)
     assert len({record.seed for record in records}) == 48
@@ -211,13 +215,11 @@ def test_a_study_samples_a_users_own_prompts_as_they_were_when_it_was_planned(
 ) -> None:
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("a red circle\na blue cross\n")
-    given = {"sampling": SAMPLING, "prompts": prompts, "fps": [4, 8], "per_prompt": 2, "seed": 1}
+    networks = NetworkFolders(**{role: stages[role] for role in TEXT})
 
     def sample(digest: str) -> None:
-        sample_prompts(
-            {role: stages[role] for role in TEXT}, out=tmp_path / "out", prompts_sha256=digest, **given,
-            track=lambda items, total, description: items,
-        )  # fmt: skip
+        task = SamplePrompts(networks, SAMPLING, (4, 8), prompts, digest, per_prompt=2)
+        task.run(tmp_path / "out", seed=1, track=untracked)
 
     sample(file_sha256(prompts))
     records = read_manifest(tmp_path / "out" / "clips")
@@ -225,17 +227,15 @@ def test_a_study_samples_a_users_own_prompts_as_they_were_when_it_was_planned(
         (p, f) for f in (4, 8) for p in ("a red circle", "a blue cross") * 2
     ]
     assert len({record.seed for record in records}) == 8
-    with pytest.raises(UserError, match="has changed since the study was planned .*; give the command again"):
+    with pytest.raises(UserError, match="has changed since the study was planned .*; run the command again"):
         sample("0" * 64)
 
 
 def test_a_study_samples_the_later_stages_too(stages: dict[str, Path], tmp_path: Path) -> None:
     sampling = replace(SAMPLING, skip=2, low_factor=2)
     roles = (*TEXT, "interpolator", "sr_low")
-    sample_shapes(
-        **{role: stages[role] for role in roles}, sampling=sampling, out=tmp_path, fps=[4], per_pair=1, seed=0,
-        track=lambda items, total, description: items,
-    )  # fmt: skip
+    task = SampleShapes(NetworkFolders(**{role: stages[role] for role in roles}), sampling, (4,), per_pair=1)
+    task.run(tmp_path, seed=0, track=untracked)
 
     records = read_manifest(tmp_path / "clips")
     assert {record.fps for record in records} == {8.0} and set(records[0].checkpoints) == set(roles)
@@ -287,7 +287,7 @@ def test_a_clip_of_one_frame_cannot_be_continued_and_the_way_out_is_told(
     given = ["--extrapolate", str(pictures_on_disk / "still.mkv"), "--pipeline", str(cascade_folder)]
     done = CliRunner().invoke(app, ["generate", *given, "--out", str(tmp_path / "out")])
     assert isinstance(done.exception, UserError)
-    assert "only one frame at 8 fps (it has 1 at 8); raise --fps, or use --animate" in str(done.exception)
+    assert "has 1 frames at 8 fps (1 at 8), 2 to 4096 are accepted; choose another --fps" in str(done.exception)
     assert not (tmp_path / "out").exists()
 
 

@@ -1,7 +1,8 @@
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -10,7 +11,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from mav_lightning.cascade.clip_files import FORMATS, read_clip, read_facts, write_clip
-from mav_lightning.cascade.generation import Generation, Wish
+from mav_lightning.cascade.clip_requests import ClipRequest, TextRequest
+from mav_lightning.cascade.generation import Generation
 from mav_lightning.cascade.mark import SOURCE_TYPE, draw_mark, has_mark
 from mav_lightning.cascade.pipeline import Pipeline
 from mav_lightning.cascade.sampling import Sampling
@@ -19,29 +21,24 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.prompts import Prompt
 
 
-class Drawn:
-    """Stands in for a pipeline: its clips are drawn already."""
+class GivenClips:
+    """Stands in for a pipeline: request n gets the given clip n."""
 
-    sampling, rate, checkpoints = Sampling(size=64, frames=3), 1, dict[str, str]()
+    sampling, cascade = Sampling(size=64, frames=3), SimpleNamespace(ids={})
 
     def __init__(self, clips: np.ndarray) -> None:
         self.clips = clips
 
-    def check_prompts(self, prompts: Sequence[str]) -> None: ...
+    def check_requests(self, requests: Sequence[ClipRequest]) -> None: ...
 
-    def check_fps(self, fps: Sequence[float], role: str) -> None: ...
-
-    def __call__(self, prompts: Sequence[str], fps: object, seeds: Sequence[int], until: str) -> np.ndarray:
-        return self.clips[list(seeds)]
-
-    def sharpen(self, clips: np.ndarray, fps: object, seeds: object) -> np.ndarray:
-        return clips
+    def generate(self, requests: Sequence[ClipRequest]) -> Iterator[np.ndarray]:
+        yield self.clips[[one.seed for one in requests]]
 
 
 def generate(clips: np.ndarray, out: Path, **options: Any) -> Generation:
     """A finished folder of these clips."""
-    wishes = [Wish(8.0, seed, Prompt("x")) for seed in range(len(clips))]
-    generation = Generation(cast(Pipeline, Drawn(clips)), wishes, out, **options)
+    requests = [TextRequest(prompt=Prompt("x"), fps=8.0, seed=seed) for seed in range(len(clips))]
+    generation = Generation(cast(Pipeline, GivenClips(clips)), requests, out, **options)
     for numbers in generation.batches():
         generation.write(numbers)
     generation.finish()
@@ -77,13 +74,13 @@ def test_the_mark_of_one_frame_does_not_vouch_for_the_others() -> None:
 @pytest.mark.parametrize("form", FORMATS)
 def test_every_form_of_file_bears_the_mark_and_says_where_it_comes_from(form: str, tmp_path: Path) -> None:
     clips = np.random.default_rng(0).integers(60, 180, (2, 3, 64, 64, 3), dtype=np.uint8)
-    records = generate(clips, tmp_path, form=form).records
+    records = generate(clips, tmp_path, format=form).records
     shown = CliRunner().invoke(app, ["inspect", str(tmp_path / records[1].file)])
     assert shown.exit_code == 0, shown.output
-    found = json.loads(shown.output)
-    assert found["generator"].startswith("mav-lightning ") and found["digital_source_type"] == SOURCE_TYPE
-    assert found["visible_mark"] and found["manifest_matches"] and found["frames"] == 3
-    assert found["manifest_sha256"] == hashlib.sha256((tmp_path / "manifest.json").read_bytes()).hexdigest()
+    claims, verified = (json.loads(shown.output)[part] for part in ("claims", "verified"))
+    assert claims["generator"].startswith("mav-lightning ") and claims["digital_source_type"] == SOURCE_TYPE
+    assert verified["visible_mark"] and verified["manifest_matches"] and verified["frames"] == 3
+    assert claims["manifest_sha256"] == hashlib.sha256((tmp_path / "manifest.json").read_bytes()).hexdigest()
     if form in ("mkv", "frames"):
         assert np.array_equal(read_clip(tmp_path / records[1].file), draw_mark(clips)[1])
 
@@ -96,9 +93,10 @@ def test_an_unmarked_file_still_says_where_it_comes_from(tmp_path: Path) -> None
 
 
 def test_a_changed_manifest_is_told(tmp_path: Path) -> None:
-    generate(plain(9), tmp_path, form="mp4")
+    generate(plain(9), tmp_path, format="mp4")
     (tmp_path / "manifest.json").write_text("{}")
-    assert not json.loads(CliRunner().invoke(app, ["inspect", str(tmp_path / "00000.mp4")]).output)["manifest_matches"]
+    shown = json.loads(CliRunner().invoke(app, ["inspect", str(tmp_path / "00000.mp4")]).output)
+    assert shown["verified"]["manifest_matches"] is False
 
 
 def test_a_strangers_file_says_nothing(tmp_path: Path) -> None:
@@ -128,5 +126,5 @@ def test_what_is_no_clip_is_refused_by_name(name: str, content: bytes | None, me
 
 
 def test_a_folder_without_frames_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="a folder without PNGs; give a clip"):
+    with pytest.raises(UserError, match="has no PNGs; give a clip"):
         read_clip(tmp_path)

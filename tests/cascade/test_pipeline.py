@@ -11,9 +11,9 @@ import torch
 from doll_cascade import NODES, pictures
 
 from mav_lightning.cascade.pipeline import Pipeline
-from mav_lightning.cascade.pipeline_folder import write_pipeline
+from mav_lightning.cascade.pipeline_folder import NetworkFolders, write_pipeline
+from mav_lightning.cascade.sample_networks import super_resolve_frames
 from mav_lightning.cascade.sampling import Sampling
-from mav_lightning.cascade.stages import Stages
 from mav_lightning.checkpoint import load_network, write_card
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.pixels import from_uint8, to_uint8
@@ -22,6 +22,13 @@ from mav_lightning.common.pixels import from_uint8, to_uint8
 @pytest.fixture(scope="module")
 def cascade(cascade_folder: Path) -> Pipeline:
     return Pipeline.from_pretrained(cascade_folder)
+
+
+def sr_high(pipeline: Pipeline, clips: torch.Tensor, sampling: Sampling) -> torch.Tensor:
+    member = pipeline.cascade.sr_high
+    assert member is not None
+    with torch.inference_mode():
+        return super_resolve_frames(member.network, clips, torch.ones(2), [0, 1], sampling)
 
 
 def test_a_clip_alone_is_the_same_bits_as_among_others(text_pipeline: Path) -> None:
@@ -70,7 +77,7 @@ def test_interpolation_keeps_the_frames_the_decoder_drew(cascade: Pipeline) -> N
 def test_guidance_is_the_decoders_alone(cascade_folder: Path) -> None:
     strong, none = (Pipeline.from_pretrained(cascade_folder, guidance_scale=scale) for scale in (8.0, 1.0))
     drawn = [pipeline(["a red circle"], [8.0], [0], until="decoder") for pipeline in (strong, none)]
-    filled = [pipeline.interpolate(drawn[0], [16.0], [0]) for pipeline in (strong, none)]
+    filled = [pipeline.interpolate(drawn[0], 16.0, until="interpolator") for pipeline in (strong, none)]
     assert not np.array_equal(*drawn)
     assert np.array_equal(*filled)
 
@@ -78,11 +85,11 @@ def test_guidance_is_the_decoders_alone(cascade_folder: Path) -> None:
 def test_every_use_keeps_what_it_was_given(cascade: Pipeline) -> None:
     fps, seeds = [8.0] * 3, range(3)
     image, pair, clip = pictures(3, 1), pictures(3, 2), pictures(3, 4)
-    assert np.array_equal(cascade.animate(image, fps, seeds)[:, :1], image)
-    assert np.array_equal(cascade.morph(pair, fps, seeds)[:, [0, -1]], pair)
-    longer = cascade.extrapolate(clip, fps, seeds)
+    assert np.array_equal(cascade.animate(image, fps, seeds, until="interpolator")[:, :1], image)
+    assert np.array_equal(cascade.morph(pair, fps, seeds, until="interpolator")[:, [0, -1]], pair)
+    longer = cascade.extrapolate(clip, fps, seeds, until="interpolator")
     assert longer.shape[1] == 4 + 3 and np.array_equal(longer[:, :4], clip)
-    closed = cascade.loop(clip, fps, seeds)
+    closed = cascade.loop(clip, fps, seeds, until="interpolator")
     assert closed.shape[1] == 4 + 3 and np.array_equal(closed[:, :4], clip)
     assert cascade.variation(clip, fps, seeds, until="sr_low").shape == (3, 9, 16, 16, 3)
 
@@ -101,7 +108,7 @@ def test_spatial_super_resolution_draws_one_noise_for_all_frames_and_all_chunks(
     large = {}
     for shared in (True, False):
         settings = dataclasses.replace(cascade.sampling, shared_noise=shared, sampler=sampler)
-        large[shared] = Stages(cascade.networks, settings).sharpen_frames(still, torch.ones(2), [0, 1]).detach()
+        large[shared] = sr_high(cascade, still, settings)
     # chunks of 4, 4 and 1 frames: a float32 kernel may round the last one otherwise
     torch.testing.assert_close(large[True], large[True][:, :, :1].expand_as(large[True]), atol=1e-4, rtol=0)
     assert (large[False] - large[False][:, :, :1]).abs().max() > 0.1
@@ -111,7 +118,7 @@ def test_spatial_super_resolution_does_not_depend_on_its_chunks(cascade: Pipelin
     clips, made = torch.rand(2, 3, 9, 8, 8), []
     for chunk in (1, 4, 100):
         settings = dataclasses.replace(cascade.sampling, chunk=chunk, sampler="ddpm")
-        made.append(Stages(cascade.networks, settings).sharpen_frames(clips, torch.ones(2), [0, 1]).detach())
+        made.append(sr_high(cascade, clips, settings))
     torch.testing.assert_close(made[0], made[1], atol=1e-4, rtol=0)
     torch.testing.assert_close(made[0], made[2], atol=1e-4, rtol=0)
 
@@ -126,7 +133,7 @@ def test_a_variation_hangs_on_what_the_clip_shows_and_not_on_the_order_of_its_fr
 
 def test_a_use_that_fills_frames_needs_the_network_for_it(text_pipeline: Path) -> None:
     with pytest.raises(
-        UserError, match="animate: this pipeline has no network `interpolator`; train one with stage/inter"
+        UserError, match="animate: this pipeline has no network `interpolator`. Train one with the config stage/inter"
     ):
         Pipeline.from_pretrained(text_pipeline).animate(pictures(1, 1), [8.0], [0])
     with pytest.raises(UserError, match="skip=2: this pipeline has no network `interpolator`"):
@@ -134,7 +141,7 @@ def test_a_use_that_fills_frames_needs_the_network_for_it(text_pipeline: Path) -
 
 
 def test_frames_of_another_size_are_refused(cascade: Pipeline) -> None:
-    with pytest.raises(UserError, match=r"frames must have shape \(8, 8, 3\), got \(16, 16, 3\); scale them"):
+    with pytest.raises(UserError, match=r"frames: must have shape \(T, 8, 8, 3\), got \(1, 16, 16, 3\); resize them"):
         cascade.animate(np.zeros((1, 1, 16, 16, 3), np.uint8), [8.0], [0])
 
 
@@ -144,26 +151,40 @@ def test_pixels_survive_the_way_to_the_networks_and_back() -> None:
 
 
 def test_an_fps_of_zero_is_refused_before_anything_is_computed(text_pipeline: Path) -> None:
-    with pytest.raises(UserError, match="fps must be above 0 frames per second, got 0; for example `--fps 8`"):
+    with pytest.raises(UserError, match="fps: must be a finite number above 0, got 0.0"):
         Pipeline.from_pretrained(text_pipeline)(["x"], [0.0], [0])
 
 
 def test_no_prompt_is_refused(text_pipeline: Path) -> None:
-    with pytest.raises(UserError, match="no prompt given; for example"):
+    with pytest.raises(UserError, match="prompts: is empty; give at least one text"):
         Pipeline.from_pretrained(text_pipeline)([], [], [])
 
 
 def test_a_folder_without_a_pipeline_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no pipeline here, `pipeline.json` is missing; `mav demo`"):
+    with pytest.raises(UserError, match="pipeline.json: no such file; write a pipeline of trained"):
         Pipeline.from_pretrained(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"sampler": "ddmi"}, "sampler `ddmi`: unknown; known are ddpm, ddim, heun, dpm"),
-        ({"steps": 1}, "needs steps ≥ 2"),
-        ({"augmentation": 0.0}, "super-resolution needs factors and chunk ≥ 1 and augmentation > 0, got 1, 1, 8 and 0"),
+        ({"sampler": "ddmi"}, "sampler: must be one of .*, got 'ddmi'. Did you mean `dd"),
+        ({"interpolation": "lineal"}, "Did you mean `linear`"),
+        ({"steps": 1}, "steps: must be a whole number ≥ 2 and ≤ 10000, got 1"),
+        ({"steps": 8.0}, "steps: must be a whole number"),
+        ({"batch_size": 2000}, "batch_size: must be a whole number ≥ 1 and ≤ 1024, got 2000"),
+        ({"chunk": 10**9}, "chunk: must be a whole number ≥ 1 and ≤ 4096"),
+        ({"guidance_scale": float("nan")}, "guidance_scale: must be a finite number.*got nan"),
+        ({"guidance_scale": float("inf")}, "guidance_scale: must be a finite number.*got inf"),
+        ({"guidance_scale": "2"}, "guidance_scale: must be a finite number.*got '2'"),
+        ({"sigma_max": 0.01}, "sigma_max: must be a finite number above 0.02"),
+        ({"shared_noise": 1}, "shared_noise: must be true or false"),
+        ({"augmentation": 0.0}, "augmentation: must be a finite number above 0"),
+        ({"augmentation": 0.2}, "augmentation: 0.2 has no effect with low_factor=1 and high_factor=1"),
+        ({"shared_noise": False}, "shared_noise: False has no effect with high_factor=1"),
+        ({"interpolation": "repeat"}, "interpolation: `repeat` has no effect with skip=1"),
+        ({"size": 4096, "batch_size": 1024}, "one batch of the decoder has 576 GiB of pixels as float32, at most 16"),
+        ({"size": 2048, "high_factor": 16}, "one clip has 36 GiB"),
         ({"skip": 4}, "skip: a frame skip of 4 does not fit 3 frames, .*; legal are 1, 2"),
     ],
 )
@@ -180,16 +201,16 @@ def test_a_frame_rate_that_the_networks_were_not_trained_for_is_refused(
         write_card(tmp_path / role, NODES[role], {"fps": fps})
     sampling = Sampling(size=8, frames=5, skip=2, steps=2, batch_size=1)
     bounded = {role: tmp_path / role for role in ("decoder", "interpolator")}
-    write_pipeline(tmp_path / "pipeline", sampling, stages | bounded)
+    write_pipeline(tmp_path / "pipeline", sampling, NetworkFolders(**stages | bounded))
     pipeline = Pipeline.from_pretrained(tmp_path / "pipeline")
 
     assert pipeline(["a circle"], [12.0], [0]).shape[1] == 9
-    with pytest.raises(UserError, match="fps 3: `decoder` was trained for .* 4 to 16 frames per second; choose a rate"):
+    with pytest.raises(UserError, match="fps: 3 frames per second is outside .* range of `decoder`; choose 4 to 12"):
         pipeline(["a circle"], [3.0], [0])
-    with pytest.raises(UserError, match="fps 16: `interpolator` was trained for clips asked for at 2 to 12 frames"):
+    with pytest.raises(UserError, match="fps: 16 .* trained range of `interpolator`; choose 4 to 12"):
         pipeline(["a circle"], [16.0], [0])
     assert pipeline(["a circle"], [16.0], [0], until="decoder").shape[1] == 5, "what does not interpolate may"
-    with pytest.raises(UserError, match="fps 25: `interpolator` was trained for clips asked for at 4 to 24 frames"):
+    with pytest.raises(UserError, match="fps: 25 .* trained range of `interpolator`; choose 4 to 24"):
         pipeline.animate(pictures(1, 1), [25.0], [0])
 
 

@@ -31,5 +31,5 @@ def test_it_draws_the_colour_and_the_ground_that_were_asked_for() -> None:
 
 
 def test_frame_rates_that_it_does_not_know_are_refused() -> None:
-    with pytest.raises(UserError, match="was trained for clips asked for at 4 to 16 frames per second"):
+    with pytest.raises(UserError, match="outside the trained range of `decoder`; choose 4 to 16"):
         Pipeline.from_pretrained()(["a red circle"], fps=[30.0], seeds=[0], until="decoder")

@@ -79,8 +79,9 @@ def test_a_signed_file_is_valid_until_somebody_changes_it(
     assert np.array_equal(read_clip(file), read_clip(tmp_path / "plain" / record.file)), "signing leaves the frames"
 
     shown = json.loads(CliRunner().invoke(app, ["inspect", str(file)]).output)
-    assert shown["signature"]["state"] == "Valid" and shown["signature"]["issuer"] == "Film Studio"
-    assert shown["signature"]["manifest_sha256"] == shown["manifest_sha256"] and shown["manifest_matches"]
+    signature = shown["verified"]["signature"]
+    assert signature["state"] == "Valid" and signature["issuer"] == "Film Studio"
+    assert signature["manifest_sha256"] == shown["claims"]["manifest_sha256"] and shown["verified"]["manifest_matches"]
     assert read_signature(tmp_path / "plain" / record.file) is None
 
     one = sorted(file.glob("*.png"))[1] if form == "frames" else file
@@ -107,7 +108,7 @@ def test_what_cannot_be_signed_is_told_before_anything_is_drawn(
     pems: tuple[Path, Path], text_pipeline: Path, tmp_path: Path
 ) -> None:
     sign = ["--sign", str(pems[0]), str(pems[1])]
-    with pytest.raises(UserError, match="--format: mkv cannot be signed; choose one of mp4, gif, frames"):
+    with pytest.raises(UserError, match="format: mkv cannot be signed; choose one of mp4, gif, frames"):
         generate(text_pipeline, tmp_path / "out", *sign)
     with pytest.raises(UserError, match="no key and certificate to sign with .* give two PEM files"):
         generate(text_pipeline, tmp_path / "out", "--format", "mp4", "--sign", str(pems[0]), str(pems[0]))

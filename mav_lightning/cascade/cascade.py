@@ -1,0 +1,127 @@
+"""The networks of the text-to-video cascade as one typed object."""
+
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
+
+import torch
+from torch import nn
+
+from mav_lightning.common.errors import UserError
+from mav_lightning.diffusion.denoiser import NetDenoiser
+from mav_lightning.nn.base import Prior
+from mav_lightning.nn.small_clip import TextImageEncoder
+
+__all__ = ["Cascade", "Role", "TrainedNetwork", "of_kind", "required"]
+
+Role = Literal["clip", "prior", "decoder", "interpolator", "sr_low", "sr_high"]
+N = TypeVar("N", bound=nn.Module, covariant=True)
+M = TypeVar("M", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class TrainedNetwork(Generic[N]):
+    """A network and what is known of its training.
+
+    Attributes:
+        network: The network.
+        id: Content id of its weights and architecture, 16 hexadecimal digits. None if it was not read from a folder.
+        fps: Lowest and highest frame rate of its training clips, frames per second. None if unknown: any rate is
+            accepted.
+    """
+
+    network: N
+    id: str | None = None
+    fps: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Cascade:
+    """The networks of the text-to-video cascade, in the order in which they run.
+
+    Attributes:
+        clip: Encodes texts and images into one space.
+        prior: Predicts the image embedding of a text: P.
+        decoder: Denoiser of low-resolution clips, Dᵗ, or of images; an image denoiser samples frames independently.
+        interpolator: Denoiser that fills unknown frames: ↑F. None if the cascade has none.
+        sr_low: Denoiser of spatiotemporal super-resolution: SRₗᵗ. None if the cascade has none.
+        sr_high: Denoiser of spatial super-resolution: SRₕ. None if the cascade has none.
+
+    Raises:
+        UserError: If a network is not of the kind that its role requires.
+    """
+
+    clip: TrainedNetwork[TextImageEncoder]
+    prior: TrainedNetwork[Prior]
+    decoder: TrainedNetwork[NetDenoiser]
+    interpolator: TrainedNetwork[NetDenoiser] | None = None
+    sr_low: TrainedNetwork[NetDenoiser] | None = None
+    sr_high: TrainedNetwork[NetDenoiser] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the kind of each network and switch it to evaluation mode."""
+        kinds: dict[Role, type[nn.Module]] = {"clip": TextImageEncoder, "prior": Prior}
+        for role, member in self.members.items():
+            of_kind(member.network, kinds.get(role, NetDenoiser), role).eval()
+
+    @property
+    def members(self) -> dict[Role, TrainedNetwork[nn.Module]]:
+        """The networks that the cascade has, by role, in the order in which they run."""
+        every: dict[Role, TrainedNetwork[nn.Module] | None] = {
+            "clip": self.clip,
+            "prior": self.prior,
+            "decoder": self.decoder,
+            "interpolator": self.interpolator,
+            "sr_low": self.sr_low,
+            "sr_high": self.sr_high,
+        }
+        return {role: member for role, member in every.items() if member is not None}
+
+    @property
+    def ids(self) -> dict[str, str]:
+        """Content id of each network that has one, by role."""
+        return {role: member.id for role, member in self.members.items() if member.id is not None}
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the networks."""
+        return next(self.decoder.network.parameters()).device
+
+    def to(self, device: torch.device | str) -> None:
+        """Move all networks to a device."""
+        for member in self.members.values():
+            member.network.to(device)
+
+
+def of_kind(network: nn.Module, kind: type[M], name: str) -> M:
+    """Return a network as an instance of `kind`.
+
+    Args:
+        network: The network.
+        kind: Class that it must have.
+        name: Name of the network, for the message.
+
+    Raises:
+        UserError: If it is of another class.
+    """
+    if not isinstance(network, kind):
+        raise UserError(f"must be a {kind.__name__}, got a {type(network).__name__}.", argument=name)
+    return network
+
+
+def required(member: TrainedNetwork[M] | None, role: Role, purpose: str) -> M:
+    """Return the network of an optional role.
+
+    Args:
+        member: The network. None if the cascade has none.
+        role: Its role.
+        purpose: What it is needed for, for the message.
+
+    Raises:
+        UserError: If the cascade has no such network.
+    """
+    if member is None:
+        raise UserError(
+            f"{purpose}: this pipeline has no network `{role}`. Train one with the config stage/{role}_tiny.yaml and "
+            f"add it to the pipeline as `{role}`."
+        )
+    return member.network

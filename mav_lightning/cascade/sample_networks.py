@@ -1,0 +1,170 @@
+"""Sampling from each denoiser of the cascade: tensors in, tensors out.
+
+Clips have shape (B, 3, T, H, W) and values in [-1, 1]. `fps` has shape (B,): the frame rate of the clip that a function
+returns, in frames per second. Each clip depends on its own seed only.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from einops import rearrange, repeat
+from torch import Tensor
+
+from mav_lightning.cascade.sampling import Sampling
+from mav_lightning.diffusion.conditioning import enlarge, roughen
+from mav_lightning.diffusion.denoised import Estimate
+from mav_lightning.diffusion.denoiser import Denoiser, NetDenoiser
+from mav_lightning.diffusion.guidance import Guided
+from mav_lightning.diffusion.interpolation_baselines import BETWEEN
+from mav_lightning.diffusion.masks import Filling, Known
+from mav_lightning.diffusion.noise import SeededNoise
+from mav_lightning.diffusion.noise_levels import karras_sigmas
+from mav_lightning.diffusion.samplers import SAMPLERS
+from mav_lightning.diffusion.windows import Sliding
+
+__all__ = ["fill_frames", "interpolate_clips", "sample_decoder", "super_resolve_clips", "super_resolve_frames"]
+
+# Independent noise streams of one seed. Stream 1 is the prior's.
+_DECODER, _INTERPOLATOR, _SR_LOW, _SR_HIGH = 0, 2, 3, 4
+
+
+def sample_decoder(decoder: NetDenoiser, cond: Tensor, fps: Tensor, seeds: Sequence[int], sampling: Sampling) -> Tensor:
+    """Sample low-resolution clips from image embeddings with the decoder Dᵗ (§3.2).
+
+    Args:
+        decoder: Denoiser of clips or images.
+        cond: Image embeddings, shape (B, D).
+        fps: Frame rates, shape (B,).
+        seeds: One seed per clip.
+        sampling: Sampler settings. Guidance applies to the decoder only.
+
+    Returns:
+        Clips, shape (B, 3, frames, size, size).
+    """
+    shape = (3, sampling.frames, sampling.size, sampling.size)
+    noise = SeededNoise(seeds, shape, cond.device, _DECODER)
+    return _sample(Guided(decoder, sampling.guidance_scale), noise, cond, fps, sampling)
+
+
+def interpolate_clips(
+    interpolator: NetDenoiser, clips: Tensor, cond: Tensor, fps: Tensor, seeds: Sequence[int], sampling: Sampling
+) -> Tensor:
+    """Insert `Sampling.skip` - 1 frames between neighboring frames with the interpolator ↑F (§3.3).
+
+    Args:
+        interpolator: Denoiser with four conditioning channels.
+        clips: Low-frame-rate clips, shape (B, 3, T, H, W).
+        cond: Image embeddings, shape (B, D).
+        fps: Frame rates of the output, shape (B,).
+        seeds: One seed per clip.
+        sampling: Sampler settings.
+
+    Returns:
+        Clips with (T - 1) · skip + 1 frames. Frame n · skip is frame n of the input, unchanged.
+    """
+    windows = sampling.windows
+    known = windows.split(clips)
+    count = len(known.mask) // len(clips)
+    cond, fps = repeat(cond, "b d -> (b n) d", n=count), repeat(fps, "b -> (b n)", n=count)
+    return windows.join(fill_frames(interpolator, known, cond, fps, seeds, sampling), len(clips))
+
+
+def interpolate_without_network(clips: Tensor, sampling: Sampling) -> Tensor:
+    """Insert `Sampling.skip` - 1 frames by the baseline `Sampling.interpolation`, ``linear`` or ``repeat``."""
+    return BETWEEN[sampling.interpolation](clips, sampling.skip)
+
+
+def fill_frames(
+    interpolator: NetDenoiser, known: Known, cond: Tensor, fps: Tensor, seeds: Sequence[int], sampling: Sampling
+) -> Tensor:
+    """Sample the unknown frames of clips with the interpolator ↑F (§3.3).
+
+    Args:
+        interpolator: Denoiser with four conditioning channels.
+        known: Conditioning frames of B · n windows, n windows per clip.
+        cond: Image embedding of each window, shape (B · n, D).
+        fps: Frame rate of each window, shape (B · n,).
+        seeds: One seed per clip.
+        sampling: Sampler settings.
+
+    Returns:
+        The windows, shape (B · n, 3, T, H, W). Known frames are unchanged.
+    """
+    shape = (len(known.pixels) // len(seeds), *known.pixels.shape[1:])
+    noise = SeededNoise(seeds, shape, cond.device, _INTERPOLATOR)
+    draw = lambda: rearrange(noise(), "b n c t h w -> (b n) c t h w")  # noqa: E731
+    return _sample(Filling(interpolator, known), draw, cond, fps, sampling)
+
+
+def super_resolve_clips(
+    sr_low: NetDenoiser, clips: Tensor, fps: Tensor, seeds: Sequence[int], sampling: Sampling
+) -> Tensor:
+    """Upsample clips by `Sampling.low_factor` with spatiotemporal super-resolution SRₗᵗ (§3.2).
+
+    The network works in sliding windows of `Sampling.frames` frames that overlap by half.
+
+    Args:
+        sr_low: Denoiser with four conditioning channels.
+        clips: Clips, shape (B, 3, T, H, W).
+        fps: Frame rates, shape (B,).
+        seeds: One seed per clip.
+        sampling: Sampler settings.
+    """
+    sliding = Sliding(sr_low, sampling.frames, overlap=sampling.frames // 2)
+    noise = _sr_noise(clips, seeds, sampling.low_factor, clips.shape[2], _SR_LOW)
+    return _super_resolve(sr_low, sliding, enlarge(clips, sampling.low_factor), noise, fps, sampling)
+
+
+def super_resolve_frames(
+    sr_high: NetDenoiser, clips: Tensor, fps: Tensor, seeds: Sequence[int], sampling: Sampling
+) -> Tensor:
+    """Upsample clips frame by frame by `Sampling.high_factor` with spatial super-resolution SRₕ (§3.2).
+
+    Args:
+        sr_high: Denoiser with four conditioning channels.
+        clips: Clips, shape (B, 3, T, H, W).
+        fps: Frame rates, shape (B,).
+        seeds: One seed per clip.
+        sampling: Sampler settings. With `Sampling.shared_noise` all frames of a clip start from the same noise.
+    """
+    s, frames = sampling, clips.shape[2]
+    large = enlarge(clips, s.high_factor)
+    if not s.shared_noise:
+        noise = _sr_noise(clips, seeds, s.high_factor, frames, _SR_HIGH)
+        return _super_resolve(sr_high, sr_high, large, noise, fps, s)
+    # Each chunk starts the clip's noise anew, so all chunks have the same noise.
+    chunks = []
+    for chunk in torch.split(large, s.chunk, dim=2):
+        noise = _sr_noise(clips, seeds, s.high_factor, 1, _SR_HIGH)
+        chunks.append(_super_resolve(sr_high, sr_high, chunk, noise, fps, s))
+    return torch.cat(chunks, dim=2)
+
+
+def _sr_noise(clips: Tensor, seeds: Sequence[int], factor: int, frames: int, stream: int) -> SeededNoise:
+    """Return the noise of super-resolved clips; with `frames` = 1 it broadcasts over the frames."""
+    channels, (height, width) = clips.shape[1], clips.shape[3:]
+    return SeededNoise(seeds, (channels, frames, height * factor, width * factor), clips.device, stream)
+
+
+def _super_resolve(
+    network: NetDenoiser, denoiser: Denoiser, large: Tensor, noise: SeededNoise, fps: Tensor, sampling: Sampling
+) -> Tensor:
+    """Sample clips given upsampled clips, to which noise is added (conditioning augmentation)."""
+
+    def draw() -> Tensor:
+        return noise().expand_as(large)
+
+    concat = roughen(large, large.new_full((len(large),), sampling.augmentation), draw())
+    cond = large.new_zeros(len(large), network.net.cond_channels)  # type: ignore[call-overload]
+    return _sample(lambda x, sigma, cond, fps: denoiser(x, sigma, cond, fps, concat), draw, cond, fps, sampling)
+
+
+def _sample(
+    denoiser: Callable[[Tensor, Tensor, Tensor, Tensor], Estimate],
+    draw: Callable[[], Tensor],
+    cond: Tensor,
+    fps: Tensor,
+    sampling: Sampling,
+) -> Tensor:
+    sigmas = karras_sigmas(sampling.steps, sigma_max=sampling.sigma_max)
+    return SAMPLERS[sampling.sampler](lambda x, sigma: denoiser(x, sigma, cond, fps), draw, sigmas)

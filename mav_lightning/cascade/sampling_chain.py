@@ -1,0 +1,146 @@
+"""The sampling chain: from requests to clips in floating point, through every network of the cascade."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from einops import rearrange, reduce
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from mav_lightning.cascade.cascade import Cascade, required
+from mav_lightning.cascade.clip_requests import (
+    AnimateRequest,
+    ClipRequest,
+    ExtrapolateRequest,
+    FramesRequest,
+    InterpolateRequest,
+    MorphRequest,
+    TextRequest,
+    Until,
+    output_fps,
+)
+from mav_lightning.cascade.sample_networks import (
+    fill_frames,
+    interpolate_clips,
+    interpolate_without_network,
+    sample_decoder,
+    super_resolve_clips,
+    super_resolve_frames,
+)
+from mav_lightning.cascade.sampling import Sampling
+from mav_lightning.common.pixels import from_uint8
+from mav_lightning.diffusion.masks import Known, every, first
+
+__all__ = ["SamplingChain"]
+
+
+@dataclass(frozen=True)
+class SamplingChain:
+    """Runs the networks of a cascade one after the other, without rounding between them.
+
+    Attributes:
+        cascade: The networks.
+        sampling: Settings.
+    """
+
+    cascade: Cascade
+    sampling: Sampling
+
+    @torch.inference_mode()
+    def run(self, requests: Sequence[ClipRequest], until: Until) -> list[Tensor]:
+        """Generate the clips of one batch.
+
+        Args:
+            requests: At most `Sampling.batch_size` requests of one class, which the cascade can serve.
+            until: Last network to run.
+
+        Returns:
+            One clip per request, shape (1, 3, T, H, W), in [-1, 1] up to overshoot.
+        """
+        start = self._from_decoder if type(requests[0]).first == "decoder" else self._without_decoder
+        clips = zip(requests, start(requests, until), strict=True)
+        return [self._after_decoder(clip, request, until) for request, clip in clips]
+
+    def _from_decoder(self, requests: Sequence[ClipRequest], until: Until) -> Iterator[Tensor]:
+        """Yield the interpolated clip (1, 3, T, H, W) of each request for a text or a variation."""
+        s = self.sampling
+        padded = [*requests, *[requests[-1]] * (s.batch_size - len(requests))]  # the copies' clips are dropped
+        cond, fps, seeds = self._embeddings(padded), self._fps(padded), [one.seed for one in padded]
+        clips = sample_decoder(self.cascade.decoder.network, cond, fps, seeds, s)
+        # One by one: larger batches are no faster here, and a batch would have to be padded with copies.
+        for i in range(len(requests)):
+            one = slice(i, i + 1)
+            skipped = until == "decoder" or s.skip == 1
+            yield clips[one] if skipped else self._interpolate(clips[one], cond[one], fps[one] * s.skip, seeds[one])
+
+    def _without_decoder(self, requests: Sequence[ClipRequest], until: Until) -> Iterator[Tensor]:
+        """Yield the clip (1, 3, T, H, W) of each request that starts from given frames."""
+        for request in requests:
+            assert isinstance(request, FramesRequest)
+            pixels, fps, seeds = self._pixels([request]), self._fps([request]), [request.seed]
+            if isinstance(request, InterpolateRequest):
+                yield self._interpolate(pixels, self._embed(pixels), fps, seeds)
+            elif isinstance(request, ExtrapolateRequest):
+                overlap = min(pixels.shape[2], self.sampling.frames // 2)
+                mask = first(overlap, self.sampling.frames)
+                window = self._fill(pixels[:, :, -overlap:], mask, fps, seeds, request.use)
+                yield torch.cat([pixels, window[:, :, overlap:]], dim=2)
+            elif isinstance(request, AnimateRequest):
+                yield self._fill(pixels, first(1, self.sampling.frames), fps, seeds, request.use)
+            elif isinstance(request, MorphRequest):
+                yield self._fill(pixels, self._ends(), fps, seeds, request.use)
+            else:
+                yield pixels
+
+    def _after_decoder(self, clip: Tensor, request: ClipRequest, until: Until) -> Tensor:
+        """Close the loop of a clip (1, 3, T, H, W) if requested, and super-resolve it."""
+        s, cascade, seeds = self.sampling, self.cascade, [request.seed]
+        fps = self._fps([request]) * output_fps(type(request), s, until)
+        if request.loop:
+            back = self._fill(clip[:, :, [-1, 0]], self._ends(), fps, seeds, "loop")
+            clip = torch.cat([clip, back[:, :, 1:-1]], dim=2)
+        if until in ("sr_low", "sr_high") and s.low_factor > 1:
+            clip = super_resolve_clips(required(cascade.sr_low, "sr_low", "low_factor"), clip, fps, seeds, s)
+        if until == "sr_high" and s.high_factor > 1:
+            clip = super_resolve_frames(required(cascade.sr_high, "sr_high", "high_factor"), clip, fps, seeds, s)
+        return clip
+
+    def _interpolate(self, clip: Tensor, cond: Tensor, fps: Tensor, seeds: Sequence[int]) -> Tensor:
+        if self.sampling.interpolation != "network":
+            return interpolate_without_network(clip, self.sampling)
+        network = required(self.cascade.interpolator, "interpolator", "skip")
+        return interpolate_clips(network, clip, cond, fps, seeds, self.sampling)
+
+    def _fill(self, frames: Tensor, mask: Tensor, fps: Tensor, seeds: Sequence[int], purpose: str) -> Tensor:
+        """Put frames (1, 3, K, H, W) where `mask` (T,) is True, and sample the other frames."""
+        network = required(self.cascade.interpolator, "interpolator", purpose)
+        clip = frames.new_zeros(*frames.shape[:2], len(mask), *frames.shape[3:])
+        clip[:, :, mask] = frames
+        known = Known(clip, mask[None].to(clip.device))
+        return fill_frames(network, known, self._embed(frames), fps, seeds, self.sampling)
+
+    def _ends(self) -> Tensor:
+        return every(self.sampling.frames - 1, self.sampling.frames)
+
+    def _embeddings(self, requests: Sequence[ClipRequest]) -> Tensor:
+        """Return the image embeddings (B, D) that condition the decoder."""
+        texts = [one.prompt.text for one in requests if isinstance(one, TextRequest)]
+        if texts:
+            words = self.cascade.clip.network.encode_words(texts)
+            return self.cascade.prior.network.predict(words, [one.seed for one in requests])
+        return self._embed(self._pixels([one for one in requests if isinstance(one, FramesRequest)]))
+
+    def _embed(self, clips: Tensor) -> Tensor:
+        """Return the mean embedding of the frames of clips (B, 3, T, H, W), normalized to unit length: (B, D)."""
+        frames = rearrange(clips, "b c t h w -> (b t) c h w")
+        embedded = self.cascade.clip.network.encode_image(frames)
+        mean: Tensor = reduce(embedded, "(b t) d -> b d", "mean", b=len(clips))
+        return F.normalize(mean, dim=1)
+
+    def _pixels(self, requests: Sequence[FramesRequest]) -> Tensor:
+        return from_uint8(np.stack([one.frames for one in requests])).to(self.cascade.device)
+
+    def _fps(self, requests: Sequence[ClipRequest]) -> Tensor:
+        return torch.tensor([one.fps for one in requests], dtype=torch.float32, device=self.cascade.device)
