@@ -10,9 +10,9 @@ from torch import nn
 
 from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.cascade.stages import OPTIONAL, ROLES, Stages
-from mav_lightning.checkpoint import copy_network, load_network, network_id, read_card
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.whole_file import whole_file
+from mav_lightning.networks.stored import copy_network, load_network, network_id, read_card
 
 __all__ = ["READY_MADE", "StoredPipeline", "copy_pipeline", "read_pipeline", "write_pipeline"]
 
@@ -50,12 +50,12 @@ def read_pipeline(folder: Path) -> StoredPipeline:
         )
     stored = json.loads((folder / CONFIG).read_text())
     roles = [*ROLES, *(role for role in OPTIONAL if role in stored["checkpoints"])]
-    trained = {role: read_card(folder / role)["trained"] for role in roles}
+    trained = {role: read_card(folder / role).trained.fps for role in roles}
     return StoredPipeline(
         {role: load_network(folder / role) for role in roles},
         stored["sampling"],
         stored["checkpoints"],
-        {role: (card["fps"][0], card["fps"][1]) for role, card in trained.items() if "fps" in card},
+        {role: fps for role, fps in trained.items() if fps is not None},
     )
 
 
@@ -74,7 +74,7 @@ def write_pipeline(out: Path, sampling: Sampling, networks: Mapping[str, str | P
     folders = {role: Path(folder) for role, folder in networks.items()}
     Stages({role: load_network(folder) for role, folder in folders.items()}, sampling)
     for role in folders.keys() & {"decoder", "interpolator"}:
-        size = read_card(folders[role])["trained"].get("size", sampling.size)
+        size = read_card(folders[role]).trained.size or sampling.size
         if size != sampling.size:
             raise UserError(
                 f"{folders[role]}: draws frames of {size} pixels, and the pipeline's have {sampling.size}; take a "

@@ -58,7 +58,7 @@ def test_an_evaluation_gives_the_numbers_that_are_known_before_it(clips: Path) -
     assert directions(found) == numbers(protocol.to_dict())
 
 
-def test_motion_is_told_as_it_is_known_before() -> None:
+def test_motion_is_reported_as_it_is_known_before() -> None:
     values, fps = np.random.default_rng(0).uniform(1, 2, (6, len(NAMES))), np.array([4.0, 8.0, 16.0] * 2)
     found = motion_scores(values, fps, list("aabbcc"), asked=True)
 
@@ -66,7 +66,7 @@ def test_motion_is_told_as_it_is_known_before() -> None:
     assert directions({name: score.to_dict() for name, score in found.items()}) == known
 
 
-def test_an_inception_score_is_told_as_it_is_known_before() -> None:
+def test_an_inception_score_is_reported_as_it_is_known_before() -> None:
     features = Features(list("abcd"), list("abcd"), np.full((4, 1, 2), 0.5))
     measured: Any = SimpleNamespace(features=lambda extractor, side: features)
     found = InceptionScore("c3d", splits=1).outcome("is-c3d", measured).scores
@@ -98,7 +98,7 @@ def test_every_kind_of_metric_is_known() -> None:
         ("{name: speed-ratio@9, better: one}", "no such number; did you mean `speed-ratio@"),
     ],
 )
-def test_a_metric_that_will_not_be_there_is_told_before_anything_runs(
+def test_a_metric_that_will_not_be_there_is_reported_before_anything_runs(
     tmp_path: Path, metric: str, message: str
 ) -> None:
     with pytest.raises(UserError) as caught:
