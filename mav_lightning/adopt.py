@@ -11,10 +11,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from mav_lightning.checkpoint import write_card, write_weights
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.transformers_library import transformers_library
 from mav_lightning.modules.huggingface_clip import MEAN, STD, HuggingFaceCLIP
+from mav_lightning.networks.stored import Card, write_network
 
 __all__ = ["adopt_clip", "adopt_network"]
 
@@ -54,8 +54,8 @@ def adopt_clip(source: str | Path, source_sha256: str, out: Path) -> None:
         "tokenizer": tokenizer.backend_tokenizer.to_str(),
         **_normalisation(source),
     }
-    write_weights(out, {f"model.{name}": value for name, value in model.state_dict().items()})
-    write_card(out, node, {"name": source.name})
+    weights = {f"model.{name}": value for name, value in model.state_dict().items()}
+    write_network(out, weights, Card.of(node, {"name": source.name}))
 
 
 def adopt_network(
@@ -106,7 +106,7 @@ def adopt_network(
         raise UserError(
             f"{source}: does not fit the network: {'; '.join(told)}. Mend task.names or the network's sizes."
         )
-    write_weights(out, weights)
+    write_network(out, weights)
 
 
 def _renamed(name: str, names: Mapping[str, str]) -> str:

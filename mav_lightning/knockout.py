@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from mav_lightning.checkpoint import load_network, read_card, write_card, write_weights
 from mav_lightning.common.errors import UserError
+from mav_lightning.networks.stored import load_network, read_card, write_network
 from mav_lightning.nn.activity import knock_out
 
 __all__ = ["write_knocked_out"]
@@ -26,6 +26,4 @@ def write_knocked_out(network: Path, layers: Sequence[str], out: Path) -> None:
         knock_out(getattr(net, "net", net), layers)  # a denoiser's layers are its network's
     except ValueError as error:
         raise UserError(f"task.layers: {error}") from error
-    card = read_card(network)
-    write_card(out, card["net"], card["trained"])
-    write_weights(out, net.state_dict())
+    write_network(out, net.state_dict(), read_card(network))

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 sys.path[:0] = [str(Path(__file__).parent / part) for part in ("", "evaluation")]  # for what tests share
 
@@ -13,9 +12,9 @@ from doll_cascade import NODES, SAMPLING, TEXT  # noqa: E402
 
 from mav_lightning.cascade.pipeline_folder import NetworkFolders, write_pipeline  # noqa: E402
 from mav_lightning.cascade.sampling import Sampling  # noqa: E402
-from mav_lightning.checkpoint import write_card  # noqa: E402
 from mav_lightning.common.torchvision_shim import ensure_torchvision_imports  # noqa: E402
 from mav_lightning.config import instantiate  # noqa: E402
+from mav_lightning.networks.stored import Card, write_network  # noqa: E402
 
 ensure_torchvision_imports()
 torch.set_num_threads(1)
@@ -29,8 +28,7 @@ def stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for role, node in NODES.items():
         folders[role] = tmp_path_factory.mktemp(role)
         weights = {name: torch.randn_like(value) * 0.2 for name, value in instantiate(node).state_dict().items()}
-        save_file(weights, folders[role] / "weights.safetensors")
-        write_card(folders[role], node)
+        write_network(folders[role], weights, Card.of(node))
     return folders
 
 

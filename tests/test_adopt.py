@@ -9,10 +9,10 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from mav_lightning.adopt import adopt_network
-from mav_lightning.checkpoint import load_network
 from mav_lightning.cli.app import app
 from mav_lightning.common.errors import UserError
 from mav_lightning.config import instantiate, load_config
+from mav_lightning.networks.stored import load_network
 
 NODE = load_config("stage/adopt_spatial_tiny.yaml")["task"]["net"]
 NAMES = {"^unet/": "net.", "stem": "enter.spatial"}

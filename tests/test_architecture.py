@@ -13,16 +13,22 @@ ALLOWED = {
     "evaluation": {"evaluation", "mav_lightning.common"},
     "mav_lightning.nn": {"mav_lightning.nn", "mav_lightning.common"},
     "mav_lightning.diffusion": {"mav_lightning.diffusion", "mav_lightning.nn.base", "mav_lightning.common"},
+    "mav_lightning.networks": {"mav_lightning.networks", "mav_lightning.common"},
+    "mav_lightning.config": {
+        "mav_lightning.config", "mav_lightning.networks", "mav_lightning.training", "mav_lightning.common",
+        "evaluation.version",
+    },
     "mav_lightning.modules": {
+        "mav_lightning.networks",
         "mav_lightning.modules", "mav_lightning.diffusion", "mav_lightning.nn", "mav_lightning.common",
         "mav_lightning.prompts", "datamodules.batch",
     },
     "mav_lightning.cascade": {
-        "mav_lightning.cascade", "mav_lightning.diffusion", "mav_lightning.nn", "mav_lightning.checkpoint",
+        "mav_lightning.cascade", "mav_lightning.diffusion", "mav_lightning.nn", "mav_lightning.networks",
         "mav_lightning.prompts", "mav_lightning.common",
     },
     "mav_lightning.training": {
-        "mav_lightning.training", "mav_lightning.checkpoint", "mav_lightning.modules.base", "mav_lightning.common",
+        "mav_lightning.training", "mav_lightning.networks", "mav_lightning.modules.base", "mav_lightning.common",
     },
     "mav_lightning.runs": {
         "mav_lightning.runs", "mav_lightning.config", "mav_lightning.common", "datamodules.index",

@@ -65,8 +65,7 @@ def _link_trainings(folder: Path, results: StudyResults, result: TrialResult) ->
 
 
 def _write_run(folder: Path, result: TrialResult, changed: list[str], metrics: list[str]) -> None:
-    from torch.utils.tensorboard import SummaryWriter
-    from torch.utils.tensorboard.summary import hparams
+    from torch.utils.tensorboard import SummaryWriter, summary
 
     trial = result.trial
     own = {f"{stage}.{key}": value for stage, keys in settings(trial).items() for key, value in keys.items()}
@@ -74,15 +73,16 @@ def _write_run(folder: Path, result: TrialResult, changed: list[str], metrics: l
     parameters = {key: _plain(own.get(key, nodes[key])) for key in changed}
     values = {f"study/{name}": value for name in metrics if (value := result.value(name)) is not None}
     # SummaryWriter.add_hparams would write these to a sub-run named by the current time
-    summaries = hparams({"variant": trial.variant, "seed": trial.seed, **parameters}, values)
+    make_summaries: Any = summary.hparams  # untyped
+    summaries = make_summaries({"variant": trial.variant, "seed": trial.seed, **parameters}, values)
     with SummaryWriter(str(folder / f"{trial.variant}-seed{trial.seed}")) as writer:
-        for summary in summaries:
-            writer.file_writer.add_summary(summary)
+        for one in summaries:
+            writer.file_writer.add_summary(one)
         for name, value in values.items():
             writer.add_scalar(name, value, 0)
         if result.clips:
-            for summary in _clips(result.clips):
-                writer.file_writer.add_summary(summary)
+            for one in _clips(result.clips):
+                writer.file_writer.add_summary(one)
 
 
 def _clips(folder: Path) -> Iterator["Summary"]:

@@ -105,7 +105,9 @@ def student_power(shift: float, seeds: NDArray[np.int_], level: float) -> NDArra
     """
     from scipy import stats
 
-    return stats.nct.sf(stats.t.ppf(1 - level / 2, seeds - 1), seeds - 1, shift * np.sqrt(seeds))
+    return np.asarray(
+        stats.nct.sf(stats.t.ppf(1 - level / 2, seeds - 1), seeds - 1, shift * np.sqrt(seeds)), np.float64
+    )
 
 
 def sign_flip_power(shift: float, seeds: int, level: float) -> float:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from mav_lightning.ablation.budget import steps_within
 from mav_lightning.ablation.deltas import check_deltas, deltas_for_all
@@ -146,8 +145,8 @@ def plan_study(study: Study, recipe: Recipe) -> Plan:
 def freeze(plan: Plan, root: Path) -> None:
     """Write ``study.json`` and every ``stage.json`` of a plan, so that later edits of configs do not change it.
 
-    Each unfinished stage also gets ``tags.json``, with which its training labels its logs: ``study`` (name),
-    ``variants`` (names of those that use the stage) and ``seed`` (None if trials of several seeds share the stage).
+    Each unfinished stage also gets ``tags.json``, with which its training labels logs: ``study`` (name), ``variant``
+    (names of the variants that use the stage, joined by commas) and, unless trials of several seeds share it, ``seed``.
 
     Args:
         plan: The plan.
@@ -158,7 +157,7 @@ def freeze(plan: Plan, root: Path) -> None:
         folder = ledger.folder(stage)
         folder.create(stage)
         if not folder.done_file.exists():
-            write_json(folder.path / TAGS, _tags(plan, stage))
+            write_json(folder.path / TAGS, {"tags": _tags(plan, stage)})
     trials = [
         FrozenTrial(trial.variant, trial.seed, {name: stage.id for name, stage in trial.stages.items()})
         for trial in plan.trials
@@ -196,14 +195,11 @@ def _read_stage(root: Path, id: str, folders: Mapping[str, StageFolder]) -> Stag
     return folders[id].read_stage()
 
 
-def _tags(plan: Plan, stage: Stage) -> dict[str, Any]:
+def _tags(plan: Plan, stage: Stage) -> dict[str, str | int]:
     users = [trial for trial in plan.trials if any(one.id == stage.id for one in trial.stages.values())]
-    seeds = {trial.seed for trial in users}
-    return {
-        "study": plan.study.name,
-        "variants": list(dict.fromkeys(trial.variant for trial in users)),
-        "seed": seeds.pop() if len(seeds) == 1 else None,
-    }
+    seeds = list({trial.seed for trial in users})
+    variants = ", ".join(dict.fromkeys(trial.variant for trial in users))
+    return {"study": plan.study.name, "variant": variants} | ({"seed": seeds[0]} if len(seeds) == 1 else {})
 
 
 def _check_ends(recipe: Recipe, trial: Trial) -> None:

@@ -11,9 +11,9 @@ from torch import nn
 from mav_lightning.cascade.cascade import Cascade, Role, TrainedNetwork, of_kind
 from mav_lightning.cascade.clip_requests import TextRequest, check_request
 from mav_lightning.cascade.sampling import Sampling
-from mav_lightning.checkpoint import copy_network, load_network, network_id, read_card
+from mav_lightning.networks.stored import copy_network, load_network, network_id, read_card
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.schema import PositiveFloat, build, check, read_json
+from mav_lightning.common.schema import build, read_json
 from mav_lightning.common.task import Task
 from mav_lightning.common.tracking import Track
 from mav_lightning.common.whole_file import whole_file
@@ -143,7 +143,7 @@ def write_pipeline(out: Path, sampling: Sampling, networks: NetworkFolders) -> N
     cascade = _load(networks)
     check_request(TextRequest, [], False, cascade, sampling, "sr_high")
     for role, folder in folders.items():
-        size = read_card(folder)["trained"].get("size", sampling.size)
+        size = read_card(folder).trained.size or sampling.size
         if role in ("decoder", "interpolator") and size != sampling.size:
             raise UserError(
                 f"{folder}: was trained for frames of {size} pixels, and the pipeline's have {sampling.size}. Choose a "
@@ -200,6 +200,5 @@ def _optional(folder: Path | None, role: Role) -> TrainedNetwork[NetDenoiser] | 
 
 
 def _member(folder: Path, role: Role, kind: type[M]) -> TrainedNetwork[M]:
-    card = read_card(folder)
-    fps = check(card["trained"].get("fps"), tuple[PositiveFloat, PositiveFloat] | None, f"{folder}: trained.fps")
-    return TrainedNetwork(of_kind(load_network(folder), kind, f"{folder}: {role}"), network_id(folder), fps)
+    network = of_kind(load_network(folder), kind, f"{folder}: {role}")
+    return TrainedNetwork(network, network_id(folder), read_card(folder).trained.fps)

@@ -23,10 +23,10 @@ def certify(
     import torch
 
     from mav_lightning.certificate import TOLERANCE, certify_frames, certify_parent
-    from mav_lightning.checkpoint import load_network
     from mav_lightning.common.errors import UserError
     from mav_lightning.config import instantiate, load_config
     from mav_lightning.modules.transfer import transfer
+    from mav_lightning.networks.stored import load_network
 
     loaded = load_config(config, overrides or [])
     node = loaded.get("module", {}).get("denoiser", {})

@@ -103,9 +103,9 @@ def embed(
     import torch
 
     from datamodules.embedding_cache import write_embeddings
-    from mav_lightning.checkpoint import load_network, network_id
     from mav_lightning.common.machine import default_device
     from mav_lightning.modules.frozen import FrozenCLIP
+    from mav_lightning.networks.stored import load_network, network_id
 
     encoder, identity = FrozenCLIP(load_network(clip)), network_id(clip)
     device = torch.device(default_device())

@@ -22,8 +22,8 @@ def layers(
     from rich.console import Console
     from rich.table import Table
 
-    from mav_lightning.checkpoint import load_network
     from mav_lightning.common.errors import UserError
+    from mav_lightning.networks.stored import load_network
     from mav_lightning.nn.activity import temporal_activity
 
     net = load_network(network)

@@ -34,7 +34,7 @@ _PLAIN = {
     Any: "anything",
 }
 _BOUNDS = {Gt: ("gt", "above"), Ge: ("ge", "≥"), Lt: ("lt", "below"), Le: ("le", "≤")}
-Node = Callable[[Any, Any, str], Any]
+Node = Callable[[Any, Any, str], Any] | None
 Build = Callable[..., Any]
 
 
@@ -70,7 +70,8 @@ def fit(value: Any, hint: Any, path: str, node: Node, build: Build) -> Any:
         value: Plain data.
         hint: Type hint.
         path: Dotted path of the value.
-        node: Called as ``node(value, hint, path)`` where the hint is a class that plain data cannot be.
+        node: Called as ``node(value, hint, path)`` where the hint is a class that plain data cannot be. None rejects
+            such values.
         build: Builds a dataclass, ``build(kind, values, path, node)``.
 
     Raises:
@@ -94,6 +95,8 @@ def fit(value: Any, hint: Any, path: str, node: Node, build: Build) -> Any:
         return _finite(value, path, node)
     if is_dataclass(hint) and isinstance(value, Mapping) and not _is_node(value):
         return build(hint, value, path, node)
+    if node is None:
+        raise Misfit(path, f"a {getattr(hint, '__name__', hint)}, which cannot be written as plain data", value)
     return node(value, hint, path)
 
 
@@ -240,7 +243,7 @@ def _bare(hint: Any) -> Any:
 def _finite(value: Any, path: str, node: Node) -> Any:
     """Check numbers inside data of any shape; nodes are passed to `node`."""
     if isinstance(value, Mapping):
-        if _is_node(value):
+        if _is_node(value) and node is not None:
             return node(value, Any, path)
         return {key: _finite(item, f"{path}.{key}", node) for key, item in value.items()}
     if isinstance(value, list):

@@ -12,7 +12,7 @@ import.
 import inspect
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
 
@@ -61,7 +61,7 @@ def check(value: Any, hint: Any, path: str, node: Node | None = None) -> Any:
         UserError: If the value does not fit.
     """
     try:
-        return fit(value, hint, path, node or _no_node, build)
+        return fit(value, hint, path, node, build)
     except RecursionError as error:
         raise UserError(f"{path}: nested too deeply.") from error
 
@@ -173,23 +173,21 @@ def _checked(
         if key not in hints:
             known = ", ".join(hints) or "none"
             raise UserError(
-                f"{path}.{key}: `{name}` has no argument `{key}`; it takes {known}.",
+                f"{_join(path, key)}: `{name}` has no argument `{key}`; it takes {known}.",
                 suggestion=nearest(str(key), hints),
             )
     for key in (key for key in hints if key in required and key not in values):
-        raise UserError(f"{path}: `{name}` needs `{key}`; add it.", suggestion=nearest(key, map(str, values)))
+        raise UserError(
+            f"{_join(path, key)}: is missing; `{name}` needs it.", suggestion=nearest(key, map(str, values))
+        )
     found = {}
     for key, value in values.items():
         try:
-            found[key] = check(value, hints[key], f"{path}.{key}" if path else key, node)
+            found[key] = check(value, hints[key], _join(path, key), node)
         except Misfit as misfit:
             raise misfit.with_default(defaults[key].default if defaults and key in defaults else None) from None
     return found
 
 
-def _no_node(value: Any, hint: Any, path: str) -> Any:
-    if hint is Any:  # a node kept as plain data, as in a study's deltas
-        return {key: check(item, Any, f"{path}.{key}") for key, item in value.items()}
-    if is_dataclass(hint):
-        raise Misfit(path, "a mapping of names to values", value)
-    raise Misfit(path, f"a {getattr(hint, '__name__', hint)}, which cannot be written as plain data", value)
+def _join(path: str, key: object) -> str:
+    return f"{path}.{key}" if path else str(key)

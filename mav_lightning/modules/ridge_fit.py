@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 from lightning import LightningDataModule
-from safetensors.torch import save_file
 
 from datamodules.batch import ImageBatch
+from mav_lightning.networks.stored import write_network
 from mav_lightning.nn.ridge_prior import RidgePrior
 from mav_lightning.nn.small_clip import TextImageEncoder
 
@@ -61,8 +61,7 @@ def write_identity(net: RidgePrior, out: Path) -> None:
 
 
 def _write(net: RidgePrior, out: Path) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    save_file(net.state_dict(), out / "weights.safetensors")
+    write_network(out, net.state_dict())
 
 
 def _endless(data: LightningDataModule) -> Iterator[ImageBatch]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.hashing import file_sha256
+from mav_lightning.config.nodes import MISSING
 
 __all__ = ["with_contents"]
 
@@ -37,14 +38,14 @@ def _filled(value: Any, where: str, path: str) -> Any:
     filled = {key: _filled(item, where, f"{path}.{key}") for key, item in value.items()}
     for key in filled:
         named = str(key).removesuffix(_SUFFIX)
-        if named != key and named in filled and filled[key] is None:
+        if named != key and named in filled and filled[key] in (None, MISSING):
             filled[key] = _sha256(filled[named], f"{where}: `{path}.{named}`")
             filled[named] = str(Path(filled[named]).resolve())  # a stage may run elsewhere
     return filled
 
 
 def _sha256(given: Any, where: str) -> str:
-    if not isinstance(given, str):
+    if not isinstance(given, str) or given == MISSING:
         raise UserError(
             f"{where}: must be the path of what you bring, got {given!r}; give it in the study's `overrides`."
         )

@@ -206,7 +206,7 @@ def _drop(value: Any, unfilled: set[str]) -> Any:
     """Leaves out of every plain mapping, which is no target's arguments, what stands for an unfilled role."""
     if not isinstance(value, Mapping):
         return value
-    plain = "_target_" not in value
+    plain = "_target_" not in value and "_network_" not in value
     return {
         key: _drop(item, unfilled)
         for key, item in value.items()

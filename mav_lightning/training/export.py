@@ -5,9 +5,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from mav_lightning.checkpoint import CARD, WEIGHTS, copy_network, read_card, write_card, write_weights
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.whole_file import new_folder
+from mav_lightning.networks.stored import CARD, WEIGHTS, copy_network, read_card, write_network
 from mav_lightning.training.checkpoint_io import AtomicCheckpointIO, checkpoint_step, newest_checkpoint
 from mav_lightning.training.ema import EMA
 
@@ -39,8 +39,7 @@ def export_network(run: Path, out: Path) -> int | None:
         if newest is None:
             copy_network(run, folder)
         else:
-            write_weights(folder, _averaged(newest))
-            write_card(folder, card["net"], card["trained"])
+            write_network(folder, _averaged(newest), card)
         sums = [f"{hashlib.sha256((folder / file).read_bytes()).hexdigest()}  {file}\n" for file in (WEIGHTS, CARD)]
         (folder / SUMS).write_text("".join(sums))
     return None if newest is None else checkpoint_step(newest)

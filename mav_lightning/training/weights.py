@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from mav_lightning.checkpoint import WEIGHTS, write_weights
 from mav_lightning.common.whole_file import whole_file
+from mav_lightning.networks.stored import WEIGHTS, write_network
 
 __all__ = ["COST", "is_finished", "write_results"]
 
@@ -23,7 +23,7 @@ def write_results(out: Path, weights: Mapping[str, Tensor], cost: Mapping[str, A
         weights: A module's state dict, on the CPU, no two entries sharing memory.
         cost: Plain values.
     """
-    write_weights(out, weights)
+    write_network(out, weights)
     with whole_file(out / COST) as partial:
         partial.write_text(json.dumps(cost, indent=1) + "\n")
 

@@ -99,7 +99,7 @@ def test_where_all_differences_are_equal_power_says_that_no_spread_is_seen(write
     assert line.split() == ["law", "0.5", "per_frame", "2", "no", "spread", "seen", "–", "–"]
 
 
-def test_an_effect_that_is_no_number_is_told(write_study: Write, tmp_path: Path) -> None:
+def test_an_effect_that_is_no_number_is_reported(write_study: Write, tmp_path: Path) -> None:
     command = ["ablate", str(write_study()), "--out", str(tmp_path / "out"), "--power", "law=big"]
 
     assert "--power law=big: an effect is a number, for example law=0.1." in str(

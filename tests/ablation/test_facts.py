@@ -57,7 +57,7 @@ def test_only_what_a_test_supports_is_called_beating() -> None:
     )
 
 
-def test_of_many_variants_only_what_a_test_supports_is_told() -> None:
+def test_with_many_variants_only_supported_differences_are_listed() -> None:
     like = {name: [(0.9, 40.0), (0.7, 43.0), (0.95, 40.0)] for name in ("a", "b", "c")}
     base = [(0.9, 41.0), (0.8, 42.0), (0.9, 42.0)]
 
@@ -81,7 +81,7 @@ def test_the_verdict_is_not_voided_by_a_variant_without_results() -> None:
     assert gather_facts(results({"on": some, "dead": [(None, None)] * 3}))["verdict"] == verdict(0, 1)
 
 
-def test_a_number_of_which_neither_way_is_better_is_told_and_not_compared() -> None:
+def test_a_number_without_a_direction_is_listed_but_not_compared() -> None:
     found = results({"on": [(0.9, 40.0)] * 3, "off": [(0.1, 30.0)] * 3})
     for trial, width in zip(found.trials, (0.1, 0.2, 0.1, 0.3, 0.1, 0.4), strict=True):
         trial.scores["metrics"]["displacement"] = {"value": width, "better": "neither"}

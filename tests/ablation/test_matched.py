@@ -13,8 +13,8 @@ from torch import Tensor
 from datamodules.shapes_world_shards import write_shapes_world
 from mav_lightning.ablation.run import load_plan
 from mav_lightning.ablation.study_plan import Trial
-from mav_lightning.checkpoint import write_card, write_weights
 from mav_lightning.config import instantiate, resolve_needs
+from mav_lightning.networks.stored import Card, write_network
 from mav_lightning.training.rng import SeedEveryBatch
 
 SEED = 3
@@ -37,9 +37,7 @@ def needs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for role, name in (("clip", "clip"), ("parent", "spatial")):
         config = stages[name].config
         node = config["module"]["clip" if role == "clip" else "denoiser"]
-        (root / role).mkdir()
-        write_weights(root / role, instantiate(node).state_dict())
-        write_card(root / role, node)
+        write_network(root / role, instantiate(node).state_dict(), Card.of(node))
     return {role: root / role for role in ("data", "clip", "parent")}
 
 

@@ -35,7 +35,7 @@ def plan(tmp_path: Path, *lines: str) -> Plan:
         ("{name: speed-ratio@9, better: one}", "Did you mean `speed-ratio@"),
     ],
 )
-def test_a_metric_that_will_not_be_there_is_told_before_anything_runs(
+def test_a_metric_that_will_not_be_there_is_reported_before_anything_runs(
     tmp_path: Path, metric: str, message: str
 ) -> None:
     with pytest.raises(UserError) as caught:

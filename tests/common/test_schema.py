@@ -77,7 +77,7 @@ def test_values_that_fit_come_back_as_the_declared_type(value: Any, hint: Any, r
         ({"a": {"b": float("inf")}}, Any, "x.a.b: must be a finite number, got inf."),
         ({"steps": 0}, Budget | None, "x.steps: must be a whole number above 0, got 0."),
         ({"step": 5}, Budget, "x.step: `Budget` has no argument `step`; it takes steps, unit. Did you mean `steps`?"),
-        ({}, Budget, "x: `Budget` needs `steps`; add it."),
+        ({}, Budget, "x.steps: is missing; `Budget` needs it."),
         ({"budget": {"steps": 1}, "extra": {"a": "b"}}, Plan, "x.extra.a: must be a whole number, got 'b'."),
         ([], Budget, "x: must be"),
         (5, Path, "x: must be a path, got 5."),
@@ -100,7 +100,7 @@ def test_a_call_is_checked_without_calling() -> None:
         "channels": 8,
         "attention": [2],
     }
-    with pytest.raises(UserError, match=r"net: `network` needs `channels`; add it."):
+    with pytest.raises(UserError, match=r"net.channels: is missing; `network` needs it."):
         check_call(network, {}, "net", partial=False)
     assert check_call(network, {}, "net", partial=True) == {}
 

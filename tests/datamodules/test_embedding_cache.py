@@ -13,9 +13,9 @@ from datamodules.datamodule import ClipData, ImageData
 from datamodules.embedding_cache import FRAMES, read_embeddings, write_embeddings
 from datamodules.fps_sampler import UniformFps
 from datamodules.index import build_index, load_index
-from mav_lightning.checkpoint import network_id, write_card, write_weights
 from mav_lightning.cli.app import app
 from mav_lightning.common.errors import UserError
+from mav_lightning.networks.stored import Card, network_id, write_network
 from mav_lightning.nn.small_clip import SmallCLIP
 
 
@@ -95,8 +95,8 @@ def test_a_stream_has_no_place_for_embeddings(shapes: Path) -> None:
 def test_the_command_names_embeddings_after_the_encoder_and_says_how_to_use_them(shapes: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     encoder = SmallCLIP(size=8, channels=8, width=8)
-    write_weights(tmp_path, encoder.state_dict())
-    write_card(tmp_path, {"_target_": "mav_lightning.nn.small_clip.SmallCLIP", "size": 8, "channels": 8, "width": 8})
+    node = {"_target_": "mav_lightning.nn.small_clip.SmallCLIP", "size": 8, "channels": 8, "width": 8}
+    write_network(tmp_path, encoder.state_dict(), Card.of(node))
     done = CliRunner().invoke(app, ["data", "embed", str(shapes / "images"), "--clip", str(tmp_path)])
     assert done.exit_code == 0, done.output
     assert f"Train with data.embeddings={network_id(tmp_path)}" in done.output

@@ -10,7 +10,6 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from mav_lightning.adopt import adopt_clip
-from mav_lightning.checkpoint import load_network
 from mav_lightning.cli.app import app
 from mav_lightning.common.errors import UserError
 from mav_lightning.config import instantiate, load_config
@@ -19,6 +18,7 @@ from mav_lightning.modules.decoder import SpatialDecoder
 from mav_lightning.modules.denoising import Denoising
 from mav_lightning.modules.frozen import FrozenCLIP
 from mav_lightning.modules.huggingface_clip import HuggingFaceCLIP
+from mav_lightning.networks.stored import load_network
 
 transformers = pytest.importorskip("transformers")
 CAPTIONS = ["a red circle", "a blue square on a dark background", "x " * 40]

@@ -74,10 +74,11 @@ def test_a_role_can_be_left_empty_on_purpose(recipe: Recipe) -> None:
 
 def test_what_still_refers_to_an_empty_role_is_told_with_the_way_out(tmp_path: Path) -> None:
     file = write_recipe(tmp_path)
-    parent = "module: {parent: {_target_: mav_lightning.checkpoint.load_network, folder: '@parent'}}\n"
+    target = "mav_lightning.modules.decoder.TemporalDecoder"
+    parent = f"module: {{_target_: {target}, denoiser: '???', denoising: '???', parent: {{_network_: '@parent'}}}}\n"
     (tmp_path / "temporal.yaml").write_text((tmp_path / "temporal.yaml").read_text() + parent)
     recipe, empty = load_recipe(file), {"temporal.needs.parent": None}
-    message = "nothing fills `parent`, which `module.parent.folder` needs; set `module.parent: null` as well"
+    message = "nothing fills `parent`, which `module.parent._network_` needs; set `module.parent: null` as well"
     with pytest.raises(UserError, match=message):
         plan_recipe(recipe, empty, 0, "study")
     assert "temporal" in plan_recipe(recipe, {**empty, "temporal.module.parent": None}, 0, "study")
@@ -137,9 +138,7 @@ def test_a_file_that_is_no_recipe_is_refused(tmp_path: Path) -> None:
 def test_a_recipe_that_sets_an_unknown_key_names_its_stage(tmp_path: Path) -> None:
     file = write_recipe(tmp_path)
     file.write_text(file.read_text().replace("parent: spatial}", "parent: spatial}, set: {framez: 5}"))
-    with pytest.raises(
-        UserError, match="stage `temporal`: override `framez`: no such key in .*; did you mean `frames`"
-    ):
+    with pytest.raises(UserError, match="stage `temporal`: override `framez`: no such key in .* Did you mean `frames`"):
         load_recipe(file)
 
 

@@ -1,6 +1,7 @@
 """Exporting a network from a training, finished or not."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,9 @@ from safetensors.torch import load_file
 from toy_training import run
 from typer.testing import CliRunner
 
-from mav_lightning.checkpoint import read_card, write_card
 from mav_lightning.cli.app import app
 from mav_lightning.common.errors import UserError
+from mav_lightning.networks.stored import Card, read_card, write_card
 from mav_lightning.training.card import CardWriter
 from mav_lightning.training.export import export_network
 
@@ -21,7 +22,7 @@ NODE = {"_target_": "mav_lightning.nn.small_clip.SmallCLIP"}
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("run")
-    run(out, steps=8, extra=[CardWriter(out, NODE, {"fps": [4.0, 16.0]})])
+    run(out, steps=8, extra=[CardWriter(out, Card.of(NODE, {"fps": [4.0, 16.0]}))])
     return out
 
 
@@ -35,7 +36,7 @@ def unfinished(trained: Path, tmp_path: Path) -> Path:
 
 
 def test_a_training_says_how_to_build_its_network_from_the_start(trained: Path) -> None:
-    assert read_card(trained) == {"net": NODE, "trained": {"fps": [4.0, 16.0]}}
+    assert replace(read_card(trained), weights_sha256=None) == Card.of(NODE, {"fps": [4.0, 16.0]})
 
 
 def test_a_finished_training_is_exported_as_it_is(trained: Path, tmp_path: Path) -> None:
@@ -61,7 +62,7 @@ def test_what_cannot_be_exported_is_told(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no trained network here, `network.json` is missing"):
         export_network(tmp_path / "none", tmp_path / "out")
     (tmp_path / "early").mkdir()
-    write_card(tmp_path / "early", NODE)
+    write_card(tmp_path / "early", Card.of(NODE))
     with pytest.raises(UserError, match="has no weights and no checkpoint yet; wait for the first one"):
         export_network(tmp_path / "early", tmp_path / "out")
     assert not (tmp_path / "out").exists()
