@@ -19,7 +19,7 @@ from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.cascade.stages import Stages
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.pixels import from_uint8, to_uint8
-from mav_lightning.diffusion.masks import Known, every, first
+from mav_lightning.diffusion.masks import MaskedFrames, every, first
 
 __all__ = ["Clips", "Pipeline", "Stage"]
 
@@ -165,7 +165,7 @@ class Pipeline:
             pixels = self._pixels(given)
             clips = pixels.new_zeros(len(pixels), 3, len(mask), *pixels.shape[3:])
             clips[:, :, mask] = pixels
-            known = Known(clips, mask.to(self.device).expand(len(pixels), -1))
+            known = MaskedFrames(clips, mask.to(self.device).expand(len(pixels), -1))
             return self.stages.fill(known, self._embed(pixels), rates, numbers, use)
 
         self.check_fps(fps, "interpolator")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from mav_lightning.common.errors import UserError
-from mav_lightning.diffusion.interpolation_baselines import BETWEEN
+from mav_lightning.diffusion.interpolation_baselines import INTERPOLATIONS
 from mav_lightning.diffusion.samplers import SAMPLERS
 from mav_lightning.diffusion.windows import Windows
 
@@ -56,8 +56,8 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.sampler not in SAMPLERS:
             raise UserError(f"sampler `{self.sampler}`: unknown; known are {', '.join(SAMPLERS)}.")
-        if self.interpolation != "network" and self.interpolation not in BETWEEN:
-            known = ", ".join(("network", *BETWEEN))
+        if self.interpolation != "network" and self.interpolation not in INTERPOLATIONS:
+            known = ", ".join(("network", *INTERPOLATIONS))
             raise UserError(f"interpolation `{self.interpolation}`: unknown; known are {known}.")
         if self.steps < 2 or self.batch_size < 1:
             raise UserError(f"sampling needs steps ≥ 2 and batch_size ≥ 1, got {self.steps} and {self.batch_size}.")

@@ -7,16 +7,16 @@ from torch import Tensor, nn
 
 from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.common.errors import UserError
-from mav_lightning.diffusion.conditioning import enlarge, roughen
-from mav_lightning.diffusion.denoised import Estimate
-from mav_lightning.diffusion.denoiser import Denoiser
+from mav_lightning.diffusion.conditioning import augment_conditioning, upsample
+from mav_lightning.diffusion.denoised import Denoised
+from mav_lightning.diffusion.denoiser import Denoiser, space_time_network
 from mav_lightning.diffusion.guidance import Guided
-from mav_lightning.diffusion.interpolation_baselines import BETWEEN
-from mav_lightning.diffusion.masks import Filling, Known
+from mav_lightning.diffusion.interpolation_baselines import INTERPOLATIONS
+from mav_lightning.diffusion.masks import MaskedDenoiser, MaskedFrames
 from mav_lightning.diffusion.noise import SeededNoise
 from mav_lightning.diffusion.noise_levels import karras_sigmas
 from mav_lightning.diffusion.samplers import SAMPLERS
-from mav_lightning.diffusion.windows import Sliding
+from mav_lightning.diffusion.windows import SlidingDenoiser
 
 __all__ = ["OPTIONAL", "ROLES", "Stages"]
 
@@ -60,30 +60,32 @@ class Stages:
     def interpolate(self, clips: Tensor, cond: Tensor, fps: Tensor, seeds: Sequence[int]) -> Tensor:
         """Makes `skip` steps of each: ↑F. Frame `skip` · n is frame n, unchanged; `fps` is that of the result."""
         if self.sampling.interpolation != "network":
-            return BETWEEN[self.sampling.interpolation](clips, self.sampling.skip)
+            return INTERPOLATIONS[self.sampling.interpolation](clips, self.sampling.skip)
         windows = self.sampling.windows
         known = windows.split(clips)
         count = len(known.mask) // len(clips)
         filled = self.fill(known, cond.repeat_interleave(count, dim=0), fps.repeat_interleave(count), seeds)
         return windows.join(filled, len(clips))
 
-    def fill(self, known: Known, cond: Tensor, fps: Tensor, seeds: Sequence[int], use: str = "interpolate") -> Tensor:
+    def fill(
+        self, known: MaskedFrames, cond: Tensor, fps: Tensor, seeds: Sequence[int], use: str = "interpolate"
+    ) -> Tensor:
         """The unknown frames of clips, one or several windows for each seed; `use` names the wish in errors."""
         network = self.network("interpolator", use)
         shape = (len(known.pixels) // len(seeds), *known.pixels.shape[1:])
         noise = SeededNoise(seeds, shape, cond.device, _STREAMS["interpolator"])
-        return self._sample(Filling(network, known), lambda: noise().flatten(0, 1), cond, fps)
+        return self._sample(MaskedDenoiser(network, known), lambda: noise().flatten(0, 1), cond, fps)
 
     def sharpen_clip(self, clips: Tensor, fps: Tensor, seeds: Sequence[int]) -> Tensor:
         """Enlarges clips as a whole, in sliding windows of frames: SRₗᵗ."""
         frames = self.sampling.frames
-        sliding = Sliding(self.network("sr_low", "low_factor"), frames, overlap=frames // 2)
-        return self._sharpen(sliding, enlarge(clips, self.sampling.low_factor), fps, seeds, "sr_low", shared=False)
+        sliding = SlidingDenoiser(self.network("sr_low", "low_factor"), frames, overlap=frames // 2)
+        return self._sharpen(sliding, upsample(clips, self.sampling.low_factor), fps, seeds, "sr_low", shared=False)
 
     def sharpen_frames(self, clips: Tensor, fps: Tensor, seeds: Sequence[int]) -> Tensor:
         """Enlarges frame by frame, with the same noise in every frame: SRₕ."""
         s, network = self.sampling, self.network("sr_high", "high_factor")
-        large = enlarge(clips, s.high_factor)
+        large = upsample(clips, s.high_factor)
         if not s.shared_noise:
             return self._sharpen(network, large, fps, seeds, "sr_high", shared=False)
         # every chunk draws the clip's noise from its beginning, so it is the same, and the chunks make no difference
@@ -100,13 +102,13 @@ class Stages:
         def draw() -> Tensor:
             return noise().expand(-1, -1, frames, -1, -1)
 
-        given = roughen(large, large.new_full((b,), self.sampling.augmentation), draw())
-        cond = large.new_zeros(b, self.networks[role].net.cond_channels)  # type: ignore[union-attr, arg-type]
+        given = augment_conditioning(large, large.new_full((b,), self.sampling.augmentation), draw())
+        cond = large.new_zeros(b, space_time_network(self.networks[role]).cond_channels)
         return self._sample(lambda x, sigma, cond, fps: denoiser(x, sigma, cond, fps, given), draw, cond, fps)
 
     def _sample(
         self,
-        denoiser: Callable[[Tensor, Tensor, Tensor, Tensor], Estimate],
+        denoiser: Callable[[Tensor, Tensor, Tensor, Tensor], Denoised],
         draw: Callable[[], Tensor],
         cond: Tensor,
         fps: Tensor,

@@ -101,13 +101,15 @@ def run_training(config: dict[str, Any], out: Path, callbacks: tuple = ()) -> No
 
     from mav_lightning.checkpoint import write_card
     from mav_lightning.common.errors import UserError
+    from mav_lightning.common.task import Task
+    from mav_lightning.common.tracking import untracked
     from mav_lightning.config import instantiate
 
     torch.manual_seed(config.get("seed", 0))  # initial weights
     if "task" in config:
-        task = instantiate(config["task"])
-        task(out=out)
-        if node := config["task"].get("net"):  # else the task has written it
+        task: Task = instantiate(config["task"])
+        task.run(out, seed=config.get("seed"), track=untracked)
+        if node := config["task"].get("network"):  # else the task has written it
             write_card(out, node, _trained_for(config))
         return
     if missing := [key for key in ("module", "data", "fit") if key not in config]:
@@ -119,7 +121,7 @@ def run_training(config: dict[str, Any], out: Path, callbacks: tuple = ()) -> No
     module, data = instantiate(config["module"]), instantiate(config["data"])
     data.setup("fit")  # mistakes in the data show before anything is written
     if isinstance(module, NetworkModule):
-        callbacks = (*callbacks, CardWriter(out, config["module"][module.network_name], _trained_for(config)))
+        callbacks = (*callbacks, CardWriter(out, module.network_config(config["module"]), _trained_for(config)))
     fit(
         module,
         data,

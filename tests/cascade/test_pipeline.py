@@ -164,7 +164,7 @@ def test_a_folder_without_a_pipeline_is_refused(tmp_path: Path) -> None:
         ({"sampler": "ddmi"}, "sampler `ddmi`: unknown; known are ddpm, ddim, heun, dpm"),
         ({"steps": 1}, "needs steps ≥ 2"),
         ({"augmentation": 0.0}, "super-resolution needs factors and chunk ≥ 1 and augmentation > 0, got 1, 1, 8 and 0"),
-        ({"skip": 4}, "skip: a frame skip of 4 does not fit 3 frames, .*; legal are 1, 2"),
+        ({"skip": 4}, "skip: a frame skip of 4 does not fit 3 frames, .*; use one of 1, 2"),
     ],
 )
 def test_impossible_settings_are_refused(setting: dict[str, Any], message: str) -> None:
