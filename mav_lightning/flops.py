@@ -1,31 +1,33 @@
-"""What a network costs, worked out without computing anything: on PyTorch's meta device."""
+"""The cost of training a network, computed on PyTorch's meta device without running anything."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.config import instantiate
-from mav_lightning.modules.transfer import freeze_spatial, is_temporal
+from mav_lightning.diffusion.denoiser import NetDenoiser, space_time_network
+from mav_lightning.modules.transfer import freeze_spatial
+from mav_lightning.nn.base import PriorNetwork
 
-__all__ = ["NetworkCost", "network_cost"]
+__all__ = ["NetworkCost", "denoiser_cost", "network_cost"]
 
 
 @dataclass(frozen=True)
 class NetworkCost:
-    """Of training a network on one sample at a time, in float32.
+    """Cost of a training step on one sample, in float32.
 
     Attributes:
-        parameters: All of them.
-        temporal: Those of temporal layers.
-        flops: Floating-point operations of a training step for one sample, forwards and backwards, a multiply-add
-            counted as two; convolutions, matrix products and attention alone. Frozen layers get no gradients of their
-            weights, and none at all before the first layer that is trained.
-        state_bytes: Weights and their moving average, and of what is trained gradients and one momentum; AdamW needs a
+        parameters: Number of parameters.
+        temporal: Number of parameters of temporal layers.
+        flops: Floating-point operations, forward and backward, counting a multiply-add as two, of convolutions, matrix
+            products and attention only. Frozen layers have no weight gradients, and no gradients at all before the
+            first trained layer.
+        state_bytes: Weights and their moving average, and for trained weights gradients and one momentum. AdamW needs a
             quarter more.
         activation_bytes: What the forward pass of one sample keeps for the backward pass.
     """
@@ -38,22 +40,35 @@ class NetworkCost:
 
 
 def network_cost(config: Mapping[str, Any]) -> NetworkCost:
-    """Works out the cost of a training stage with a denoiser.
+    """Compute the cost of a training stage that has a denoiser.
 
     Args:
-        config: Resolved. Its network is built on the meta device, whatever its size.
+        config: Resolved config of the stage. Its network is built on the meta device, whatever its size.
 
     Raises:
-        UserError: A stage that trains no denoiser of images, clips or embeddings.
+        UserError: If the stage does not train a denoiser of images, clips or embeddings.
     """
-    node = config.get("module", {}).get("denoiser", {})
-    if "net" not in node:
+    module, data = config.get("module") or {}, config.get("data") or {}
+    if "denoiser" not in module:
         raise UserError(f"{config['name']}: trains no denoiser; give the config of a prior, decoder or one after it.")
     with torch.device("meta"):
-        denoiser: nn.Module = instantiate(node)
-        given = _inputs(denoiser.net, config)  # type: ignore[arg-type]
-    if config["module"].get("spatial_lr") == 0:
+        denoiser: NetDenoiser = instantiate(module["denoiser"])
+    if module.get("spatial_lr") == 0:
         freeze_spatial(denoiser)
+    of_clips = "frames" in data.get("clips", data)
+    return denoiser_cost(denoiser, module.get("crop", config["size"]), config["frames"] if of_clips else None)
+
+
+def denoiser_cost(denoiser: NetDenoiser, size: int, frames: int | None = None) -> NetworkCost:
+    """Compute the cost of a training step of a denoiser.
+
+    Args:
+        denoiser: Denoiser on the meta device; layers that are not trained have no ``requires_grad``.
+        size: Height and width of the training samples, in pixels. Ignored for a prior.
+        frames: Number of frames of the training samples. None for images and for a prior.
+    """
+    prior = isinstance(denoiser.net, PriorNetwork)
+    temporal = {} if prior else space_time_network(denoiser).temporal_parameters()
     own = {parameter.untyped_storage()._cdata for parameter in denoiser.parameters()}
     storages: dict[int, int] = {}
 
@@ -63,30 +78,34 @@ def network_cost(config: Mapping[str, Any]) -> NetworkCost:
             storages[storage._cdata] = storage.nbytes()
         return x
 
-    with FlopCounterMode(display=False) as counter:
-        with torch.autograd.graph.saved_tensors_hooks(note, lambda x: x):
-            loss = denoiser(*given).clean.square().mean()
-        loss.backward()
-    sizes = {name: parameter.numel() for name, parameter in denoiser.named_parameters()}
+    with torch.device("meta"):
+        inputs = _inputs(denoiser, size, frames)
+        with FlopCounterMode(display=False) as counter:
+            with torch.autograd.graph.saved_tensors_hooks(note, lambda x: x):
+                loss = denoiser(*inputs).x0.square().mean()
+            loss.backward()
+    sizes = [parameter.numel() for parameter in denoiser.parameters()]
     trained = sum(parameter.numel() for parameter in denoiser.parameters() if parameter.requires_grad)
     return NetworkCost(
-        parameters=sum(sizes.values()),
-        temporal=sum(size for name, size in sizes.items() if is_temporal(name)),
+        parameters=sum(sizes),
+        temporal=sum(parameter.numel() for parameter in temporal.values()),
         flops=counter.get_total_flops(),
-        state_bytes=4 * (2 * sum(sizes.values()) + 2 * trained),
+        state_bytes=4 * (2 * sum(sizes) + 2 * trained),
         activation_bytes=sum(storages.values()),
     )
 
 
-def _inputs(net: nn.Module, config: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
-    """One sample as the stage trains on it: x, sigma, cond, fps and given."""
+def _inputs(
+    denoiser: NetDenoiser, size: int, frames: int | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
+    """Return one training sample: x, sigma, cond, fps and concat_cond."""
     sigma = torch.ones(1)
-    if not hasattr(net, "in_channels"):  # it is of embeddings
-        channels, length = int(net.channels), int(net.length)  # type: ignore[arg-type]
+    if isinstance(denoiser.net, PriorNetwork):
+        channels, length = denoiser.net.channels, denoiser.net.length
         return torch.zeros(1, channels), sigma, torch.zeros(1, 1 + length, channels), None, None
-    clips = not config["data"]["_target_"].endswith("ImageData")
-    side = config["module"].get("crop", config["size"])
-    shape = (config["frames"], side, side) if clips else (side, side)
-    more, cond = int(net.in_channels) - 3, torch.zeros(1, int(net.cond_channels))  # type: ignore[arg-type]
-    given = torch.zeros(1, more, *shape) if more else None
-    return torch.zeros(1, 3, *shape), sigma, cond, sigma if clips else None, given
+    net = space_time_network(denoiser)
+    shape = (size, size) if frames is None else (frames, size, size)
+    further = net.in_channels - 3
+    concat_cond = torch.zeros(1, further, *shape) if further else None
+    cond = torch.zeros(1, net.cond_channels)
+    return torch.zeros(1, 3, *shape), sigma, cond, None if frames is None else sigma, concat_cond

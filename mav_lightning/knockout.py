@@ -1,29 +1,70 @@
-"""A trained network without some of its temporal layers, as a stage: what they are worth, nothing trained anew."""
+"""Layer knock-out: a trained network with some temporal layers reset to the identity, without further training."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
-from mav_lightning.common.errors import UserError
+from mav_lightning.common.errors import UserError, nearest
+from mav_lightning.common.task import Task
+from mav_lightning.common.tracking import Track
+from mav_lightning.diffusion.denoiser import space_time_network
 from mav_lightning.networks.stored import load_network, read_card, write_network
-from mav_lightning.nn.activity import knock_out
+from mav_lightning.nn.base import SpaceTimeNetwork
 
-__all__ = ["write_knocked_out"]
+__all__ = ["KnockOut", "knock_out"]
 
 
-def write_knocked_out(network: Path, layers: Sequence[str], out: Path) -> None:
-    """Writes the network of `network` to `out`, the temporal part of some layers made the identity.
+@dataclass(frozen=True)
+class KnockOut(Task):
+    """Write a trained network with some temporal layers reset to the identity.
+
+    Attributes:
+        folder: Folder of the trained network.
+        layers: Layer names as `mav layers` prints them; ``*`` matches anything. Empty to keep all layers.
+    """
+
+    folder: Path
+    layers: Sequence[str] = ()
+
+    def run(self, place: Path, *, seed: int | None, track: Track) -> None:
+        """Write the network.
+
+        Args:
+            place: Folder for the result.
+            seed: Ignored, since nothing is random.
+            track: Ignored, since this takes no time.
+
+        Raises:
+            UserError: If there is no such network, or a name matches none of its temporal layers.
+        """
+        denoiser = load_network(self.folder)
+        knock_out(space_time_network(denoiser), self.layers)
+        write_network(place, denoiser.state_dict(), read_card(self.folder))
+
+
+def knock_out(network: SpaceTimeNetwork, layers: Sequence[str]) -> list[str]:
+    """Reset temporal layers to the identity, in place.
 
     Args:
-        network: Folder of a trained network.
-        layers: Names as `mav layers` prints them, with ``*`` for anything; none leaves all as they are.
-        out: The stage's folder.
+        network: The network.
+        layers: Layer names; ``*`` matches anything.
+
+    Returns:
+        The names of the layers that were reset.
 
     Raises:
-        UserError: No such network, or a name that no temporal layer has.
+        UserError: If a name matches no temporal layer; the network is then unchanged.
     """
-    net = load_network(network)
-    try:
-        knock_out(getattr(net, "net", net), layers)  # a denoiser's layers are its network's
-    except ValueError as error:
-        raise UserError(f"task.layers: {error}") from error
-    write_network(out, net.state_dict(), read_card(network))
+    found = network.temporal_layers()
+    for pattern in layers:
+        if not any(fnmatchcase(name, pattern) for name in found):
+            raise UserError(
+                f"no temporal layer is called `{pattern}`; there are: {', '.join(found) or 'none'}.",
+                argument="layers",
+                suggestion=nearest(pattern, found),
+            )
+    chosen = [name for name in found if any(fnmatchcase(name, pattern) for pattern in layers)]
+    for name in chosen:
+        found[name].reset_to_identity()
+    return chosen

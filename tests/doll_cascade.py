@@ -19,7 +19,13 @@ NODES: dict[str, dict[str, Any]] = {
         },
     },
 }  # fmt: skip
-SMALLER = {**NODES["decoder"]["net"], "in_channels": 7, "attention": [], "cond_channels": 1}
+SMALLER = {
+    **NODES["decoder"]["net"],
+    "in_channels": 7,
+    "attention": [],
+    "temporal_attention": False,
+    "cond_channels": 1,
+}
 NODES["sr_low"] = {**NODES["decoder"], "net": SMALLER}
 NODES["sr_high"] = {
     **NODES["decoder"], "net": {**SMALLER, "temporal_kernel_size": 0, "temporal_attention": False, "fps": "off"},

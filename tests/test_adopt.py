@@ -8,14 +8,15 @@ import torch
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
-from mav_lightning.adopt import adopt_network
+from mav_lightning.adopt import AdoptNetwork
 from mav_lightning.cli.app import app
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.tracking import untracked
 from mav_lightning.config import instantiate, load_config
 from mav_lightning.networks.stored import load_network
 
-NODE = load_config("stage/adopt_spatial_tiny.yaml")["task"]["net"]
-NAMES = {"^unet/": "net.", "stem": "enter.spatial"}
+NODE = load_config("stage/adopt_spatial_tiny.yaml")["task"]["network"]
+NAMES = {"^unet/": "net.", "stem": "conv_in.spatial"}
 
 
 def theirs(folder: Path, **changes: torch.Tensor | None) -> tuple[Path, str]:
@@ -23,7 +24,7 @@ def theirs(folder: Path, **changes: torch.Tensor | None) -> tuple[Path, str]:
     torch.manual_seed(0)
     weights: dict[str, torch.Tensor] = {}
     for name, value in instantiate(NODE).state_dict().items():
-        other = name.replace("net.", "unet/", 1).replace("enter.spatial", "stem")
+        other = name.replace("net.", "unet/", 1).replace("conv_in.spatial", "stem")
         weights[other] = torch.randn_like(value)
     for name, value in changes.items():
         if value is None:
@@ -47,21 +48,27 @@ def test_others_weights_become_a_stage_that_loads_like_ours(tmp_path: Path) -> N
 
 def test_weights_that_fit_in_part_are_refused_with_the_first_of_each_kind(tmp_path: Path) -> None:
     file, sha256 = theirs(tmp_path, **{"ema": torch.ones(1), "unet/stem.bias": torch.zeros(3)})
-    message = r"does not fit the network: 1 unexpected, first `ema`; 1 of another shape, first `net.enter.spatial.bias`"
+    message = (
+        r"does not fit the network: 1 unexpected, first `ema`; 1 of another shape, first `net.conv_in.spatial.bias`"
+    )
     with pytest.raises(UserError, match=message):
-        adopt_network(instantiate(NODE), file, sha256, tmp_path / "out", NAMES)
+        AdoptNetwork(instantiate(NODE), file, sha256, NAMES).run(tmp_path / "out", seed=None, track=untracked)
     assert not (tmp_path / "out").exists()
 
 
 def test_names_that_fall_together_are_refused(tmp_path: Path) -> None:
     file, sha256 = theirs(tmp_path)
-    with pytest.raises(UserError, match="task.names: two weights would be called `same`, one of them `.*`; tell"):
-        adopt_network(instantiate(NODE), file, sha256, tmp_path / "out", {"^.*$": "same"})
+    with pytest.raises(UserError, match="names: two weights would be called `same`, one of them `.*`; keep"):
+        AdoptNetwork(instantiate(NODE), file, sha256, {"^.*$": "same"}).run(
+            tmp_path / "out", seed=None, track=untracked
+        )
 
 
 def test_another_file_than_was_meant_is_refused_and_named(tmp_path: Path) -> None:
     file, sha256 = theirs(tmp_path)
-    with pytest.raises(UserError, match=f"names other weights .* give task.source_sha256={sha256}"):
-        adopt_network(instantiate(NODE), file, "0" * 64, tmp_path / "out")
-    with pytest.raises(UserError, match="none.safetensors: no such file; give task.source=FILE"):
-        adopt_network(instantiate(NODE), tmp_path / "none.safetensors", sha256, tmp_path / "out")
+    with pytest.raises(UserError, match=f"that of other weights .* give source_sha256={sha256}"):
+        AdoptNetwork(instantiate(NODE), file, "0" * 64).run(tmp_path / "out", seed=None, track=untracked)
+    with pytest.raises(UserError, match="none.safetensors does not exist; give weights as safetensors"):
+        AdoptNetwork(instantiate(NODE), tmp_path / "none.safetensors", sha256).run(
+            tmp_path / "out", seed=None, track=untracked
+        )

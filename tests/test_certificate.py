@@ -35,14 +35,14 @@ def network(**options: Any) -> EDMDenoiser:
         {"temporal_attention_everywhere": True},
         {"patch_size": 2},
         {"in_channels": 7},
-        {"factorised": False},
+        {"factorized": False},
         {"temporal_kernel_size": 0},
         {"temporal_attention": False},
     ],
 )
 def test_a_sound_network_holds(options: dict[str, Any]) -> None:
     net = network(**options)
-    found = certify_frames(net, net.net.downsampling, cond_channels=8)
+    found = certify_frames(net)
     assert found.holds and found.layer is None
 
 
@@ -59,7 +59,7 @@ def test_every_stage_of_every_scale_holds(stage: str, scale: str) -> None:
 
 def test_temporal_layers_that_start_at_random_are_told() -> None:
     net = network(identity_init=False)
-    found = certify_frames(net, net.net.downsampling, cond_channels=8)
+    found = certify_frames(net)
     assert not found.holds and found.layer is not None
 
 
@@ -71,39 +71,39 @@ class MeanOverTime(nn.Module):
 
 
 def break_temporal_convolution(net: SpaceTimeUNet) -> None:
-    nn.init.normal_(net.down[0].conv1.temporal.weight)
+    nn.init.normal_(net.down_blocks[0].conv1.temporal.weight)
 
 
 def break_temporal_projection(net: SpaceTimeUNet) -> None:
-    nn.init.normal_(net.middle[0].attention.temporal.project.weight)
+    nn.init.normal_(net.mid_blocks[0].attention.temporal.out_proj.weight)
 
 
 def break_fps_embedding(net: SpaceTimeUNet) -> None:
-    nn.init.normal_(net.temporal_fps[-1].weight)
+    nn.init.normal_(net.fps_embedding[-1].weight)
 
 
 def break_normalisation(net: SpaceTimeUNet) -> None:
-    net.up[2].norm2 = MeanOverTime()
+    net.up_blocks[2].norm2 = MeanOverTime()
 
 
 def break_last_layer(net: SpaceTimeUNet) -> None:
-    nn.init.zeros_(net.leave.temporal.weight)
+    nn.init.zeros_(net.conv_out.temporal.weight)
 
 
 @pytest.mark.parametrize(
     ("damage", "layer"),
     [
-        (break_temporal_convolution, "net.down.0.conv1"),
-        (break_temporal_projection, "net.middle.0.attention"),
-        (break_fps_embedding, "net.mix.0"),
-        (break_normalisation, "net.up.2.norm2"),
-        (break_last_layer, "net.leave"),
+        (break_temporal_convolution, "net.down_blocks.0.conv1"),
+        (break_temporal_projection, "net.mid_blocks.0.attention"),
+        (break_fps_embedding, "net.emb_mlp.0"),
+        (break_normalisation, "net.up_blocks.2.norm2"),
+        (break_last_layer, "net.conv_out"),
     ],
 )
 def test_a_broken_network_is_caught_and_its_first_broken_layer_named(damage: Any, layer: str) -> None:
     net = network()
     damage(net.net)
-    found = certify_frames(net, net.net.downsampling, cond_channels=8)
+    found = certify_frames(net)
     assert not found.holds
     assert found.layer == layer
 
@@ -113,10 +113,10 @@ def test_a_child_with_one_changed_weight_is_not_its_parent() -> None:
     for parameter in parent.parameters():
         nn.init.normal_(parameter, std=0.2)
     transfer(parent, child)
-    assert certify_parent(child, parent, size=8, cond_channels=8).holds
-    child.net.middle[0].conv2.spatial.bias.data[3] += 1e-6
-    found = certify_parent(child, parent, size=8, cond_channels=8)
-    assert not found.holds and found.layer == "net.middle.0.conv2.spatial"
+    assert certify_parent(child, parent, size=8).holds
+    child.net.mid_blocks[0].conv2.spatial.bias.data[3] += 1e-6
+    found = certify_parent(child, parent, size=8)
+    assert not found.holds and found.layer == "net.mid_blocks.0.conv2.spatial"
 
 
 def test_an_interpolator_equals_the_trained_decoder_it_was_cut_from_until_its_new_channels_speak() -> None:
@@ -124,7 +124,7 @@ def test_an_interpolator_equals_the_trained_decoder_it_was_cut_from_until_its_ne
     for parameter in parent.parameters():
         nn.init.normal_(parameter, std=0.2)
     transfer(parent, child)
-    assert certify_parent(child, parent, size=8, cond_channels=8).holds
-    child.net.enter.spatial.weight.data[0, 5, 1, 1] = 1e-6
-    found = certify_parent(child, parent, size=8, cond_channels=8)
-    assert not found.holds and found.layer == "net.enter.spatial"
+    assert certify_parent(child, parent, size=8).holds
+    child.net.conv_in.spatial.weight.data[0, 5, 1, 1] = 1e-6
+    found = certify_parent(child, parent, size=8)
+    assert not found.holds and found.layer == "net.conv_in.spatial"

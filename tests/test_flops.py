@@ -45,7 +45,7 @@ def test_the_stages_of_a_scale_fit_each_other(scale: str) -> None:
     for child, parent in (("temporal", "spatial"), ("interpolator", "temporal"), ("sr_low", "sr_low_image")):
         assert not nets[parent].keys() - nets[child].keys(), f"{child} has no place for all of {parent}"
         changed = [name for name in nets[parent] if nets[parent][name].shape != nets[child][name].shape]
-        assert changed in ([], ["net.enter.spatial.weight"])
+        assert changed in ([], ["net.conv_in.spatial.weight"])
 
 
 def test_a_frozen_layer_costs_no_gradient_of_its_own() -> None:
@@ -84,7 +84,7 @@ def test_the_geometry_of_the_paper() -> None:
 
 def test_flops_are_those_counted_by_hand() -> None:
     def flops(middle: int) -> int:
-        words = ["module.crop=16", "module.denoiser.net.multipliers=[1,4]", f"module.denoiser.net.middle={middle}"]
+        words = ["module.crop=16", "module.denoiser.net.multipliers=[1,4]", f"module.denoiser.net.mid_blocks={middle}"]
         return network_cost(load_config("stage/sr_high_tiny.yaml", words)).flops
 
     width, pixels, kernel = 4 * 16, 8 * 8, 9  # of the block in the middle

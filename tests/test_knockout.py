@@ -12,10 +12,10 @@ from mav_lightning.ablation.run import load_plan
 from mav_lightning.cli.app import app
 from mav_lightning.cli.stage import _artefact
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.tracking import untracked
 from mav_lightning.config import instantiate
-from mav_lightning.knockout import write_knocked_out
+from mav_lightning.knockout import KnockOut
 from mav_lightning.networks.stored import WEIGHTS, Card, load_network, read_card, write_network
-from mav_lightning.nn.activity import temporal_activity, temporal_layers
 from mav_lightning.runs.stage_folder import StageFolder
 
 UNET = {
@@ -36,13 +36,13 @@ def test_the_written_network_lacks_those_layers_and_nothing_else(tmp_path: Path)
     source, out = trained(tmp_path / "temporal"), tmp_path / "out"
     out.mkdir()
 
-    write_knocked_out(source, ["*attention"], out)
+    KnockOut(source, ["*attention"]).run(out, seed=None, track=untracked)
 
-    found = temporal_activity(load_network(out).net)
+    found = load_network(out).net.temporal_activity()
     assert all((value == 0.0) == name.endswith("attention") for name, value in found.items())
     before, after = load_file(source / WEIGHTS), load_file(out / WEIGHTS)
     changed = {name for name in before if not torch.equal(before[name], after[name])}
-    assert changed and all(".temporal.project." in name for name in changed)
+    assert changed and all(".temporal.out_proj." in name for name in changed)
     assert replace(read_card(out), weights_sha256=None) == replace(read_card(source), weights_sha256=None)
 
 
@@ -50,7 +50,7 @@ def test_no_layer_named_is_the_same_network(tmp_path: Path) -> None:
     source, out = trained(tmp_path / "temporal"), tmp_path / "out"
     out.mkdir()
 
-    write_knocked_out(source, [], out)
+    KnockOut(source, []).run(out, seed=None, track=untracked)
 
     assert (out / WEIGHTS).read_bytes() == (source / WEIGHTS).read_bytes()
 
@@ -59,8 +59,8 @@ def test_a_wrong_name_writes_nothing(tmp_path: Path) -> None:
     source, out = trained(tmp_path / "temporal"), tmp_path / "out"
     out.mkdir()
 
-    with pytest.raises(UserError, match=r"task.layers: no temporal layer is called `net.enter`; there are: enter"):
-        write_knocked_out(source, ["net.enter"], out)
+    with pytest.raises(UserError, match=r"layers: no temporal layer is called `net.conv_in`; there are: conv_in"):
+        KnockOut(source, ["net.conv_in"]).run(out, seed=None, track=untracked)
     assert list(out.iterdir()) == []
 
 
@@ -70,21 +70,28 @@ def test_the_layers_are_printed_as_knocking_out_wants_them(tmp_path: Path) -> No
     result = CliRunner().invoke(app, ["layers", str(source)])
 
     assert result.exit_code == 0
-    for name in temporal_layers(load_network(source).net):
+    for name in load_network(source).net.temporal_layers():
         assert name in result.output
     still = trained(tmp_path / "spatial", temporal_kernel_size=0, temporal_attention=False)
-    with pytest.raises(UserError, match="no temporal layer in this network; give a decoder trained on clips"):
+    with pytest.raises(UserError, match="this network has no temporal layers; give a decoder trained on clips"):
         CliRunner().invoke(app, ["layers", str(still)], catch_exceptions=False)
 
 
 def test_the_stage_of_the_study_leaves_a_network_where_others_look_for_one(tmp_path: Path) -> None:
     source, out = trained(tmp_path / "temporal"), tmp_path / "knocked"
 
-    command = ["train", "stage/knockout_tiny.yaml", f"needs.decoder={source}", "task.layers=[enter]", "--out", str(out)]
+    command = [
+        "train",
+        "stage/knockout_tiny.yaml",
+        f"needs.decoder={source}",
+        "task.layers=[conv_in]",
+        "--out",
+        str(out),
+    ]
     done = CliRunner().invoke(app, command)
 
     assert done.exit_code == 0, done.output
-    assert [name for name, value in temporal_activity(load_network(out).net).items() if value == 0.0] == ["enter"]
+    assert [name for name, value in load_network(out).net.temporal_activity().items() if value == 0.0] == ["conv_in"]
 
 
 def test_the_study_samples_the_knocked_out_network(tmp_path: Path) -> None:
@@ -93,4 +100,4 @@ def test_the_study_samples_the_knocked_out_network(tmp_path: Path) -> None:
     folder.create(stages["knockout"])
 
     assert stages["sample"].needs["decoder"] == stages["knockout"].id
-    assert _artefact(folder) == tmp_path, "where write_knocked_out leaves it"
+    assert _artefact(folder) == tmp_path, "where KnockOut leaves it"

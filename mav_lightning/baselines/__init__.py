@@ -1,4 +1,4 @@
-"""Others' networks in the decoder's place, through thin adapters. Needs the extra ``baselines``."""
+"""Networks of other projects as decoders, through thin adapters. Needs the extra ``baselines``."""
 
 from mav_lightning.common.torchvision_shim import ensure_torchvision_imports
 

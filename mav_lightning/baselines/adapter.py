@@ -1,4 +1,4 @@
-"""What both adapters share: what a U-Net of this project takes, and how its conditions become vectors."""
+"""What the adapters of other projects' networks share: the contract, and the embedding of the conditioning."""
 
 from importlib import import_module
 from typing import Any
@@ -6,45 +6,55 @@ from typing import Any
 from torch import Tensor, nn
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.schema import PositiveInt
+from mav_lightning.nn.base import SpaceTimeNetwork
 from mav_lightning.nn.embeddings import NumberEmbedding
 
 __all__ = ["Adapter", "foreign"]
 
 
 def foreign(package: str, name: str) -> Any:
-    """A class of another project's package.
+    """Import a class of another project.
+
+    Args:
+        package: Dotted name of the module.
+        name: Name of the class.
 
     Raises:
-        UserError: The package is not installed.
+        UserError: If the package is not installed.
     """
     try:
         return getattr(import_module(package), name)
     except ImportError as error:
-        raise UserError(f"needs {package}; run `pip install 'mav-lightning[baselines]'`.") from error
+        project = package.partition(".")[0]
+        raise UserError(f"needs {project}; run `pip install 'mav-lightning[baselines]'`.") from error
 
 
-class Adapter(nn.Module):
-    """A network that is called as `mav_lightning.nn.unet.SpaceTimeUNet` is.
+class Adapter(SpaceTimeNetwork):
+    """Base of networks of other projects.
 
     Args:
         cond_channels: Length of the image embedding.
-        emb: Length of the vectors that the conditions become.
-
-    Attributes:
-        in_channels: Of the pixels.
-        out_channels: Of the result.
-        cond_channels: As given.
+        emb: Length of the vectors that embed the conditioning.
+        downsampling: Height and width of the input must be multiples of this number.
     """
 
-    in_channels = out_channels = 3
-
-    def __init__(self, cond_channels: int, emb: int) -> None:
+    def __init__(self, cond_channels: PositiveInt, emb: PositiveInt, downsampling: PositiveInt) -> None:
         super().__init__()
-        self.cond_channels = cond_channels
-        self.cond = nn.Linear(cond_channels, emb)
-        self.fps = NumberEmbedding(emb, 0.3, 6.0, zero=True)
+        self.in_channels = self.out_channels = 3
+        self.cond_channels, self.downsampling = cond_channels, downsampling
+        self.cond_proj = nn.Linear(cond_channels, emb)
+        self.fps_embedding = NumberEmbedding(emb, 0.3, 6.0, zero=True)
 
-    def conditions(self, cond: Tensor, fps: Tensor | None) -> Tensor:
-        """Image embedding (B, D) and frame rate (B,), which images have none of, as one vector: (B, emb)."""
-        embedded = self.cond(cond)
-        return embedded if fps is None else embedded + self.fps(fps.float().log())
+    def embed(self, cond: Tensor, fps: Tensor | None) -> Tensor:
+        """Embed the conditioning.
+
+        Args:
+            cond: Image embeddings, shape (B, D).
+            fps: Frame rate of each clip in frames per second, shape (B,). None for images.
+
+        Returns:
+            Vectors, shape (B, emb).
+        """
+        embedded: Tensor = self.cond_proj(cond)
+        return embedded if fps is None else embedded + self.fps_embedding(fps.float().log())

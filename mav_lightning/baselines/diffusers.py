@@ -1,50 +1,51 @@
 """The 3D U-Net of diffusers, the network of ModelScope's text-to-video."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
 
 from mav_lightning.baselines.adapter import Adapter, foreign
+from mav_lightning.common.schema import NonNegativeInt, PositiveInt
 
 __all__ = ["UNet3D"]
 
 
 class UNet3D(Adapter):
-    """``diffusers.UNet3DConditionModel`` as it is, its conditions given as tokens for cross-attention.
+    """``diffusers.UNet3DConditionModel``, unchanged; the conditioning becomes tokens for cross-attention.
 
-    It knows clips only, so an image is a clip of one frame.
+    It supports clips only, so an image is a clip of one frame.
 
     References:
         https://huggingface.co/docs/diffusers/api/models/unet3d-cond
 
     Args:
-        channels: At the first level.
-        multipliers: Channels of each level, as multiples of `channels`.
+        channels: Channels of the first level.
+        multipliers: Channels of each level, in multiples of `channels`.
         blocks: The library's ``layers_per_block``.
         attention: Levels with attention, counted from 0 at the finest.
-        heads: Attention heads.
-        context_tokens: Tokens made of the conditions.
+        heads: Number of attention heads.
+        context_tokens: Number of tokens made from the conditioning.
         cond_channels: Length of the image embedding.
 
     Raises:
-        UserError: The library is not installed.
+        UserError: If the library is not installed.
     """
 
     def __init__(
         self,
-        channels: int = 16,
-        multipliers: Sequence[int] = (1, 2, 4),
-        blocks: int = 1,
-        attention: Sequence[int] = (2,),
-        heads: int = 4,
-        context_tokens: int = 4,
-        cond_channels: int = 64,
+        channels: PositiveInt = 16,
+        multipliers: Sequence[PositiveInt] = (1, 2, 4),
+        blocks: PositiveInt = 1,
+        attention: Sequence[NonNegativeInt] = (2,),
+        heads: PositiveInt = 4,
+        context_tokens: PositiveInt = 4,
+        cond_channels: PositiveInt = 64,
     ) -> None:
         emb = 4 * channels
-        super().__init__(cond_channels, emb)
+        super().__init__(cond_channels, emb, downsampling=2 ** (len(multipliers) - 1))
         with_attention = [level in attention for level in range(len(multipliers))]
         self.context_tokens = context_tokens
-        self.context = nn.Linear(emb, context_tokens * emb)
+        self.context_proj = nn.Linear(emb, context_tokens * emb)
         self.net = foreign("diffusers", "UNet3DConditionModel")(
             in_channels=self.in_channels,
             out_channels=self.out_channels,
@@ -57,9 +58,26 @@ class UNet3D(Adapter):
             attention_head_dim=heads,  # the library's name for their number
         )
 
+    @property
+    def input_weight(self) -> nn.Parameter:
+        """Kernel of the first convolution."""
+        weight: nn.Parameter = self.net.conv_in.weight
+        return weight
+
+    def temporal_parts(self) -> Iterator[nn.Module]:
+        """Yield the library's temporal convolutions and temporal transformers."""
+        kinds = (
+            foreign("diffusers.models.resnet", "TemporalConvLayer"),
+            foreign("diffusers.models.transformers.transformer_temporal", "TransformerTemporalModel"),
+        )
+        yield from (module for module in self.net.modules() if isinstance(module, kinds))
+
     def forward(self, x: Tensor, noise: Tensor, cond: Tensor, fps: Tensor | None = None) -> Tensor:
-        """As `SpaceTimeUNet.forward` of this project; the noise level in thousandths, near what the library expects."""
-        context = self.context(self.conditions(cond, fps)).unflatten(1, (self.context_tokens, -1))
+        """Run the network, with the arguments of `Network.forward`.
+
+        The noise level is passed in thousandths, about the range that the library expects.
+        """
+        context = self.context_proj(self.embed(cond, fps)).unflatten(1, (self.context_tokens, -1))
         clips = x if x.ndim == 5 else x.unsqueeze(2)
-        found = self.net(clips, 1000.0 * noise.float(), context).sample
-        return found if x.ndim == 5 else found.squeeze(2)
+        out: Tensor = self.net(clips, 1000.0 * noise.float(), context).sample
+        return out if x.ndim == 5 else out.squeeze(2)

@@ -8,8 +8,7 @@ from torch import nn
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.diffusion.denoiser import NetDenoiser
-from mav_lightning.nn.base import Prior
-from mav_lightning.nn.small_clip import TextImageEncoder
+from mav_lightning.nn.base import ImagePrior, TextImageEncoder
 
 __all__ = ["Cascade", "Role", "TrainedNetwork", "of_kind", "required"]
 
@@ -51,7 +50,7 @@ class Cascade:
     """
 
     clip: TrainedNetwork[TextImageEncoder]
-    prior: TrainedNetwork[Prior]
+    prior: TrainedNetwork[ImagePrior]
     decoder: TrainedNetwork[NetDenoiser]
     interpolator: TrainedNetwork[NetDenoiser] | None = None
     sr_low: TrainedNetwork[NetDenoiser] | None = None
@@ -59,7 +58,7 @@ class Cascade:
 
     def __post_init__(self) -> None:
         """Check the kind of each network and switch it to evaluation mode."""
-        kinds: dict[Role, type[nn.Module]] = {"clip": TextImageEncoder, "prior": Prior}
+        kinds: dict[Role, type[nn.Module]] = {"clip": TextImageEncoder, "prior": ImagePrior}
         for role, member in self.members.items():
             of_kind(member.network, kinds.get(role, NetDenoiser), role).eval()
 

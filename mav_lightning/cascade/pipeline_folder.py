@@ -11,15 +11,14 @@ from torch import nn
 from mav_lightning.cascade.cascade import Cascade, Role, TrainedNetwork, of_kind
 from mav_lightning.cascade.clip_requests import TextRequest, check_request
 from mav_lightning.cascade.sampling import Sampling
-from mav_lightning.networks.stored import copy_network, load_network, network_id, read_card
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import build, read_json
 from mav_lightning.common.task import Task
 from mav_lightning.common.tracking import Track
 from mav_lightning.common.whole_file import whole_file
 from mav_lightning.diffusion.denoiser import NetDenoiser
-from mav_lightning.nn.base import Prior
-from mav_lightning.nn.small_clip import TextImageEncoder
+from mav_lightning.networks.stored import copy_network, load_network, network_id, read_card
+from mav_lightning.nn.base import ImagePrior, TextImageEncoder
 
 __all__ = ["READY_MADE", "NetworkFolders", "WritePipeline", "copy_pipeline", "read_pipeline", "write_pipeline"]
 
@@ -187,7 +186,7 @@ def _network_folders(folder: Path, stored: _PipelineFile) -> NetworkFolders:
 def _load(folders: NetworkFolders) -> Cascade:
     return Cascade(
         _member(folders.clip, "clip", TextImageEncoder),
-        _member(folders.prior, "prior", Prior),
+        _member(folders.prior, "prior", ImagePrior),
         _member(folders.decoder, "decoder", NetDenoiser),
         _optional(folders.interpolator, "interpolator"),
         _optional(folders.sr_low, "sr_low"),

@@ -11,16 +11,16 @@ from einops import rearrange, repeat
 from torch import Tensor
 
 from mav_lightning.cascade.sampling import Sampling
-from mav_lightning.diffusion.conditioning import enlarge, roughen
-from mav_lightning.diffusion.denoised import Estimate
+from mav_lightning.diffusion.conditioning import augment_conditioning, upsample
+from mav_lightning.diffusion.denoised import Denoised
 from mav_lightning.diffusion.denoiser import Denoiser, NetDenoiser
 from mav_lightning.diffusion.guidance import Guided
-from mav_lightning.diffusion.interpolation_baselines import BETWEEN
-from mav_lightning.diffusion.masks import Filling, Known
+from mav_lightning.diffusion.interpolation_baselines import INTERPOLATIONS
+from mav_lightning.diffusion.masks import MaskedDenoiser, MaskedFrames
 from mav_lightning.diffusion.noise import SeededNoise
 from mav_lightning.diffusion.noise_levels import karras_sigmas
 from mav_lightning.diffusion.samplers import SAMPLERS
-from mav_lightning.diffusion.windows import Sliding
+from mav_lightning.diffusion.windows import SlidingDenoiser
 
 __all__ = ["fill_frames", "interpolate_clips", "sample_decoder", "super_resolve_clips", "super_resolve_frames"]
 
@@ -71,11 +71,11 @@ def interpolate_clips(
 
 def interpolate_without_network(clips: Tensor, sampling: Sampling) -> Tensor:
     """Insert `Sampling.skip` - 1 frames by the baseline `Sampling.interpolation`, ``linear`` or ``repeat``."""
-    return BETWEEN[sampling.interpolation](clips, sampling.skip)
+    return INTERPOLATIONS[sampling.interpolation](clips, sampling.skip)
 
 
 def fill_frames(
-    interpolator: NetDenoiser, known: Known, cond: Tensor, fps: Tensor, seeds: Sequence[int], sampling: Sampling
+    interpolator: NetDenoiser, known: MaskedFrames, cond: Tensor, fps: Tensor, seeds: Sequence[int], sampling: Sampling
 ) -> Tensor:
     """Sample the unknown frames of clips with the interpolator ↑F (§3.3).
 
@@ -88,12 +88,12 @@ def fill_frames(
         sampling: Sampler settings.
 
     Returns:
-        The windows, shape (B · n, 3, T, H, W). Known frames are unchanged.
+        The windows, shape (B · n, 3, T, H, W). MaskedFrames frames are unchanged.
     """
     shape = (len(known.pixels) // len(seeds), *known.pixels.shape[1:])
     noise = SeededNoise(seeds, shape, cond.device, _INTERPOLATOR)
     draw = lambda: rearrange(noise(), "b n c t h w -> (b n) c t h w")  # noqa: E731
-    return _sample(Filling(interpolator, known), draw, cond, fps, sampling)
+    return _sample(MaskedDenoiser(interpolator, known), draw, cond, fps, sampling)
 
 
 def super_resolve_clips(
@@ -110,9 +110,9 @@ def super_resolve_clips(
         seeds: One seed per clip.
         sampling: Sampler settings.
     """
-    sliding = Sliding(sr_low, sampling.frames, overlap=sampling.frames // 2)
+    sliding = SlidingDenoiser(sr_low, sampling.frames, overlap=sampling.frames // 2)
     noise = _sr_noise(clips, seeds, sampling.low_factor, clips.shape[2], _SR_LOW)
-    return _super_resolve(sr_low, sliding, enlarge(clips, sampling.low_factor), noise, fps, sampling)
+    return _super_resolve(sr_low, sliding, upsample(clips, sampling.low_factor), noise, fps, sampling)
 
 
 def super_resolve_frames(
@@ -128,7 +128,7 @@ def super_resolve_frames(
         sampling: Sampler settings. With `Sampling.shared_noise` all frames of a clip start from the same noise.
     """
     s, frames = sampling, clips.shape[2]
-    large = enlarge(clips, s.high_factor)
+    large = upsample(clips, s.high_factor)
     if not s.shared_noise:
         noise = _sr_noise(clips, seeds, s.high_factor, frames, _SR_HIGH)
         return _super_resolve(sr_high, sr_high, large, noise, fps, s)
@@ -154,13 +154,13 @@ def _super_resolve(
     def draw() -> Tensor:
         return noise().expand_as(large)
 
-    concat = roughen(large, large.new_full((len(large),), sampling.augmentation), draw())
+    concat = augment_conditioning(large, large.new_full((len(large),), sampling.augmentation), draw())
     cond = large.new_zeros(len(large), network.net.cond_channels)  # type: ignore[call-overload]
     return _sample(lambda x, sigma, cond, fps: denoiser(x, sigma, cond, fps, concat), draw, cond, fps, sampling)
 
 
 def _sample(
-    denoiser: Callable[[Tensor, Tensor, Tensor, Tensor], Estimate],
+    denoiser: Callable[[Tensor, Tensor, Tensor, Tensor], Denoised],
     draw: Callable[[], Tensor],
     cond: Tensor,
     fps: Tensor,

@@ -31,7 +31,7 @@ from mav_lightning.cascade.sample_networks import (
 )
 from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.common.pixels import from_uint8
-from mav_lightning.diffusion.masks import Known, every, first
+from mav_lightning.diffusion.masks import MaskedFrames, every, first
 
 __all__ = ["SamplingChain"]
 
@@ -118,7 +118,7 @@ class SamplingChain:
         network = required(self.cascade.interpolator, "interpolator", purpose)
         clip = frames.new_zeros(*frames.shape[:2], len(mask), *frames.shape[3:])
         clip[:, :, mask] = frames
-        known = Known(clip, mask[None].to(clip.device))
+        known = MaskedFrames(clip, mask[None].to(clip.device))
         return fill_frames(network, known, self._embed(frames), fps, seeds, self.sampling)
 
     def _ends(self) -> Tensor:

@@ -1,4 +1,4 @@
-"""``mav certify``: checks what a network must equal before its first step."""
+"""``mav certify``: check what a network must equal before training."""
 
 from typing import Annotated
 
@@ -8,15 +8,16 @@ __all__ = ["certify"]
 
 
 def certify(
-    config: Annotated[str, typer.Argument(help="A decoder's config, for example stage/temporal_tiny.yaml.")],
+    config: Annotated[str, typer.Argument(help="Config of a decoder, for example stage/temporal_tiny.yaml.")],
     overrides: Annotated[
-        list[str] | None, typer.Argument(help="key=value; with needs.parent=DIR the trained parent is compared too.")
+        list[str] | None,
+        typer.Argument(help="key=value; needs.parent=DIR also compares the network with its trained parent."),
     ] = None,
 ) -> None:
-    """Check, in float64, that a clip equals its frames while the temporal layers are as initialised.
+    """Check in float64 that, before training, the output for a clip equals the output for its frames.
 
-    All spatial weights are randomised first. If a layer breaks the rule it is named, and the exit code is 1. Given a
-    trained parent, the network must also equal it frame by frame.
+    All spatial weights are randomized first. If the check fails, the first layer that differs is named and the exit
+    code is 1. With a trained parent, the network must also equal it frame by frame.
 
     Example: mav certify stage/temporal_tiny.yaml
     """
@@ -25,27 +26,25 @@ def certify(
     from mav_lightning.certificate import TOLERANCE, certify_frames, certify_parent
     from mav_lightning.common.errors import UserError
     from mav_lightning.config import instantiate, load_config
+    from mav_lightning.diffusion.denoiser import NetDenoiser
     from mav_lightning.modules.transfer import transfer
     from mav_lightning.networks.stored import load_network
 
     loaded = load_config(config, overrides or [])
-    node = loaded.get("module", {}).get("denoiser", {})
-    if "cond_channels" not in node.get("net", {}):
+    node = (loaded.get("module") or {}).get("denoiser")
+    if node is None:
         raise UserError(
-            f"{config}: has no denoiser of frames to certify; give the config of a decoder, "
-            "as stage/temporal_tiny.yaml."
+            f"{config}: trains no denoiser of frames; give the config of a decoder, such as stage/temporal_tiny.yaml."
         )
     torch.manual_seed(0)
-    cond_channels, denoiser = node["net"]["cond_channels"], instantiate(node)
-    checks = {"a clip equals its frames": certify_frames(denoiser, denoiser.net.downsampling, cond_channels)}
-    del denoiser  # of `paper`, two do not fit beside each other
+    checks = {"a clip equals its frames": certify_frames(instantiate(node))}
     folder = loaded["needs"].get("parent", "@")
     if not folder.startswith("@"):
         parent, child = load_network(folder), instantiate(node)
+        if not isinstance(parent, NetDenoiser):
+            raise UserError(f"{folder}: is not a denoiser; give the folder of a decoder.", argument="needs.parent")
         transfer(parent, child)
-        checks[f"a clip equals what {folder} makes of it"] = certify_parent(
-            child, parent, loaded["size"], cond_channels
-        )
+        checks[f"a clip equals the output of {folder}"] = certify_parent(child, parent, loaded["size"])
     for claim, found in checks.items():
         verdict = "holds" if found.holds else f"BROKEN, first by layer `{found.layer}`"
         typer.echo(

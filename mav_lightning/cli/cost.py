@@ -1,4 +1,4 @@
-"""``mav cost``: what stages cost to train."""
+"""``mav cost``: the cost of training stages."""
 
 from typing import Annotated, Any
 
@@ -8,13 +8,15 @@ __all__ = ["cost"]
 
 
 def cost(
-    configs: Annotated[list[str], typer.Argument(help="Stage configs, for example stage/temporal_paper.yaml.")],
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Samples in a step; the configs' own.")] = None,
+    configs: Annotated[list[str], typer.Argument(help="Configs of stages, for example stage/temporal_paper.yaml.")],
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Samples per step. The config's own by default.")
+    ] = None,
 ) -> None:
-    """Work out parameters, FLOPs and memory of training stages, without computing anything; as Markdown.
+    """Compute parameters, FLOPs and memory of training stages as a Markdown table, without running anything.
 
-    Memory is what the step must hold at least: weights, gradients, one momentum and the moving average, and what the
-    forward pass keeps for the backward pass, all in float32. It is the same on any machine.
+    Memory is the minimum that a step needs: weights, gradients, one momentum, the moving average, and the activations
+    kept for the backward pass, all in float32. The result is the same on any machine.
 
     Example: mav cost stage/spatial_paper.yaml stage/temporal_paper.yaml --batch-size 1
     """
@@ -36,7 +38,7 @@ def cost(
                 f"{found.activation_bytes * batch / 2**30:.3g} GiB",
             )
         )
-    typer.echo("| stage | parameters | temporal | batch | TFLOPs a step | states | activations |")
+    typer.echo("| stage | parameters | temporal | batch | TFLOPs per step | states | activations |")
     typer.echo("|---|---|---|---|---|---|---|")
     for row in rows:
         typer.echo(f"| {' | '.join(row)} |")
@@ -44,4 +46,4 @@ def cost(
 
 def _batch_size(config: dict[str, Any]) -> int:
     data = config["data"]
-    return data.get("clips", data)["batch_size"]
+    return int(data.get("clips", data)["batch_size"])

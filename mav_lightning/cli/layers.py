@@ -1,4 +1,4 @@
-"""``mav layers``: what a network's temporal layers do."""
+"""``mav layers``: the activity of a network's temporal layers."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,11 +11,11 @@ __all__ = ["layers"]
 def layers(
     network: Annotated[Path, typer.Argument(help="Folder of a trained network.")],
 ) -> None:
-    """Print how far each temporal layer of a trained network is from doing nothing, from its weights alone.
+    """Print each temporal layer's distance from the identity, computed from its weights.
 
-    0 is the identity start. Convolutions: distance of the temporal kernel from the identity, over the identity's norm.
-    Attention: norm of the output projection, over the identity's. What a layer is *worth* shows when it is taken out:
-    the study ablation/knockout.yaml does, by the names printed here, and trains nothing.
+    0 is the initialization. Convolutions: distance of the temporal kernel from the identity, divided by the norm of the
+    identity. Attention: norm of the output projection, divided by that of the identity. To measure how much a layer
+    *matters*, remove it: the study ablation/knockout.yaml takes the names printed here and needs no training.
 
     Example: mav layers runs/demo/stages/temporal-9937f1fab11a61e1
     """
@@ -23,15 +23,14 @@ def layers(
     from rich.table import Table
 
     from mav_lightning.common.errors import UserError
+    from mav_lightning.diffusion.denoiser import space_time_network
     from mav_lightning.networks.stored import load_network
-    from mav_lightning.nn.activity import temporal_activity
 
-    net = load_network(network)
-    found = temporal_activity(getattr(net, "net", net))  # a denoiser's layers are its network's
-    if not found:
-        raise UserError(f"{network}: no temporal layer in this network; give a decoder trained on clips.")
-    most = max(found.values()) or 1.0
+    activity = space_time_network(load_network(network)).temporal_activity()
+    if not activity:
+        raise UserError(f"{network}: this network has no temporal layers; give a decoder trained on clips.")
+    most = max(activity.values()) or 1.0
     table = Table("layer", "activity", "", box=None)
-    for name, value in found.items():
+    for name, value in activity.items():
         table.add_row(name, f"{value:.3f}", "█" * round(30 * value / most))
     Console().print(table)

@@ -100,15 +100,17 @@ def run_training(config: dict[str, Any], out: Path, callbacks: tuple = ()) -> No
     import torch
 
     from mav_lightning.common.errors import UserError
+    from mav_lightning.common.task import Task
+    from mav_lightning.common.tracking import untracked
     from mav_lightning.config import instantiate
     from mav_lightning.networks.stored import Card, write_card
 
     torch.manual_seed(config.get("seed", 0))  # initial weights
     if "task" in config:
-        task = instantiate(config["task"])
-        if node := config["task"].get("net"):  # else the task writes it
+        task: Task = instantiate(config["task"])
+        if node := config["task"].get("network"):  # else the task writes it
             write_card(out, Card.of(node, _trained_for(config)))
-        task(out=out)
+        task.run(out, seed=config.get("seed"), track=untracked)
         return
     if missing := [key for key in ("module", "data", "fit") if key not in config]:
         raise UserError(f"{config['name']}: a training needs `{missing[0]}`; add it to the config.")
@@ -119,7 +121,7 @@ def run_training(config: dict[str, Any], out: Path, callbacks: tuple = ()) -> No
     module, data = instantiate(config["module"]), instantiate(config["data"])
     data.setup("fit")  # mistakes in the data show before anything is written
     if isinstance(module, NetworkModule):
-        callbacks = (*callbacks, CardWriter(out, Card.of(config["module"][module.network_name], _trained_for(config))))
+        callbacks = (*callbacks, CardWriter(out, Card.of(module.network_config(config["module"]), _trained_for(config))))
     fit(
         module,
         data,

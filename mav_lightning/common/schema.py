@@ -9,12 +9,13 @@ path outside JSON, knows no nodes that describe objects, reports one error per m
 import.
 """
 
+import functools
 import inspect
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, ParamSpec, TypeVar, get_type_hints
 
 from annotated_types import Ge, Gt, Le
 
@@ -31,6 +32,7 @@ __all__ = [
     "build",
     "check",
     "check_call",
+    "checked",
     "parameters",
     "read_json",
 ]
@@ -43,6 +45,7 @@ Fraction = Annotated[float, Ge(0), Le(1)]
 Seed = Annotated[int, Ge(0), Le(2**63 - 1)]
 
 T = TypeVar("T")
+P = ParamSpec("P")
 Node = Callable[[Any, Any, str], Any]
 
 
@@ -131,6 +134,24 @@ def check_call(
         hints |= {key: Any for key in values if key not in hints}
     required = set() if partial else {name for name, one in named.items() if one.default is one.empty}
     return _checked(values, hints, required, path, target.__name__, node, named)
+
+
+def checked(init: Callable[P, None]) -> Callable[P, None]:
+    """Decorate a constructor so that plain arguments are checked against its annotations, wherever it is called from.
+
+    Objects are accepted as they are. Raises `UserError`, like `check`.
+    """
+    signature = inspect.signature(init)
+
+    @functools.wraps(init)
+    def constructor(*args: P.args, **kwargs: P.kwargs) -> None:
+        hints = get_type_hints(init, include_extras=True)
+        for name, value in signature.bind(*args, **kwargs).arguments.items():
+            if name in hints:
+                check(value, hints[name], name, lambda value, hint, path: value)
+        init(*args, **kwargs)
+
+    return constructor
 
 
 def read_json(file: Path, hint: Any, missing: str = "give a file that exists") -> Any:

@@ -1,1 +1,1 @@
-"""Diffusion: schedule → denoiser → sampler, with guidance as a wrapper. Torch only; knows no network by name."""
+"""Diffusion: noise levels, denoisers, samplers and guidance. Torch only; knows no network but its contract."""

@@ -1,7 +1,8 @@
-r"""What a super-resolution network is given: a smaller picture, enlarged and roughened (§3.2, §3.4).
+r"""Conditioning of the super-resolution networks: a low-resolution picture, upsampled and augmented (§3.2, §3.4).
 
-The small picture is enlarged to the wanted size and gets noise of a level that the network is told, drawn anew for
-every sample in training. Sampled with a little of it, the network does not trust what the stage before got wrong.
+The low-resolution picture is upsampled to the output size and gets Gaussian noise whose level is given to the network;
+in training the level is drawn for every sample. Sampling with a little noise keeps the network from trusting the errors
+of the previous stage.
 
 References:
     Cascaded diffusion models (Ho et al., 2021), §4: Gaussian conditioning augmentation. https://arxiv.org/abs/2106.15282
@@ -11,30 +12,30 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-__all__ = ["enlarge", "roughen", "shrink"]
+__all__ = ["augment_conditioning", "downsample", "upsample"]
 
 
-def shrink(x: Tensor, factor: int) -> Tensor:
-    """Averages squares of factor × factor pixels: (…, C, H, W) → (…, C, H / factor, W / factor)."""
+def downsample(x: Tensor, factor: int) -> Tensor:
+    """Average blocks of factor × factor pixels: (..., C, H, W) → (..., C, H / factor, W / factor)."""
     return F.avg_pool2d(x.flatten(0, -4), factor).unflatten(0, x.shape[:-3])
 
 
-def enlarge(x: Tensor, factor: int) -> Tensor:
-    """Enlarges bilinearly: (…, C, H, W) → (…, C, H · factor, W · factor)."""
+def upsample(x: Tensor, factor: int) -> Tensor:
+    """Upsample bilinearly: (..., C, H, W) → (..., C, H * factor, W * factor)."""
     flat = x.flatten(0, -4)
     return F.interpolate(flat, scale_factor=factor, mode="bilinear").unflatten(0, x.shape[:-3])
 
 
-def roughen(x: Tensor, level: Tensor, eps: Tensor) -> Tensor:
-    r"""Adds noise and tells its level: what the network sees beside the noisy picture.
+def augment_conditioning(x: Tensor, level: Tensor, noise: Tensor) -> Tensor:
+    r"""Add noise to the conditioning and append its level as a channel.
 
     Args:
-        x: Enlarged pictures or clips, shape (B, 3, …).
+        x: Upsampled pictures or clips, shape (B, 3, ...).
         level: Standard deviation of the noise, shape (B,), above 0.
-        eps: Unit noise, broadcast to `x`.
+        noise: Unit noise, broadcast to `x`.
 
     Returns:
-        The rough pictures and a channel of :math:`\ln(\mathrm{level})/4`, shape (B, 4, …).
+        The noisy pictures and a channel of :math:`\ln(\mathrm{level})/4`, shape (B, 4, ...).
     """
     column = level.reshape(-1, *[1] * (x.ndim - 1))
-    return torch.cat([x + column * eps, (column.log() / 4).expand_as(x[:, :1])], dim=1)
+    return torch.cat([x + column * noise, (column.log() / 4).expand_as(x[:, :1])], dim=1)

@@ -1,8 +1,8 @@
-r"""What a denoiser says of a noisy sample, and how far a step to less noise is still open.
+r"""The output of a denoiser, and the variance of a step to the next noise level.
 
-In the variables of the variance-exploding process, the step from :math:`\sigma` to :math:`\sigma' < \sigma` draws from
-a Gaussian around :math:`k x + (1 - k) D(x)` with :math:`k = \sigma'^2/\sigma^2`. Its variance lies between
-:math:`\tilde\beta`, right if the clean sample were known, and :math:`\beta`, right for pure noise of unit variance.
+In the variables of the variance-exploding process, the step from :math:`\sigma` to :math:`\sigma' < \sigma` samples
+from a Gaussian with mean :math:`k x + (1 - k) D(x)`, :math:`k = \sigma'^2/\sigma^2`. Its variance is between
+:math:`\tilde\beta`, which is exact if x0 is known, and :math:`\beta`, which is exact for pure noise of unit variance.
 
 References:
     DDPM (Ho et al., 2020), Equations 6 and 7. https://arxiv.org/abs/2006.11239
@@ -14,36 +14,36 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Estimate", "step_variance"]
+__all__ = ["Denoised", "step_variance"]
 
 
-class Estimate(NamedTuple):
-    r"""A denoiser's answer.
+class Denoised(NamedTuple):
+    r"""Denoiser output: the x0 estimate and, optionally, the variance interpolation fraction.
 
     Attributes:
-        clean: The expected clean sample, shape of the noisy one.
-        share: Where each element's variance lies between :math:`\ln\tilde\beta` (0) and :math:`\ln\beta` (1), shape of
-            `clean`; None where the denoiser has not learnt it, which samplers take for 0.
+        x0: Expected denoised sample, shape of the noisy one.
+        variance_fraction: Position of each element's step variance between :math:`\ln\tilde\beta` (0) and
+            :math:`\ln\beta` (1), shape of `x0`. None if the denoiser does not learn it; samplers then use 0.
     """
 
-    clean: Tensor
-    share: Tensor | None = None
+    x0: Tensor
+    variance_fraction: Tensor | None = None
 
 
-def step_variance(sigma: Tensor, following: Tensor, share: Tensor | None) -> Tensor:
-    r"""The variance of a step: :math:`\exp(s \ln\beta + (1 - s) \ln\tilde\beta)`, Equation 15 of improved DDPM.
+def step_variance(sigma: Tensor, sigma_next: Tensor, variance_fraction: Tensor | None) -> Tensor:
+    r"""Compute the variance of a step: :math:`\exp(f \ln\beta + (1 - f) \ln\tilde\beta)`, Equation 15 of improved DDPM.
 
     Args:
-        sigma: The noise level, of any shape.
-        following: That after the step, above 0 and below `sigma`, likewise.
-        share: As `Estimate.share`, of a shape that the levels broadcast to.
+        sigma: Noise level before the step, any shape.
+        sigma_next: Noise level after the step, above 0 and below `sigma`, shape of `sigma`.
+        variance_fraction: The fraction f, of a shape that the noise levels broadcast to. None for 0.
 
     Returns:
-        Shape of `share`, or of the levels.
+        Variance, shape of `variance_fraction`, or of `sigma` if that is None.
     """
-    ratio = (following / sigma).square()
+    ratio = (sigma_next / sigma).square()
     lower = sigma.square() * ratio * (1 - ratio)
-    if share is None:
+    if variance_fraction is None:
         return lower
-    upper = sigma.square() * (1 - ratio) * (1 + following.square()) / (1 + sigma.square())
-    return torch.exp(share * upper.log() + (1 - share) * lower.log())
+    upper = sigma.square() * (1 - ratio) * (1 + sigma_next.square()) / (1 + sigma.square())
+    return torch.exp(variance_fraction * upper.log() + (1 - variance_fraction) * lower.log())

@@ -1,4 +1,4 @@
-"""From a raw network to a denoiser, and its training loss."""
+"""Denoisers: the preconditioning that turns a network into a denoiser, and its training loss."""
 
 import math
 from typing import Protocol
@@ -6,110 +6,140 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from mav_lightning.diffusion.denoised import Estimate, step_variance
+from mav_lightning.common.errors import UserError
+from mav_lightning.common.schema import NonNegativeFloat, PositiveFloat, PositiveInt, checked
+from mav_lightning.diffusion.denoised import Denoised, step_variance
+from mav_lightning.nn.base import Network, SpaceTimeNetwork
 
-__all__ = ["CleanDenoiser", "Denoiser", "EDMDenoiser", "EpsDenoiser", "HybridDenoiser", "NetDenoiser", "VDenoiser"]
+__all__ = [
+    "X0Denoiser",
+    "Denoiser",
+    "EDMDenoiser",
+    "EpsDenoiser",
+    "HybridDenoiser",
+    "NetDenoiser",
+    "VDenoiser",
+    "space_time_network",
+]
 
 
 class Denoiser(Protocol):
-    """Estimates the clean sample: ``denoiser(x, sigma, cond, fps, given)``, what samplers and guidance call."""
+    """What samplers and guidance call: ``denoiser(x, sigma, cond, fps, concat_cond)`` estimates x0."""
 
     def __call__(
-        self, x: Tensor, sigma: Tensor, cond: Tensor, fps: Tensor | None = None, given: Tensor | None = None
-    ) -> Estimate:
-        """Estimates the clean sample of noisy `x` (B, …) at noise levels `sigma` (B,)."""
+        self, x: Tensor, sigma: Tensor, cond: Tensor, fps: Tensor | None = None, concat_cond: Tensor | None = None
+    ) -> Denoised:
+        """Estimate x0 from noisy samples; see `NetDenoiser.forward` for the arguments."""
         ...
 
 
 class NetDenoiser(nn.Module):
-    r"""Makes a denoiser of a raw network: :math:`D(x; \sigma) = c_{skip} x + c_{out} F(c_{in} x; \ln(\sigma)/4)`.
+    r"""Base of denoisers that wrap a network: :math:`D(x; \sigma) = c_{skip} x + c_{out} F(c_{in} x; \ln(\sigma)/4)`.
 
-    What the network predicts is a subclass's choice of the coefficients. The loss is the squared error of the network's
-    own target, so its weight is :math:`1/c_{out}^2`.
+    A subclass chooses what the network predicts by the three coefficients. The loss is the squared error of the
+    network's own target, which weights the error of x0 by :math:`1/c_{out}^2`.
 
     Args:
-        net: ``net(x, noise, cond, fps)``, noise being :math:`\ln(\sigma)/4`.
-        sigma_data: Standard deviation :math:`\sigma_d` of the data; of pixels in [-1, 1] about 0.5.
+        net: The network, ``net(x, noise, cond, fps)`` with noise :math:`\ln(\sigma)/4`.
+        sigma_data: Standard deviation :math:`\sigma_d` of the data; about 0.5 for pixels in [-1, 1].
 
     Attributes:
-        outputs: Numbers that the network puts out for every element of the sample: its target, and where there are two
-            v in about [-1, 1], of which (v + 1) / 2 is `Estimate.share`.
+        outputs: Number of outputs of the network per element of the sample: its target, and for 2 also v in about
+            [-1, 1], where (v + 1) / 2 is `Denoised.variance_fraction`.
     """
 
     outputs = 1
+    net: Network
 
-    def __init__(self, net: nn.Module, sigma_data: float = 0.5) -> None:
+    @checked
+    def __init__(self, net: Network, sigma_data: PositiveFloat = 0.5) -> None:
         super().__init__()
         self.net, self.sigma_data = net, sigma_data
 
     def coefficients(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        r""":math:`c_{skip}`, :math:`c_{out}` and :math:`c_{in}` at noise levels of any shape, each of that shape."""
+        r"""Compute :math:`c_{skip}`, :math:`c_{out}` and :math:`c_{in}` at noise levels of any shape."""
         raise NotImplementedError
 
     def forward(
-        self, x: Tensor, sigma: Tensor, cond: Tensor, fps: Tensor | None = None, given: Tensor | None = None
-    ) -> Estimate:
-        """Estimates the clean sample.
+        self, x: Tensor, sigma: Tensor, cond: Tensor, fps: Tensor | None = None, concat_cond: Tensor | None = None
+    ) -> Denoised:
+        """Estimate x0.
 
         Args:
-            x: Noisy samples: images (B, C, H, W), clips (B, C, T, H, W), embeddings (B, D).
+            x: Noisy samples: images (B, C, H, W), clips (B, C, T, H, W) or embeddings (B, D).
             sigma: Noise levels, shape (B,).
-            cond: Conditions, shape (B, …); a row of zeros means "no condition".
-            fps: Frames per second, shape (B,); required for clips.
-            given: What is known of every pixel, as further channels the network sees beside `x`, unscaled: shape of
-                `x` but for the channels. None where the network was built without them.
+            cond: Conditioning embeddings, shape (B, ...). A row of zeros means "no condition".
+            fps: Frame rate of each clip in frames per second, shape (B,). Required for clips.
+            concat_cond: Concatenated conditioning: further input channels, not noisy and not scaled, shape of `x` but
+                for the channels. None if the network has no further input channels.
 
         Returns:
-            The estimate, shape of `x`.
+            The x0 estimate, shape of `x`.
         """
         c_skip, c_out, c_in = self.coefficients(_column(sigma, x))
-        seen = c_in * x if given is None else torch.cat([c_in * x, given], dim=1)
-        target, *v = self.net(seen, sigma.log().to(x.dtype) / 4, cond, fps).chunk(self.outputs, dim=1)
-        return Estimate(c_skip * x + c_out * target, (v[0] + 1) / 2 if v else None)
+        inputs = c_in * x if concat_cond is None else torch.cat([c_in * x, concat_cond], dim=1)
+        target, *v = self.net(inputs, sigma.log().to(x.dtype) / 4, cond, fps).chunk(self.outputs, dim=1)
+        return Denoised(c_skip * x + c_out * target, (v[0] + 1) / 2 if v else None)
 
-    def errors(self, x: Tensor, level: Tensor, estimate: Estimate) -> Tensor:
-        """The loss of every element: the squared error of the network's own target. Shape of `x`.
+    def errors(self, x0: Tensor, sigma: Tensor, denoised: Denoised) -> Tensor:
+        """Compute the loss of every element: the squared error of the network's own target.
 
         Args:
-            x: Clean samples.
-            level: The noise level, broadcast to `x`.
-            estimate: What the denoiser said.
+            x0: Samples without noise.
+            sigma: Noise levels, broadcast to `x0`.
+            denoised: Output of the denoiser.
+
+        Returns:
+            Loss, shape of `x0`.
         """
-        return self.coefficients(level)[1].square().reciprocal() * (estimate.clean - x).square()
+        return self.coefficients(sigma)[1].square().reciprocal() * (denoised.x0 - x0).square()
 
     def loss(
         self,
-        x: Tensor,
+        x0: Tensor,
         sigma: Tensor,
         cond: Tensor,
         fps: Tensor | None = None,
-        given: Tensor | None = None,
-        wanted: Tensor | None = None,
+        concat_cond: Tensor | None = None,
+        loss_mask: Tensor | None = None,
     ) -> Tensor:
-        """The denoising loss of each sample, shape (B,).
-
-        Noise is drawn from the global generator, for every frame by itself.
+        """Compute the denoising loss of each sample, with noise from PyTorch's global generator.
 
         Args:
-            x: Clean samples, shape (B, …).
-            sigma: As in `forward`, like all that follow.
-            cond: As there.
-            fps: As there.
-            given: As there.
-            wanted: Weight of every element's error, broadcast to `x`, above 0 somewhere in every sample; None weighs
-                all alike.
+            x0: Samples without noise, shape (B, ...).
+            sigma: Noise levels, shape (B,).
+            cond: Conditioning embeddings, shape (B, ...). A row of zeros means "no condition".
+            fps: Frame rate of each clip in frames per second, shape (B,). Required for clips.
+            concat_cond: Concatenated conditioning, shape of `x0` but for the channels. None for none.
+            loss_mask: Weight of each element's error, broadcast to `x0`, above 0 somewhere in every sample. None for
+                equal weights.
+
+        Returns:
+            Loss, shape (B,).
         """
-        level = _column(sigma, x)
-        noisy = x + level * torch.randn_like(x)
-        error = self.errors(x, level, self(noisy, sigma, cond, fps, given))
-        if wanted is None:
+        level = _column(sigma, x0)
+        noisy = x0 + level * torch.randn_like(x0)
+        error = self.errors(x0, level, self(noisy, sigma, cond, fps, concat_cond))
+        if loss_mask is None:
             return error.flatten(1).mean(1)
-        share = wanted.to(error.dtype).expand_as(error).flatten(1)
-        return (share * error.flatten(1)).sum(1) / share.sum(1)
+        weight = loss_mask.to(error.dtype).expand_as(error).flatten(1)
+        return (weight * error.flatten(1)).sum(1) / weight.sum(1)
+
+
+def space_time_network(denoiser: nn.Module) -> SpaceTimeNetwork:
+    """Return the network of a denoiser of images or clips.
+
+    Raises:
+        UserError: If `denoiser` is not a `NetDenoiser` of a `SpaceTimeNetwork`.
+    """
+    if isinstance(denoiser, NetDenoiser) and isinstance(denoiser.net, SpaceTimeNetwork):
+        return denoiser.net
+    kind = type(denoiser.net if isinstance(denoiser, NetDenoiser) else denoiser).__name__
+    raise UserError(f"must wrap a SpaceTimeNetwork, got a {kind}.", argument="denoiser")
 
 
 class EDMDenoiser(NetDenoiser):
-    r"""EDM's preconditioning: the network's input and target have unit variance at every noise level.
+    r"""EDM preconditioning: the network's input and target have unit variance at every noise level.
 
     The loss is weighted by :math:`(\sigma^2+\sigma_d^2)/(\sigma\sigma_d)^2`.
 
@@ -118,97 +148,100 @@ class EDMDenoiser(NetDenoiser):
     """
 
     def coefficients(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As `NetDenoiser.coefficients`."""
+        """Compute the coefficients of EDM."""
         total = (sigma.square() + self.sigma_data**2).sqrt()
         return self.sigma_data**2 / total.square(), sigma * self.sigma_data / total, 1 / total
 
 
 class VDenoiser(NetDenoiser):
-    r"""The network predicts :math:`v = \alpha\varepsilon - \varsigma x_0` of the variance-preserving process.
+    r"""v-prediction: the network predicts :math:`v = \alpha\varepsilon - \varsigma x_0`.
 
-    With :math:`\alpha = 1/\sqrt{1+\sigma^2}` and :math:`\varsigma = \sigma\alpha`. It is EDM's preconditioning for data
-    of unit variance, with the opposite sign; `sigma_data` does not enter.
+    The process is variance-preserving,
+    with :math:`\alpha = 1/\sqrt{1+\sigma^2}` and :math:`\varsigma = \sigma\alpha`. This equals EDM
+    preconditioning for data of unit variance, with the opposite sign; `sigma_data` is not used.
 
     References:
         Progressive distillation (Salimans and Ho, 2022), Appendix D. https://arxiv.org/abs/2202.00512
     """
 
     def coefficients(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As `NetDenoiser.coefficients`."""
+        """Compute the coefficients of v-prediction."""
         alpha = (1 + sigma.square()).rsqrt()
         return alpha.square(), -sigma * alpha, alpha
 
 
 class EpsDenoiser(NetDenoiser):
-    r"""The network predicts the noise: :math:`D = x - \sigma F`, as the decoder of Make-A-Video does (after DDPM).
+    r"""Noise prediction: :math:`D = x - \sigma F`, as in Make-A-Video's decoder (following DDPM).
 
     References:
         DDPM (Ho et al., 2020), Equation 14. https://arxiv.org/abs/2006.11239
     """
 
     def coefficients(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As `NetDenoiser.coefficients`."""
+        """Compute the coefficients of noise prediction."""
         return torch.ones_like(sigma), -sigma, (self.sigma_data**2 + sigma.square()).rsqrt()
 
 
 class HybridDenoiser(EpsDenoiser):
-    r"""Predicts the noise, and how far each step is open: the loss that Make-A-Video names (§3.2).
+    r"""Noise prediction with learned variance: the hybrid loss that Make-A-Video names (§3.2).
 
-    The loss is :math:`L_{simple} + \lambda L_{vlb}`: the squared error of the noise, and the divergence of the step to
-    the next lower level from the true one, in nats an element and times the number of steps; it teaches the variance
-    alone. The steps are those of a ladder even in :math:`\ln\sigma`: our choice, like its ends.
+    The loss is :math:`L_{simple} + \lambda L_{vlb}`: the squared error of the noise, plus the KL divergence of the step
+    to the next lower noise level from the true one, in nats per element and times the number of steps, which trains the
+    variance only. The noise levels are spaced evenly in :math:`\ln\sigma`; this and the range are our choice.
 
     References:
         Improved DDPM (Nichol and Dhariwal, 2021), §3.1 and Equations 15 and 16. https://arxiv.org/abs/2102.09672
 
     Args:
-        net: As `NetDenoiser`, with twice as many output channels as the samples have.
-        sigma_data: As there.
-        steps: Of the ladder from `sigma_max` to `sigma_min`.
+        net: The network, with twice as many output channels as the samples have channels.
+        sigma_data: Standard deviation of the data.
+        steps: Number of steps from `sigma_max` to `sigma_min`.
         vlb_weight: The weight :math:`\lambda`.
-        sigma_min: The ladder's lowest level.
-        sigma_max: Its highest.
+        sigma_min: Lowest noise level.
+        sigma_max: Highest noise level.
+
+    Raises:
+        UserError: If an argument is out of range.
     """
 
     outputs = 2
 
+    @checked
     def __init__(
         self,
-        net: nn.Module,
-        sigma_data: float = 0.5,
-        steps: int = 1000,
-        vlb_weight: float = 0.001,
-        sigma_min: float = 0.02,
-        sigma_max: float = 80.0,
+        net: Network,
+        sigma_data: PositiveFloat = 0.5,
+        steps: PositiveInt = 1000,
+        vlb_weight: NonNegativeFloat = 0.001,
+        sigma_min: PositiveFloat = 0.02,
+        sigma_max: PositiveFloat = 80.0,
     ) -> None:
         super().__init__(net, sigma_data)
-        if steps < 1 or vlb_weight < 0 or not 0 < sigma_min < sigma_max:
-            raise ValueError(
-                "HybridDenoiser: needs steps ≥ 1, vlb_weight ≥ 0 and 0 < sigma_min < sigma_max, got "
-                f"{steps}, {vlb_weight:g}, {sigma_min:g} and {sigma_max:g}."
-            )
+        if sigma_min >= sigma_max:
+            raise UserError(f"must be below sigma_max={sigma_max:g}, got {sigma_min:g}.", argument="sigma_min")
         self.ratio = math.exp(math.log(sigma_min / sigma_max) / steps)
         self.weight = vlb_weight * steps
 
-    def errors(self, x: Tensor, level: Tensor, estimate: Estimate) -> Tensor:
-        """As `NetDenoiser.errors`."""
-        assert estimate.share is not None
-        following = level * self.ratio
-        true, told = step_variance(level, following, None), step_variance(level, following, estimate.share)
-        miss = (1 - self.ratio**2) * (estimate.clean.detach() - x)  # of the step's mean
-        divergence = ((told / true).log() + (true + miss.square()) / told - 1) / 2
-        return super().errors(x, level, estimate) + self.weight * divergence
+    def errors(self, x0: Tensor, sigma: Tensor, denoised: Denoised) -> Tensor:
+        """Compute the hybrid loss of every element, with the arguments of `NetDenoiser.errors`."""
+        assert denoised.variance_fraction is not None  # `outputs` is 2
+        sigma_next = sigma * self.ratio
+        true = step_variance(sigma, sigma_next, None)
+        learned = step_variance(sigma, sigma_next, denoised.variance_fraction)
+        mean_error = (1 - self.ratio**2) * (denoised.x0.detach() - x0)  # of the step
+        divergence = ((learned / true).log() + (true + mean_error.square()) / learned - 1) / 2
+        return super().errors(x0, sigma, denoised) + self.weight * divergence
 
 
-class CleanDenoiser(NetDenoiser):
-    """The network predicts the clean sample itself, with a plain squared error: the prior's choice.
+class X0Denoiser(NetDenoiser):
+    """x0 prediction with an unweighted squared error, as in the prior.
 
     References:
         DALL-E 2 (Ramesh et al., 2022), Equation 2. https://arxiv.org/abs/2204.06125
     """
 
     def coefficients(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As `NetDenoiser.coefficients`."""
+        """Compute the coefficients of x0 prediction."""
         c_in = (self.sigma_data**2 + sigma.square()).rsqrt()
         return torch.zeros_like(sigma), torch.ones_like(sigma), c_in
 

@@ -1,59 +1,69 @@
-"""The prior P: from a caption to the image embedding that the decoder draws (§3.1 of Make-A-Video)."""
+"""The prior P: from captions to image embeddings (§3.1 of Make-A-Video)."""
 
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from einops import rearrange, repeat
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from mav_lightning.diffusion.denoiser import CleanDenoiser
+from mav_lightning.common.schema import PositiveInt, checked
+from mav_lightning.diffusion.denoiser import X0Denoiser
 from mav_lightning.diffusion.guidance import Guided
 from mav_lightning.diffusion.noise import SeededNoise
 from mav_lightning.diffusion.noise_levels import karras_sigmas
 from mav_lightning.diffusion.samplers import dpm_solver_pp_2m
-from mav_lightning.nn.base import Prior
+from mav_lightning.nn.base import ImagePrior, PriorNetwork
 
 __all__ = ["DiffusionPrior"]
 
-_STREAM = 1  # of the clip's seed: the decoder's noise is the same whatever prior stands before it
+_STREAM = 1  # of the clip's seed: the decoder's noise does not depend on the prior
 
 
-class DiffusionPrior(CleanDenoiser, Prior):
-    """A denoiser of image embeddings, given text; the only component that sees text.
+class DiffusionPrior(X0Denoiser, ImagePrior):
+    """Denoiser of image embeddings conditioned on captions; the only component that sees text.
 
     Embeddings are diffused at unit variance: unit vectors times the square root of their length D.
 
     References:
-        DALL-E 2 (Ramesh et al., 2022), §2.2; there the better of two samples is kept.
+        DALL-E 2 (Ramesh et al., 2022), §2.2, which keeps the better of two samples.
 
     Args:
-        net: ``net(x, noise, cond)``, such as a `PriorTransformer`.
-        steps: Of the sampler, at least 2.
-        guidance_scale: 1 for none.
-        candidates: Embeddings drawn for each caption, of which the one most similar to the text is kept.
+        net: The network, such as a `PriorTransformer`.
+        steps: Number of sampling steps, at least 2.
+        guidance_scale: Weight of classifier-free guidance. 1 disables it.
+        candidates: Number of embeddings sampled per caption; the one most similar to the caption is kept.
     """
 
-    def __init__(self, net: nn.Module, steps: int = 8, guidance_scale: float = 1.0, candidates: int = 2) -> None:
+    net: PriorNetwork
+
+    @checked
+    def __init__(
+        self,
+        net: PriorNetwork,
+        steps: PositiveInt = 8,
+        guidance_scale: float = 1.0,
+        candidates: PositiveInt = 2,
+    ) -> None:
         super().__init__(net, sigma_data=1.0)
-        if candidates < 1:
-            raise ValueError(f"DiffusionPrior: `candidates` must be at least 1, got {candidates}.")
         self.steps, self.guidance_scale, self.candidates = steps, guidance_scale, candidates
 
     @torch.no_grad()
     def predict(self, captions: Tensor, seeds: Sequence[int]) -> Tensor:
-        """Draws unit image embeddings.
+        """Sample unit image embeddings.
 
         Args:
-            captions: Embedding and words of B captions, shape (B, 1 + length, D).
-            seeds: B of them; an embedding depends on its own caption and seed alone.
+            captions: Caption and token embeddings, shape (B, 1 + length, D).
+            seeds: One seed per caption; an embedding depends on its own caption and seed only.
 
         Returns:
-            Shape (B, D).
+            Image embeddings, shape (B, D).
         """
         draw = SeededNoise(seeds, captions.shape[-1:], captions.device, stream=_STREAM)
         noise = torch.stack([draw() for _ in range(self.candidates)], dim=1).flatten(0, 1)
-        cond, guided = captions.repeat_interleave(self.candidates, dim=0), Guided(self, self.guidance_scale)
-        drawn = dpm_solver_pp_2m(lambda x, sigma: guided(x, sigma, cond), lambda: noise, karras_sigmas(self.steps))
-        drawn = F.normalize(drawn, dim=-1).unflatten(0, (-1, self.candidates))
-        best = (drawn @ captions[:, 0, :, None]).squeeze(-1).argmax(dim=1)
-        return drawn[torch.arange(len(drawn)), best]
+        cond = repeat(captions, "b n d -> (b candidates) n d", candidates=self.candidates)
+        guided = Guided(self, self.guidance_scale)
+        sample = dpm_solver_pp_2m(lambda x, sigma: guided(x, sigma, cond), lambda: noise, karras_sigmas(self.steps))
+        sample = rearrange(F.normalize(sample, dim=-1), "(b n) d -> b n d", n=self.candidates)
+        best = (sample @ captions[:, 0, :, None]).squeeze(-1).argmax(dim=1)
+        return sample[torch.arange(len(sample)), best]

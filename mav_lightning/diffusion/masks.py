@@ -1,11 +1,11 @@
-"""Known frames: one grammar of masks for training the interpolation network and for every use of it (§3.3).
+"""Frame masks: one grammar for training the interpolation network and for every use of it (§3.3).
 
-Which frames of a window are known is all that tells the uses apart:
+The uses differ only in which frames of a window are known:
 
-- interpolation: `every` skip-th frame; with the largest skip, the two ends: morphing one image into another,
-- closing a loop: the two ends again, being the last and the first frame of a clip,
-- extrapolation: the `first` frames, or the `last` ones for what went before,
-- animation of an image: the `first` frame alone.
+- interpolation: `every` n-th frame; with the largest skip the two ends, which morphs one image into another,
+- looping: the two ends again, namely the last and the first frame of a clip,
+- extrapolation: the `first` frames, or the `last` ones for what came before,
+- image animation: the `first` frame only.
 """
 
 from collections.abc import Sequence
@@ -14,105 +14,124 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mav_lightning.diffusion.denoised import Estimate
+from mav_lightning.common.errors import UserError
+from mav_lightning.common.schema import Fraction, PositiveInt
+from mav_lightning.diffusion.denoised import Denoised
 from mav_lightning.diffusion.denoiser import Denoiser
 
-__all__ = ["Filling", "Known", "MaskSampler", "every", "first", "last"]
+__all__ = ["MaskSampler", "MaskedDenoiser", "MaskedFrames", "every", "first", "last"]
 
 
 def every(skip: int, frames: int) -> Tensor:
-    """Marks frames 0, skip, 2·skip, … of T `frames`: (T,), bool.
+    """Mark frames 0, skip, 2 * skip, ... of T frames as known.
+
+    Args:
+        skip: Distance between known frames; a divisor of T - 1.
+        frames: Number of frames T.
+
+    Returns:
+        Mask, shape (T,), bool.
 
     Raises:
-        ValueError: The last frame would be unknown, so `frames` - 1 is no multiple of `skip`.
+        ValueError: If the last frame would be unknown.
     """
     if skip < 1 or (frames - 1) % skip:
         legal = [n for n in range(1, frames) if (frames - 1) % n == 0]
         raise ValueError(
-            f"a frame skip of {skip} does not fit {frames} frames, as the last one has to be known; "
-            f"legal are {', '.join(map(str, legal))}."
+            f"a frame skip of {skip} does not fit {frames} frames, since the last frame must be known; "
+            f"use one of {', '.join(map(str, legal))}."
         )
     return torch.arange(frames) % skip == 0
 
 
 def first(count: int, frames: int) -> Tensor:
-    """Marks the first `count` of T `frames`: (T,), bool."""
+    """Mark the first `count` of T frames as known: (T,), bool."""
     return torch.arange(frames) < count
 
 
 def last(count: int, frames: int) -> Tensor:
-    """Marks the last `count` of T `frames`: (T,), bool."""
+    """Mark the last `count` of T frames as known: (T,), bool."""
     return torch.arange(frames) >= frames - count
 
 
 @dataclass(frozen=True)
-class Known:
-    """Clips some frames of which are known.
+class MaskedFrames:
+    """Clips of which some frames are known.
 
     Attributes:
-        pixels: Shape (B, 3, T, H, W); what stands in the unknown frames does not matter.
-        mask: Shape (B, T), bool, True where a frame is known.
+        pixels: Clips, shape (B, 3, T, H, W). The content of unknown frames is ignored.
+        mask: Shape (B, T), bool, True for known frames.
     """
 
     pixels: Tensor
     mask: Tensor
 
     def channels(self) -> Tensor:
-        """What the network sees beside the noisy clip: unknown frames blacked out, then the mask, (B, 4, T, H, W)."""
+        """Return the concatenated conditioning: known frames, others black, and the mask; (B, 4, T, H, W)."""
         mask = self._column().to(self.pixels.dtype)
         return torch.cat([self.pixels * mask, mask.expand_as(self.pixels[:, :1])], dim=1)
 
-    def keep(self, x: Tensor) -> Tensor:
-        """Puts the known frames into `x`, shape of `pixels`."""
+    def replace(self, x: Tensor) -> Tensor:
+        """Return `x`, shape of `pixels`, with its known frames replaced by those of `pixels`."""
         return torch.where(self._column(), self.pixels, x)
 
     def _column(self) -> Tensor:
         return self.mask[:, None, :, None, None]
 
 
-class Filling:
-    """A denoiser that knows some frames, and gives exactly them back, at every noise level.
+class MaskedDenoiser:
+    """A denoiser that is conditioned on known frames and returns them unchanged at every noise level.
 
     Args:
-        denoiser: Of a network with four further input channels.
-        known: What is known.
+        denoiser: Denoiser whose network has four further input channels.
+        known: Clips with their known frames.
     """
 
-    def __init__(self, denoiser: Denoiser, known: Known) -> None:
+    def __init__(self, denoiser: Denoiser, known: MaskedFrames) -> None:
         self.denoiser, self.known = denoiser, known
 
-    def __call__(self, x: Tensor, sigma: Tensor, cond: Tensor, fps: Tensor | None = None) -> Estimate:
-        """As `Denoiser`; a sampler that ends on the estimate leaves the known frames as they are, bit for bit."""
-        found = self.denoiser(x, sigma, cond, fps, self.known.channels())
-        return Estimate(self.known.keep(found.clean), found.share)
+    def __call__(self, x: Tensor, sigma: Tensor, cond: Tensor, fps: Tensor | None = None) -> Denoised:
+        """Estimate x0, with the arguments of `Denoiser`. Samplers return the known frames bit for bit."""
+        denoised = self.denoiser(x, sigma, cond, fps, self.known.channels())
+        return Denoised(self.known.replace(denoised.x0), denoised.variance_fraction)
 
 
 class MaskSampler:
-    """Draws masks for training: each clip is one of the uses, and its frame skip or number of known frames varies.
+    """Sampler of training masks: each clip gets one of the uses, with a random frame skip or number of known frames.
 
     Args:
-        skips: Frame skips to interpolate at, 2 or more; None takes all that fit.
-        interpolation: Share of clips to interpolate; half of the others continue forwards, half backwards.
+        skips: Frame skips for interpolation, each at least 2. None for all that fit the clip.
+        interpolation: Fraction of clips to interpolate; half of the others are extrapolated forward, half backward.
 
     Raises:
-        ValueError: A skip that leaves nothing unknown, or a share that is none.
+        UserError: If a skip leaves no frame unknown, or `interpolation` is not a fraction.
     """
 
-    def __init__(self, skips: Sequence[int] | None = None, interpolation: float = 0.5) -> None:
+    def __init__(self, skips: Sequence[PositiveInt] | None = None, interpolation: Fraction = 0.5) -> None:
         if not 0 <= interpolation <= 1:
-            raise ValueError(f"interpolation: is a share between 0 and 1, got {interpolation:g}.")
+            raise UserError(f"must be between 0 and 1, got {interpolation:g}.", argument="interpolation")
         if skips is not None and min(skips, default=0) < 2:
-            raise ValueError(f"skips: need one or several, each 2 or more, got {list(skips)}; at 1 all is known.")
+            raise UserError(
+                f"must be numbers from 2, since at 1 every frame is known; got {list(skips)}.", argument="skips"
+            )
         self.skips, self.interpolation = skips, interpolation
 
     def __call__(self, count: int, frames: int, device: torch.device | str = "cpu") -> Tensor:
-        """Draws `count` masks from the global generator, (count, T), bool; in each some frame is unknown.
+        """Draw masks from PyTorch's global generator; each leaves some frame unknown.
+
+        Args:
+            count: Number of masks B.
+            frames: Number of frames T, at least 3.
+            device: Device of the result.
+
+        Returns:
+            Masks, shape (B, T), bool.
 
         Raises:
-            ValueError: A skip that does not fit T `frames`, or fewer than the 3 that have one between them.
+            ValueError: If a skip does not fit T, or T is below 3.
         """
         if frames < 3:
-            raise ValueError(f"frames: nothing lies between the ends of {frames}; use 3 or more.")
+            raise ValueError(f"frames: must be at least 3, so that some frame is between the ends; got {frames}.")
         skips = range(2, frames) if self.skips is None else self.skips
         grids = [every(skip, frames) for skip in skips if self.skips is not None or (frames - 1) % skip == 0]
         use, which = torch.rand(count).tolist(), torch.rand(count).tolist()

@@ -1,4 +1,4 @@
-"""One generator per clip seed: clip *i* meets the same noise in any batch, on any number of devices."""
+"""Seeded noise: one generator per clip, so that its noise depends on neither batch nor number of devices."""
 
 from collections.abc import Sequence
 
@@ -7,20 +7,20 @@ from torch import Tensor
 
 __all__ = ["MOST_SEEDS", "SeededNoise"]
 
-MOST_SEEDS = 1 << 48  # above them stands the stream
+MOST_SEEDS = 1 << 48  # the bits above hold the stream
 
 
 class SeededNoise:
-    """Draws unit noise for a batch of clips, each from its own generator.
+    """Source of unit noise for a batch of clips, each with its own generator.
 
-    The first draw is where sampling starts; samplers that add noise on the way draw again. Row *i* of every draw
-    depends on ``seeds[i]``, `shape` and the number of draws before it alone.
+    Sampling starts from the first draw; samplers that add noise draw again. Row *i* of each draw depends only on
+    ``seeds[i]``, `shape` and the number of earlier draws.
 
     Args:
-        seeds: One for each clip, B of them, from 0 to `MOST_SEEDS` - 1.
-        shape: Of one clip.
-        device: Where the noise is wanted; it is always drawn on the CPU, in float32.
-        stream: Different streams of one seed are independent, so that one stage's draws leave another's alone.
+        seeds: One seed per clip, B of them, from 0 to `MOST_SEEDS` - 1.
+        shape: Shape of one clip.
+        device: Device of the result. Noise is always drawn on the CPU, in float32.
+        stream: Streams of one seed are independent. Each stage uses its own, so that stages do not affect each other.
     """
 
     def __init__(
@@ -30,6 +30,6 @@ class SeededNoise:
         self._shape, self._device = tuple(shape), device
 
     def __call__(self) -> Tensor:
-        """The next unit noise, shape (B, *shape)."""
+        """Draw unit noise, shape (B, *shape)."""
         rows = [torch.randn(self._shape, generator=generator) for generator in self._generators]
         return torch.stack(rows).to(self._device)

@@ -1,22 +1,33 @@
-r"""Noise levels: which ones a sampler visits and which ones training draws.
+r"""Noise levels: the schedule of a sampler and the distribution in training.
 
-The variance-exploding process :math:`x = x_0 + \sigma \varepsilon` of EDM; a noise level is its :math:`\sigma`.
+The process is EDM's variance-exploding one, :math:`x = x_0 + \sigma \varepsilon`; a noise level is its :math:`\sigma`.
 """
 
 import torch
 from torch import Tensor
 
+from mav_lightning.common.schema import NonNegativeFloat
+
 __all__ = ["LogNormalNoise", "karras_sigmas"]
 
 
 def karras_sigmas(steps: int, sigma_min: float = 0.02, sigma_max: float = 80.0, rho: float = 7.0) -> Tensor:
-    """The noise levels of a sampler, from `sigma_max` down to `sigma_min`, then 0: shape (steps + 1,), float64.
+    """Compute a sampler's noise levels, from `sigma_max` down to `sigma_min`, then 0.
 
     References:
         EDM (Karras et al., 2022), Equation 5. https://arxiv.org/abs/2206.00364
 
+    Args:
+        steps: Number of steps, at least 2.
+        sigma_min: Last noise level before 0.
+        sigma_max: First noise level.
+        rho: Exponent; larger values take more of the steps at low noise.
+
+    Returns:
+        Noise levels, shape (steps + 1,), float64.
+
     Raises:
-        ValueError: Fewer than two steps, or noise levels out of order.
+        ValueError: If `steps` is below 2 or the noise levels are not ordered.
     """
     if steps < 2 or not 0 < sigma_min < sigma_max:
         raise ValueError(
@@ -28,22 +39,22 @@ def karras_sigmas(steps: int, sigma_min: float = 0.02, sigma_max: float = 80.0, 
 
 
 class LogNormalNoise:
-    r"""Draws training noise levels with :math:`\ln\sigma \sim N(\mathrm{mean}, \mathrm{std}^2)`.
+    r"""Distribution of noise levels in training: :math:`\ln\sigma \sim N(\mathrm{mean}, \mathrm{std}^2)`.
 
-    What an image shows is decided at moderate noise, how a clip moves at high noise: the frames of a clip repeat each
-    other, so a noise level that hides an image leaves its clip readable.
+    The content of an image is decided at moderate noise, the motion of a clip at high noise: frames of a clip are so
+    similar that a noise level that hides an image leaves its clip recognizable.
 
     References:
         EDM (Karras et al., 2022), Table 1.
 
     Args:
-        mean: Of :math:`\ln\sigma`.
-        std: Of :math:`\ln\sigma`.
+        mean: Mean of :math:`\ln\sigma`.
+        std: Standard deviation of :math:`\ln\sigma`.
     """
 
-    def __init__(self, mean: float = -1.2, std: float = 1.2) -> None:
+    def __init__(self, mean: float = -1.2, std: NonNegativeFloat = 1.2) -> None:
         self.mean, self.std = mean, std
 
     def __call__(self, count: int, device: torch.device | str = "cpu") -> Tensor:
-        """Draws `count` noise levels from the global generator, shape (count,)."""
+        """Draw `count` noise levels from PyTorch's global generator, shape (count,)."""
         return (torch.randn(count, device=device) * self.std + self.mean).exp()

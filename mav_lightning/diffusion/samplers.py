@@ -1,13 +1,13 @@
 r"""Samplers: stateless functions from noise to a sample, named after their papers.
 
-All work on the variance-exploding process: `x` at noise level :math:`\sigma` is the clean sample plus
-:math:`\sigma` times unit noise. Every sampler takes
+All use the variance-exploding process: `x` at noise level :math:`\sigma` is x0 plus :math:`\sigma` times unit noise.
+Every sampler takes
 
-- ``denoise(x, sigma)``: the denoiser with its conditions bound, an `Estimate`,
-- ``draw()``: unit noise, shape (B, …); the first draw is where sampling starts, `ddpm` draws more on the way,
+- ``denoise(x, sigma)``: the denoiser with its conditioning bound; returns `Denoised`,
+- ``draw()``: unit noise, shape (B, ...); sampling starts from the first draw, and `ddpm` draws again at each step,
 - ``sigmas``: decreasing noise levels ending in 0, shape (N + 1,),
 
-and returns the sample, shape (B, …).
+and returns the sample, shape (B, ...).
 """
 
 from collections.abc import Callable
@@ -15,67 +15,67 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mav_lightning.diffusion.denoised import Estimate, step_variance
+from mav_lightning.diffusion.denoised import Denoised, step_variance
 
 __all__ = ["SAMPLERS", "Denoise", "Draw", "Sampler", "ddim", "ddpm", "dpm_solver_pp_2m", "heun"]
 
-Denoise = Callable[[Tensor, Tensor], Estimate]
+Denoise = Callable[[Tensor, Tensor], Denoised]
 Draw = Callable[[], Tensor]
 Sampler = Callable[[Denoise, Draw, Tensor], Tensor]
 
 
 def ddim(denoise: Denoise, draw: Draw, sigmas: Tensor) -> Tensor:
-    """DDIM without added noise: first order in σ, one denoiser call a step.
+    """Sample with DDIM, without added noise: first order in σ, one denoiser evaluation per step.
 
     References:
         DDIM (Song et al., 2021), Equation 12 with η = 0, in the variable σ. https://arxiv.org/abs/2010.02502
     """
     levels = sigmas.tolist()
     x = draw() * levels[0]
-    for sigma, following in zip(levels[:-1], levels[1:], strict=True):
-        clean = denoise(x, _batch(sigma, x)).clean
-        x = clean + (following / sigma) * (x - clean)
+    for sigma, sigma_next in zip(levels[:-1], levels[1:], strict=True):
+        x0 = denoise(x, _batch(sigma, x)).x0
+        x = x0 + (sigma_next / sigma) * (x - x0)
     return x
 
 
 def ddpm(denoise: Denoise, draw: Draw, sigmas: Tensor) -> Tensor:
-    r"""Ancestral sampling: every step draws from the posterior of the less noisy sample given the estimate.
+    r"""Sample with DDPM (ancestral sampling): each step draws from the posterior of the less noisy sample given x0.
 
-    From :math:`\sigma` to :math:`\sigma' < \sigma` it keeps :math:`\sigma'^2 / \sigma^2` of the distance to the
-    estimate and adds noise of the variance that the denoiser has learnt, else the least possible; see `step_variance`.
+    A step from :math:`\sigma` to :math:`\sigma' < \sigma` keeps :math:`\sigma'^2 / \sigma^2` of the distance to the x0
+    estimate and adds noise of the learned variance, or of the smallest possible one; see `step_variance`.
 
     References:
         DDPM (Ho et al., 2020), Equations 6 and 7, in the variable σ. https://arxiv.org/abs/2006.11239
     """
     levels = sigmas.tolist()
     x = draw() * levels[0]
-    for sigma, following in zip(levels[:-1], levels[1:], strict=True):
-        clean, share = denoise(x, _batch(sigma, x))
-        x = clean + (following / sigma) ** 2 * (x - clean)
-        if following > 0:
-            x = x + step_variance(x.new_tensor(sigma), x.new_tensor(following), share).sqrt() * draw()
+    for sigma, sigma_next in zip(levels[:-1], levels[1:], strict=True):
+        x0, fraction = denoise(x, _batch(sigma, x))
+        x = x0 + (sigma_next / sigma) ** 2 * (x - x0)
+        if sigma_next > 0:
+            x = x + step_variance(x.new_tensor(sigma), x.new_tensor(sigma_next), fraction).sqrt() * draw()
     return x
 
 
 def heun(denoise: Denoise, draw: Draw, sigmas: Tensor) -> Tensor:
-    """Heun's method: second order, two denoiser calls a step but for the last, which is one.
+    """Sample with Heun's method: second order, two denoiser evaluations per step, one in the last step.
 
     References:
         EDM (Karras et al., 2022), Algorithm 1. https://arxiv.org/abs/2206.00364
     """
     levels = sigmas.tolist()
     x = draw() * levels[0]
-    for sigma, following in zip(levels[:-1], levels[1:], strict=True):
-        slope = (x - denoise(x, _batch(sigma, x)).clean) / sigma
-        ahead = x + (following - sigma) * slope
-        if following > 0:
-            slope = (slope + (ahead - denoise(ahead, _batch(following, x)).clean) / following) / 2
-        x = x + (following - sigma) * slope
+    for sigma, sigma_next in zip(levels[:-1], levels[1:], strict=True):
+        slope = (x - denoise(x, _batch(sigma, x)).x0) / sigma
+        x_next = x + (sigma_next - sigma) * slope
+        if sigma_next > 0:
+            slope = (slope + (x_next - denoise(x_next, _batch(sigma_next, x)).x0) / sigma_next) / 2
+        x = x + (sigma_next - sigma) * slope
     return x
 
 
 def dpm_solver_pp_2m(denoise: Denoise, draw: Draw, sigmas: Tensor) -> Tensor:
-    """DPM-Solver++ (2M): second order from one denoiser call a step, reusing the last estimate.
+    """Sample with DPM-Solver++ (2M): second order, one denoiser evaluation per step, reusing the previous estimate.
 
     References:
         DPM-Solver++ (Lu et al., 2022), Algorithm 2. https://arxiv.org/abs/2211.01095
@@ -83,17 +83,17 @@ def dpm_solver_pp_2m(denoise: Denoise, draw: Draw, sigmas: Tensor) -> Tensor:
     levels = sigmas.double()
     lambdas = -levels.log()  # half the log signal-to-noise ratio; infinite at the end
     x = draw() * float(levels[0])
-    before: Tensor | None = None
+    previous: Tensor | None = None
     for i in range(len(levels) - 1):
-        clean = denoise(x, _batch(float(levels[i]), x)).clean
-        estimate = clean
-        if before is not None and levels[i + 1] > 0:
-            h, h_before = lambdas[i + 1] - lambdas[i], lambdas[i] - lambdas[i - 1]
-            r = float(h_before / h)
-            estimate = (1 + 1 / (2 * r)) * clean - before / (2 * r)
+        x0 = denoise(x, _batch(float(levels[i]), x)).x0
+        estimate = x0
+        if previous is not None and levels[i + 1] > 0:
+            h, h_previous = lambdas[i + 1] - lambdas[i], lambdas[i] - lambdas[i - 1]
+            r = float(h_previous / h)
+            estimate = (1 + 1 / (2 * r)) * x0 - previous / (2 * r)
         ratio = float(levels[i + 1] / levels[i])
         x = ratio * x + (1 - ratio) * estimate
-        before = clean
+        previous = x0
     return x
 
 

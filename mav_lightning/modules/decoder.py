@@ -1,4 +1,4 @@
-"""The decoder's two trainings: how the world looks, from images; how it moves, from clips without text."""
+"""The two trainings of the decoder: appearance from images, and motion from clips without text."""
 
 from collections.abc import Mapping
 
@@ -11,46 +11,51 @@ from datamodules.batch import ClipBatch, ImageBatch, JointBatch
 from mav_lightning.diffusion.denoiser import NetDenoiser
 from mav_lightning.modules.denoising import Denoising, DenoisingModule
 from mav_lightning.modules.preview import ShapesPreview
+from mav_lightning.nn.base import SpaceTimeNetwork
 
 __all__ = ["SpatialDecoder", "TemporalDecoder"]
 
 
 class SpatialDecoder(DenoisingModule[ImageBatch]):
-    """Trains a denoiser on images with their CLIP image embeddings: the text-to-image half of Make-A-Video (§3.1).
+    """Training on images with their CLIP image embeddings: the text-to-image half of Make-A-Video (§3.1).
 
     Args:
-        denoiser: The denoiser.
-        denoising: How it is trained.
+        denoiser: The denoiser, or a network, which is then wrapped in an `EDMDenoiser`.
+        denoising: Settings of the training. None for the defaults of `Denoising`.
+
+    Raises:
+        UserError: If the network's channels do not fit its inputs, outputs or encoder.
     """
 
-    def __init__(self, denoiser: NetDenoiser, denoising: Denoising) -> None:
+    def __init__(self, denoiser: NetDenoiser | SpaceTimeNetwork, denoising: Denoising | None = None) -> None:
         super().__init__(denoiser, denoising)
 
     def losses(self, batch: ImageBatch) -> Tensor:
-        """The loss of each image, shape (B,)."""
-        return _losses_of_images(self, batch)
+        """Compute the loss of each image, shape (B,)."""
+        cond = self.condition(batch.pixels, batch.embedding)
+        return self.denoiser.loss(batch.pixels, self.levels(batch), cond)
 
 
 class TemporalDecoder(DenoisingModule[ClipBatch | JointBatch]):
-    """Fine-tunes a spatial decoder, grown by temporal layers, on clips without text (§3.2 of Make-A-Video).
+    """Fine-tuning of a spatial decoder, extended by temporal layers, on clips without text (§3.2 of Make-A-Video).
 
-    It starts from `parent`'s weights and, before its first step, equals it frame by frame.
+    It starts from the weights of `parent` and, before its first step, equals it frame by frame.
 
     Args:
-        denoiser: The denoiser, with temporal layers.
-        denoising: How it is trained.
-        parent: The trained spatial denoiser. None starts from nothing.
-        spatial_lr: As `DenoisingModule`.
-        preview: Samples clips at every validation; None for none.
+        denoiser: The denoiser, with temporal layers, or a network, which is then wrapped in an `EDMDenoiser`.
+        denoising: Settings of the training. None for the defaults of `Denoising`.
+        parent: The trained spatial denoiser. None to train from scratch.
+        spatial_lr: Learning-rate factor of the spatial layers. 0 freezes them; 1 trains all layers alike.
+        preview: Samples clips at every validation. None for no preview.
 
     Raises:
-        UserError: As `DenoisingModule`.
+        UserError: If `parent` does not fit, or the network's channels do not fit its inputs, outputs or encoder.
     """
 
     def __init__(
         self,
-        denoiser: NetDenoiser,
-        denoising: Denoising,
+        denoiser: NetDenoiser | SpaceTimeNetwork,
+        denoising: Denoising | None = None,
         parent: NetDenoiser | None = None,
         spatial_lr: float = 1.0,
         preview: ShapesPreview | None = None,
@@ -59,22 +64,24 @@ class TemporalDecoder(DenoisingModule[ClipBatch | JointBatch]):
         self.preview = preview
 
     def losses(self, batch: ClipBatch | JointBatch) -> Tensor:
-        """The loss of each clip, and in joint batches of each image, which skips time: shape (B,)."""
+        """Compute the loss of each clip and, in joint batches, of each image, which skips time: shape (B,)."""
         if isinstance(batch, JointBatch):
-            return torch.cat([self.losses(batch.clips), _losses_of_images(self, batch.images)])
-        cond = self.denoising.condition_of_clips(batch)
+            images = batch.images
+            cond = self.condition(images.pixels, images.embedding)
+            return torch.cat(
+                [
+                    self.losses(batch.clips),
+                    self.denoiser.loss(images.pixels, self.denoising.noise(len(images), self.device), cond),
+                ]
+            )
+        cond = self.condition_of_clips(batch)
         return self.denoiser.loss(batch.pixels, self.levels(batch), cond, batch.fps)
 
     def sample_clips(self) -> Mapping[str, tuple[NDArray[np.uint8], float]]:
-        """The preview's clips; logs its numbers. Called at the end of every validation, with the averaged weights."""
-        if self.preview is None:
+        """Return the preview's clips and log its scores; called after validation, with averaged weights in place."""
+        if self.preview is None or self.denoising.encoder is None:
             return {}
         clips, scores = self.preview(self.denoiser, self.denoising.encoder, self.device)
         for name, value in scores.items():
             self.log(f"val/{name}", value, rank_zero_only=True)
         return clips
-
-
-def _losses_of_images(module: DenoisingModule, batch: ImageBatch) -> Tensor:
-    cond = module.denoising.condition(batch.pixels, batch.embedding)
-    return module.denoiser.loss(batch.pixels, module.levels(batch), cond)

@@ -1,8 +1,8 @@
-"""What the trainings of all denoisers of pixels share: conditions, noise, optimizer, and a parent to start from."""
+"""What all trainings of denoisers of images and clips share: conditioning, noise, optimizer, and a parent network."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -10,12 +10,13 @@ from torch import Tensor
 
 from datamodules.batch import ClipBatch, ImageBatch, JointBatch
 from mav_lightning.common.errors import UserError
-from mav_lightning.diffusion.denoiser import NetDenoiser
+from mav_lightning.common.schema import Fraction, NonNegativeFloat
+from mav_lightning.diffusion.denoiser import EDMDenoiser, NetDenoiser, space_time_network
 from mav_lightning.diffusion.noise_levels import LogNormalNoise
-from mav_lightning.modules.base import NetworkModule
-from mav_lightning.modules.optim import MakeOptimizer, Schedule, optimization
-from mav_lightning.modules.transfer import TransferReport, freeze_spatial, is_temporal, transfer
-from mav_lightning.nn.activity import temporal_activity
+from mav_lightning.modules.base import ImageEncoder, NetworkModule
+from mav_lightning.modules.optim import DEFAULT_OPTIMIZER, DEFAULT_SCHEDULE, MakeOptimizer, Schedule, optimization
+from mav_lightning.modules.transfer import TransferReport, freeze_spatial, transfer
+from mav_lightning.nn.base import SpaceTimeNetwork
 
 __all__ = ["Denoising", "DenoisingModule"]
 
@@ -24,122 +25,164 @@ B = TypeVar("B", ImageBatch, ClipBatch, ImageBatch | ClipBatch, ClipBatch | Join
 
 @dataclass(frozen=True)
 class Denoising:
-    """How a denoiser is trained.
+    """Settings of denoising training.
 
     Attributes:
-        encoder: Images (B, 3, H, W) in [-1, 1] → image embeddings (B, D).
-        noise: Draws the noise levels of training.
-        optimizer: Makes the optimizer from the trainable parameters.
-        schedule: Factor of the learning rate by step.
-        cond_dropout: Share of samples trained without condition, for guidance.
-        cond_noise: Standard deviation of the noise on the embedding, in units of its length. What stands between
-            text and decoder never hits an image's embedding exactly, so the decoder should not lean on its last digit.
+        encoder: Encoder of the conditioning image. None trains without image conditioning (all-zero embeddings), unless
+            the batches carry cached embeddings.
+        noise: Distribution of the noise levels.
+        optimizer: Builds the optimizer from parameter groups. AdamW with learning rate 3e-4 by default.
+        schedule: Learning-rate factor by step. Linear warm-up over 100 steps by default.
+        cond_dropout: Fraction of samples trained without condition, for classifier-free guidance.
+        cond_noise: Standard deviation of the noise added to the embeddings, relative to their length. The prior never
+            predicts an image's embedding exactly, so the decoder should not depend on its details.
     """
 
-    encoder: Callable[[Tensor], Tensor]
-    noise: LogNormalNoise
-    optimizer: MakeOptimizer
-    schedule: Schedule
-    cond_dropout: float = 0.1
-    cond_noise: float = 0.3
+    encoder: ImageEncoder | None = None
+    noise: LogNormalNoise = field(default_factory=LogNormalNoise)
+    optimizer: MakeOptimizer = DEFAULT_OPTIMIZER
+    schedule: Schedule = DEFAULT_SCHEDULE
+    cond_dropout: Fraction = 0.1
+    cond_noise: NonNegativeFloat = 0.3
 
-    def condition(self, images: Tensor, cached: Tensor | None = None) -> Tensor:
-        """Embeds images (B, 3, H, W), roughens the embeddings and drops some: (B, D).
+    def condition(self, images: Tensor, cached: Tensor | None, channels: int) -> Tensor:
+        """Encode images, add Gaussian noise to the embeddings and zero a random fraction of them.
 
-        `cached` embeddings (B, D), where the data has them, spare the encoder.
+        Args:
+            images: Images in [-1, 1], shape (B, 3, H, W).
+            cached: Cached embeddings, shape (B, D), used instead of the encoder. None to encode the images.
+            channels: Length D that the network takes.
+
+        Returns:
+            Embeddings, shape (B, D). Zeros without encoder and cached embeddings.
 
         Raises:
-            UserError: Cached embeddings of another length than the encoder's.
+            UserError: If the cached embeddings have another length.
         """
-        cond = self.encoder(images) if cached is None else cached
-        wanted = getattr(self.encoder, "channels", cond.shape[1])
-        if cond.shape[1] != wanted:
+        if cached is None and self.encoder is None:
+            return images.new_zeros(len(images), channels)
+        cond = cached if cached is not None or self.encoder is None else self.encoder(images)
+        assert cond is not None  # one of the two is given
+        if cond.shape[1] != channels:
             raise UserError(
-                f"data.embeddings: are {cond.shape[1]} long, the encoder's {wanted}; give the id that "
-                "`mav data embed` prints for the encoder's own folder."
+                f"the cached embeddings have length {cond.shape[1]}, and the network takes {channels}; cache those of "
+                "the encoder that conditions the network.",
+                argument="embeddings",
             )
         cond = cond + self.cond_noise / cond.shape[1] ** 0.5 * torch.randn_like(cond)
         return cond * (torch.rand(len(cond), 1, device=cond.device) >= self.cond_dropout)
 
-    def condition_of_clips(self, batch: ClipBatch) -> Tensor:
-        """As `condition`, of one frame of the clips, the same of all, drawn at random; or of the cached embeddings.
+    def condition_of_clips(self, batch: ClipBatch, channels: int) -> Tensor:
+        """Compute `condition` from one random frame, at the same position in all clips, or from cached embeddings.
 
-        The paper takes the first frame, which would tell where the clip begins.
+        The paper uses the first frame, which would reveal where the clip begins.
         """
         frame = int(torch.randint(batch.pixels.shape[2], ()))
-        return self.condition(batch.pixels[:, :, frame], batch.embedding)
+        return self.condition(batch.pixels[:, :, frame], batch.embedding, channels)
 
 
 class DenoisingModule(NetworkModule, Generic[B]):
-    """Trains a denoiser by the mean of `losses`, which a subclass says.
+    """Base module for denoising training. Subclasses implement `losses`, whose mean is minimized.
 
     Args:
-        denoiser: The denoiser.
-        denoising: How it is trained.
-        parent: A trained denoiser to start from; every weight of it must have its place in `denoiser`. None starts from
-            nothing.
-        spatial_lr: Factor of the learning rate of the spatial layers: 0 freezes them, 1 trains all alike.
+        denoiser: The denoiser, or a network, which is then wrapped in an `EDMDenoiser`.
+        denoising: Settings of the training. None for the defaults of `Denoising`.
+        parent: Trained denoiser to start from; all its weights must have a counterpart in `denoiser`. None to train
+            from scratch.
+        spatial_lr: Learning-rate factor of the spatial layers. 0 freezes them; 1 trains all layers alike.
 
     Attributes:
-        given_channels: Channels that the network sees beside the noisy pixels.
+        concat_channels: Number of input channels besides the noisy pixels.
+        transferred: Report of the transfer from `parent`. None without parent.
 
     Raises:
-        UserError: `spatial_lr` below 0, a parent that does not fit, or a network of other channels than its inputs.
+        UserError: If `parent` does not fit, or the network's channels do not fit its inputs, outputs or encoder.
     """
 
     network_name = "denoiser"
-    given_channels = 0
+    concat_channels = 0
 
     def __init__(
-        self, denoiser: NetDenoiser, denoising: Denoising, parent: NetDenoiser | None = None, spatial_lr: float = 1.0
+        self,
+        denoiser: NetDenoiser | SpaceTimeNetwork,
+        denoising: Denoising | None = None,
+        parent: NetDenoiser | None = None,
+        spatial_lr: NonNegativeFloat = 1.0,
     ) -> None:
         super().__init__()
-        seen, wanted = getattr(denoiser.net, "in_channels", None), 3 + self.given_channels
-        if seen not in (None, wanted):
-            raise UserError(f"module.denoiser.net.in_channels: must be {wanted} for {type(self).__name__}, got {seen}.")
-        said, needed = getattr(denoiser.net, "out_channels", None), 3 * denoiser.outputs
-        if said not in (None, needed):
-            raise UserError(
-                f"module.denoiser.net.out_channels: must be {needed} for a {type(denoiser).__name__}, got {said}."
-            )
-        told, given = getattr(denoiser.net, "cond_channels", None), getattr(denoising.encoder, "channels", None)
-        if None not in (told, given) and told != given:
-            raise UserError(
-                f"module.denoiser.net.cond_channels: must be {given}, as the encoder's embeddings, got {told}."
-            )
-        self.denoiser, self.denoising, self.spatial_lr = denoiser, denoising, spatial_lr
-        self.transferred: TransferReport | None = None if parent is None else transfer(parent, denoiser)
         if spatial_lr < 0:
             raise UserError(
-                f"spatial_lr: must be 0, which freezes the spatial layers, or more, got {spatial_lr:g}; try 1."
+                f"must be 0, which freezes the spatial layers, or more, got {spatial_lr:g}; try 1.",
+                argument="spatial_lr",
             )
+        self._wraps_network = isinstance(denoiser, SpaceTimeNetwork)
+        self.denoiser = EDMDenoiser(denoiser) if isinstance(denoiser, SpaceTimeNetwork) else denoiser
+        self.denoising, self.spatial_lr = Denoising() if denoising is None else denoising, spatial_lr
+        self._check_channels()
+        self.transferred: TransferReport | None = None if parent is None else transfer(parent, self.denoiser)
         if spatial_lr == 0:
-            freeze_spatial(denoiser)
+            freeze_spatial(self.denoiser)
+
+    @property
+    def net(self) -> SpaceTimeNetwork:
+        """The network inside the denoiser."""
+        return space_time_network(self.denoiser)
+
+    def network_config(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the config of the denoiser."""
+        node = super().network_config(config)
+        kind = f"{EDMDenoiser.__module__}.{EDMDenoiser.__name__}"
+        return {"_target_": kind, "net": node, "sigma_data": 0.5} if self._wraps_network else node
 
     def losses(self, batch: B) -> Tensor:
-        """The loss of each sample, shape (B,)."""
+        """Compute the loss of each sample, shape (B,)."""
         raise NotImplementedError
 
     def training_step(self, batch: B, batch_idx: int) -> Tensor:
-        """The denoising loss of one batch."""
+        """Compute the denoising loss of a batch."""
         return self._step(batch, "train")
 
     def validation_step(self, batch: B, batch_idx: int) -> None:
-        """Logs the loss on unseen samples."""
+        """Log the denoising loss of held-out samples."""
         self._step(batch, "val")
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """One optimizer over what is trainable, in which the spatial layers may have a learning rate of their own."""
-        make, schedule = self.denoising.optimizer, self.denoising.schedule
-        return optimization(self, make, schedule, lambda name: 1.0 if is_temporal(name) else self.spatial_lr)
+        """Return one optimizer of all trainable weights; spatial layers may have their own learning rate."""
+        temporal = {f"{self.network_name}.net.{name}" for name in self.net.temporal_names()}
+        return optimization(
+            self,
+            self.denoising.optimizer,
+            self.denoising.schedule,
+            lambda name: 1.0 if name in temporal else self.spatial_lr,
+        )
 
     def levels(self, batch: B) -> Tensor:
-        """A noise level for each sample, shape (B,)."""
+        """Draw a noise level for each sample, shape (B,)."""
         return self.denoising.noise(len(batch), self.device)
 
+    def condition(self, images: Tensor, cached: Tensor | None) -> Tensor:
+        """Compute the conditioning of images (B, 3, H, W), see `Denoising.condition`."""
+        return self.denoising.condition(images, cached, self.net.cond_channels)
+
+    def condition_of_clips(self, batch: ClipBatch) -> Tensor:
+        """Compute the conditioning of clips, see `Denoising.condition_of_clips`."""
+        return self.denoising.condition_of_clips(batch, self.net.cond_channels)
+
     def temporal_activity(self) -> dict[str, float]:
-        """How far each temporal layer is from doing nothing, as `mav_lightning.nn.activity.temporal_activity`."""
-        return temporal_activity(self.denoiser.net)
+        """Return each temporal layer's distance from the identity; 0 before training."""
+        return self.net.temporal_activity()
+
+    def _check_channels(self) -> None:
+        net, encoder = self.net, self.denoising.encoder
+        expected = {
+            "in_channels": (net.in_channels, 3 + self.concat_channels, f"for {type(self).__name__}"),
+            "out_channels": (net.out_channels, 3 * self.denoiser.outputs, f"for {type(self.denoiser).__name__}"),
+        }
+        if encoder is not None:
+            expected["cond_channels"] = (net.cond_channels, encoder.channels, "like the encoder's embeddings")
+        for name, (found, needed, reason) in expected.items():
+            if found != needed:
+                raise UserError(f"must be {needed} {reason}, got {found}.", argument=f"denoiser.net.{name}")
 
     def _step(self, batch: B, stage: str) -> Tensor:
         loss = self.losses(batch).mean()

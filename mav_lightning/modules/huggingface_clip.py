@@ -1,4 +1,4 @@
-"""Any CLIP in Hugging Face's format, from a local folder, in the small CLIP's place."""
+"""CLIP models in Hugging Face's format, used in place of the small CLIP."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,25 +8,25 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from mav_lightning.common.transformers_library import transformers_library
-from mav_lightning.nn.small_clip import TextImageEncoder
+from mav_lightning.nn.base import TextImageEncoder
 
 __all__ = ["MEAN", "STD", "HuggingFaceCLIP"]
 
-# Of OpenAI's models, where a folder does not say.
+# Those of OpenAI's models, used if a folder does not specify them.
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
 class HuggingFaceCLIP(TextImageEncoder):
-    """A `transformers.CLIPModel` with its tokenizer, built without any file.
+    """A `transformers.CLIPModel` with its tokenizer, built without reading files.
 
     Args:
-        config: Of the model: the content of its ``config.json``.
-        tokenizer: The content of its ``tokenizer.json``.
-        mean: Of the pixels it was trained on, by channel, in [0, 1].
-        std: Of the pixels, likewise.
+        config: Content of the model's ``config.json``.
+        tokenizer: Content of ``tokenizer.json``.
+        mean: Mean of the training pixels by channel, in [0, 1].
+        std: Standard deviation of the training pixels by channel, in [0, 1].
 
     Raises:
-        UserError: The extra `clip` is not installed.
+        UserError: If the extra `clip` is not installed.
     """
 
     mean: Tensor
@@ -50,18 +50,18 @@ class HuggingFaceCLIP(TextImageEncoder):
         self.register_buffer("std", torch.tensor(list(std))[:, None, None], persistent=False)
 
     def encode_image(self, pixels: Tensor) -> Tensor:
-        """Embeds images (B, 3, H, W) in [-1, 1] of any size as unit vectors (B, D)."""
+        """Embed images (B, 3, H, W) in [-1, 1] of any size as unit vectors (B, D)."""
         size = (self.size, self.size)
         x = F.interpolate(pixels, size, mode="bicubic", antialias=True) if pixels.shape[-2:] != size else pixels
-        seen = self.model.vision_model(pixel_values=((x.clamp(-1, 1) + 1) / 2 - self.mean) / self.std)
-        return F.normalize(self.model.visual_projection(seen.pooler_output), dim=-1)
+        features = self.model.vision_model(pixel_values=((x.clamp(-1, 1) + 1) / 2 - self.mean) / self.std)
+        return F.normalize(self.model.visual_projection(features.pooler_output), dim=-1)
 
     def encode_words(self, captions: Sequence[str]) -> Tensor:
-        """Embeds N captions and each of their tokens, (N, 1 + length, D); see `TextImageEncoder`."""
-        read = self._tokenizer.encode_batch(list(captions))
-        ids = torch.tensor([one.ids for one in read], device=self.mean.device)
-        keep = torch.tensor([one.attention_mask for one in read], device=self.mean.device)
-        found = self.model.text_model(input_ids=ids, attention_mask=keep)
-        whole = F.normalize(self.model.text_projection(found.pooler_output), dim=-1)
-        words = self.model.text_projection(found.last_hidden_state) * keep[..., None]
-        return torch.cat([whole[:, None], words], dim=1)
+        """Embed N captions and each of their tokens, shape (N, 1 + length, D); zeros after the last token."""
+        tokens = self._tokenizer.encode_batch(list(captions))
+        ids = torch.tensor([one.ids for one in tokens], device=self.mean.device)
+        keep = torch.tensor([one.attention_mask for one in tokens], device=self.mean.device)
+        features = self.model.text_model(input_ids=ids, attention_mask=keep)
+        caption = F.normalize(self.model.text_projection(features.pooler_output), dim=-1)
+        words = self.model.text_projection(features.last_hidden_state) * keep[..., None]
+        return torch.cat([caption[:, None], words], dim=1)

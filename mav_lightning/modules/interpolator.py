@@ -1,49 +1,50 @@
-"""Training the interpolation network: from known frames to those between, before and after them."""
+"""Training of the interpolation network: from known frames to those between, before and after them."""
 
 from torch import Tensor
 
 from datamodules.batch import ClipBatch
 from mav_lightning.diffusion.denoiser import NetDenoiser
-from mav_lightning.diffusion.masks import Known, MaskSampler
+from mav_lightning.diffusion.masks import MaskedFrames, MaskSampler
 from mav_lightning.modules.denoising import Denoising, DenoisingModule
+from mav_lightning.nn.base import SpaceTimeNetwork
 
 __all__ = ["Interpolator"]
 
 
 class Interpolator(DenoisingModule[ClipBatch]):
-    """Fine-tunes a temporal decoder to fill the unknown frames of a clip: ↑F of Make-A-Video (§3.3).
+    """Fine-tuning of a temporal decoder to predict the unknown frames of a clip: ↑F of Make-A-Video (§3.3).
 
-    The network sees four channels beside the noisy clip: its known frames, the others black, and the mask. They start
-    at zero, so before its first step it equals its parent. `fps` is that of the clip it puts out. The loss is that of
-    the unknown frames.
+    The network has four further input channels: the known frames, with the others black, and the mask. Their weights
+    start at zero, so before its first step the network equals its parent. `fps` is that of the output. The loss is that
+    of the unknown frames.
 
     Args:
-        denoiser: The denoiser, with four further input channels.
-        denoising: How it is trained.
-        masks: Draws which frames are known.
-        parent: The trained temporal denoiser. None starts from nothing.
-        spatial_lr: As `DenoisingModule`.
+        denoiser: The denoiser, with 7 input channels, or a network, which is then wrapped in an `EDMDenoiser`.
+        denoising: Settings of the training. None for the defaults of `Denoising`.
+        masks: Draws which frames are known. None for the defaults of `MaskSampler`.
+        parent: The trained temporal denoiser. None to train from scratch.
+        spatial_lr: Learning-rate factor of the spatial layers. 0 freezes them; 1 trains all layers alike.
 
     Raises:
-        UserError: As `DenoisingModule`.
+        UserError: If `parent` does not fit, or the network's channels do not fit its inputs, outputs or encoder.
     """
 
-    given_channels = 4
+    concat_channels = 4
 
     def __init__(
         self,
-        denoiser: NetDenoiser,
-        denoising: Denoising,
-        masks: MaskSampler,
+        denoiser: NetDenoiser | SpaceTimeNetwork,
+        denoising: Denoising | None = None,
+        masks: MaskSampler | None = None,
         parent: NetDenoiser | None = None,
         spatial_lr: float = 1.0,
     ) -> None:
         super().__init__(denoiser, denoising, parent, spatial_lr)
-        self.masks = masks
+        self.masks = MaskSampler() if masks is None else masks
 
     def losses(self, batch: ClipBatch) -> Tensor:
-        """The loss of the unknown frames of each clip, shape (B,)."""
-        known = Known(batch.pixels, self.masks(len(batch), batch.pixels.shape[2], self.device))
-        cond = self.denoising.condition_of_clips(batch)
-        wanted = ~known.mask[:, None, :, None, None]
-        return self.denoiser.loss(batch.pixels, self.levels(batch), cond, batch.fps, known.channels(), wanted)
+        """Compute the loss of the unknown frames of each clip, shape (B,)."""
+        known = MaskedFrames(batch.pixels, self.masks(len(batch), batch.pixels.shape[2], self.device))
+        cond = self.condition_of_clips(batch)
+        loss_mask = ~known.mask[:, None, :, None, None]
+        return self.denoiser.loss(batch.pixels, self.levels(batch), cond, batch.fps, known.channels(), loss_mask)

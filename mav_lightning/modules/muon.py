@@ -1,7 +1,7 @@
-"""An optimizer that makes the most of few steps: orthogonalised momentum for matrices, AdamW for the rest.
+"""Muon: orthogonalized momentum for matrices, AdamW for the rest.
 
-At the smallest scale steps are what a CPU has too few of. On the image decoder of `tiny`, 50 seconds of one core reach
-a loss of 0.14 with it and of 0.26 with AdamW, see docs/results/pilot.md.
+At the smallest scale a CPU runs few steps, and Muon needs fewer of them: the image decoder of `tiny` reaches a loss of
+0.14 in 50 seconds on one core, and 0.26 with AdamW; see docs/results/pilot.md.
 """
 
 from collections import defaultdict
@@ -12,27 +12,28 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-__all__ = ["Muon", "orthogonalise"]
+__all__ = ["Muon", "orthogonalize"]
 
 # Coefficients of the quintic iteration, chosen by its author for speed over exactness.
 _A, _B, _C = 3.4445, -4.7750, 2.0315
 
 
 class Muon(Optimizer):
-    """Steps along the orthogonalised momentum of every matrix; convolution kernels count as (out, in · k · k).
+    """Optimizer that steps along the orthogonalized momentum of every matrix.
 
-    PyTorch's own Muon takes matrices only, and the weights here are kernels. Vectors (biases, norms) take AdamW's step.
+    Convolution kernels are treated as matrices (out, in * k * k); PyTorch's own Muon supports matrices only. Vectors
+    (biases, normalization) use AdamW.
 
     References:
         Muon: an optimizer for hidden layers in neural networks (Jordan et al., 2024).
 
     Args:
-        params: Parameters, or groups of them.
-        lr: Length of a matrix step, in units of its spectral norm.
-        momentum: Of the matrices, Nesterov's.
-        vector_lr: AdamW's learning rate for parameters of fewer than two axes; a schedule scales it with `lr`.
-        betas: AdamW's.
-        eps: AdamW's.
+        params: Parameters or parameter groups.
+        lr: Spectral norm of a matrix step.
+        momentum: Nesterov momentum of the matrices.
+        vector_lr: AdamW's learning rate for parameters with fewer than two axes; schedules scale it with `lr`.
+        betas: AdamW's decay rates.
+        eps: AdamW's constant in the denominator.
     """
 
     def __init__(
@@ -51,15 +52,15 @@ class Muon(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Updates every parameter that has a gradient."""
+        """Update every parameter that has a gradient."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            given = [parameter for parameter in group["params"] if parameter.grad is not None]
-            self._step_matrices([parameter for parameter in given if parameter.ndim >= 2], group)
-            self._step_vectors([parameter for parameter in given if parameter.ndim < 2], group)
+            updated = [parameter for parameter in group["params"] if parameter.grad is not None]
+            self._step_matrices([parameter for parameter in updated if parameter.ndim >= 2], group)
+            self._step_vectors([parameter for parameter in updated if parameter.ndim < 2], group)
         return loss
 
     def _step_matrices(self, parameters: list[nn.Parameter], group: dict[str, Any]) -> None:
@@ -68,7 +69,7 @@ class Muon(Optimizer):
         gradients, momenta = _gradients(parameters), self._states(parameters, "momentum")
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
         directions = torch._foreach_lerp(gradients, momenta, group["momentum"])
-        steps = orthogonalise([direction.flatten(1) for direction in directions])
+        steps = orthogonalize([direction.flatten(1) for direction in directions])
         for parameter, step in zip(parameters, steps, strict=True):
             scale = max(1.0, step.shape[0] / step.shape[1]) ** 0.5
             parameter.add_(step.reshape(parameter.shape), alpha=-group["lr"] * scale)
@@ -94,19 +95,25 @@ class Muon(Optimizer):
         return [self.state[parameter][name] for parameter in parameters]
 
 
-def orthogonalise(matrices: Sequence[Tensor], steps: int = 5) -> list[Tensor]:
-    """Pulls all singular values towards 1, keeping the singular vectors: N tensors (M, N) of any sizes → the same.
+def orthogonalize(matrices: Sequence[Tensor], steps: int = 5) -> list[Tensor]:
+    """Move all singular values towards 1 and keep the singular vectors.
 
-    `steps` quintic Newton-Schulz iterations leave them between about 0.7 and 1.2, which is near enough for a step.
-    Every iterate is a polynomial of the matrix's small Gram matrix times the matrix, so only Gram matrices are
-    iterated, those of one size together.
+    Every Newton-Schulz iterate is a polynomial of the matrix's small Gram matrix times the matrix, so only Gram
+    matrices are iterated, those of equal size together.
+
+    Args:
+        matrices: Tensors of shape (M, N), of any sizes.
+        steps: Quintic Newton-Schulz iterations. 5 leave singular values between about 0.7 and 1.2, which suffices.
+
+    Returns:
+        Tensors of the same shapes.
     """
     wide = [matrix.mT if matrix.shape[0] > matrix.shape[1] else matrix for matrix in matrices]
     wide = [matrix / (matrix.norm() + 1e-7) for matrix in wide]
-    alike: dict[int, list[int]] = defaultdict(list)
+    by_size: dict[int, list[int]] = defaultdict(list)
     for index, matrix in enumerate(wide):
-        alike[len(matrix)].append(index)
-    for members in alike.values():
+        by_size[len(matrix)].append(index)
+    for members in by_size.values():
         polynomials = _polynomial(torch.stack([wide[index] @ wide[index].mT for index in members]), steps)
         for index, polynomial in zip(members, polynomials, strict=True):
             wide[index] = polynomial @ wide[index]
@@ -115,7 +122,7 @@ def orthogonalise(matrices: Sequence[Tensor], steps: int = 5) -> list[Tensor]:
 
 
 def _polynomial(gram: Tensor, steps: int) -> Tensor:
-    """What the iterations multiply a matrix with, given its Gram matrix, (N, M, M) → (N, M, M)."""
+    """Compute the polynomials that multiply the matrices from their Gram matrices: (N, M, M) → (N, M, M)."""
     total = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device).expand_as(gram)
     for _ in range(steps):
         factor = torch.baddbmm(gram, gram, gram, beta=_B, alpha=_C)

@@ -1,4 +1,4 @@
-"""Looking at a decoder while it trains: a few clips, and a cheap number for each."""
+"""Preview of a decoder during training: a few clips and quick scores."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mav_lightning.common.pixels import dequantize, to_uint8
+from mav_lightning.common.schema import NonNegativeInt, PositiveFloat, PositiveInt
 from mav_lightning.diffusion.denoiser import Denoiser
 from mav_lightning.diffusion.guidance import Guided
 from mav_lightning.diffusion.noise import SeededNoise
@@ -22,31 +23,31 @@ Score = Callable[[NDArray[np.uint8], NDArray[np.float64], Sequence[str]], Mappin
 
 
 class ShapesPreview:
-    """Animates stills of Shapes World: each shape's image embedding in, clips at several frame rates out.
+    """Animates stills of Shapes World: samples clips at several frame rates from the image embedding of each shape.
 
-    No text takes part, so what it shows is the decoder's alone.
+    No text is involved, so the result depends on the decoder only.
 
     Args:
-        size: Side of the frames, in pixels.
-        frames: Frames in a clip.
-        fps: Frame rates, each for every still.
-        per_pair: Stills of every pair of colour and shape.
-        steps: Of the sampler.
-        guidance_scale: 1 for none.
-        score: Clips (N, T, H, W, 3) uint8, their fps (N,) and shapes → named numbers; None scores nothing.
-        shown: Clips of each frame rate that TensorBoard plays.
+        size: Height and width of the frames, in pixels.
+        frames: Frames per clip.
+        fps: Frame rates in frames per second; every still is animated at each.
+        per_pair: Number of stills for every pair of color and shape.
+        steps: Number of sampling steps, at least 2.
+        guidance_scale: Weight of classifier-free guidance. 1 disables it.
+        score: Maps clips (N, T, H, W, 3) uint8, their frame rates (N,) and shapes to named scores. None for no scores.
+        shown: Number of clips per frame rate that are logged.
     """
 
     def __init__(
         self,
-        size: int,
-        frames: int,
-        fps: Sequence[float] = (4.0, 8.0, 16.0),
-        per_pair: int = 1,
-        steps: int = 12,
+        size: PositiveInt,
+        frames: PositiveInt,
+        fps: Sequence[PositiveFloat] = (4.0, 8.0, 16.0),
+        per_pair: PositiveInt = 1,
+        steps: PositiveInt = 12,
         guidance_scale: float = 1.0,
         score: Score | None = None,
-        shown: int = 8,
+        shown: NonNegativeInt = 8,
     ) -> None:
         stills, self.shapes = shapes_stills(size, per_pair)
         self.stills = dequantize(rearrange(torch.from_numpy(stills), "n h w c -> n c h w"))
@@ -57,10 +58,15 @@ class ShapesPreview:
     def __call__(
         self, denoiser: Denoiser, encoder: Callable[[Tensor], Tensor], device: torch.device
     ) -> tuple[dict[str, tuple[NDArray[np.uint8], float]], dict[str, float]]:
-        """Samples.
+        """Sample and score clips.
+
+        Args:
+            denoiser: The decoder.
+            encoder: Encoder of the conditioning images.
+            device: Device to sample on.
 
         Returns:
-            Tag → (clips, fps) to play, and name → number.
+            Tag → (clips, fps) to log, and name → score.
         """
         cond = encoder(self.stills.to(device))
         clips = {rate: self._sample(denoiser, cond, rate) for rate in self.fps}

@@ -1,4 +1,4 @@
-"""Training the prior: text to image embeddings, from image-text pairs alone."""
+"""Training of the prior: from text to image embeddings, on image-text pairs only."""
 
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -6,28 +6,29 @@ from torch import Tensor
 
 from datamodules.batch import ImageBatch
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.schema import Fraction
 from mav_lightning.diffusion.diffusion_prior import DiffusionPrior
 from mav_lightning.diffusion.noise_levels import LogNormalNoise
 from mav_lightning.modules.base import NetworkModule
 from mav_lightning.modules.frozen import FrozenCLIP
-from mav_lightning.modules.optim import MakeOptimizer, Schedule, optimization
+from mav_lightning.modules.optim import DEFAULT_OPTIMIZER, DEFAULT_SCHEDULE, MakeOptimizer, Schedule, optimization
 
 __all__ = ["PriorModule"]
 
 
 class PriorModule(NetworkModule):
-    """Trains the diffusion prior of Make-A-Video (§3.1).
+    """Training of the diffusion prior of Make-A-Video (§3.1).
 
     Args:
         denoiser: The prior.
-        encoder: The CLIP between whose two spaces it stands.
-        noise: Draws the noise levels of training.
-        optimizer: Makes the optimizer from the trainable parameters.
-        schedule: Factor of the learning rate by step.
-        cond_dropout: Share of captions trained without text, for guidance.
+        encoder: CLIP, whose text space the prior maps to its image space.
+        noise: Distribution of the noise levels. None for a mean of 0 and a standard deviation of 1.2.
+        optimizer: Builds the optimizer from parameter groups. AdamW with learning rate 3e-4 by default.
+        schedule: Learning-rate factor by step. Linear warm-up over 100 steps by default.
+        cond_dropout: Fraction of captions trained without text, for classifier-free guidance.
 
     Raises:
-        UserError: A prior for other embeddings, or for captions of another length, than the encoder's.
+        UserError: If the prior's embeddings or captions have another length than the encoder's.
     """
 
     network_name = "denoiser"
@@ -36,36 +37,41 @@ class PriorModule(NetworkModule):
         self,
         denoiser: DiffusionPrior,
         encoder: FrozenCLIP,
-        noise: LogNormalNoise,
-        optimizer: MakeOptimizer,
-        schedule: Schedule,
-        cond_dropout: float = 0.1,
+        noise: LogNormalNoise | None = None,
+        optimizer: MakeOptimizer = DEFAULT_OPTIMIZER,
+        schedule: Schedule = DEFAULT_SCHEDULE,
+        cond_dropout: Fraction = 0.1,
     ) -> None:
         super().__init__()
-        for name in ("channels", "length"):
-            told, given = getattr(denoiser.net, name, None), getattr(encoder, name)
-            if told not in (None, given):
-                raise UserError(f"module.denoiser.net.{name}: must be {given}, as the encoder's, got {told}.")
-        self.denoiser, self.encoder, self.noise = denoiser, encoder, noise
+        net = denoiser.net
+        for name, found, needed in (
+            ("channels", net.channels, encoder.channels),
+            ("length", net.length, encoder.length),
+        ):
+            if found != needed:
+                raise UserError(f"must be {needed} like the encoder's, got {found}.", argument=f"denoiser.net.{name}")
+        self.denoiser, self.encoder = denoiser, encoder
+        self.noise = LogNormalNoise(mean=0.0) if noise is None else noise
         self.make_optimizer, self.schedule, self.cond_dropout = optimizer, schedule, cond_dropout
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
-        """The squared error of the predicted embeddings, scaled to unit variance."""
+        """Compute the squared error of the predicted embeddings, scaled to unit variance."""
         return self._loss(batch, "train")
 
     def validation_step(self, batch: ImageBatch, batch_idx: int) -> None:
-        """Logs the loss on unseen pairs, and how near drawn embeddings come to those of the captioned images."""
+        """Log the loss on held-out pairs, and the cosine similarity of sampled embeddings to those of the images."""
         self._loss(batch, "val")
-        drawn = self.denoiser.predict(self.encoder.encode_words(batch.captions(), self.device), list(range(len(batch))))
-        similarity = (drawn * self._images(batch)).sum(dim=1).mean()
+        captions = self.encoder.encode_words(batch.captions(), self.device)
+        samples = self.denoiser.predict(captions, list(range(len(batch))))
+        similarity = (samples * self._images(batch)).sum(dim=1).mean()
         self.log("val/similarity", similarity, batch_size=len(batch), sync_dist=True)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """One optimizer over the transformer."""
+        """Return one optimizer for the network."""
         return optimization(self, self.make_optimizer, self.schedule)
 
     def losses(self, batch: ImageBatch) -> Tensor:
-        """The loss of each pair, shape (B,)."""
+        """Compute the loss of each pair, shape (B,)."""
         cond = self.encoder.encode_words(batch.captions(), self.device)
         cond = cond * (torch.rand(len(cond), 1, 1, device=self.device) >= self.cond_dropout)
         images = self._images(batch)

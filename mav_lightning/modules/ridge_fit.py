@@ -1,67 +1,98 @@
-"""Fitting the ridge map from text to image embeddings, and the map that there is without fitting."""
+"""Tasks that make a linear prior: fitted by ridge regression, or the identity."""
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from lightning import LightningDataModule
 
 from datamodules.batch import ImageBatch
+from mav_lightning.common.schema import PositiveFloat, PositiveInt
+from mav_lightning.common.task import Task
+from mav_lightning.common.tracking import Track
 from mav_lightning.networks.stored import write_network
+from mav_lightning.nn.base import TextImageEncoder
 from mav_lightning.nn.ridge_prior import RidgePrior
-from mav_lightning.nn.small_clip import TextImageEncoder
 
-__all__ = ["fit_ridge", "write_identity"]
+__all__ = ["FitRidge", "IdentityPrior"]
 
 
-@torch.inference_mode()
-def fit_ridge(
-    net: RidgePrior,
-    clip: TextImageEncoder,
-    data: LightningDataModule,
-    out: Path,
-    batches: int = 64,
-    penalty: float = 1e-3,
-) -> float:
-    """Fits `net` on the embeddings of image-text pairs and writes ``out/weights.safetensors``.
+@dataclass(frozen=True)
+class FitRidge(Task):
+    """Fit a ridge prior on the embeddings of image-text pairs and write its weights.
 
-    Args:
-        net: The map.
-        clip: Embeds both sides.
+    Attributes:
+        network: The prior to fit.
+        clip: Encoder of both sides.
         data: Image-text pairs; the first `batches` training batches are used.
-        out: Folder to write to.
         batches: Number of batches.
-        penalty: Of `RidgePrior.fit`.
-
-    Returns:
-        The share of the image embeddings' variance that the map explains.
-
-    Raises:
-        UserError: Samples without captions.
+        penalty: Weight of the squared weights, per sample; see `RidgePrior.fit`.
     """
-    data.setup("fit")
-    texts, images = [], []
-    for batch in itertools.islice(_endless(data), batches):
-        texts.append(clip.encode_text(batch.captions()))
-        images.append(clip.encode_image(batch.pixels) if batch.embedding is None else batch.embedding)
-    explained = net.fit(torch.cat(texts), torch.cat(images), penalty)
-    _write(net, out)
-    return explained
+
+    network: RidgePrior
+    clip: TextImageEncoder
+    data: LightningDataModule
+    batches: PositiveInt = 64
+    penalty: PositiveFloat = 1e-3
+
+    def run(self, place: Path, *, seed: int | None, track: Track) -> None:
+        """Fit the prior and write ``weights.safetensors``.
+
+        Args:
+            place: Folder for the result.
+            seed: Ignored, since the data have their own seed.
+            track: Wraps the batches, to show progress.
+
+        Raises:
+            UserError: If samples have no captions.
+        """
+        self.fit(track)
+        _write(self.network, place)
+
+    @torch.inference_mode()
+    def fit(self, track: Track | None = None) -> float:
+        """Fit the prior in place and return the fraction of the image embeddings' variance that it explains.
+
+        Args:
+            track: Wraps the batches, to show progress. None for no progress.
+
+        Raises:
+            UserError: If samples have no captions.
+        """
+        self.data.setup("fit")
+        batches = itertools.islice(_endless(self.data), self.batches)
+        texts, images = [], []
+        for batch in batches if track is None else track(batches, self.batches, "fit"):
+            texts.append(self.clip.encode_text(batch.captions()))
+            images.append(self.clip.encode_image(batch.pixels) if batch.embedding is None else batch.embedding)
+        return self.network.fit(torch.cat(texts), torch.cat(images), self.penalty)
 
 
-def write_identity(net: RidgePrior, out: Path) -> None:
-    """Writes the map that gives the text embedding itself, which is what there is without a prior.
+@dataclass(frozen=True)
+class IdentityPrior(Task):
+    """Write the prior that returns the text embedding: no prior at all.
 
-    Args:
-        net: The map.
-        out: Folder to write ``weights.safetensors`` to.
+    Attributes:
+        network: The prior to set to the identity.
     """
-    _write(net.identity_(), out)
+
+    network: RidgePrior
+
+    def run(self, place: Path, *, seed: int | None, track: Track) -> None:
+        """Write ``weights.safetensors``.
+
+        Args:
+            place: Folder for the result.
+            seed: Ignored, since nothing is random.
+            track: Ignored, since nothing takes time.
+        """
+        _write(self.network.set_identity(), place)
 
 
-def _write(net: RidgePrior, out: Path) -> None:
-    write_network(out, net.state_dict())
+def _write(prior: RidgePrior, place: Path) -> None:
+    write_network(place, prior.state_dict())
 
 
 def _endless(data: LightningDataModule) -> Iterator[ImageBatch]:

@@ -1,67 +1,78 @@
-"""Training the super-resolution networks, on images and on clips."""
+"""Training of the super-resolution networks, on images and on clips."""
 
 import torch
 from torch import Tensor
 
 from datamodules.batch import ClipBatch, ImageBatch
 from mav_lightning.common.errors import UserError
-from mav_lightning.diffusion.conditioning import enlarge, roughen, shrink
+from mav_lightning.common.schema import PositiveInt
+from mav_lightning.diffusion.conditioning import augment_conditioning, downsample, upsample
 from mav_lightning.diffusion.denoiser import NetDenoiser
 from mav_lightning.diffusion.noise_levels import LogNormalNoise
 from mav_lightning.modules.denoising import Denoising, DenoisingModule
+from mav_lightning.nn.base import SpaceTimeNetwork
 
 __all__ = ["SuperResolution"]
 
 
 class SuperResolution(DenoisingModule[ImageBatch | ClipBatch]):
-    """Trains a denoiser to enlarge: SRₗ and SRₕ on images, SRₗᵗ on clips, starting from SRₗ (§3.2).
+    """Training of a denoiser to super-resolve: SRₗ and SRₕ on images, SRₗᵗ on clips, starting from SRₗ (§3.2).
 
-    It learns on crops, and sees beside the noisy crop the same crop shrunk, enlarged again and roughened, and how much.
+    The network learns on crops. Its further input channels are the crop, downsampled, upsampled again and augmented
+    with noise, and the level of that noise.
 
     Args:
-        denoiser: The denoiser, with four further input channels.
-        denoising: How it is trained.
-        factor: How much larger the pictures become.
-        crop: Side of the crops, in pixels of the large picture, a multiple of `factor`.
-        augmentation: Draws how much the small picture is roughened.
-        parent: The trained denoiser to start from. None starts from nothing.
-        spatial_lr: As `DenoisingModule`.
+        denoiser: The denoiser, with 7 input channels, or a network, which is then wrapped in an `EDMDenoiser`.
+        denoising: Settings of the training. None for the defaults of `Denoising`.
+        factor: Upsampling factor, at least 2.
+        crop: Height and width of the crops, in pixels of the output, a multiple of `factor`.
+        augmentation: Distribution of the noise level of the conditioning. None for a mean of -2.0 and a standard
+            deviation of 0.7.
+        parent: The trained denoiser to start from. None to train from scratch.
+        spatial_lr: Learning-rate factor of the spatial layers. 0 freezes them; 1 trains all layers alike.
 
     Raises:
-        UserError: A crop that cannot be shrunk, or as `DenoisingModule`.
+        UserError: If `crop` is not a multiple of `factor`, `parent` does not fit, or the network's channels do not fit
+            its inputs, outputs or encoder.
     """
 
-    given_channels = 4
+    concat_channels = 4
 
     def __init__(
         self,
-        denoiser: NetDenoiser,
-        denoising: Denoising,
-        factor: int,
-        crop: int,
-        augmentation: LogNormalNoise,
+        denoiser: NetDenoiser | SpaceTimeNetwork,
+        denoising: Denoising | None = None,
+        factor: PositiveInt = 2,
+        crop: PositiveInt = 32,
+        augmentation: LogNormalNoise | None = None,
         parent: NetDenoiser | None = None,
         spatial_lr: float = 1.0,
     ) -> None:
         super().__init__(denoiser, denoising, parent, spatial_lr)
         if factor < 2 or crop % factor:
-            raise UserError(f"crop: must be a multiple of the factor, which is 2 or more; got {crop} and {factor}.")
-        self.factor, self.crop, self.augmentation = factor, crop, augmentation
+            raise UserError(
+                f"must be a multiple of the factor, which is 2 or more; got {crop} and {factor}.", argument="crop"
+            )
+        self.factor, self.crop = factor, crop
+        self.augmentation = LogNormalNoise(-2.0, 0.7) if augmentation is None else augmentation
 
     def losses(self, batch: ImageBatch | ClipBatch) -> Tensor:
-        """The loss of a crop of each image or clip, shape (B,)."""
-        large = self._cropped(batch.pixels)
-        rough = self.augmentation(len(batch), self.device)
-        given = roughen(enlarge(shrink(large, self.factor), self.factor), rough, torch.randn_like(large))
+        """Compute the loss of a crop of each image or clip, shape (B,)."""
+        x0 = self._crop(batch.pixels)
+        level = self.augmentation(len(batch), self.device)
+        low = upsample(downsample(x0, self.factor), self.factor)
+        concat_cond = augment_conditioning(low, level, torch.randn_like(x0))
         first_frame = batch.pixels if isinstance(batch, ImageBatch) else batch.pixels[:, :, 0]
         fps = None if isinstance(batch, ImageBatch) else batch.fps
-        return self.denoiser.loss(large, self.levels(batch), self.denoising.condition(first_frame), fps, given)
+        return self.denoiser.loss(x0, self.levels(batch), self.condition(first_frame, None), fps, concat_cond)
 
-    def _cropped(self, pixels: Tensor) -> Tensor:
-        """A crop at the same random place of every picture and frame, on the grid of the small picture's pixels."""
+    def _crop(self, pixels: Tensor) -> Tensor:
+        """Crop all pictures and frames at the same random position, on the grid of the low-resolution pixels."""
         side = pixels.shape[-1]
         if side < self.crop:
-            raise UserError(f"crop: {self.crop} pixels are more than the pictures have, {side}; choose a smaller one.")
-        places = (side - self.crop) // self.factor + 1
-        top, left = (int(torch.randint(places, ())) * self.factor for _ in range(2))
+            raise UserError(
+                f"{self.crop} pixels are more than the pictures have, {side}; choose a smaller crop.", argument="crop"
+            )
+        positions = (side - self.crop) // self.factor + 1
+        top, left = (int(torch.randint(positions, ())) * self.factor for _ in range(2))
         return pixels[..., top : top + self.crop, left : left + self.crop]

@@ -1,24 +1,25 @@
-"""Growing one network from another, with a report of where every weight came from."""
+"""Transfer of weights from a trained denoiser to a larger one."""
 
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.diffusion.denoiser import NetDenoiser, space_time_network
 
-__all__ = ["TransferReport", "freeze_spatial", "is_temporal", "transfer"]
+__all__ = ["TransferReport", "freeze_spatial", "transfer"]
 
 
 @dataclass(frozen=True)
 class TransferReport:
-    """Names of the weights of a transfer.
+    """The names of the weights of a transfer.
 
     Attributes:
-        copied: In both networks, taken from the parent.
-        new: In the child alone; temporal layers, as they were initialised.
-        widened: The first convolution of a child with further input channels, which start at zero: they are seen, and
-            change nothing yet. Empty where both see the same.
+        copied: Weights copied from the parent.
+        new: Temporal weights of the child that the parent lacks; they keep their initialization.
+        widened: The first convolution if the child has further input channels: the parent's weight, padded with zeros,
+            so that the new channels start without effect. Empty otherwise.
     """
 
     copied: list[str]
@@ -26,29 +27,34 @@ class TransferReport:
     widened: list[str]
 
 
-def transfer(parent: nn.Module, child: nn.Module) -> TransferReport:
-    """Copies every weight of `parent` to the weight of the same name in `child`.
+def transfer(parent: NetDenoiser, child: NetDenoiser) -> TransferReport:
+    """Copy every weight of a denoiser to the weight of the same name in another.
+
+    Args:
+        parent: The trained denoiser.
+        child: The denoiser to initialize. It may have temporal layers and input channels that the parent lacks.
 
     Raises:
-        UserError: A weight of the parent has no place in the child or another shape there, or a spatial weight of the
-            child is missing from the parent: the two are not the same network, and silence would hide it.
+        UserError: If a weight of the parent has no counterpart in the child or another shape there, or a spatial weight
+            of the child is missing from the parent.
     """
+    network = space_time_network(child)
+    temporal = {f"net.{name}" for name in network.temporal_names()}
+    input_name = next((name for name, weight in child.named_parameters() if weight is network.input_weight), None)
     source, target = parent.state_dict(), child.state_dict()
-    lost = sorted(set(source) - set(target))
-    new = sorted(set(target) - set(source))
-    missing = [name for name in new if not is_temporal(name)]
-    shared = sorted(set(source) & set(target))
-    widened = [name for name in shared if _is_wider_entrance(name, source[name], target[name])]
-    unlike = [name for name in shared if name not in widened and source[name].shape != target[name].shape]
+    new = sorted(target.keys() - source.keys())
+    shared = sorted(target.keys() & source.keys())
+    widened = [name for name in shared if name == input_name and _is_wider(source[name], target[name])]
     for problem, names in (
-        ("not in the new network", lost),
-        ("missing in the parent", missing),
-        ("of another shape", unlike),
+        ("not in the new network", sorted(source.keys() - target.keys())),
+        ("missing in the parent", [name for name in new if name not in temporal]),
+        ("of another shape", [n for n in shared if n not in widened and source[n].shape != target[n].shape]),
     ):
         if names:
             raise UserError(
-                f"the parent's weights do not fit: {len(names)} {problem}, first `{names[0]}`; "
-                "give both stages the same channels, multipliers, blocks and attention."
+                f"the weights do not fit: {len(names)} {problem}, first `{names[0]}`; both networks need the same "
+                "spatial layers: channels, multipliers, blocks and attention.",
+                argument="parent",
             )
     with torch.no_grad():
         for name, value in source.items():
@@ -59,19 +65,20 @@ def transfer(parent: nn.Module, child: nn.Module) -> TransferReport:
     return TransferReport([name for name in shared if name not in widened], new, widened)
 
 
-def _is_wider_entrance(name: str, source: Tensor, target: Tensor) -> bool:
-    """Whether a weight is the first convolution's, and the child's differs in seeing more channels only."""
-    if not name.endswith("enter.spatial.weight") or target.shape[1] <= source.shape[1]:
-        return False
-    return target[:, : source.shape[1]].shape == source.shape
+def freeze_spatial(denoiser: NetDenoiser) -> None:
+    """Make the temporal weights the only trainable ones.
+
+    Raises:
+        UserError: If the network has no temporal weights.
+    """
+    temporal = space_time_network(denoiser).temporal_parameters()
+    if not temporal:
+        raise UserError("0 leaves nothing to train, as the network has no temporal layer.", argument="spatial_lr")
+    denoiser.requires_grad_(False)
+    for parameter in temporal.values():
+        parameter.requires_grad_(True)
 
 
-def freeze_spatial(net: nn.Module) -> None:
-    """Leaves only the temporal weights trainable."""
-    for name, parameter in net.named_parameters():
-        parameter.requires_grad_(is_temporal(name))
-
-
-def is_temporal(name: str) -> bool:
-    """Whether a weight of this name belongs to a temporal layer."""
-    return any(part.startswith("temporal") for part in name.split("."))
+def _is_wider(source: Tensor, target: Tensor) -> bool:
+    """Return whether the shapes differ only in that the target has more input channels."""
+    return target.shape[1] > source.shape[1] and target[:, : source.shape[1]].shape == source.shape

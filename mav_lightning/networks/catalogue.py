@@ -31,7 +31,7 @@ CATALOGUE = {
     "EpsDenoiser": "mav_lightning.diffusion.denoiser.EpsDenoiser",
     "VDenoiser": "mav_lightning.diffusion.denoiser.VDenoiser",
     "HybridDenoiser": "mav_lightning.diffusion.denoiser.HybridDenoiser",
-    "CleanDenoiser": "mav_lightning.diffusion.denoiser.CleanDenoiser",
+    "X0Denoiser": "mav_lightning.diffusion.denoiser.X0Denoiser",
     "DiffusionPrior": "mav_lightning.diffusion.diffusion_prior.DiffusionPrior",
     "MakeAVideoUNet": "mav_lightning.baselines.make_a_video_pytorch.SpaceTimeUnet",
     "DiffusersUNet": "mav_lightning.baselines.diffusers.UNet3D",

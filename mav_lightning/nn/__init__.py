@@ -1,1 +1,1 @@
-"""Networks: tensors in, tensors out. Torch only; nothing here knows of diffusion, data or training."""
+"""Networks: tensors in, tensors out. Torch only: nothing here knows about diffusion, data or training."""

@@ -1,23 +1,157 @@
-"""Contracts of the networks."""
+"""The contracts of networks: what training, sampling, transfer, certificates and cost counts rely on.
 
-from collections.abc import Sequence
+To add a network, subclass `SpaceTimeNetwork` (images and clips) or `PriorNetwork` (embeddings). To add a temporal layer
+to `mav_lightning.nn.unet.SpaceTimeUNet`, subclass `TemporalLayer` and name it as the U-Net's ``temporal_layer``.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
 
-__all__ = ["Prior"]
+__all__ = ["ImagePrior", "Network", "PriorNetwork", "SpaceTimeNetwork", "TemporalLayer", "TextImageEncoder"]
 
 
-class Prior(nn.Module):
-    """Map from text to an image embedding: the prior P (§3.1)."""
+class TemporalLayer(nn.Module, ABC):
+    """A layer that mixes the frames of a clip.
 
-    def predict(self, captions: Tensor, seeds: Sequence[int]) -> Tensor:
-        """Predict the image embeddings of captions.
+    A layer for the U-Net's ``temporal_layer`` is built with the number of channels and the length of the time
+    embedding, ``layer(channels, time_channels)``, and maps clips (B, C, T, H, W) and time embeddings (B, T, E) to clips
+    of the same shape, ``layer(x, time)``. Images skip it.
+    """
+
+    @abstractmethod
+    def reset_to_identity(self) -> None:
+        """Set the weights so that every frame is processed independently, as before training."""
+
+    @abstractmethod
+    def temporal_activity(self) -> float:
+        """Return a nonnegative number that is 0 if and only if the layer acts as the identity along time."""
+
+    def temporal_parts(self) -> Iterator[nn.Module]:
+        """Yield the submodules that images skip. All of the layer by default; none if it mixes no frames."""
+        yield self
+
+
+class Network(nn.Module, ABC):
+    """A network that a denoiser wraps."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, noise: Tensor, cond: Tensor, fps: Tensor | None = None) -> Tensor:
+        """Run the network.
 
         Args:
-            captions: Embeddings of B captions and of their words, shape (B, 1 + length, D).
+            x: Noisy samples: images (B, C, H, W), clips (B, C, T, H, W) or embeddings (B, D).
+            noise: Noise level as the denoiser encodes it, shape (B,).
+            cond: Conditioning, shape (B, ...). Zeros mean "no condition".
+            fps: Frame rate of each clip in frames per second, shape (B,). None for images and embeddings.
+        """
+
+
+class SpaceTimeNetwork(Network):
+    """A network for images (B, C, H, W) and clips (B, C, T, H, W).
+
+    Attributes:
+        in_channels: Input channels: noisy RGB first, then concatenated conditioning.
+        out_channels: Output channels.
+        cond_channels: Length of the image embedding.
+        downsampling: Height and width of the input must be multiples of this number.
+    """
+
+    in_channels: int
+    out_channels: int
+    cond_channels: int
+    downsampling: int
+
+    @property
+    @abstractmethod
+    def input_weight(self) -> nn.Parameter:
+        """Weight of the layer that reads the input; axis 1 counts input channels, in their order.
+
+        A network with further input channels starts from this weight, padded with zeros.
+        """
+
+    def temporal_layers(self) -> dict[str, TemporalLayer]:
+        """Return the layers that mix frames, by name, in the order they were built."""
+        layers = {name: layer for name, layer in self.named_modules() if isinstance(layer, TemporalLayer)}
+        return {name: layer for name, layer in layers.items() if any(True for _ in layer.temporal_parts())}
+
+    def temporal_parts(self) -> Iterator[nn.Module]:
+        """Yield all submodules that mix frames or that images skip. Extend it for those outside of temporal layers."""
+        for layer in self.temporal_layers().values():
+            yield from layer.temporal_parts()
+
+    def temporal_names(self) -> set[str]:
+        """Return the names of all parameters and buffers that images skip, as in the state dict."""
+        parts = set(self.temporal_parts())
+        names = {name: module for name, module in self.named_modules() if module in parts}
+        return {f"{name}.{key}" for name, module in names.items() for key in module.state_dict()}
+
+    def temporal_parameters(self) -> dict[str, nn.Parameter]:
+        """Return the parameters that images skip, by name."""
+        temporal = self.temporal_names()
+        return {name: parameter for name, parameter in self.named_parameters() if name in temporal}
+
+    def temporal_activity(self) -> dict[str, float]:
+        """Return each temporal layer's distance from the identity, computed from its weights; 0 before training.
+
+        Compare layers of one kind only, since each kind normalizes its distance differently.
+        """
+        return {name: layer.temporal_activity() for name, layer in self.temporal_layers().items()}
+
+
+class PriorNetwork(Network):
+    """A network for image embeddings (B, D), conditioned on caption embeddings (B, 1 + length, D).
+
+    Attributes:
+        channels: Length D of the embeddings.
+        length: Maximum number of tokens in a caption.
+    """
+
+    channels: int
+    length: int
+
+
+class ImagePrior(nn.Module, ABC):
+    """A model that predicts image embeddings from captions: the prior P (§3.1)."""
+
+    @abstractmethod
+    def predict(self, captions: Tensor, seeds: Sequence[int]) -> Tensor:
+        """Predict unit image embeddings.
+
+        Args:
+            captions: Caption and token embeddings as `TextImageEncoder.encode_words` returns them, (B, 1 + length, D).
             seeds: One seed per caption; an embedding depends on its own caption and seed only.
 
         Returns:
-            Embeddings of unit length, shape (B, D).
+            Image embeddings, shape (B, D).
         """
-        raise NotImplementedError
+
+
+class TextImageEncoder(nn.Module, ABC):
+    """A pretrained encoder of images and captions into one space, such as CLIP.
+
+    Attributes:
+        channels: Length D of the embeddings.
+        length: Maximum number of tokens in a caption.
+        size: Height and width of the images it was trained on, in pixels.
+    """
+
+    channels: int
+    length: int
+    size: int
+
+    @abstractmethod
+    def encode_image(self, pixels: Tensor) -> Tensor:
+        """Embed images (B, 3, H, W) in [-1, 1] of any size as unit vectors (B, D)."""
+
+    @abstractmethod
+    def encode_words(self, captions: Sequence[str]) -> Tensor:
+        """Embed N captions and each of their tokens, shape (N, 1 + length, D), as the prior reads them.
+
+        The first row is `encode_text`. One row per token follows, in the same space; the remaining rows are zeros.
+        """
+
+    def encode_text(self, captions: Sequence[str]) -> Tensor:
+        """Embed N captions as unit vectors (N, D). An empty caption is allowed."""
+        return self.encode_words(captions)[:, 0]

@@ -1,9 +1,13 @@
-"""Numbers as vectors: noise level, frame rate and time in seconds."""
+"""Embeddings of numbers: noise level, frame rate, and frame times in seconds."""
 
 import math
 
 import torch
 from torch import Tensor, nn
+
+from mav_lightning.common.errors import UserError
+from mav_lightning.common.schema import PositiveFloat, PositiveInt
+from mav_lightning.nn.initialization import zero_init
 
 __all__ = ["FourierFeatures", "FrameTime", "NumberEmbedding"]
 
@@ -13,64 +17,79 @@ class FourierFeatures(nn.Module):
 
     Args:
         features: Number of features, even.
-        lowest: Lowest frequency, in radians per unit.
-        highest: Highest frequency.
+        lowest: Lowest frequency, in radians per unit of the number.
+        highest: Highest frequency, in radians per unit of the number.
+
+    Raises:
+        UserError: If `features` is odd.
     """
 
     frequencies: Tensor
 
-    def __init__(self, features: int, lowest: float, highest: float) -> None:
+    def __init__(self, features: PositiveInt, lowest: PositiveFloat, highest: PositiveFloat) -> None:
         super().__init__()
         if features % 2:
-            raise ValueError(f"FourierFeatures: `features` must be even, got {features}.")
+            raise UserError(f"must be even, got {features}.", argument="features")
         frequencies = torch.logspace(math.log10(lowest), math.log10(highest), features // 2)
         self.register_buffer("frequencies", frequencies, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps numbers of any shape (...) to features (..., F)."""
+        """Map numbers of any shape (...) to features (..., F)."""
         angles = x[..., None] * self.frequencies
         return torch.cat([angles.cos(), angles.sin()], dim=-1)
 
 
 class NumberEmbedding(nn.Sequential):
-    """Fourier features through two linear layers: (...) → (..., channels).
+    """Fourier features followed by a two-layer perceptron: (...) → (..., channels).
 
     Args:
-        channels: Of the result.
+        channels: Length of the embedding.
         lowest: Lowest frequency, in radians per unit of the number.
-        highest: Highest frequency.
-        zero: Whether the last layer starts at zero, so that the embedding starts without effect.
+        highest: Highest frequency, in radians per unit of the number.
+        zero: If True, zero-initialize the last layer, so that the embedding starts without effect.
     """
 
-    def __init__(self, channels: int, lowest: float, highest: float, zero: bool = False) -> None:
+    def __init__(
+        self, channels: PositiveInt, lowest: PositiveFloat, highest: PositiveFloat, zero: bool = False
+    ) -> None:
         last = nn.Linear(channels, channels)
         if zero:
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+            zero_init(last)
         super().__init__(FourierFeatures(64, lowest, highest), nn.Linear(64, channels), nn.SiLU(), last)
 
 
 class FrameTime(nn.Module):
-    """Where each frame stands in its clip: by number, and, given the frame rate, in seconds.
+    """Features of each frame's position in its clip: its index and, optionally, its time in seconds.
 
-    Frame numbers are all that a network without fps conditioning may know. Seconds are centred on the clip, so that a
-    law of motion that holds in seconds looks the same at every frame rate.
+    Without frame-rate conditioning a network may see frame indices only. Seconds are centered on the clip, so that a
+    law of motion in seconds looks the same at every frame rate.
 
     Args:
-        channels: Channels of the result.
-        seconds: Whether seconds enter.
+        features: Number of features of the index, and of the time in seconds.
+        seconds: If True, include the time in seconds.
+
+    Attributes:
+        channels: Total number of features.
     """
 
-    def __init__(self, channels: int, seconds: bool = True) -> None:
+    def __init__(self, features: PositiveInt, seconds: bool = True) -> None:
         super().__init__()
-        self.number = FourierFeatures(channels, 0.05, 1.5)
-        self.seconds = FourierFeatures(channels, 0.3, 24.0) if seconds else None
-        self.channels = channels * (2 if seconds else 1)
+        self.index = FourierFeatures(features, 0.05, 1.5)
+        self.seconds = FourierFeatures(features, 0.3, 24.0) if seconds else None
+        self.channels = features * (2 if seconds else 1)
 
     def forward(self, frames: int, fps: Tensor) -> Tensor:
-        """Embeds T `frames` at `fps`, shape (B,), frames per second → (B, T, channels)."""
-        number = torch.arange(frames, device=fps.device, dtype=torch.float32) - (frames - 1) / 2
-        parts = [self.number(number).expand(len(fps), -1, -1)]
+        """Embed the positions of T frames at given frame rates.
+
+        Args:
+            frames: Number of frames T.
+            fps: Frame rate of each clip in frames per second, shape (B,).
+
+        Returns:
+            Features, shape (B, T, channels).
+        """
+        index = torch.arange(frames, device=fps.device, dtype=torch.float32) - (frames - 1) / 2
+        parts = [self.index(index).expand(len(fps), -1, -1)]
         if self.seconds is not None:
-            parts.append(self.seconds(number / fps.float()[:, None]))
+            parts.append(self.seconds(index / fps.float()[:, None]))
         return torch.cat(parts, dim=-1)

@@ -1,4 +1,4 @@
-"""CLIP: one encoder for images, one for captions, one space for both; and a small one of our own."""
+"""A small CLIP of our own: one encoder for images and one for captions."""
 
 import re
 import zlib
@@ -8,15 +8,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-__all__ = ["SmallCLIP", "TextImageEncoder", "tokenize"]
+from mav_lightning.common.errors import UserError
+from mav_lightning.common.schema import PositiveInt, checked
+from mav_lightning.nn.base import TextImageEncoder
+
+__all__ = ["SmallCLIP", "tokenize"]
 
 _WORD = re.compile(r"[a-z0-9]+")
 
 
 def tokenize(captions: Sequence[str], length: int, vocabulary: int) -> Tensor:
-    """Turns captions into word ids, shape (N, length); 0 pads, longer captions are cut.
+    """Convert captions to token ids, shape (N, length); 0 is padding and longer captions are truncated.
 
-    Words are lower-cased and hashed, so that any caption has ids without a vocabulary file; two words may share one.
+    Words are lower-cased and hashed, so that no vocabulary file is needed; two words may share an id.
 
     Example:
         >>> ids = tokenize(["A red circle", "a RED circle!"], length=4, vocabulary=1024)
@@ -30,35 +34,6 @@ def tokenize(captions: Sequence[str], length: int, vocabulary: int) -> Tensor:
     return ids
 
 
-class TextImageEncoder(nn.Module):
-    """What everything after CLIP needs of one.
-
-    Attributes:
-        channels: Length D of an embedding.
-        length: Most words or tokens of a caption.
-        size: Side of the images it was made for, in pixels.
-    """
-
-    channels: int
-    length: int
-    size: int
-
-    def encode_image(self, pixels: Tensor) -> Tensor:
-        """Embeds images (B, 3, H, W) in [-1, 1] of any size as unit vectors (B, D)."""
-        raise NotImplementedError
-
-    def encode_words(self, captions: Sequence[str]) -> Tensor:
-        """Embeds N captions and each of their words, (N, 1 + length, D): what the prior reads.
-
-        The first row is `encode_text`; a row for every word follows, in the same space, and zeros where there is none.
-        """
-        raise NotImplementedError
-
-    def encode_text(self, captions: Sequence[str]) -> Tensor:
-        """Embeds N captions as unit vectors (N, D). An empty caption embeds too."""
-        return self.encode_words(captions)[:, 0]
-
-
 class SmallCLIP(TextImageEncoder):
     """A contrastive image-text model small enough to train in a minute.
 
@@ -66,69 +41,78 @@ class SmallCLIP(TextImageEncoder):
         CLIP (Radford et al., 2021). https://arxiv.org/abs/2103.00020
 
     Args:
-        size: Side of the images it sees, in pixels; others are resized to it. A multiple of 8.
-        channels: Length of an embedding.
-        width: Channels of the first convolution; the text encoder is four times as wide.
-        vocabulary: Number of word ids.
-        length: Most words of a caption.
+        size: Height and width of the images it sees, in pixels, at least 8; other images are resized.
+        channels: Length of the embeddings.
+        width: Channels of the first convolution, a multiple of 8; the text encoder has four times as many.
+        vocabulary: Number of token ids, at least 2.
+        length: Maximum number of tokens in a caption.
         layers: Transformer layers of the text encoder.
+
+    Raises:
+        UserError: If `size`, `width` or `vocabulary` is too small or `width` not a multiple of 8.
     """
 
+    @checked
     def __init__(
         self,
-        size: int = 16,
-        channels: int = 64,
-        width: int = 32,
-        vocabulary: int = 2048,
-        length: int = 16,
-        layers: int = 1,
+        size: PositiveInt = 16,
+        channels: PositiveInt = 64,
+        width: PositiveInt = 32,
+        vocabulary: PositiveInt = 2048,
+        length: PositiveInt = 16,
+        layers: PositiveInt = 1,
     ) -> None:
         super().__init__()
+        if width % 8 or width < 8:
+            raise UserError(f"must be a multiple of 8, got {width}.", argument="width")
+        if size < 8 or vocabulary < 2:
+            name, value, least = ("size", size, 8) if size < 8 else ("vocabulary", vocabulary, 2)
+            raise UserError(f"must be at least {least}, got {value}.", argument=name)
         self.size, self.channels, self.vocabulary, self.length = size, channels, vocabulary, length
         wide = 4 * width
-        self.image = nn.Sequential(
-            *_down(3, width),
-            *_down(width, 2 * width),
-            *_down(2 * width, wide),
-            # Mean over places: an embedding says what is there rather than where.
+        self.image_encoder = nn.Sequential(
+            *_downsample(3, width),
+            *_downsample(width, 2 * width),
+            *_downsample(2 * width, wide),
+            # Average over positions: the embedding describes what is shown, not where.
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
             nn.Linear(wide, channels),
         )
-        self.words = nn.Embedding(vocabulary, wide, padding_idx=0)
-        self.places = nn.Parameter(torch.randn(length, wide) * 0.02)
+        self.token_embedding = nn.Embedding(vocabulary, wide, padding_idx=0)
+        self.positions = nn.Parameter(torch.randn(length, wide) * 0.02)
         layer = nn.TransformerEncoderLayer(
             wide, nhead=4, dim_feedforward=2 * wide, dropout=0.0, batch_first=True, norm_first=True
         )
-        self.text = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
-        self.text_out = nn.Linear(wide, channels)
-        self.log_scale = nn.Parameter(torch.tensor(10.0).log())
+        self.text_encoder = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        self.text_proj = nn.Linear(wide, channels)
+        self.logit_scale = nn.Parameter(torch.tensor(10.0).log())
 
     def encode_image(self, pixels: Tensor) -> Tensor:
-        """Embeds images (B, 3, H, W) in [-1, 1] of any size as unit vectors (B, D)."""
+        """Embed images (B, 3, H, W) in [-1, 1] of any size as unit vectors (B, D)."""
         if pixels.shape[-2:] != (self.size, self.size):
             pixels = F.interpolate(pixels, (self.size, self.size), mode="bilinear", antialias=True)
-        return F.normalize(self.image(pixels), dim=-1)
+        return F.normalize(self.image_encoder(pixels), dim=-1)
 
     def encode_words(self, captions: Sequence[str]) -> Tensor:
-        """Embeds N captions and each of their words, (N, 1 + length, D); see `TextImageEncoder`."""
-        tokens = tokenize(captions, self.length, self.vocabulary).to(self.places.device)
+        """Embed N captions and each of their tokens, shape (N, 1 + length, D); zeros after the last token."""
+        tokens = tokenize(captions, self.length, self.vocabulary).to(self.positions.device)
         padding = tokens == 0
-        padding[:, 0] = False  # attention over nothing would be NaN
-        x = self.text(self.words(tokens) + self.places, src_key_padding_mask=padding)
+        padding[:, 0] = False  # attention over an empty sequence would be NaN
+        x = self.text_encoder(self.token_embedding(tokens) + self.positions, src_key_padding_mask=padding)
         keep = (~padding)[..., None]
-        words = self.text_out(x) * keep
-        whole = F.normalize(self.text_out((x * keep).sum(1) / keep.sum(1)), dim=-1)
-        return torch.cat([whole[:, None], words], dim=1)
+        words = self.text_proj(x) * keep
+        caption = F.normalize(self.text_proj((x * keep).sum(1) / keep.sum(1)), dim=-1)
+        return torch.cat([caption[:, None], words], dim=1)
 
     def loss(self, pixels: Tensor, captions: Sequence[str]) -> Tensor:
-        """The symmetric contrastive loss of a batch; equal captions count as one another's match."""
+        """Compute the symmetric contrastive loss of a batch; equal captions count as matches of each other."""
         images, texts = self.encode_image(pixels), self.encode_text(captions)
-        logits = self.log_scale.exp().clamp(max=100.0) * images @ texts.T
+        logits = self.logit_scale.exp().clamp(max=100.0) * images @ texts.T
         same = torch.tensor([[a == b for b in captions] for a in captions], device=logits.device).float()
         target = same / same.sum(1, keepdim=True)
         return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
-def _down(width_in: int, width_out: int) -> list[nn.Module]:
-    return [nn.Conv2d(width_in, width_out, 3, stride=2, padding=1), nn.GroupNorm(8, width_out), nn.SiLU()]
+def _downsample(in_channels: int, out_channels: int) -> list[nn.Module]:
+    return [nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1), nn.GroupNorm(8, out_channels), nn.SiLU()]

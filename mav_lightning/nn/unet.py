@@ -1,235 +1,269 @@
 """One U-Net for images and clips."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import torch
+from einops import rearrange, repeat
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from mav_lightning.common.errors import UserError
+from mav_lightning.common.schema import NonNegativeInt, PositiveInt, checked
+from mav_lightning.nn.base import SpaceTimeNetwork, TemporalLayer
 from mav_lightning.nn.embeddings import FrameTime, NumberEmbedding
-from mav_lightning.nn.initialization import drawn_by_name
-from mav_lightning.nn.layout import fold_frames, unfold_frames
-from mav_lightning.nn.pseudo3d import PseudoAttention3d, PseudoConv3d
+from mav_lightning.nn.initialization import init_by_name, zero_init
+from mav_lightning.nn.pseudo3d import PseudoConv3d
+from mav_lightning.nn.unet_blocks import LayerFactory, Resample, ResidualBlock
 
 __all__ = ["SpaceTimeUNet"]
 
 FpsConditioning = Literal["off", "embedding", "seconds"]
 
 
-class SpaceTimeUNet(nn.Module):
-    """A U-Net of pseudo-3D convolutions and attention, conditioned on noise level, image embedding and fps.
+class SpaceTimeUNet(SpaceTimeNetwork):
+    """U-Net of pseudo-3D convolutions and attention, conditioned on noise level, image embedding and frame rate.
 
-    Given images it skips every temporal layer, so the same network, with the same weights, is the image model it was
-    grown from; with temporal layers at initialisation a clip equals its frames (§3.2 of Make-A-Video).
+    Images skip every temporal layer, so the network, with the same weights, is the image model it was grown from. With
+    temporal layers as initialized, the output for a clip equals that for its frames (§3.2 of Make-A-Video).
 
-    The image embedding is added to the noise-level embedding and enters spatial attention as context tokens. The fps
-    embedding is added beside them and starts at zero.
+    The image embedding is added to the noise-level embedding and provides context tokens for spatial attention. The
+    frame-rate embedding is added to both and starts at zero.
 
     Args:
-        in_channels: Channels of the input; 3 for RGB, more where a stage concatenates conditions.
-        out_channels: Channels of the output.
-        channels: Channels at the first level.
-        patch_size: Side of the square patches of pixels that the first level sees as one; 1 for single pixels.
-        multipliers: Channels of each level, as multiples of `channels`; each further level halves the resolution.
-        blocks: Residual blocks per level, on the way down and again on the way up.
-        middle: Residual blocks between, at the coarsest level; where a clip is seen as a whole.
-        attention: Levels, counted from 0 at the finest, with spatial and temporal attention.
+        in_channels: Input channels: 3 for RGB, more if conditioning is concatenated.
+        out_channels: Output channels.
+        channels: Channels of the first level, a multiple of 8.
+        patch_size: Height and width of the patches of pixels that form one position of the first level; 1 for pixels.
+        multipliers: Channels of each level, in multiples of `channels`. Each further level halves the resolution.
+        blocks: Residual blocks per level, in the downsampling and in the upsampling half each.
+        mid_blocks: Residual blocks between the halves, at the coarsest level.
+        attention: Levels with spatial attention, counted from 0 at the finest.
         cond_channels: Length of the image embedding.
-        context_tokens: Number of context tokens made of the image embedding.
-        head_channels: Channels of an attention head.
-        temporal_kernel_size: Frames under the temporal convolution; 0 or 1 switches all of them off.
-        temporal_attention: Whether frames attend to frames where `attention` says so.
-        temporal_attention_everywhere: Whether they also do at the levels without spatial attention.
-        fps: How the frame rate enters: not at all, as an embedding, or as an embedding and as times in seconds.
-        factorised: False for full 3D convolutions in the pseudo-3D ones' place.
-        identity_init: Whether the temporal layers start without effect; False for a random start.
+        context_tokens: Number of context tokens made from the image embedding. 0 disables context.
+        head_channels: Channels of each attention head.
+        temporal_kernel_size: Temporal kernel size in frames, odd. 0 or 1 disables temporal convolution.
+        temporal_attention: Enable temporal self-attention, at the levels in `attention`.
+        temporal_attention_everywhere: Enable temporal self-attention at the other levels as well.
+        fps: Frame-rate conditioning: none, an embedding of the frame rate, or also frame times in seconds. The
+            embedding conditions clips even if there is no temporal layer; seconds then have no effect.
+        factorized: If False, use full 3D convolutions instead of pseudo-3D ones.
+        identity_init: If False, initialize temporal layers at random instead of as the identity.
+        temporal_layer: Class or factory of a further temporal layer, called with the number of channels and the length
+            of the time embedding, that follows every residual block; see `TemporalLayer`. None for no further layer.
+
+    Raises:
+        UserError: If an argument is out of range, or has no effect in combination with the others.
     """
 
-    @drawn_by_name
+    @checked
+    @init_by_name
     def __init__(
         self,
-        in_channels: int = 3,
-        out_channels: int = 3,
-        channels: int = 32,
-        patch_size: int = 1,
-        multipliers: Sequence[int] = (1, 2, 2),
-        blocks: int = 1,
-        middle: int = 1,
-        attention: Sequence[int] = (1, 2),
-        cond_channels: int = 64,
-        context_tokens: int = 4,
-        head_channels: int = 32,
-        temporal_kernel_size: int = 3,
+        in_channels: PositiveInt = 3,
+        out_channels: PositiveInt = 3,
+        channels: PositiveInt = 32,
+        patch_size: PositiveInt = 1,
+        multipliers: Sequence[PositiveInt] = (1, 2, 2),
+        blocks: PositiveInt = 1,
+        mid_blocks: NonNegativeInt = 1,
+        attention: Sequence[NonNegativeInt] = (1, 2),
+        cond_channels: PositiveInt = 64,
+        context_tokens: NonNegativeInt = 4,
+        head_channels: PositiveInt = 32,
+        temporal_kernel_size: NonNegativeInt = 3,
         temporal_attention: bool = True,
         temporal_attention_everywhere: bool = False,
         fps: FpsConditioning = "seconds",
-        factorised: bool = True,
+        factorized: bool = True,
         identity_init: bool = True,
+        temporal_layer: Callable[[int, int], TemporalLayer] | None = None,
     ) -> None:
         super().__init__()
-        if fps not in ("off", "embedding", "seconds"):
-            raise ValueError(f"SpaceTimeUNet: `fps` must be off, embedding or seconds, got {fps!r}.")
-        widths = [channels * multiplier for multiplier in multipliers]
-        emb = 4 * channels
+        timed = temporal_kernel_size > 1 or temporal_attention or temporal_layer is not None
+        _check_levels(channels, multipliers, attention)
+        _check_temporal(
+            temporal_attention, temporal_attention_everywhere, attention, temporal_kernel_size > 1, factorized,
+            identity_init, timed or fps != "off",
+        )  # fmt: skip
+        widths, emb = [channels * multiplier for multiplier in multipliers], 4 * channels
         self.in_channels, self.out_channels, self.cond_channels = in_channels, out_channels, cond_channels
-        self.patch_size = patch_size
-        self.downsampling = patch_size * 2 ** (len(widths) - 1)
+        self.patch_size, self.downsampling = patch_size, patch_size * 2 ** (len(widths) - 1)
         self.context_tokens = context_tokens
-        self.noise = NumberEmbedding(emb, 0.3, 8.0)
-        self.cond = nn.Linear(cond_channels, emb)
-        self.context = nn.Linear(cond_channels, context_tokens * emb)
-        self.temporal_fps = NumberEmbedding(emb, 0.3, 6.0, zero=identity_init) if fps != "off" else None
-        self.mix = nn.Sequential(nn.SiLU(), nn.Linear(emb, emb))
+        self.noise_embedding = NumberEmbedding(emb, 0.3, 8.0)
+        self.cond_proj = nn.Linear(cond_channels, emb)
+        self.context_proj = nn.Linear(cond_channels, context_tokens * emb) if context_tokens else None
+        self.fps_embedding = NumberEmbedding(emb, 0.3, 6.0, zero=identity_init) if fps != "off" else None
+        self.emb_mlp = nn.Sequential(nn.SiLU(), nn.Linear(emb, emb))
         self.frame_time = FrameTime(32, seconds=fps == "seconds")
-        # Tells every layer which frame it looks at: what moves can then be compared with where it ought to be.
-        timed = temporal_kernel_size > 1 or temporal_attention
-        self.temporal_time = nn.Linear(self.frame_time.channels, emb) if timed else None
-        if self.temporal_time is not None and identity_init:
-            _silence(self.temporal_time)
-        conv = functools.partial(
-            PseudoConv3d,
-            temporal_kernel_size=temporal_kernel_size,
-            factorised=factorised,
+        # Tells all layers which frame they process, so that motion can be compared with where an object should be.
+        self.time_proj = nn.Linear(self.frame_time.channels, emb) if timed else None
+        if self.time_proj is not None and identity_init:
+            zero_init(self.time_proj)
+        layers = LayerFactory(
+            emb=emb,
+            context_channels=emb if context_tokens else 0,
+            time_channels=self.frame_time.channels,
+            head_channels=head_channels,
+            spatial_levels=frozenset(attention),
+            temporal_levels=frozenset(
+                range(len(widths)) if temporal_attention_everywhere else attention if temporal_attention else ()
+            ),
+            conv=functools.partial(
+                PseudoConv3d,
+                temporal_kernel_size=temporal_kernel_size,
+                factorized=factorized,
+                identity_init=identity_init,
+            ),
             identity_init=identity_init,
+            temporal_layer=temporal_layer,
         )
+        self.conv_in = layers.conv(in_channels * patch_size**2, widths[0])
+        self.down_blocks, skips = _down_blocks(layers, widths, blocks)
+        self.mid_blocks = nn.ModuleList(
+            layers.block(widths[-1], widths[-1], len(widths) - 1) for _ in range(mid_blocks)
+        )
+        self.up_blocks = _up_blocks(layers, widths, blocks, skips)
+        self.norm_out = nn.GroupNorm(8, widths[0])
+        self.conv_out = layers.conv(widths[0], out_channels * patch_size**2)
+        nn.init.zeros_(self.conv_out.spatial.weight)
 
-        def block(width_in: int, width_out: int, level: int) -> _Block:
-            spatial = level in attention
-            temporal = temporal_attention and (spatial or temporal_attention_everywhere)
-            attend = functools.partial(
-                PseudoAttention3d, width_out, head_channels, emb, self.frame_time.channels, spatial, temporal,
-                identity_init,
-            ) if spatial or temporal else None  # fmt: skip
-            return _Block(width_in, width_out, emb, conv, attend)
+    @property
+    def input_weight(self) -> nn.Parameter:
+        """Spatial kernel of the first convolution."""
+        return self.get_parameter("conv_in.spatial.weight")
 
-        self.enter = conv(in_channels * patch_size**2, widths[0])
-        self.down, self.up = nn.ModuleList(), nn.ModuleList()
-        skips, width = [], widths[0]
-        for level, level_width in enumerate(widths):
-            if level:
-                self.down.append(_Resample(conv(width, width, stride=2), up=False))
-            for _ in range(blocks):
-                self.down.append(block(width, level_width, level))
-                width = level_width
-                skips.append(width)
-        self.middle = nn.ModuleList(block(width, width, len(widths) - 1) for _ in range(middle))
-        for level, level_width in reversed(list(enumerate(widths))):
-            for _ in range(blocks):
-                self.up.append(block(width + skips.pop(), level_width, level))
-                width = level_width
-            if level:
-                self.up.append(_Resample(conv(width, widths[level - 1]), up=True))
-                width = widths[level - 1]
-        self.leave_norm = nn.GroupNorm(8, width)
-        self.leave = conv(width, out_channels * patch_size**2)
-        nn.init.zeros_(self.leave.spatial.weight)
+    def temporal_parts(self) -> Iterator[nn.Module]:
+        """Yield the parts of the temporal layers and the embeddings of frame rate and frame time."""
+        yield from super().temporal_parts()
+        yield from (part for part in (self.fps_embedding, self.time_proj) if part is not None)
 
     def forward(self, x: Tensor, noise: Tensor, cond: Tensor, fps: Tensor | None = None) -> Tensor:
-        """Runs the network.
+        """Run the network.
 
         Args:
             x: Images, shape (B, C, H, W), or clips, shape (B, C, T, H, W); H and W multiples of `downsampling`.
-            noise: The noise level as the denoiser encodes it, shape (B,).
-            cond: Image embeddings, shape (B, D); a row of zeros means "no condition".
-            fps: Frames per second of the clips, shape (B,); required for clips, ignored for images.
+            noise: Noise level as the denoiser encodes it, shape (B,).
+            cond: Image embeddings, shape (B, D). A row of zeros means "no condition".
+            fps: Frame rate of each clip in frames per second, shape (B,). Required for clips, ignored for images.
 
         Returns:
             The output, shape of `x` with `out_channels` channels.
 
         Raises:
-            ValueError: A shape the network cannot take, or clips without fps.
+            ValueError: If the shape of `x` is not supported, or clips come without `fps`.
         """
-        frames = self._check(x, fps)
-        emb = self.noise(noise) + self.cond(cond)
-        context = self.context(cond).reshape(len(cond), self.context_tokens, -1)
-        time = None
+        self._check_input(x, fps)
+        frames = x.shape[2] if x.ndim == 5 else None
+        emb, context, time = self._embed(noise, cond, fps, frames)
         if frames is not None:
-            assert fps is not None
-            if self.temporal_fps is not None:
-                emb = emb + self.temporal_fps(fps.float().log())
-            time = self.frame_time(frames, fps)
-        emb = emb + self.mix(emb)
-        if frames is not None:
-            emb, context = (y.repeat_interleave(frames, dim=0) for y in (emb, context))
-            if self.temporal_time is not None and time is not None:
-                emb = emb + self.temporal_time(time).flatten(0, 1)
-            x = fold_frames(x)
+            x = rearrange(x, "b c t h w -> (b t) c h w")
         x = F.pixel_unshuffle(x, self.patch_size).contiguous(memory_format=torch.channels_last)
-        x = self.enter(x, frames)
+        x = self.conv_in(x, frames)
         skips = []
-        for layer in self.down:
+        for layer in self.down_blocks:
             x = layer(x, emb, context, time)
-            if isinstance(layer, _Block):
+            if isinstance(layer, ResidualBlock):
                 skips.append(x)
-        for layer in self.middle:
+        for layer in self.mid_blocks:
             x = layer(x, emb, context, time)
-        for layer in self.up:
-            x = layer(torch.cat([x, skips.pop()], dim=1) if isinstance(layer, _Block) else x, emb, context, time)
-        x = F.pixel_shuffle(self.leave(F.silu(self.leave_norm(x)), frames), self.patch_size)
-        return x if frames is None else unfold_frames(x, frames)
+        for layer in self.up_blocks:
+            x = torch.cat([x, skips.pop()], dim=1) if isinstance(layer, ResidualBlock) else x
+            x = layer(x, emb, context, time)
+        x = F.pixel_shuffle(self.conv_out(F.silu(self.norm_out(x)), frames), self.patch_size)
+        return x if frames is None else rearrange(x, "(b t) c h w -> b c t h w", t=frames)
 
-    def _check(self, x: Tensor, fps: Tensor | None) -> int | None:
-        """The number of frames, or None for images."""
+    def _embed(
+        self, noise: Tensor, cond: Tensor, fps: Tensor | None, frames: int | None
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Return the embedding and the context tokens of every image or frame, and the time embedding of clips."""
+        emb = self.noise_embedding(noise) + self.cond_proj(cond)
+        context = None
+        if self.context_proj is not None:
+            context = rearrange(self.context_proj(cond), "b (n d) -> b n d", n=self.context_tokens)
+        if frames is None or fps is None:
+            return emb + self.emb_mlp(emb), context, None
+        if self.fps_embedding is not None:
+            emb = emb + self.fps_embedding(fps.float().log())
+        time = self.frame_time(frames, fps)
+        emb = repeat(emb + self.emb_mlp(emb), "b d -> (b t) d", t=frames)
+        if self.time_proj is not None:
+            emb = emb + self.time_proj(time).flatten(0, 1)
+        return emb, None if context is None else repeat(context, "b n d -> (b t) n d", t=frames), time
+
+    def _check_input(self, x: Tensor, fps: Tensor | None) -> None:
         if x.ndim not in (4, 5):
             raise ValueError(
                 f"SpaceTimeUNet expects images (B, C, H, W) or clips (B, C, T, H, W), got {tuple(x.shape)}."
             )
         if x.shape[-1] % self.downsampling or x.shape[-2] % self.downsampling:
             raise ValueError(
-                f"SpaceTimeUNet: frames of {x.shape[-2]}×{x.shape[-1]} pixels cannot be halved evenly; "
-                f"sides must be multiples of {self.downsampling}."
+                f"SpaceTimeUNet: height and width must be multiples of {self.downsampling}, got "
+                f"{x.shape[-2]}×{x.shape[-1]} pixels."
             )
-        if x.ndim == 4:
-            return None
-        if fps is None:
+        if x.ndim == 5 and fps is None:
             raise ValueError("SpaceTimeUNet: clips need `fps`, shape (B,), in frames per second.")
-        return x.shape[2]
 
 
-class _Block(nn.Module):
-    """Norm, convolution, conditioning, norm, convolution, residual; then attention where asked for."""
-
-    def __init__(
-        self,
-        width_in: int,
-        width_out: int,
-        emb: int,
-        conv: Callable[[int, int], PseudoConv3d],
-        attend: Callable[[], PseudoAttention3d] | None,
-    ) -> None:
-        super().__init__()
-        self.norm1, self.norm2 = nn.GroupNorm(8, width_in), nn.GroupNorm(8, width_out)
-        self.conv1, self.conv2 = conv(width_in, width_out), conv(width_out, width_out)
-        nn.init.zeros_(self.conv2.spatial.weight)
-        self.modulate = nn.Linear(emb, 2 * width_out)
-        self.skip = nn.Conv2d(width_in, width_out, 1) if width_in != width_out else nn.Identity()
-        self.attention = attend() if attend else None
-
-    def forward(self, x: Tensor, emb: Tensor, context: Tensor, time: Tensor | None) -> Tensor:
-        frames = None if time is None else time.shape[1]
-        h = self.conv1(F.silu(self.norm1(x)), frames)
-        scale, shift = self.modulate(F.silu(emb))[:, :, None, None].chunk(2, dim=1)
-        h = self.conv2(F.silu(self.norm2(h) * (1 + scale) + shift), frames)
-        x = self.skip(x) + h
-        return x if self.attention is None else self.attention(x, context, time)
+def _down_blocks(layers: LayerFactory, widths: list[int], blocks: int) -> tuple[nn.ModuleList, list[int]]:
+    """Build the downsampling half; also return the channels of its skip connections."""
+    down, skips, width = nn.ModuleList(), [], widths[0]
+    for level, level_width in enumerate(widths):
+        if level:
+            down.append(Resample(layers.conv(width, width, stride=2), up=False))
+        for _ in range(blocks):
+            down.append(layers.block(width, level_width, level))
+            width = level_width
+            skips.append(width)
+    return down, skips
 
 
-class _Resample(nn.Module):
-    """Halves the resolution by a strided convolution, or doubles it by nearest neighbour and a convolution."""
+def _up_blocks(layers: LayerFactory, widths: list[int], blocks: int, skips: list[int]) -> nn.ModuleList:
+    """Build the upsampling half."""
+    up, width, skips = nn.ModuleList(), widths[-1], list(skips)
+    for level, level_width in reversed(list(enumerate(widths))):
+        for _ in range(blocks):
+            up.append(layers.block(width + skips.pop(), level_width, level))
+            width = level_width
+        if level:
+            up.append(Resample(layers.conv(width, widths[level - 1]), up=True))
+            width = widths[level - 1]
+    return up
 
-    def __init__(self, conv: PseudoConv3d, up: bool) -> None:
-        super().__init__()
-        self.conv, self.up = conv, up
 
-    def forward(self, x: Tensor, emb: Tensor, context: Tensor, time: Tensor | None) -> Tensor:
-        if self.up:
-            x = F.interpolate(x, scale_factor=2.0, mode="nearest")
-        return self.conv(x, None if time is None else time.shape[1])
+def _check_levels(channels: int, multipliers: Sequence[int], attention: Sequence[int]) -> None:
+    if channels % 8:
+        raise UserError(
+            f"must be a multiple of 8, the number of normalization groups, got {channels}.", argument="channels"
+        )
+    if not multipliers:
+        raise UserError("needs one number per level, at least one.", argument="multipliers")
+    if wrong := [level for level in attention if level >= len(multipliers)]:
+        raise UserError(
+            f"level {wrong[0]} does not exist; `multipliers` defines levels 0 to {len(multipliers) - 1}.",
+            argument="attention",
+        )
 
 
-def _silence(layer: nn.Linear) -> None:
-    """Starts a layer at zero, so that what it adds starts without effect."""
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
+def _check_temporal(
+    temporal_attention: bool,
+    everywhere: bool,
+    attention: Sequence[int],
+    convolution: bool,
+    factorized: bool,
+    identity_init: bool,
+    temporal: bool,
+) -> None:
+    """Reject settings that would have no effect."""
+    if everywhere and not temporal_attention:
+        raise UserError("has no effect without `temporal_attention`.", argument="temporal_attention_everywhere")
+    if temporal_attention and not attention and not everywhere:
+        raise UserError(
+            "has no effect, as `attention` lists no level; list some, or set `temporal_attention_everywhere`.",
+            argument="temporal_attention",
+        )
+    if not factorized and not convolution:
+        raise UserError("has no effect without a temporal_kernel_size above 1.", argument="factorized")
+    if not identity_init and not temporal:
+        raise UserError("has no effect, as nothing in the network is temporal.", argument="identity_init")

@@ -5,23 +5,24 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mav_lightning.common.pixels import to_uint8
-from mav_lightning.diffusion.denoised import Estimate
-from mav_lightning.diffusion.denoiser import CleanDenoiser, EDMDenoiser, EpsDenoiser, NetDenoiser, VDenoiser
+from mav_lightning.diffusion.denoised import Denoised
+from mav_lightning.diffusion.denoiser import EDMDenoiser, EpsDenoiser, NetDenoiser, VDenoiser, X0Denoiser
 from mav_lightning.diffusion.guidance import Guided
 from mav_lightning.diffusion.noise import SeededNoise
 from mav_lightning.diffusion.noise_levels import LogNormalNoise, karras_sigmas
 from mav_lightning.diffusion.samplers import SAMPLERS, Sampler, ddim, ddpm, dpm_solver_pp_2m, heun
+from mav_lightning.nn.base import Network
 
 MEAN, STD = 0.3, 0.5
 
 
-def gaussian_denoiser(x: Tensor, sigma: Tensor) -> Estimate:
+def gaussian_denoiser(x: Tensor, sigma: Tensor) -> Denoised:
     """The exact denoiser of N(MEAN, STD²) data."""
     variance = sigma.reshape(-1, *[1] * (x.ndim - 1)).square()
-    return Estimate(MEAN + STD**2 / (STD**2 + variance) * (x - MEAN))
+    return Denoised(MEAN + STD**2 / (STD**2 + variance) * (x - MEAN))
 
 
 def exact_sample(noise: Tensor, sigma_max: float) -> Tensor:
@@ -49,7 +50,7 @@ def test_the_second_order_sampler_is_the_better_one_at_few_steps() -> None:
 def test_the_last_step_lands_on_the_estimate() -> None:
     for sampler in SAMPLERS.values():
         sample = sampler(
-            lambda x, sigma: Estimate(torch.full_like(x, 0.25)), lambda: torch.randn(2, 3), karras_sigmas(5)
+            lambda x, sigma: Denoised(torch.full_like(x, 0.25)), lambda: torch.randn(2, 3), karras_sigmas(5)
         )
         torch.testing.assert_close(sample, torch.full((2, 3), 0.25))
 
@@ -100,7 +101,7 @@ def test_training_noise_has_the_promised_logarithm() -> None:
     assert float(logs.std()) == pytest.approx(1.2, abs=0.03)
 
 
-class Recorder(nn.Module):
+class Recorder(Network):
     """A network that keeps its inputs and answers with zeros, or with what it is told."""
 
     def __init__(self, answer: Callable[[Tensor], Tensor] = torch.zeros_like) -> None:
@@ -119,13 +120,13 @@ def test_preconditioning_keeps_input_and_target_at_unit_variance() -> None:
         denoiser = EDMDenoiser(net, sigma_data=0.5)
         clean, sigma = 0.5 * torch.randn(64, 3, 8, 8), torch.full((64,), level)
         noisy = clean + level * torch.randn_like(clean)
-        kept = denoiser(noisy, sigma, torch.zeros(64, 1)).clean
+        kept = denoiser(noisy, sigma, torch.zeros(64, 1)).x0
         assert float(net.seen.std()) == pytest.approx(1.0, abs=0.05)
         c_out = level * 0.5 / math.hypot(level, 0.5)
         assert float(((clean - kept) / c_out).std()) == pytest.approx(1.0, abs=0.05)
 
 
-KINDS: list[type[NetDenoiser]] = [EDMDenoiser, VDenoiser, EpsDenoiser, CleanDenoiser]
+KINDS: list[type[NetDenoiser]] = [EDMDenoiser, VDenoiser, EpsDenoiser, X0Denoiser]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -138,12 +139,12 @@ def test_a_network_that_predicts_its_target_gives_the_clean_sample(kind: type[Ne
     targets = {
         VDenoiser: alpha * eps - s * alpha * clean,
         EpsDenoiser: eps,
-        CleanDenoiser: clean,
+        X0Denoiser: clean,
         EDMDenoiser: (s.square() * clean - 0.25 * s * eps) / (s * 0.5 * (s.square() + 0.25).sqrt()),
     }
     denoiser = kind(Recorder(lambda _: targets[kind]))
     estimate = denoiser(clean + s * eps, sigma, torch.zeros(5, 1))
-    torch.testing.assert_close(estimate.clean, clean, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(estimate.x0, clean, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -180,14 +181,14 @@ def test_the_loss_of_a_silent_network_is_one_at_every_noise_level() -> None:
 
 def test_guidance_extrapolates_from_the_unconditional_estimate() -> None:
     def denoiser(
-        x: Tensor, sigma: Tensor, cond: Tensor, fps: Tensor | None = None, given: Tensor | None = None
-    ) -> Estimate:
-        return Estimate(x + cond[:, :1] * (1 if fps is None else fps[:, None]))
+        x: Tensor, sigma: Tensor, cond: Tensor, fps: Tensor | None = None, concat_cond: Tensor | None = None
+    ) -> Denoised:
+        return Denoised(x + cond[:, :1] * (1 if fps is None else fps[:, None]))
 
     x, sigma, cond, fps = torch.zeros(2, 3), torch.ones(2), torch.tensor([[1.0], [2.0]]), torch.tensor([1.0, 10.0])
-    torch.testing.assert_close(Guided(denoiser, 3.0)(x, sigma, cond).clean[:, 0], torch.tensor([3.0, 6.0]))
-    torch.testing.assert_close(Guided(denoiser, 3.0)(x, sigma, cond, fps).clean[:, 0], torch.tensor([3.0, 60.0]))
-    torch.testing.assert_close(Guided(denoiser, 1.0)(x, sigma, cond).clean, denoiser(x, sigma, cond).clean)
+    torch.testing.assert_close(Guided(denoiser, 3.0)(x, sigma, cond).x0[:, 0], torch.tensor([3.0, 6.0]))
+    torch.testing.assert_close(Guided(denoiser, 3.0)(x, sigma, cond, fps).x0[:, 0], torch.tensor([3.0, 60.0]))
+    torch.testing.assert_close(Guided(denoiser, 1.0)(x, sigma, cond).x0, denoiser(x, sigma, cond).x0)
 
 
 def test_a_clips_noise_depends_on_its_own_seed_alone() -> None:

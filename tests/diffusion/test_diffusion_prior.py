@@ -3,6 +3,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mav_lightning.common.errors import UserError
 from mav_lightning.diffusion.diffusion_prior import DiffusionPrior
 from mav_lightning.nn.prior_transformer import PriorTransformer
 
@@ -17,7 +18,7 @@ def captions(count: int, words: int = 3, length: int = 5, channels: int = 8) -> 
 def transformer() -> PriorTransformer:
     torch.manual_seed(0)
     net = PriorTransformer(channels=8, length=5, width=16, layers=2, heads=2)
-    nn.init.normal_(net.leave.weight)
+    nn.init.normal_(net.out_proj.weight)
     return net.eval()
 
 
@@ -30,8 +31,8 @@ def test_it_reads_every_word_and_nothing_of_the_padding() -> None:
     assert not torch.allclose(net(x, noise, other), base)
     short = PriorTransformer(channels=8, length=3, width=16, layers=2, heads=2)
     weights = net.state_dict()
-    kept = torch.cat([weights["places"][:4], weights["places"][-3:]])
-    short.load_state_dict({**weights, "places": kept})
+    kept = torch.cat([weights["positions"][:4], weights["positions"][-3:]])
+    short.load_state_dict({**weights, "positions": kept})
     torch.testing.assert_close(short.eval()(x, noise, text[:, :4]), base)
 
 
@@ -81,5 +82,5 @@ def test_it_learns_which_embeddings_belong_to_a_text() -> None:
 
 
 def test_no_candidates_are_refused() -> None:
-    with pytest.raises(ValueError, match="`candidates` must be at least 1, got 0"):
+    with pytest.raises(UserError, match="candidates: must be .*, got 0"):
         DiffusionPrior(transformer(), candidates=0)

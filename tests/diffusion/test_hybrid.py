@@ -6,15 +6,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mav_lightning.common.errors import UserError
 from mav_lightning.config import instantiate, load_config
-from mav_lightning.diffusion.denoised import Estimate, step_variance
+from mav_lightning.diffusion.denoised import Denoised, step_variance
 from mav_lightning.diffusion.denoiser import HybridDenoiser
 from mav_lightning.diffusion.guidance import Guided
-from mav_lightning.diffusion.masks import Filling, Known, first
+from mav_lightning.diffusion.masks import MaskedDenoiser, MaskedFrames, first
 from mav_lightning.diffusion.noise import SeededNoise
 from mav_lightning.diffusion.noise_levels import karras_sigmas
 from mav_lightning.diffusion.samplers import ddpm
-from mav_lightning.diffusion.windows import Sliding
+from mav_lightning.diffusion.windows import SlidingDenoiser
+from mav_lightning.nn.base import Network
 
 STD = 0.5
 
@@ -46,11 +48,11 @@ def test_with_the_true_variance_a_few_ancestral_steps_give_the_data_exactly() ->
     after = dict(zip(levels[:-1].tolist(), levels[1:], strict=True))
 
     def variance(learnt: bool) -> float:
-        def denoise(x: Tensor, sigma: Tensor) -> Estimate:
+        def denoise(x: Tensor, sigma: Tensor) -> Denoised:
             level = sigma[:1]
             following = after[float(level)]
             share = exact_share(level, following).expand_as(x) if learnt and following > 0 else None
-            return Estimate(STD**2 / (STD**2 + level**2) * x, share)
+            return Denoised(STD**2 / (STD**2 + level**2) * x, share)
 
         draw = SeededNoise(range(4), (50_000,))
         return float(ddpm(denoise, lambda: draw().double(), levels).var())
@@ -59,7 +61,7 @@ def test_with_the_true_variance_a_few_ancestral_steps_give_the_data_exactly() ->
     assert variance(learnt=False) < 0.8 * STD**2
 
 
-class Exact(nn.Module):
+class Exact(Network):
     """Knows the noise of N(0, STD²) data, and believes one v of all steps."""
 
     def __init__(self, v: float = 0.0) -> None:
@@ -110,7 +112,7 @@ def test_the_divergence_is_that_of_two_gaussians() -> None:
     level, x, clean = torch.tensor([[0.8]]), torch.tensor([[0.1]]), torch.tensor([[0.4]])
     denoiser = HybridDenoiser(nn.Identity(), steps=20, vlb_weight=1.0)
     share = torch.tensor([[0.6]])
-    found = denoiser.errors(x, level, Estimate(clean, share)) - (clean - x) ** 2 / level**2
+    found = denoiser.errors(x, level, Denoised(clean, share)) - (clean - x) ** 2 / level**2
     following = level * denoiser.ratio
     keep = denoiser.ratio**2
     true, told = (step_variance(level, following, s).sqrt() for s in (torch.zeros(1, 1), share))
@@ -119,18 +121,20 @@ def test_the_divergence_is_that_of_two_gaussians() -> None:
     torch.testing.assert_close(found, 20 * torch.distributions.kl_divergence(*gaussians), rtol=1e-4, atol=1e-4)
 
 
-def told(x: Tensor, sigma: Tensor, cond: Tensor, fps: Tensor | None = None, given: Tensor | None = None) -> Estimate:
+def told(
+    x: Tensor, sigma: Tensor, cond: Tensor, fps: Tensor | None = None, concat_cond: Tensor | None = None
+) -> Denoised:
     """Says of every element what its condition says."""
     column = cond[:, :1].reshape(-1, *[1] * (x.ndim - 1))
-    return Estimate(x + column, column.expand_as(x))
+    return Denoised(x + column, column.expand_as(x))
 
 
 def test_a_learnt_variance_passes_through_guidance_windows_and_known_frames() -> None:
     clips, sigma, cond = torch.zeros(2, 3, 7, 4, 4), torch.ones(2), torch.tensor([[0.2], [0.9]])
     wanted = cond[:, :, None, None, None].expand_as(clips)
-    known = Known(clips, first(2, 7).expand(2, -1))
-    for wrapped in (Guided(told, 3.0), Sliding(told, frames=3, overlap=1), Filling(told, known)):
-        share = wrapped(clips, sigma, cond).share
+    known = MaskedFrames(clips, first(2, 7).expand(2, -1))
+    for wrapped in (Guided(told, 3.0), SlidingDenoiser(told, frames=3, overlap=1), MaskedDenoiser(told, known)):
+        share = wrapped(clips, sigma, cond).variance_fraction
         assert share is not None
         torch.testing.assert_close(share, wanted)
 
@@ -144,10 +148,12 @@ def test_a_stage_takes_it_by_two_overrides() -> None:
     denoiser = instantiate(load_config("stage/temporal_tiny.yaml", words)["module"]["denoiser"])
     x = torch.zeros(1, 3, 3, 16, 16)
     found = denoiser(x, torch.ones(1), torch.zeros(1, 64), torch.ones(1))
-    assert found.clean.shape == found.share.shape == x.shape
+    assert found.x0.shape == found.variance_fraction.shape == x.shape
     assert math.isfinite(denoiser.loss(x, torch.ones(1), torch.zeros(1, 64), torch.ones(1)).item())
 
 
 def test_an_impossible_ladder_is_refused() -> None:
-    with pytest.raises(ValueError, match="needs steps ≥ 1, vlb_weight ≥ 0 and 0 < sigma_min < sigma_max, got 0"):
-        HybridDenoiser(nn.Identity(), steps=0)
+    with pytest.raises(UserError, match="steps: must be .*, got 0"):
+        HybridDenoiser(Exact(), steps=0)
+    with pytest.raises(UserError, match="sigma_min: must be below sigma_max=1, got 2"):
+        HybridDenoiser(Exact(), sigma_min=2.0, sigma_max=1.0)

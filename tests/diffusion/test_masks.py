@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from mav_lightning.diffusion.denoised import Estimate
+from mav_lightning.common.errors import UserError
+from mav_lightning.diffusion.denoised import Denoised
 from mav_lightning.diffusion.interpolation_baselines import linear, repeat
-from mav_lightning.diffusion.masks import Filling, Known, MaskSampler, every, first, last
+from mav_lightning.diffusion.masks import MaskedDenoiser, MaskedFrames, MaskSampler, every, first, last
 from mav_lightning.diffusion.noise import SeededNoise
 from mav_lightning.diffusion.noise_levels import karras_sigmas
 from mav_lightning.diffusion.samplers import SAMPLERS
@@ -26,7 +27,7 @@ def test_the_grammar_marks_the_frames_it_names() -> None:
 
 def test_a_skip_that_misses_the_last_frame_is_refused_with_those_that_do_not() -> None:
     with pytest.raises(
-        ValueError, match=re.escape("a frame skip of 3 does not fit 9 frames") + ".*legal are 1, 2, 4, 8"
+        ValueError, match=re.escape("a frame skip of 3 does not fit 9 frames") + ".*use one of 1, 2, 4, 8"
     ):
         every(3, 9)
 
@@ -34,7 +35,7 @@ def test_a_skip_that_misses_the_last_frame_is_refused_with_those_that_do_not() -
 def test_a_network_sees_black_where_nothing_is_known_and_is_told_so() -> None:
     pixels = torch.rand(2, 3, 4, 5, 5) + 0.5
     mask = torch.tensor([[True, False, False, True], [False, True, True, True]])
-    seen = Known(pixels, mask).channels()
+    seen = MaskedFrames(pixels, mask).channels()
     for clip, frame in torch.cartesian_prod(torch.arange(2), torch.arange(4)).tolist():
         is_known = bool(mask[clip, frame])
         assert torch.equal(seen[clip, :3, frame], pixels[clip, :, frame] if is_known else torch.zeros(3, 5, 5))
@@ -43,8 +44,8 @@ def test_a_network_sees_black_where_nothing_is_known_and_is_told_so() -> None:
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_known_frames_come_out_unchanged_from_every_sampler(name: str) -> None:
-    known = Known(torch.rand(2, 3, 5, 4, 4) * 2 - 1, torch.stack([every(2, 5), first(1, 5)]))
-    filling = Filling(lambda x, sigma, cond, fps=None, given=None: Estimate(0.3 * x), known)
+    known = MaskedFrames(torch.rand(2, 3, 5, 4, 4) * 2 - 1, torch.stack([every(2, 5), first(1, 5)]))
+    filling = MaskedDenoiser(lambda x, sigma, cond, fps=None, given=None: Denoised(0.3 * x), known)
     cond = torch.zeros(2, 1)
     sample = SAMPLERS[name](
         lambda x, sigma: filling(x, sigma, cond), SeededNoise([0, 1], (3, 5, 4, 4)), karras_sigmas(5)
@@ -70,13 +71,13 @@ def test_training_meets_every_use_and_never_a_clip_without_a_question() -> None:
 
 
 def test_a_mask_sampler_that_would_leave_nothing_to_fill_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"skips: need one or several, each 2 or more, got \[1, 2\]"):
+    with pytest.raises(UserError, match=r"skips: must be numbers from 2, .* got \[1, 2\]"):
         MaskSampler(skips=[1, 2])
-    with pytest.raises(ValueError, match=r"skips: need one or several, each 2 or more, got \[\]"):
+    with pytest.raises(UserError, match=r"skips: must be numbers from 2, .* got \[\]"):
         MaskSampler(skips=[])
-    with pytest.raises(ValueError, match="frames: nothing lies between the ends of 2; use 3 or more"):
+    with pytest.raises(ValueError, match="frames: must be at least 3, .* got 2"):
         MaskSampler()(4, 2)
-    with pytest.raises(ValueError, match="interpolation: is a share between 0 and 1, got 2"):
+    with pytest.raises(UserError, match="interpolation: must be between 0 and 1, got 2"):
         MaskSampler(interpolation=2.0)
 
 

@@ -9,9 +9,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
-from mav_lightning.adopt import adopt_clip
+from mav_lightning.adopt import AdoptCLIP
 from mav_lightning.cli.app import app
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.tracking import untracked
 from mav_lightning.config import instantiate, load_config
 from mav_lightning.diffusion.noise_levels import LogNormalNoise
 from mav_lightning.modules.decoder import SpatialDecoder
@@ -49,7 +50,7 @@ def adopted(source: Path, tmp_path_factory: pytest.TempPathFactory) -> HuggingFa
     """Loaded from the stage alone: the source has gone."""
     copy, out = tmp_path_factory.mktemp("copy") / "clip", tmp_path_factory.mktemp("stage")
     shutil.copytree(source, copy)
-    adopt_clip(copy, sha256(source), out)
+    AdoptCLIP(copy, sha256(source)).run(out, seed=None, track=untracked)
     shutil.rmtree(copy)
     clip = load_network(out)
     assert isinstance(clip, HuggingFaceCLIP)
@@ -92,8 +93,8 @@ def test_it_takes_the_small_clips_place(adopted: HuggingFaceCLIP) -> None:
 
 
 def test_other_weights_are_refused_and_told(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=f"names other weights .* give task.source_sha256={sha256(source)}"):
-        adopt_clip(source, "0" * 64, tmp_path / "out")
+    with pytest.raises(UserError, match=f"that of other weights .* give source_sha256={sha256(source)}"):
+        AdoptCLIP(source, "0" * 64).run(tmp_path / "out", seed=None, track=untracked)
     assert not (tmp_path / "out").exists()
     words = ["stage/clip_huggingface.yaml", f"task.source={source}", f"task.source_sha256={sha256(source)}"]
     done = CliRunner().invoke(app, ["train", *words, "--out", str(tmp_path / "out")])
@@ -107,20 +108,20 @@ def test_a_clip_with_a_part_missing_is_refused(source: Path, tmp_path: Path) -> 
     kept = {name: value for name, value in weights.items() if not name.startswith("text_model.final")}
     save_file(kept, tmp_path / "half" / "model.safetensors", {"format": "pt"})
     with pytest.raises(UserError, match="2 weights of the CLIP are missing, first `text_model.final_layer_norm.bias`"):
-        adopt_clip(tmp_path / "half", sha256(tmp_path / "half"), tmp_path / "out")
+        AdoptCLIP(tmp_path / "half", sha256(tmp_path / "half")).run(tmp_path / "out", seed=None, track=untracked)
     (tmp_path / "half" / "model.safetensors").write_bytes(b"broken")
     with pytest.raises(UserError, match="not a readable CLIP"):
-        adopt_clip(tmp_path / "half", sha256(tmp_path / "half"), tmp_path / "out")
+        AdoptCLIP(tmp_path / "half", sha256(tmp_path / "half")).run(tmp_path / "out", seed=None, track=untracked)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_network_for_other_embeddings_is_told_which_key_to_set(adopted: HuggingFaceCLIP) -> None:
     config = load_config("stage/spatial_tiny.yaml")["module"]
     denoising = Denoising(FrozenCLIP(adopted), LogNormalNoise(), torch.optim.AdamW, lambda step: 1.0)
-    with pytest.raises(UserError, match="module.denoiser.net.cond_channels: must be 12, as the encoder's .*, got 64"):
+    with pytest.raises(UserError, match="denoiser.net.cond_channels: must be 12 like the encoder's .*, got 64"):
         SpatialDecoder(instantiate(config["denoiser"]), denoising)
 
 
 def test_a_folder_without_safetensors_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no CLIP in Hugging Face's format here, `config.json` is missing; give task"):
-        adopt_clip(tmp_path, "0" * 64, tmp_path / "out")
+    with pytest.raises(UserError, match=r"no CLIP in Hugging Face's format here, `config.json` is missing; give a"):
+        AdoptCLIP(tmp_path, "0" * 64).run(tmp_path / "out", seed=None, track=untracked)

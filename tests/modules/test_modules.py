@@ -7,12 +7,13 @@ import torch
 
 from datamodules.batch import ClipBatch, ImageBatch, JointBatch
 from mav_lightning.common.errors import UserError
-from mav_lightning.diffusion.conditioning import enlarge, shrink
-from mav_lightning.diffusion.denoised import Estimate
+from mav_lightning.diffusion.conditioning import downsample, upsample
+from mav_lightning.diffusion.denoised import Denoised
 from mav_lightning.diffusion.denoiser import EDMDenoiser, HybridDenoiser
 from mav_lightning.diffusion.diffusion_prior import DiffusionPrior
-from mav_lightning.diffusion.masks import Known, MaskSampler
+from mav_lightning.diffusion.masks import MaskedFrames, MaskSampler
 from mav_lightning.diffusion.noise_levels import LogNormalNoise
+from mav_lightning.modules.base import ImageEncoder
 from mav_lightning.modules.clip_module import CLIPModule
 from mav_lightning.modules.decoder import SpatialDecoder, TemporalDecoder
 from mav_lightning.modules.denoising import Denoising
@@ -61,9 +62,9 @@ def test_a_temporal_decoder_equals_its_parent_frame_by_frame_before_its_first_st
         EDMDenoiser(SpaceTimeUNet(**SMALL)), parent=parent.float(), denoising=denoising()
     ).denoiser.double()
     x, sigma, cond = torch.randn(2, 3, 4, 8, 8).double(), torch.tensor([0.5, 3.0]).double(), torch.randn(2, 8).double()
-    clip = child(x, sigma, cond, torch.tensor([4.0, 16.0]).double()).clean
+    clip = child(x, sigma, cond, torch.tensor([4.0, 16.0]).double()).x0
     for frame in range(4):
-        alone = parent.double()(x[:, :, frame], sigma, cond).clean
+        alone = parent.double()(x[:, :, frame], sigma, cond).x0
         torch.testing.assert_close(clip[:, :, frame], alone, atol=1e-12, rtol=0)
 
 
@@ -71,20 +72,20 @@ def test_one_step_of_the_temporal_stage_moves_only_what_it_may() -> None:
     parent = EDMDenoiser(SpaceTimeUNet(**IMAGE))
     module = TemporalDecoder(EDMDenoiser(SpaceTimeUNet(**SMALL)), parent=parent, spatial_lr=0.0, denoising=denoising())
     for name, parameter in module.denoiser.named_parameters():  # let the zero-initialised output pass gradients
-        if name.endswith("leave.spatial.weight"):
+        if name.endswith("conv_out.spatial.weight"):
             torch.nn.init.normal_(parameter)
     before = {name: value.clone() for name, value in module.denoiser.state_dict().items()}
     step = module.configure_optimizers()["optimizer"]
     module.losses(clips()).mean().backward()
     step.step()
     moved = {name for name, value in module.denoiser.state_dict().items() if not torch.equal(value, before[name])}
-    assert moved and all("temporal" in name for name in moved)
+    assert moved and moved <= {f"net.{name}" for name in module.net.temporal_names()}
 
 
 def test_a_joint_batch_teaches_motion_by_its_clips_and_looks_by_its_images() -> None:
     module = TemporalDecoder(EDMDenoiser(SpaceTimeUNet(**SMALL)), denoising())
     images = ImageBatch(clips(3).pixels[:, :, 0], None, ["a", "b", "c"])
-    torch.nn.init.normal_(module.denoiser.net.leave.spatial.weight)
+    torch.nn.init.normal_(module.denoiser.net.conv_out.spatial.weight)
     losses = module.losses(JointBatch(clips(), images))
     assert losses.shape == (5,)
     reached = {}
@@ -92,8 +93,9 @@ def test_a_joint_batch_teaches_motion_by_its_clips_and_looks_by_its_images() -> 
         module.zero_grad()
         part.sum().backward(retain_graph=True)
         reached[kind] = {name for name, weight in module.denoiser.named_parameters() if bool((weight.grad != 0).any())}
-    assert any(".temporal" in name for name in reached["clips"])
-    assert reached["images"] and not any(".temporal" in name for name in reached["images"]), "images skip time"
+    temporal = {f"net.{name}" for name in module.net.temporal_names()}
+    assert reached["clips"] & temporal
+    assert reached["images"] and not reached["images"] & temporal, "images skip time"
 
 
 def interpolator(parent: EDMDenoiser | None = None) -> Interpolator:
@@ -107,9 +109,9 @@ def test_an_interpolator_equals_its_parent_before_its_first_step_whatever_is_kno
     for parameter in parent.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     child = interpolator(parent)
-    assert child.transferred is not None and child.transferred.widened == ["net.enter.spatial.weight"]
+    assert child.transferred is not None and child.transferred.widened == ["net.conv_in.spatial.weight"]
     batch = clips()
-    given = Known(batch.pixels, torch.rand(2, 4) < 0.5).channels()
+    given = MaskedFrames(batch.pixels, torch.rand(2, 4) < 0.5).channels()
     arguments = torch.randn_like(batch.pixels), torch.tensor([0.5, 3.0]), torch.randn(2, 8), batch.fps
     torch.testing.assert_close(child.denoiser(*arguments, given), parent(*arguments))
 
@@ -118,14 +120,14 @@ def test_an_interpolator_is_judged_by_the_unknown_frames_alone() -> None:
     module, batch = interpolator(), clips(8)
     masks = module.masks = lambda *_: torch.tensor([[True, False, False, True]] * 8)  # type: ignore[assignment]
     with torch.no_grad():  # a network whose answer is its noisy input misses every frame by the noise
-        module.denoiser.forward = lambda x, *_: Estimate(x)  # type: ignore[method-assign]
+        module.denoiser.forward = lambda x, *_: Denoised(x)  # type: ignore[method-assign]
         torch.manual_seed(0)
         all_missed = module.losses(batch)
-        known = Known(batch.pixels, masks())
-        module.denoiser.forward = lambda x, *_: Estimate(known.keep(x))  # type: ignore[method-assign]
+        known = MaskedFrames(batch.pixels, masks())
+        module.denoiser.forward = lambda x, *_: Denoised(known.replace(x))  # type: ignore[method-assign]
         torch.manual_seed(0)
         torch.testing.assert_close(module.losses(batch), all_missed)
-        module.denoiser.forward = lambda x, *_: Estimate(Known(batch.pixels, ~masks()).keep(x))  # type: ignore[method-assign]
+        module.denoiser.forward = lambda x, *_: Denoised(MaskedFrames(batch.pixels, ~masks()).replace(x))  # type: ignore[method-assign]
         assert bool((module.losses(batch) == 0).all())
 
 
@@ -142,11 +144,11 @@ def test_super_resolution_sees_the_shrunk_crop_that_it_is_to_enlarge() -> None:
     x, _, _, fps, given = seen[0]
     assert x.shape == (2, 3, 4, 4) and given.shape == (2, 4, 4, 4) and fps is None
     crops = [pixels[..., i : i + 4, j : j + 4] for i in (0, 2, 4) for j in (0, 2, 4)]
-    assert any(torch.allclose(given[:, :3], enlarge(shrink(crop, 2), 2), atol=1e-6) for crop in crops)
+    assert any(torch.allclose(given[:, :3], upsample(downsample(crop, 2), 2), atol=1e-6) for crop in crops)
 
 
 def test_super_resolution_learns_from_clips_as_from_images() -> None:
-    net = EDMDenoiser(SpaceTimeUNet(in_channels=7, **{**SMALL, "attention": ()}))
+    net = EDMDenoiser(SpaceTimeUNet(in_channels=7, **{**SMALL, "attention": (), "temporal_attention": False}))
     parent = super_resolution().denoiser
     module = SuperResolution(net, denoising(), 2, 4, LogNormalNoise(), parent=parent)
     assert module.transferred is not None and module.transferred.new
@@ -187,7 +189,8 @@ def test_the_parents_layers_learn_as_much_slower_as_asked() -> None:
         if any(parameter is other for other in group["params"])
     }
     assert set(rates) == {name for name, _ in module.named_parameters()}
-    assert all(rate == pytest.approx(1e-2 if ".temporal" in name else 2.5e-3) for name, rate in rates.items())
+    temporal = {f"denoiser.net.{name}" for name in module.net.temporal_names()}
+    assert all(rate == pytest.approx(1e-2 if name in temporal else 2.5e-3) for name, rate in rates.items())
 
 
 def test_a_negative_learning_rate_is_refused_with_a_way_out() -> None:
@@ -204,14 +207,14 @@ def test_the_frozen_encoder_is_neither_saved_nor_trained() -> None:
 
 def test_conditions_are_dropped_as_often_as_asked() -> None:
     torch.manual_seed(0)
-    cond = denoising(cond_dropout=0.25).condition(torch.rand(2000, 3, 8, 8))
+    cond = denoising(cond_dropout=0.25).condition(torch.rand(2000, 3, 8, 8), None, 8)
     assert float((cond == 0).all(dim=1).float().mean()) == pytest.approx(0.25, abs=0.03)
 
 
 def test_condition_noise_has_the_promised_length() -> None:
     torch.manual_seed(0)
     images, how = torch.rand(500, 3, 8, 8), denoising(cond_dropout=0.0, cond_noise=0.3)
-    noise = (how.condition(images) - how.encoder(images)).norm(dim=1)
+    noise = (how.condition(images, None, 8) - how.encoder(images)).norm(dim=1)
     assert float(noise.square().mean().sqrt()) == pytest.approx(0.3, abs=0.02)
 
 
@@ -295,24 +298,46 @@ def test_a_prior_trained_without_text_cannot_tell_captions_apart(share: float) -
     assert bool((seen[0] == 0).all()) == (share == 1.0)
 
 
-def unusable(pixels: torch.Tensor) -> torch.Tensor:
-    raise AssertionError("the encoder was asked")
+class Unusable(ImageEncoder):
+    channels = 8
+
+    def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("the encoder was asked")
 
 
 def test_cached_embeddings_take_the_encoders_place() -> None:
     batch = clips()
     cached = torch.nn.functional.normalize(torch.randn(2, 8, generator=torch.Generator().manual_seed(1)))
-    asked = Denoising(unusable, LogNormalNoise(), optimizer, WarmupCosine(10), cond_dropout=0.0, cond_noise=0.0)
-    torch.testing.assert_close(asked.condition_of_clips(dataclasses.replace(batch, embedding=cached)), cached)
+    asked = Denoising(Unusable(), LogNormalNoise(), optimizer, WarmupCosine(10), cond_dropout=0.0, cond_noise=0.0)
+    torch.testing.assert_close(asked.condition_of_clips(dataclasses.replace(batch, embedding=cached), 8), cached)
     with pytest.raises(AssertionError, match="the encoder was asked"):
-        asked.condition_of_clips(batch)
+        asked.condition_of_clips(batch, 8)
 
 
 def test_cached_embeddings_of_another_length_are_told() -> None:
-    with pytest.raises(UserError, match="data.embeddings: are 5 long, the encoder's 8; give the id that `mav data em"):
-        denoising().condition(clips().pixels[:, :, 0], torch.zeros(2, 5))
+    with pytest.raises(UserError, match="embeddings: the cached embeddings have length 5, and the network takes 8"):
+        denoising().condition(clips().pixels[:, :, 0], torch.zeros(2, 5), 8)
 
 
 def test_a_network_that_tells_no_variance_is_not_trained_to() -> None:
-    with pytest.raises(UserError, match="out_channels: must be 6 for a HybridDenoiser, got 3"):
+    with pytest.raises(UserError, match="out_channels: must be 6 for HybridDenoiser, got 3"):
         SpatialDecoder(HybridDenoiser(SpaceTimeUNet(**IMAGE)), denoising())
+
+
+def test_decoders_work_with_the_documented_defaults() -> None:
+    module = TemporalDecoder(EDMDenoiser(SpaceTimeUNet(**SMALL)))
+    module.losses(clips()).mean().backward()
+    found = module.configure_optimizers()
+    assert isinstance(found["optimizer"], torch.optim.AdamW) and found["optimizer"].defaults["lr"] == 3e-4
+    assert bool((module.condition_of_clips(clips()) == 0).all()), "without an encoder there is no condition"
+    cached = dataclasses.replace(clips(), embedding=torch.ones(2, 8))
+    assert bool((module.condition_of_clips(cached) != 0).any()), "cached embeddings need none"
+    assert Interpolator(EDMDenoiser(SpaceTimeUNet(in_channels=7, **SMALL))).losses(clips()).shape == (2,)
+
+
+def test_a_bare_network_is_wrapped_and_its_config_with_it() -> None:
+    module = TemporalDecoder(SpaceTimeUNet(**SMALL))
+    node = {"_target_": "mav_lightning.nn.unet.SpaceTimeUNet"}
+    assert isinstance(module.denoiser, EDMDenoiser)
+    assert module.network_config({"denoiser": node})["net"] == node
+    assert module.network.state_dict().keys() == EDMDenoiser(SpaceTimeUNet(**SMALL)).state_dict().keys()

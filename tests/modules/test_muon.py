@@ -4,14 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from mav_lightning.modules.muon import Muon, orthogonalise
+from mav_lightning.modules.muon import Muon, orthogonalize
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (5, 40), (40, 5)])
 def test_singular_values_are_pulled_to_one_and_vectors_kept(shape: tuple[int, int]) -> None:
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     u, _, vh = torch.linalg.svd(matrix, full_matrices=False)
-    inner = u.mT @ orthogonalise([matrix])[0] @ vh.mT
+    inner = u.mT @ orthogonalize([matrix])[0] @ vh.mT
     values = inner.diagonal()
     assert (inner - values.diag()).abs().max() < 1e-9
     assert values.min() > 0.3 and values.max() < 1.3
@@ -21,7 +21,7 @@ def test_it_is_the_newton_schulz_iteration_of_every_matrix_by_itself() -> None:
     generator = torch.Generator().manual_seed(0)
     shapes = [(4, 9), (4, 9), (9, 4), (4, 4), (2, 30)]
     matrices = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
-    for matrix, result in zip(matrices, orthogonalise(matrices), strict=True):
+    for matrix, result in zip(matrices, orthogonalize(matrices), strict=True):
         x = matrix / matrix.norm()
         for _ in range(5):
             gram = x @ x.mT
@@ -32,8 +32,8 @@ def test_it_is_the_newton_schulz_iteration_of_every_matrix_by_itself() -> None:
 def test_small_directions_survive_single_precision() -> None:
     u, v = (torch.linalg.qr(torch.randn(16, 16, generator=torch.Generator().manual_seed(i)))[0] for i in (0, 1))
     matrix = u @ torch.logspace(0, -4, 16).diag() @ v
-    exact = orthogonalise([matrix.double()])[0]
-    torch.testing.assert_close(orthogonalise([matrix])[0].double(), exact, rtol=0, atol=1e-3)
+    exact = orthogonalize([matrix.double()])[0]
+    torch.testing.assert_close(orthogonalize([matrix])[0].double(), exact, rtol=0, atol=1e-3)
 
 
 def test_a_vector_takes_the_step_of_adamw_without_decay() -> None:

@@ -30,7 +30,7 @@ def test_a_layer_starts_the_same_whatever_other_layers_there_are() -> None:
         {"temporal_attention_everywhere": True},
         {"fps": "off"},
         {"fps": "embedding"},
-        {"factorised": False},
+        {"factorized": False},
         {"blocks": 2},
         {"context_tokens": 2},
     ):
@@ -55,16 +55,17 @@ def test_another_seed_and_a_second_network_draw_anew() -> None:
     first = net(seed=0)
     second = SpaceTimeUNet(channels=8, multipliers=(1, 2), attention=(1,), head_channels=8, cond_channels=8)
 
-    assert torch.equal(net(seed=0).cond.weight, first.cond.weight)
-    assert not torch.equal(net(seed=1).cond.weight, first.cond.weight)
-    assert not torch.equal(second.cond.weight, first.cond.weight)
+    assert torch.equal(net(seed=0).cond_proj.weight, first.cond_proj.weight)
+    assert not torch.equal(net(seed=1).cond_proj.weight, first.cond_proj.weight)
+    assert not torch.equal(second.cond_proj.weight, first.cond_proj.weight)
 
 
 def test_two_layers_of_one_shape_do_not_start_alike() -> None:
     network = net(blocks=2)
 
     assert not torch.equal(
-        network.get_parameter("down.0.conv1.spatial.weight"), network.get_parameter("down.1.conv1.spatial.weight")
+        network.get_parameter("down_blocks.0.conv1.spatial.weight"),
+        network.get_parameter("down_blocks.1.conv1.spatial.weight"),
     )
 
 
@@ -72,7 +73,7 @@ def test_weights_are_drawn_as_pytorch_draws_them() -> None:
     """Uniform within one over the square root of a layer's inputs."""
     network = SpaceTimeUNet(channels=64, cond_channels=64)
     bound = 64**-0.5
-    drawn = network.context.weight.detach()
+    drawn = network.context_proj.weight.detach()
 
     assert drawn.abs().max() <= bound
     assert abs(float(drawn.std()) - bound / 3**0.5) < 0.01 * bound

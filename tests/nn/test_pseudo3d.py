@@ -1,25 +1,23 @@
 import pytest
 import torch
+from einops import rearrange
 from torch.nn import functional as F
 
-from mav_lightning.nn.layout import fold_frames, unfold_frames
+from mav_lightning.common.errors import UserError
 from mav_lightning.nn.pseudo3d import PseudoAttention3d, PseudoConv3d
 
 
-def test_folding_frames_is_undone_by_unfolding() -> None:
-    clips = torch.randn(2, 3, 5, 4, 4)
-    folded = fold_frames(clips)
-    torch.testing.assert_close(folded[5], clips[1, :, 0])
-    torch.testing.assert_close(unfold_frames(folded, 5), clips)
+def clips_of(frames: torch.Tensor, count: int) -> torch.Tensor:
+    return rearrange(frames, "(b t) c h w -> b c t h w", t=count)
 
 
 @pytest.mark.parametrize("temporal_kernel_size", [0, 1, 3, 5])
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("factorised", [True, False])
+@pytest.mark.parametrize("factorized", [True, False])
 def test_at_initialisation_a_clip_is_convolved_frame_by_frame(
-    temporal_kernel_size: int, stride: int, factorised: bool
+    temporal_kernel_size: int, stride: int, factorized: bool
 ) -> None:
-    conv = PseudoConv3d(3, 8, temporal_kernel_size=temporal_kernel_size, stride=stride, factorised=factorised)
+    conv = PseudoConv3d(3, 8, temporal_kernel_size=temporal_kernel_size, stride=stride, factorized=factorized)
     frames = torch.randn(2 * 5, 3, 6, 8)
     torch.testing.assert_close(conv(frames, frames=5), conv(frames))
 
@@ -29,14 +27,14 @@ def test_the_temporal_convolution_is_a_conv3d_of_one_pixel() -> None:
     assert conv.temporal is not None
     torch.nn.init.normal_(conv.temporal.weight)
     frames = torch.randn(2 * 5, 3, 6, 7)
-    clips = unfold_frames(conv.spatial(frames), 5)
+    clips = clips_of(conv.spatial(frames), 5)
     expected = F.conv3d(clips, conv.temporal.weight[..., None], conv.temporal.bias, padding=(1, 0, 0))
-    torch.testing.assert_close(unfold_frames(conv(frames, frames=5), 5), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(clips_of(conv(frames, frames=5), 5), expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("stride", [1, 2])
 def test_what_is_not_factorised_is_a_conv3d_with_the_image_kernel_in_its_middle(stride: int) -> None:
-    conv = PseudoConv3d(3, 8, temporal_kernel_size=5, stride=stride, factorised=False)
+    conv = PseudoConv3d(3, 8, temporal_kernel_size=5, stride=stride, factorized=False)
     assert conv.temporal is not None
     torch.nn.init.normal_(conv.temporal.weight)
     torch.nn.init.normal_(conv.temporal.bias)
@@ -44,8 +42,8 @@ def test_what_is_not_factorised_is_a_conv3d_with_the_image_kernel_in_its_middle(
     slices = [*conv.temporal.weight.split(3, dim=1)]
     kernel = torch.stack([*slices[:2], conv.spatial.weight, *slices[2:]], dim=2)
     bias = conv.spatial.bias + conv.temporal.bias
-    expected = F.conv3d(unfold_frames(frames, 6), kernel, bias, stride=(1, stride, stride), padding=(2, 1, 1))
-    torch.testing.assert_close(unfold_frames(conv(frames, frames=6), 6), expected, atol=1e-4, rtol=1e-4)
+    expected = F.conv3d(clips_of(frames, 6), kernel, bias, stride=(1, stride, stride), padding=(2, 1, 1))
+    torch.testing.assert_close(clips_of(conv(frames, frames=6), 6), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_a_random_start_is_no_identity() -> None:
@@ -58,9 +56,9 @@ def test_a_random_start_is_no_identity() -> None:
     assert not torch.allclose(attention(features, time=time), attention(features), atol=1e-3)
 
 
-@pytest.mark.parametrize("factorised", [True, False])
-def test_time_matters_to_the_convolution_after_one_update(factorised: bool) -> None:
-    conv = PseudoConv3d(3, 8, factorised=factorised)
+@pytest.mark.parametrize("factorized", [True, False])
+def test_time_matters_to_the_convolution_after_one_update(factorized: bool) -> None:
+    conv = PseudoConv3d(3, 8, factorized=factorized)
     frames = torch.randn(5, 3, 6, 7)
     conv(frames, frames=5).square().mean().backward()
     torch.optim.SGD(conv.parameters(), lr=1.0).step()
@@ -69,7 +67,7 @@ def test_time_matters_to_the_convolution_after_one_update(factorised: bool) -> N
 
 @pytest.mark.parametrize("argument", ["kernel_size", "temporal_kernel_size"])
 def test_an_even_kernel_is_refused(argument: str) -> None:
-    with pytest.raises(ValueError, match=f"`{argument}` must be odd.*got 2"):
+    with pytest.raises(UserError, match=f"{argument}: must be odd.*got 2"):
         PseudoConv3d(3, 8, **{argument: 2})
 
 
@@ -82,7 +80,7 @@ def test_at_initialisation_attention_looks_at_one_frame_alone() -> None:
 def test_frames_attend_to_each_other_once_the_projection_is_not_zero() -> None:
     attention = PseudoAttention3d(32, head_channels=16, time_channels=4, spatial=False)
     assert attention.temporal is not None
-    torch.nn.init.normal_(attention.temporal.project.weight)
+    torch.nn.init.normal_(attention.temporal.out_proj.weight)
     frames, time = torch.randn(3, 32, 2, 2), torch.randn(1, 3, 4)
     changed = frames.clone()
     changed[2] = torch.randn(32, 2, 2)
@@ -93,7 +91,7 @@ def test_frames_attend_to_each_other_once_the_projection_is_not_zero() -> None:
 def test_temporal_attention_never_mixes_clips_or_pixels() -> None:
     attention = PseudoAttention3d(32, head_channels=16, time_channels=4, spatial=False)
     assert attention.temporal is not None
-    torch.nn.init.normal_(attention.temporal.project.weight)
+    torch.nn.init.normal_(attention.temporal.out_proj.weight)
     frames, time = torch.randn(6, 32, 2, 2), torch.randn(2, 3, 4)
     changed = frames.clone()
     changed[4, :, 0, 1] = torch.randn(32)  # second clip, second frame, one pixel
@@ -104,5 +102,5 @@ def test_temporal_attention_never_mixes_clips_or_pixels() -> None:
 
 
 def test_channels_must_fit_the_heads() -> None:
-    with pytest.raises(ValueError, match="48 channels are no multiple of head_channels=32"):
+    with pytest.raises(UserError, match="head_channels: must divide the number of channels, 48, got 32"):
         PseudoAttention3d(48, head_channels=32)

@@ -51,7 +51,7 @@ def test_equal_captions_are_no_mistake() -> None:
     images = torch.eye(2)[[0, 0, 1]]
     clip.encode_image = lambda pixels: images  # type: ignore[method-assign,assignment]
     clip.encode_text = lambda captions: images  # type: ignore[method-assign,assignment]
-    clip.log_scale.data.fill_(4.5)
+    clip.logit_scale.data.fill_(4.5)
     loss = clip.loss(torch.zeros(3, 3, 16, 16), ["same", "same", "other"])
     torch.testing.assert_close(loss, torch.tensor(2 / 3).mul(torch.log(torch.tensor(2.0))), atol=1e-4, rtol=1e-4)
 
@@ -69,7 +69,7 @@ def test_ridge_recovers_a_linear_map_up_to_length() -> None:
 
 def test_without_a_prior_the_text_embedding_itself_is_the_condition() -> None:
     text = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(RidgePrior(4).identity_()(text), torch.nn.functional.normalize(text, dim=1))
+    torch.testing.assert_close(RidgePrior(4).set_identity()(text), torch.nn.functional.normalize(text, dim=1))
 
 
 def test_a_large_penalty_leaves_the_mean() -> None:

@@ -4,6 +4,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from mav_lightning.certificate import certify_frames
+from mav_lightning.common.errors import UserError
+from mav_lightning.diffusion.denoiser import EDMDenoiser
+from mav_lightning.knockout import knock_out
+from mav_lightning.modules.transfer import transfer
+from mav_lightning.nn.base import TemporalLayer
 from mav_lightning.nn.unet import SpaceTimeUNet
 
 SMALL: dict[str, Any] = {
@@ -39,12 +45,12 @@ CHANGES: dict[str, dict[str, Any]] = {
     "temporal attention everywhere": {"temporal_attention_everywhere": True},
     "no fps": {"fps": "off"},
     "fps as an embedding only": {"fps": "embedding"},
-    "full 3D convolutions": {"factorised": False},
+    "full 3D convolutions": {"factorized": False},
     "single pixels": {"patch_size": 1},
     "more attention": {"attention": (0, 1)},
     "more context": {"context_tokens": 2},
     "more blocks": {"blocks": 2},
-    "more blocks in the middle": {"middle": 2},
+    "more blocks in the middle": {"mid_blocks": 2},
 }
 
 
@@ -60,7 +66,7 @@ def test_the_start_of_the_temporal_layers_is_a_choice() -> None:
 
     identity, random = start(True).state_dict(), start(False).state_dict()
     unlike = {name for name in identity if not torch.equal(identity[name], random[name])}
-    assert unlike and all("temporal" in name for name in unlike), "the image network's weights are the same"
+    assert unlike and unlike <= start(True).temporal_names(), "the image network's weights are the same"
 
 
 @pytest.mark.parametrize(("fps", "matters"), [("off", False), ("embedding", True), ("seconds", True)])
@@ -99,7 +105,7 @@ def test_every_weight_takes_part_in_training() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"x": torch.zeros(2, 3, 3, 6, 8)}, "6×8 pixels cannot be halved evenly; sides must be multiples of 4"),
+        ({"x": torch.zeros(2, 3, 3, 6, 8)}, "must be multiples of 4, got 6×8 pixels"),
         ({"fps": None}, "clips need `fps`"),
         ({"x": torch.zeros(3, 8, 8)}, r"expects images .* or clips .*, got \(3, 8, 8\)"),
     ],
@@ -110,5 +116,79 @@ def test_input_it_cannot_take_is_refused_with_a_reason(given: dict[str, Any], me
 
 
 def test_an_unknown_fps_conditioning_is_refused() -> None:
-    with pytest.raises(ValueError, match="`fps` must be off, embedding or seconds, got 'of'"):
+    with pytest.raises(UserError, match="fps: must be one of .* got .*of.*Did you mean `off`"):
         SpaceTimeUNet(fps="of")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"attention": (7,)}, "attention: level 7 does not exist; `multipliers` defines levels 0 to 2"),
+        ({"attention": "2"}, "attention: must be a list"),
+        ({"blocks": -1}, "blocks: must be a whole number above 0, got -1"),
+        ({"channels": 12}, "channels: must be a multiple of 8"),
+        ({"multipliers": ()}, "multipliers: needs one number per level"),
+        ({"temporal_kernel_size": 2}, "temporal_kernel_size: must be odd"),
+        ({"temporal_attention": "None"}, "temporal_attention: must be true or false"),
+        (
+            {"temporal_attention": False, "temporal_attention_everywhere": True},
+            "temporal_attention_everywhere: has no effect without `temporal_attention`",
+        ),
+        ({"attention": ()}, "temporal_attention: has no effect, as `attention` lists no level"),
+        ({"temporal_kernel_size": 0, "factorized": False}, "factorized: has no effect without"),
+        (
+            {"temporal_kernel_size": 0, "temporal_attention": False, "fps": "off", "identity_init": False},
+            "identity_init: has no effect, as nothing in the network is temporal",
+        ),
+    ],
+)
+def test_arguments_out_of_range_or_without_effect_are_refused_by_name(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        SpaceTimeUNet(**options)
+
+
+def test_without_context_tokens_the_embedding_still_conditions() -> None:
+    torch.manual_seed(0)
+    net = SpaceTimeUNet(**SMALL, context_tokens=0)
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    given = inputs()
+    assert net.context_proj is None
+    assert not torch.allclose(net(**given), net(**{**given, "cond": given["cond"] + 1}))
+
+
+class FrameShift(TemporalLayer):
+    """A temporal layer of somebody else's: adds a share of the previous frame."""
+
+    def __init__(self, channels: int, time_channels: int) -> None:
+        super().__init__()
+        self.share = torch.nn.Parameter(torch.ones(channels))
+
+    def reset_to_identity(self) -> None:
+        torch.nn.init.zeros_(self.share)
+
+    def temporal_activity(self) -> float:
+        return float(self.share.detach().norm())
+
+    def forward(self, x: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+        return x + self.share[:, None, None, None] * x.roll(1, dims=2)
+
+
+def test_a_strangers_temporal_layer_takes_part_in_all_that_ours_do() -> None:
+    options = {**SMALL, "temporal_kernel_size": 0, "temporal_attention": False}
+    net = SpaceTimeUNet(**options, temporal_layer=FrameShift)
+    names = [name for name in net.temporal_layers() if name.endswith("temporal_layer")]
+    assert names == list(net.temporal_layers()) and len(names) == 5
+    assert {f"{name}.share" for name in names} <= set(net.temporal_parameters())
+    assert set(net.temporal_activity().values()) == {0.0}
+    denoiser = EDMDenoiser(net)
+    assert certify_frames(denoiser).holds
+    torch.nn.init.normal_(net.mid_blocks[0].temporal_layer.share)
+    assert certify_frames(denoiser).layer == "net.mid_blocks.0"
+    knock_out(net, ["mid_blocks.*"])
+    assert certify_frames(denoiser).holds
+    parent = EDMDenoiser(SpaceTimeUNet(**options, fps="off"))
+    assert (
+        f"net.{names[0]}.share"
+        in transfer(parent, EDMDenoiser(SpaceTimeUNet(**options, temporal_layer=FrameShift))).new
+    )

@@ -17,7 +17,7 @@ def training(network: str = NETWORK, steps: int = 100, seed: int = 0, name: str 
 
 
 def ridge() -> Stage:
-    return Stage.of("prior", {"kind": "train", "task": {"_target_": "mav_lightning.modules.ridge_fit.fit_ridge"}}, {})
+    return Stage.of("prior", {"kind": "train", "task": {"_target_": "mav_lightning.modules.ridge_fit.FitRidge"}}, {})
 
 
 @pytest.fixture
