@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 from mav_lightning.ablation.run import load_plan
 from mav_lightning.checkpoint import WEIGHTS, load_network, read_card, write_card, write_weights
 from mav_lightning.cli.app import app
-from mav_lightning.cli.stage import _artefact
 from mav_lightning.common.errors import UserError
 from mav_lightning.config import instantiate
 from mav_lightning.knockout import write_knocked_out
@@ -93,4 +92,4 @@ def test_the_study_samples_the_knocked_out_network(tmp_path: Path) -> None:
     folder.create(stages["knockout"])
 
     assert stages["sample"].needs["decoder"] == stages["knockout"].id
-    assert _artefact(folder) == tmp_path, "where write_knocked_out leaves it"
+    assert folder.artifact == tmp_path, "where write_knocked_out leaves it"

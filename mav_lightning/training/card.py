@@ -1,4 +1,4 @@
-"""A training that says from its first step how to build its network."""
+"""The description of a training's network, available from the first step on."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,19 +12,25 @@ __all__ = ["CardWriter"]
 
 
 class CardWriter(Callback):
-    """Writes ``network.json`` when a training begins, so that its checkpoints can be exported before it ends.
+    """Write ``network.json`` when a training begins, and the same description into every checkpoint.
+
+    Checkpoints can then be exported before the training ends, and `load_from_checkpoint` can build the network.
 
     Args:
         out: The run's folder.
-        node: As `write_card`.
-        trained: As there.
+        node: Config node that builds the network.
+        trained: What the network is trained for, see `write_card`.
     """
 
     def __init__(self, out: Path, node: Mapping[str, Any], trained: Mapping[str, Any]) -> None:
         self.out, self.node, self.trained = out, node, trained
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes the card, in the first process."""
+        """Write the description, in the first process."""
         if trainer.is_global_zero:
             self.out.mkdir(parents=True, exist_ok=True)
             write_card(self.out, self.node, self.trained)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Add the description to the checkpoint, as plain data."""
+        checkpoint["network"] = {"net": dict(self.node), "trained": dict(self.trained)}
