@@ -26,7 +26,7 @@ ALLOWED = {
     },
     "mav_lightning.runs": {
         "mav_lightning.runs", "mav_lightning.training", "mav_lightning.cascade.pipeline_folder",
-        "mav_lightning.modules.base", "mav_lightning.checkpoint", "mav_lightning.config", "mav_lightning.common",
+        "mav_lightning.modules.base", "mav_lightning.networks", "mav_lightning.config", "mav_lightning.common",
         "datamodules.index", "evaluation",
     },
     "mav_lightning.ablation": {

@@ -5,16 +5,16 @@ Example:
     >>> run_stage("runs/quick/stages/temporal-0123456789abcdef")  # doctest: +SKIP
 """
 
-import inspect
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mav_lightning.common.allowed import allow, source_sha256
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.hashing import file_sha256
 from mav_lightning.common.json_files import write_json
 from mav_lightning.common.machine import peak_rss_bytes
 from mav_lightning.common.task import Task
@@ -85,13 +85,14 @@ def run_training(
     """
     import torch
 
-    from mav_lightning.checkpoint import write_card
+    from mav_lightning.networks.stored import WEIGHTS, Card, write_card
 
     torch.manual_seed(config.get("seed", 0))  # initial weights
     if "task" in config:
         _run_task(config["task"], out, config.get("seed"), track)
-        if node := config["task"].get("net"):  # otherwise the task has written the description itself
-            write_card(out, node, _trained_for(config))
+        if node := config["task"].get("network"):  # otherwise the task has written the description itself
+            card = Card.of(node, _trained_for(config))
+            write_card(out, replace(card, weights_sha256=file_sha256(out / WEIGHTS)))
         return
     for key in ("module", "data", "fit"):
         if key not in config:
@@ -101,6 +102,7 @@ def run_training(
 
 def _fit(config: Config, out: Path, callbacks: "Iterable[Callback]", tags: Mapping[str, str | int]) -> None:
     from mav_lightning.modules.base import NetworkModule
+    from mav_lightning.networks.stored import Card
     from mav_lightning.training.card import CardWriter
     from mav_lightning.training.fit import fit
     from mav_lightning.training.loggers import with_offline_loggers
@@ -110,7 +112,8 @@ def _fit(config: Config, out: Path, callbacks: "Iterable[Callback]", tags: Mappi
     settings = instantiate(with_offline_loggers(config["fit"], out))
     added = [*callbacks, *(settings.pop("callbacks", None) or ())]
     if isinstance(module, NetworkModule):
-        added.append(CardWriter(out, config["module"][module.network_name], _trained_for(config)))
+        node = module.network_config(config["module"])
+        added.append(CardWriter(out, Card.of(node, _trained_for(config))))
     fit(
         module,
         data,
@@ -124,7 +127,7 @@ def _fit(config: Config, out: Path, callbacks: "Iterable[Callback]", tags: Mappi
 
 
 def _trained_for(config: Config) -> dict[str, Any]:
-    """Return what a stage's network is trained for, as `write_card` takes it."""
+    """Return what a stage's network is trained for, as fields of `Trained`."""
     data = config.get("data", {})
     fps = data.get("clips", data).get("fps")
     kept = {key: config[key] for key in ("name", "seed", "size", "frames") if key in config}
@@ -152,11 +155,10 @@ def _sample(config: Config, place: StageFolder, needs: Mapping[str, Path], track
 
 def _score(config: Config, place: StageFolder, needs: Mapping[str, Path], track: Track) -> None:
     from evaluation import evaluate
-    from evaluation.protocol import parse_protocol
+    from evaluation.protocol import protocol_of_stage
     from mav_lightning.common.machine import default_device
 
-    fields = {name: value for name, value in config["protocol"].items() if name not in ("name", "measures")}
-    protocol = parse_protocol(Path(f"{config['protocol']['name']}.yaml"), fields)
+    protocol = protocol_of_stage(config["protocol"])
     found = evaluate(needs["generated"], needs["real"], protocol, track=track, device=default_device())
     write_json(place.results_file, found)
 
@@ -171,13 +173,8 @@ _RUNNERS: dict[Kind, Callable[[Config, StageFolder, Mapping[str, Path], Track], 
 
 
 def _run_task(node: Config, place: Path, seed: int | None, track: Track) -> None:
-    task = instantiate(node)
-    if isinstance(task, Task):
-        task.run(place, seed=seed, track=track)
-        return
-    given = {"out": place, "seed": seed, "track": track}
-    known = inspect.signature(task).parameters
-    task(**{name: value for name, value in given.items() if name in known and name not in task.keywords})
+    task: Task = instantiate(node)
+    task.run(place, seed=seed, track=track)
 
 
 def _cuda_use() -> dict[str, Any]:

@@ -11,6 +11,7 @@ from mav_lightning.common.allowed import allowed_packages, source_sha256
 from mav_lightning.common.configs import leaves
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.hashing import file_sha256
+from mav_lightning.config.nodes import MISSING
 
 __all__ = ["SCHEMA", "UNHASHED", "packages_of", "ranks", "stage_id", "with_contents"]
 
@@ -135,14 +136,14 @@ def _filled(value: Any, where: str, path: str) -> Any:
     filled = {key: _filled(item, where, f"{path}.{key}") for key, item in value.items()}
     for key in filled:
         named = str(key).removesuffix(_SUFFIX)
-        if named != key and named in filled and filled[key] is None:
+        if named != key and named in filled and filled[key] in (None, MISSING):
             filled[key] = _sha256(filled[named], f"{where}: `{path}.{named}`")
             filled[named] = str(Path(filled[named]).resolve())  # a stage may run elsewhere
     return filled
 
 
 def _sha256(path: Any, where: str) -> str:
-    if not isinstance(path, str):
+    if not isinstance(path, str) or path == MISSING:
         raise UserError(f"{where}: must be the path of your file or folder, got {path!r}; set it in `overrides`.")
     try:
         if not Path(path).is_dir():

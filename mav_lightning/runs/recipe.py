@@ -215,7 +215,7 @@ def _drop(value: Any, unfilled: set[str]) -> Any:
     """Remove references to unfilled roles from every mapping that does not hold a target's arguments."""
     if not isinstance(value, Mapping):
         return value
-    plain = "_target_" not in value
+    plain = "_target_" not in value and "_network_" not in value
     return {
         key: _drop(item, unfilled)
         for key, item in value.items()
