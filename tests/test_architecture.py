@@ -31,7 +31,9 @@ ALLOWED = {
         "mav_lightning.training", "mav_lightning.networks", "mav_lightning.modules.base", "mav_lightning.common",
     },
     "mav_lightning.runs": {
-        "mav_lightning.runs", "mav_lightning.config", "mav_lightning.common", "datamodules.index",
+        "mav_lightning.runs", "mav_lightning.training", "mav_lightning.cascade.pipeline_folder",
+        "mav_lightning.modules.base", "mav_lightning.networks", "mav_lightning.config", "mav_lightning.common",
+        "datamodules.index", "evaluation",
     },
     "mav_lightning.ablation": {
         "mav_lightning.ablation", "mav_lightning.runs", "mav_lightning.config", "mav_lightning.common",

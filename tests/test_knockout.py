@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 
 from mav_lightning.ablation.run import load_plan
 from mav_lightning.cli.app import app
-from mav_lightning.cli.stage import _artefact
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.tracking import untracked
 from mav_lightning.config import instantiate
@@ -100,4 +99,4 @@ def test_the_study_samples_the_knocked_out_network(tmp_path: Path) -> None:
     folder.create(stages["knockout"])
 
     assert stages["sample"].needs["decoder"] == stages["knockout"].id
-    assert _artefact(folder) == tmp_path, "where KnockOut leaves it"
+    assert folder.artifact == tmp_path, "where KnockOut writes"

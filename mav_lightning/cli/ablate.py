@@ -1,4 +1,4 @@
-"""``mav ablate``: runs an ablation study."""
+"""``mav ablate``: run an ablation study."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,41 +11,47 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from mav_lightning.ablation.study import Study
+    from mav_lightning.ablation.study_plan import Plan
     from mav_lightning.runs.executor import Executor
 
 __all__ = ["ablate"]
 
 
 def ablate(
-    study: Annotated[str, typer.Argument(help="The study file, for example conf/ablation/quick.yaml.")],
+    study: Annotated[str, typer.Argument(help="Study file, for example ablation/quick.yaml.")],
     overrides: Annotated[
         list[str] | None, typer.Argument(help="key=value: <stage>.<key> for all variants, seeds=[…] or threads=n.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The study's folder; runs/<study> by default.")] = None,
-    beside: Annotated[
-        Path | None, typer.Option(help="Folder of another study, whose stages this one uses and adds to.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the study; default: runs/<study>.")] = None,
+    beside: Annotated[Path | None, typer.Option(help="Folder of another study to share stages with.")] = None,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Stages that run at once; 1 here, as many as it has room for on Ray.")
+        int | None, typer.Option(min=1, help="Number of stages that run at once; default: 1, on Ray as many as fit.")
     ] = None,
     executor: Annotated[
-        Literal["local", "ray"], typer.Option(help="Where stages run: this machine, or a Ray cluster.")
+        Literal["local", "ray"], typer.Option(help="Where stages run: on this machine, or on a Ray cluster.")
     ] = "local",
     address: Annotated[
-        str | None, typer.Option(help="Of the Ray cluster, or auto; one is started on this machine by default.")
+        str | None, typer.Option(help="Ray: address of the cluster, or auto; default: start one on this machine.")
     ] = None,
-    gpus: Annotated[float, typer.Option(min=0.0, help="On Ray: GPUs of each stage; 0.5 lets two share one.")] = 0.0,
-    retries: Annotated[int, typer.Option(min=0, help="On Ray: of a stage whose worker was lost.")] = 3,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and say what would run.")] = False,
+    gpus: Annotated[float, typer.Option(min=0.0, help="Ray: GPUs per stage; with 0.5 two stages share one.")] = 0.0,
+    retries: Annotated[int, typer.Option(min=0, help="Ray: retries of a stage whose worker was lost.")] = 3,
+    allow: Annotated[
+        list[str] | None, typer.Option(help="Package of yours whose classes the configs may name; repeatable.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything and list the stages, run nothing.")
+    ] = False,
     power: Annotated[
         list[str] | None,
-        typer.Option(metavar="METRIC=EFFECT", help="Say how many seeds such a difference needs, and run nothing."),
+        typer.Option(
+            metavar="METRIC=EFFECT", help="Estimate the number of seeds that detect this difference; run nothing."
+        ),
     ] = None,
 ) -> None:
     """Run an ablation study and write its report.
 
-    Every stage that two trials share is run once, and one that is done already is not run again: after a failure, a
-    kill or an edit, give the same command. Exits with 1 if a stage failed, with 2 if the study is wrong.
+    A stage that several trials share runs once, and a finished stage is reused: after a failure, an interruption or an
+    edit, rerun the same command. Exits with 1 if a stage failed, with 2 if the study is invalid.
 
     Examples:
         mav ablate conf/ablation/quick.yaml --out runs/quick seeds=[0,1,2]
@@ -59,19 +65,19 @@ def ablate(
     from rich.console import Console
 
     from mav_lightning.ablation.report import build_report
-    from mav_lightning.ablation.run import run_study
+    from mav_lightning.ablation.run import load_plan, run_study
     from mav_lightning.common.errors import UserError
     from mav_lightning.runs.executor import Local
 
     if executor == "local" and (address is not None or gpus):
-        raise UserError("--address and --gpus are of a Ray cluster; add --executor ray.")
+        raise UserError("`ray` is needed for an address or GPUs; add --executor ray.", argument="executor")
     root = out or Path("runs") / Path(study).stem
     console = Console()
     if dry_run:
-        _describe(study, overrides or [], _ledger_of(root, beside), jobs, console)
+        _describe(load_plan(study, overrides or [], allow or []), _ledger_of(root, beside), jobs, console)
         return
     if power:
-        _say_power(study, overrides or [], _ledger_of(root, beside), power, console)
+        _print_power(load_plan(study, overrides or [], allow or []), _ledger_of(root, beside), power, console)
         return
 
     def make(checked: "Study") -> "Executor":
@@ -81,14 +87,14 @@ def ablate(
 
         return OnRay(checked.threads, gpus, retries, address, jobs)
 
-    run = run_study(study, root, overrides or [], make, console, beside)
+    run = run_study(study, root, overrides or [], make, console, beside, allow or [])
     report = build_report(root)
     console.print(f"report: {report}", soft_wrap=True, highlight=False)
     exit_if_failed(console, run.outcome)
 
 
 def _ledger_of(root: Path, beside: Path | None) -> Path:
-    """The folder whose stages count, where nothing is run."""
+    """Return the folder whose stages are looked at when nothing is run."""
     from mav_lightning.runs.ledger import check_stages, require_stages
 
     check_stages(root)
@@ -98,17 +104,16 @@ def _ledger_of(root: Path, beside: Path | None) -> Path:
     return beside
 
 
-def _describe(study: str, overrides: list[str], root: Path, jobs: int | None, console: "Console") -> None:
+def _describe(plan: "Plan", root: Path, jobs: int | None, console: "Console") -> None:
     from rich.markup import escape
     from rich.table import Table
 
     from mav_lightning.ablation.report.text import duration
-    from mav_lightning.ablation.run import load_plan
     from mav_lightning.runs.eta import estimate
     from mav_lightning.runs.lease import holder
     from mav_lightning.runs.ledger import Ledger, State
 
-    plan, ledger = load_plan(study, overrides), Ledger(root)
+    ledger = Ledger(root)
     left = estimate(ledger, plan.stages)
     table = Table("stage", "id", "state", "left", "trials", box=None, header_style="dim")
     for stage in plan.stages:
@@ -127,35 +132,36 @@ def _describe(study: str, overrides: list[str], root: Path, jobs: int | None, co
     known = sum(seconds for seconds in left.values() if seconds)
     unknown = len(dict.fromkeys(stage.name for stage in plan.stages if left[stage.id] is None))
     if known:
-        more = f", and more: {unknown} kinds of stage have no finished sibling to tell" if unknown else ""
+        more = f", plus {unknown} kinds of stage without a finished sibling" if unknown else ""
         at_once = jobs or 1
-        console.print(f"About {duration(known / at_once)} with --jobs {at_once}, as the finished stages took{more}.")
+        console.print(f"About {duration(known / at_once)} with --jobs {at_once}, estimated from finished stages{more}.")
 
 
-def _say_power(study: str, overrides: list[str], root: Path, asked: list[str], console: "Console") -> None:
+def _print_power(plan: "Plan", root: Path, requests: list[str], console: "Console") -> None:
     from rich.table import Table
 
     from mav_lightning.ablation.power import MOST, POWER, power
     from mav_lightning.ablation.results import read_results
-    from mav_lightning.ablation.run import load_plan
     from mav_lightning.common.errors import UserError
     from mav_lightning.config import parse_override
 
-    def said(seeds: int) -> str:
+    def shown(seeds: int) -> str:
         return f"{seeds}" if seeds < MOST else f"over {MOST}"
 
-    results = read_results(root, load_plan(study, overrides))
+    results = read_results(root, plan)
     table = Table("metric", "effect", "variant", "pairs", "sd of differences", "seeds", "95 %", box=None)
-    for metric, effect in map(parse_override, asked):
+    for metric, effect in map(parse_override, requests):
         if not isinstance(effect, int | float):
-            raise UserError(f"--power {metric}={effect}: an effect is a number, for example {metric}=0.1.")
+            raise UserError(
+                f"{metric}={effect}: the effect must be a number, for example {metric}=0.1.", argument="power"
+            )
         for one in power(results, metric, effect):
-            cells = ["no spread seen" if one.std == 0 else "–", "–", "–"]
+            cells = ["no spread" if one.std == 0 else "–", "–", "–"]
             if one.std is not None and one.seeds is not None and one.interval is not None:
-                cells = [f"{one.std:.3g}", said(one.seeds), " … ".join(map(said, one.interval))]
+                cells = [f"{one.std:.3g}", shown(one.seeds), " … ".join(map(shown, one.interval))]
             table.add_row(metric, f"{effect:g}", one.variant, str(one.pairs), *cells)
     console.print(table)
     console.print(
-        f"\nSeeds at which such a difference gets a star with a chance of {100 * POWER:.0f} %; 95 %: as far as the "
-        "pairs seen bound it. Nothing was run."
+        f"\nNumber of seeds at which such a difference is significant with probability {100 * POWER:.0f} %, and its "
+        "95 % interval given the pairs so far. Nothing was run."
     )

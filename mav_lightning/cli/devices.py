@@ -1,4 +1,4 @@
-"""Work that several processes share, a device each."""
+"""Work shared by several processes, one device each."""
 
 from typing import TYPE_CHECKING
 
@@ -9,10 +9,17 @@ __all__ = ["predict_on"]
 
 
 def predict_on(devices: int, module: "LightningModule") -> bool:
-    """Runs ``Trainer.predict`` on as many processes, and says whether this one is the first, which goes on alone.
+    """Run ``Trainer.predict`` on several devices, with one process per device.
+
+    Args:
+        devices: Number of devices, and of processes.
+        module: Module whose ``predict_step`` does the work.
+
+    Returns:
+        Whether this is the first process, which continues alone.
 
     Raises:
-        UserError: So many are not to be had.
+        UserError: If fewer devices are available.
     """
     import torch.distributed
     from lightning import Trainer
@@ -25,8 +32,10 @@ def predict_on(devices: int, module: "LightningModule") -> bool:
         try:
             trainer = Trainer(devices=devices, use_distributed_sampler=False, logger=False)
         except MisconfigurationException as error:
-            raise UserError(f"--devices: {devices} are not to be had here ({error}); give fewer.") from error
+            raise UserError(
+                f"{devices} devices are not available here ({error}); pass a smaller number.", argument="devices"
+            ) from error
         trainer.predict(module, return_predictions=False)
     if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()  # or metrics of the first would wait for the others
+        torch.distributed.destroy_process_group()  # otherwise metrics of the first process would wait for the others
     return trainer.is_global_zero

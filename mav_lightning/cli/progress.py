@@ -1,4 +1,4 @@
-"""What a person is told of work that goes on, or went wrong."""
+"""Progress and failures of work, on a terminal."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 @contextmanager
 def tracker() -> Iterator["Track"]:
-    """Shows a bar with rate and time left for every iterable that goes through ``track(items, total, description)``."""
+    """Show a bar with rate and time left for every iterable passed through ``track(items, total, description)``."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     text, rate = TextColumn("{task.description}"), TextColumn("{task.fields[rate]}")
@@ -35,12 +35,12 @@ def tracker() -> Iterator["Track"]:
         yield track
 
 
-def exit_if_failed(console: "Console", outcome: "StageOutcomes") -> None:
-    """Names the stages that failed, and exits with 1; does nothing where all are done."""
-    if outcome.complete:
+def exit_if_failed(console: "Console", outcomes: "StageOutcomes") -> None:
+    """Name the stages that failed and exit with code 1; do nothing if all are done."""
+    if outcomes.complete:
         return
-    names = ", ".join(f"{stage.name}-{stage.id}" for stage in outcome.failed)
-    skipped = len(outcome.skipped)
-    told = f"[red]failed:[/] {names}; skipped for that: {skipped}. The same command tries them again."
-    console.print(told, soft_wrap=True)
+    names = ", ".join(f"{stage.name}-{stage.id}" for stage in outcomes.failed)
+    skipped = len(outcomes.skipped)
+    message = f"[red]failed:[/] {names}; {skipped} stages that need them were skipped. Rerun the command to retry."
+    console.print(message, soft_wrap=True)
     raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""What a person sees while stages run."""
+"""Progress of running stages on a terminal."""
 
 from collections.abc import Sequence
 from types import TracebackType
@@ -8,10 +8,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from mav_lightning.common.json_files import read_json
 from mav_lightning.runs.executor import Running
 from mav_lightning.runs.lease import holder
 from mav_lightning.runs.ledger import Ledger
+from mav_lightning.runs.scheduler import Ending
 from mav_lightning.runs.stage_folder import Stage
 
 __all__ = ["Display"]
@@ -20,12 +20,12 @@ _MARKS = {"ran": "[green]✓[/]", "reused": "[dim]·[/]", "failed": "[red]✗[/]
 
 
 class Display:
-    """A `ProgressListener` on a terminal: one line for each settled stage, a bar for each running one and for all.
+    """A `ProgressListener` for terminals: a line per settled stage, a bar per running stage and one for all.
 
     Args:
-        ledger: To say who holds a stage that another process runs.
+        ledger: Ledger of the stages, to name the holder of a stage that another process runs.
         total: Number of stages.
-        console: Where to; stdout by default. Where it is no terminal, only the settled lines are written.
+        console: Console to draw on; None for standard output. Without a terminal only the settled lines are written.
     """
 
     def __init__(self, ledger: Ledger, total: int, console: Console | None = None) -> None:
@@ -55,33 +55,33 @@ class Display:
         self._progress.stop()
 
     def started(self, job: Running) -> None:
-        """Adds a bar."""
-        if (bar := self._bars.get(job.stage.id)) is not None:  # it was begun before, by a worker that came too late
+        """Add a bar."""
+        if (bar := self._bars.get(job.stage.id)) is not None:  # it was started before, by a worker that came too late
             self._progress.remove_task(bar)
         self._bars[job.stage.id] = self._progress.add_task(_label(job.stage), total=None, count="", unit="")
 
-    def settled(self, stage: Stage, outcome: str, seconds: float | None) -> None:
-        """Replaces the bar by a line, and for a failure the end of its log."""
+    def settled(self, stage: Stage, ending: Ending, seconds: float | None) -> None:
+        """Replace the bar by a line, and show the end of the log of a failed stage."""
         if (bar := self._bars.pop(stage.id, None)) is not None:
             self._progress.remove_task(bar)
         self._settled += 1
         self._progress.update(self._all, completed=self._settled, count=f"{self._settled}/{self._total}")
         took = f" {seconds:.1f} s" if seconds is not None else ""
-        self._progress.console.print(f"{_MARKS[outcome]} {_label(stage)} {outcome}{took}", highlight=False)
-        if outcome == "failed":
+        self._progress.console.print(f"{_MARKS[ending]} {_label(stage)} {ending}{took}", highlight=False)
+        if ending == "failed":
             folder = self._ledger.folder(stage)
-            failed = read_json(folder.failed_file) or {"log": folder.last_log_lines(8)}
-            for line in failed["log"][-8:]:
+            failure = folder.read_failure()
+            for line in (failure.log if failure else folder.last_log_lines())[-8:]:
                 self._progress.console.print(f"    [dim]{escape(line)}[/]", highlight=False)
             if folder.log_file.exists():
                 where = escape(str(folder.log_file))
                 self._progress.console.print(f"    [dim]{where}[/]", highlight=False, soft_wrap=True)
 
     def tick(self, running: Sequence[Running], elsewhere: Sequence[Stage]) -> None:
-        """Moves the bars; says once for each stage that another process runs it."""
+        """Advance the bars, and announce once each stage that another process runs."""
         for job in running:
-            if progress := read_json(job.folder.progress_file):
-                done, total, unit = progress["done"], progress["total"], progress["unit"]
+            if progress := job.folder.read_progress():
+                done, total, unit = progress.done, progress.total, progress.unit
                 bar = self._bars[job.stage.id]
                 self._progress.update(bar, completed=done, total=total, count=f"{done}/{total}", unit=unit)
         for stage in elsewhere:

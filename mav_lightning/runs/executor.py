@@ -1,4 +1,4 @@
-"""Where stages run: the interface, and this machine."""
+"""Executors: where stages run. The interface, and the local machine."""
 
 import sys
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ class Running(Protocol):
 
     @property
     def stage(self) -> Stage:
-        """What runs."""
+        """The stage."""
 
     @property
     def folder(self) -> StageFolder:
@@ -28,56 +28,60 @@ class Running(Protocol):
 
     @property
     def started(self) -> float:
-        """When, in seconds since 1970."""
+        """Start time in seconds since 1970."""
 
     def ended(self) -> bool:
-        """Whether it has ended; gives a sign of life where it has not."""
+        """Return whether the stage has ended; otherwise renew its lease."""
 
     def conclude(self) -> bool | None:
-        """Of an ended one: whether the stage is done; None where somebody else turned out to have it."""
+        """Record the end of a stage.
+
+        Returns:
+            Whether the stage is done; None if another process turned out to hold it.
+        """
 
     def stop(self) -> None:
-        """Asks it to save and end."""
+        """Ask the stage to save and end."""
 
     def abandon(self, grace: float) -> None:
-        """Ends a stopped one, by force after `grace` seconds; the stage stays to be continued."""
+        """End a stopped stage, by force after `grace` seconds. It can be resumed."""
 
 
 class Executor(Protocol):
-    """Starts stages somewhere. The ledger is the truth: an executor keeps nothing that the folders do not say."""
+    """Starts stages. The ledger is the only state: an executor keeps nothing that the folders do not hold."""
 
     @property
     def jobs(self) -> int:
-        """Stages that may be started at once."""
+        """Number of stages that may run at once."""
 
     def start(self, stage: Stage, folder: StageFolder) -> Running | None:
-        """Starts a stage; None where another process holds it or has just finished it."""
+        """Start a stage; return None if another process holds it or has just finished it."""
 
 
 class Local:
     """Runs stages as subprocesses on this machine.
 
     Args:
-        jobs: Stages that run at once.
-        threads: Each stage computes with.
-        command: Runs the stage in the folder given as its last argument and exits with 0, leaving ``cost.json``; None
-            for `STAGE_COMMAND`.
+        jobs: Number of stages that run at once.
+        threads: CPU threads per stage.
+        command: Command that runs the stage in the folder given as its last argument, writes ``cost.json`` and exits
+            with 0. None for `STAGE_COMMAND`.
 
     Raises:
-        UserError: `jobs` below 1.
+        UserError: If `jobs` is below 1.
     """
 
     def __init__(self, jobs: int = 1, threads: int = 2, command: Sequence[str] | None = None) -> None:
         if jobs < 1:
-            raise UserError(f"jobs must be at least 1, got {jobs}.")
+            raise UserError(f"must be at least 1, got {jobs}.", argument="jobs")
         self.jobs, self.threads, self.command = jobs, threads, tuple(command or STAGE_COMMAND)
 
     def start(self, stage: Stage, folder: StageFolder) -> Job | None:
-        """Claims the stage and starts it."""
+        """Claim the stage and start it."""
         lease = claim(folder.path)
         if lease is None:
             return None
-        if folder.done_file.exists():  # somebody finished it between the schedule's look and our claim
+        if folder.done_file.exists():  # another process finished it between the scheduler's look and this claim
             lease.release()
             return None
         return Job(stage, folder, lease, self.command, self.threads)

@@ -1,28 +1,36 @@
-"""Content ids: a stage is what it computes, so the same computation has the same name everywhere."""
+"""Content ids: a stage is identified by what it computes, so the same computation has the same id everywhere."""
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from mav_lightning.common.allowed import allowed_packages, source_sha256
+from mav_lightning.common.configs import leaves
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.hashing import file_sha256
+from mav_lightning.config.nodes import MISSING
 
-__all__ = ["SCHEMA", "UNHASHED", "ranks", "stage_id"]
+__all__ = ["SCHEMA", "UNHASHED", "packages_of", "ranks", "stage_id", "with_contents"]
 
-# Raise when code changes results that no config key tells of: every id changes and nothing old is reused.
+# Raise when code changes results that no config key describes: every id changes and nothing old is reused.
 SCHEMA = 4
 
-# Keys that say where, how fast or how loudly a stage runs, and never what comes out of it. The number of devices does
-# count, though not which they are: each takes a batch of its own.
+# Keys that say where, how fast or how verbosely a stage runs, and never change its result. The number of devices does
+# count, as each takes its own batch. Callbacks may change results, so `fit.callbacks` counts too.
 UNHASHED = frozenset({
     "name",
-    "needs",  # the ids of the needed stages are hashed in their place
+    "needs",  # the ids of the needed stages are hashed instead
     "out",
     "data.cache_mb",
     "data.pin_memory",
     "data.workers",
-    "fit.checkpoint_every",  # a continued training is bit for bit the undisturbed one
-    "protocol.name",  # all that it says is hashed
+    "fit.checkpoint_every",  # a resumed training equals the uninterrupted one bit for bit
+    "fit.logger",
+    "fit.tags",
+    "protocol.name",  # its whole content is hashed
     "task.workers",
     "trainer.accelerator",
     "trainer.default_root_dir",
@@ -33,33 +41,41 @@ UNHASHED = frozenset({
     "trainer.strategy",
 })  # fmt: skip
 _BRANCHES = frozenset(key.partition(".")[0] for key in UNHASHED if "." in key)
+_SUFFIX = "_sha256"
 
 
-def stage_id(config: Mapping[str, Any], needs: Mapping[str, str], schema: int = SCHEMA) -> str:
-    """Identifies a stage by 64 bits of sha256 over everything that can change its result.
+def stage_id(
+    config: Mapping[str, Any],
+    needs: Mapping[str, str],
+    schema: int = SCHEMA,
+    packages: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    """Compute a stage's id: 64 bits of sha256 over everything that can change its result.
 
-    A key ``<key>_sha256`` beside ``<key>``, a path, says what lies there: its content counts, its place does not.
+    If a path ``<key>`` has ``<key>_sha256`` next to it, the content counts and the location does not.
 
     Args:
-        config: The resolved config, plain containers, defaults in.
+        config: Resolved config as plain containers, defaults included.
         needs: Role → id of the stage that fills it.
         schema: Version of the code's results.
+        packages: Package of the user's own that the config names → sha256 of its source, see `packages_of`.
 
     Returns:
         16 hexadecimal digits.
 
     Raises:
-        UserError: See `ranks`.
-        ValueError: A number that is not finite.
-        TypeError: A value that is not plain data.
+        UserError: If the number of devices is invalid, see `ranks`.
+        ValueError: If a number is not finite.
+        TypeError: If a value is not plain data.
     """
     content = _content(_with_ranks(config))
     for branch in _BRANCHES:
-        if content.get(branch) == {}:  # `trainer: {accelerator: cpu}` says as little as no trainer at all
+        if content.get(branch) == {}:  # `trainer: {accelerator: cpu}` means the same as no trainer at all
             del content[branch]
     # json writes floats by repr, which round-trips; canonical means sorted keys and no spaces
+    own = {"packages": dict(packages)} if packages else {}
     text = json.dumps(
-        {"config": content, "needs": dict(needs), "schema": schema},
+        {"config": content, "needs": dict(needs), "schema": schema, **own},
         sort_keys=True,
         separators=(",", ":"),
         allow_nan=False,
@@ -67,26 +83,80 @@ def stage_id(config: Mapping[str, Any], needs: Mapping[str, str], schema: int = 
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def packages_of(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the allowed packages whose classes a config names → sha256 of their source.
+
+    Changed code of a user's own package thereby changes the ids of the stages that use it.
+    """
+    named = [str(value) for key, value in leaves(config) if key.rpartition(".")[2] == "_target_"]
+    used = [one for one in allowed_packages() if any(name.startswith(f"{one}.") for name in named)]
+    return {package: source_sha256(package) for package in used}
+
+
 def ranks(config: Mapping[str, Any]) -> int:
-    """Devices, each with a batch of its own, on which a stage trains: 1 where its config does not say.
+    """Return the number of devices, each with its own batch, that a stage trains on; 1 if its config sets none.
 
     Raises:
-        UserError: ``trainer.devices`` is neither a number nor a list of them, or ``trainer.num_nodes`` no number.
+        UserError: If ``trainer.devices`` is neither a number nor a list, or ``trainer.num_nodes`` is no number.
     """
     trainer = config.get("trainer") or {}
     devices, nodes = trainer.get("devices", 1), trainer.get("num_nodes", 1)
     count = len(devices) if isinstance(devices, Sequence) and not isinstance(devices, str) else devices
-    for key, number, given in (("devices", count, devices), ("num_nodes", nodes, nodes)):
+    for key, number, received in (("devices", count, devices), ("num_nodes", nodes, nodes)):
         if type(number) is not int or number < 1:
             raise UserError(
-                f"trainer.{key}: must be a number from 1 on, or a list of devices, as each takes a batch of its own "
-                f"and the result depends on how many there are; got {given!r}."
+                f"trainer.{key}: must be an integer of 1 or more, or a list of devices, because each device takes its "
+                f"own batch and the result depends on their number; got {received!r}."
             )
     return int(count * nodes)
 
 
+def with_contents(config: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Fill every ``<key>_sha256`` that is null with the hash of the file or shard folder at the path ``<key>``.
+
+    Args:
+        config: Resolved config of a stage.
+        where: Start of error messages.
+
+    Raises:
+        UserError: If there is no path or nothing at it, or a training reads a folder that is not hashed.
+    """
+    root = (config.get("data") or {}).get("root")
+    if isinstance(root, str) and not root.startswith("@") and Path(root).is_dir():
+        raise UserError(
+            f"{where}: `data.root` is {root}, whose content could change unnoticed; leave `data.root` unset, take "
+            "`stage/data_folder.yaml` as the recipe's data stage, and set its `task.root` to the folder."
+        )
+    return {key: _filled(item, where, key) for key, item in config.items()}
+
+
+def _filled(value: Any, where: str, path: str) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    filled = {key: _filled(item, where, f"{path}.{key}") for key, item in value.items()}
+    for key in filled:
+        named = str(key).removesuffix(_SUFFIX)
+        if named != key and named in filled and filled[key] in (None, MISSING):
+            filled[key] = _sha256(filled[named], f"{where}: `{path}.{named}`")
+            filled[named] = str(Path(filled[named]).resolve())  # a stage may run elsewhere
+    return filled
+
+
+def _sha256(path: Any, where: str) -> str:
+    if not isinstance(path, str) or path == MISSING:
+        raise UserError(f"{where}: must be the path of your file or folder, got {path!r}; set it in `overrides`.")
+    try:
+        if not Path(path).is_dir():
+            return file_sha256(Path(path))
+        from datamodules.index import folder_sha256  # imports PyAV, which other studies do not need
+
+        return folder_sha256(Path(path))
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
+
+
 def _with_ranks(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The config with the number of devices in the place of their names, where it is not one."""
+    """Return the config with the number of devices, unless it is 1, in place of their names."""
     if not isinstance(config.get("trainer"), Mapping):
         return dict(config)
     trainer = {key: value for key, value in config["trainer"].items() if key not in ("devices", "num_nodes")}
@@ -96,7 +166,7 @@ def _with_ranks(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _content(value: Any, path: str = "") -> Any:
     if isinstance(value, Mapping):
-        dropped = {key.removesuffix("_sha256") for key, item in value.items() if str(key).endswith("_sha256") and item}
+        dropped = {key.removesuffix(_SUFFIX) for key, item in value.items() if str(key).endswith(_SUFFIX) and item}
         paths = {key: f"{path}.{key}" if path else str(key) for key in value if key not in dropped}
         return {key: _content(value[key], paths[key]) for key in paths if paths[key] not in UNHASHED}
     return [_content(item, path) for item in value] if isinstance(value, list | tuple) else value

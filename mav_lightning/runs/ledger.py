@@ -1,4 +1,4 @@
-"""The ledger: what has been done, read from the stage folders and nowhere else."""
+"""The ledger: the states of all stages, read from their folders and nowhere else."""
 
 import os
 from enum import StrEnum
@@ -12,20 +12,20 @@ __all__ = ["Ledger", "State", "check_stages", "require_stages", "share_stages"]
 
 
 class State(StrEnum):
-    """What a stage's folder says about it."""
+    """State of a stage, as its folder shows it."""
 
-    PENDING = "pending"  # nobody has begun
+    PENDING = "pending"  # not started
     RUNNING = "running"  # a living process holds it
     DONE = "done"
-    FAILED = "failed"  # ended by itself without a result; the next run tries again
-    STALE = "stale"  # whoever ran it was killed; the next run continues it
+    FAILED = "failed"  # ended without a result; the next run retries it
+    STALE = "stale"  # its process was killed; the next run resumes it
 
 
 class Ledger:
     """The stages under ``<root>/stages``.
 
     Args:
-        root: Folder of a study, or of several that share stages.
+        root: Folder of a study, or of several studies that share stages.
     """
 
     def __init__(self, root: Path) -> None:
@@ -33,16 +33,16 @@ class Ledger:
         self._found: dict[str, Path] = {}
 
     def folder(self, stage: Stage) -> StageFolder:
-        """The stage's folder; one that another name left behind is found by its id and used."""
+        """Return the stage's folder. A folder with the same id and another name is reused."""
         if stage.id not in self._found:
             found = sorted(self.stages.glob(f"*-{stage.id}"))
             if not found:
                 return StageFolder(self.stages / f"{stage.name}-{stage.id}")
-            self._found[stage.id] = found[0]  # a driver asks for every stage several times a second
+            self._found[stage.id] = found[0]  # the scheduler asks for every stage several times a second
         return StageFolder(self._found[stage.id])
 
     def state(self, stage: Stage) -> State:
-        """What the disk says now."""
+        """Return the current state on disk."""
         folder = self.folder(stage)
         if folder.done_file.exists():
             return State.DONE
@@ -54,10 +54,14 @@ class Ledger:
 
 
 def share_stages(root: Path, other: Path) -> None:
-    """Makes `root`, a study's folder, use the stages of `other`, another's, and add its own to them.
+    """Let one study use the stages of another, and add its own to them.
+
+    Args:
+        root: Folder of the study.
+        other: Folder of the other study.
 
     Raises:
-        UserError: `other` has no stages, `root` has some of its own already, or those that it shared are gone.
+        UserError: If `other` has no stages, `root` already has its own, or shared stages are gone.
     """
     require_stages(other)
     there, here = other / "stages", root / "stages"
@@ -68,29 +72,29 @@ def share_stages(root: Path, other: Path) -> None:
         check_stages(root)
         if not here.samefile(there):
             raise UserError(
-                f"{root}: has stages of its own already; give a new folder as --out, or leave --beside out."
+                f"{root}: already has stages of its own; give a new output folder, or share no stages."
             ) from None
 
 
 def require_stages(other: Path) -> None:
-    """Checks that a study may be beside `other`.
+    """Check that a folder has stages to share.
 
     Raises:
-        UserError: `other` has no stages.
+        UserError: If `other` has no stages.
     """
     if not (other / "stages").is_dir():
-        raise UserError(f"--beside {other}: no stages there; give the folder of a study that has been run.")
+        raise UserError(f"{other}: no stages there; give the folder of a study that has been run.", argument="beside")
 
 
 def check_stages(root: Path) -> None:
-    """Tells where the stages that a study shares have gone.
+    """Check that the stages a study shares still exist.
 
     Raises:
-        UserError: The link in `root` leads nowhere.
+        UserError: If the link in `root` is broken.
     """
     here = root / "stages"
     if here.is_symlink() and not here.exists():
         raise UserError(
-            f"{root}: its stages lie in {here.readlink()}, which is gone; put them back there, or remove {here} and "
-            "give --beside anew."
+            f"{root}: its stages are in {here.readlink()}, which is gone; restore that folder, or remove {here} and "
+            "set `beside` again."
         )

@@ -1,4 +1,4 @@
-"""Stages on a Ray cluster, whose nodes share the ledger's file system. Needs the extra ``ray``."""
+"""Stages on a Ray cluster whose nodes share the ledger's file system. Needs the extra ``ray``."""
 
 import functools
 import os
@@ -17,27 +17,27 @@ from mav_lightning.runs.stage_folder import Stage, StageFolder
 
 __all__ = ["OnRay"]
 
-_POLL = 0.2  # seconds between a worker's looks at its subprocess
+_POLL = 0.2  # seconds between two checks of a worker's subprocess
 _GRACE = 30.0  # seconds a stopped stage may take to save
 
 
 class OnRay:
-    """Runs each stage as a Ray task, which runs it as a subprocess as `Local` does.
+    """Runs each stage as a Ray task, which runs a subprocess as `Local` does.
 
-    The worker claims the stage, so that even two drivers on two clusters run it once. A worker that is lost takes its
-    subprocess with it, and the task is given to Ray again, to continue from the stage's own checkpoints.
+    The worker claims the stage, so that even two drivers on two clusters run it once. A lost worker takes its
+    subprocess with it; the task is submitted again and resumes from the stage's own checkpoints.
 
     Args:
-        threads: Each stage computes with, and CPU slots it takes. Its own number counts, not Ray's default.
-        gpus: GPU slots of each stage; 0.5 lets two share one.
-        retries: Of a stage whose worker was lost. A stage that fails by itself is not tried again.
-        address: Of a running cluster, or ``auto``; None starts one on this machine, which only it can reach (where Ray
-            was not imported before: it reads at its import that it should keep to the loopback).
-        jobs: Stages that are given to Ray at once; None for as many as it has room for.
-        command: See `Local`; at the same path on every node.
+        threads: CPU threads per stage, and CPU slots that it takes.
+        gpus: GPU slots per stage; with 0.5 two stages share a GPU.
+        retries: How often a stage whose worker was lost is submitted again. A stage that fails is not retried.
+        address: Address of a running cluster, or ``auto``. None starts a cluster on this machine that only this machine
+            can reach, provided that Ray was not imported before (it reads the setting at import).
+        jobs: Number of stages submitted at once; None for as many as the cluster has room for.
+        command: See `Local`; it must exist at the same path on every node.
 
     Raises:
-        UserError: Ray is not installed, the cluster is not there, or no node of it can ever run a stage.
+        UserError: If Ray is not installed, the cluster cannot be reached, or no node can ever run a stage.
     """
 
     def __init__(
@@ -50,7 +50,10 @@ class OnRay:
         command: Sequence[str] | None = None,
     ) -> None:
         if gpus > 1 and gpus % 1:
-            raise UserError(f"--gpus {gpus:g}: more than one must be whole; give {gpus // 1:g} or {gpus // 1 + 1:g}.")
+            raise UserError(
+                f"{gpus:g} is not possible: more than 1 must be an integer; give {gpus // 1:g} or {gpus // 1 + 1:g}.",
+                argument="gpus",
+            )
         ray = _connected(address)
         room = _room(ray, threads, gpus)
         self.jobs, self._ray, self._threads = jobs or room, ray, threads
@@ -60,7 +63,7 @@ class OnRay:
         self._retries = retries
 
     def start(self, stage: Stage, folder: StageFolder) -> "RayJob | None":
-        """Hands the stage to Ray."""
+        """Submit the stage to Ray."""
         if folder.done_file.exists() or held(folder.path):
             return None
         place, remote = str(folder.path.resolve()), self._remote.options(name=folder.path.name)
@@ -69,20 +72,20 @@ class OnRay:
 
 
 class RayJob:
-    """A stage that Ray has been given; get one from `OnRay.start`."""
+    """A stage submitted to Ray, returned by `OnRay.start`."""
 
     def __init__(self, ray: Any, stage: Stage, folder: StageFolder, submit: Callable[[], Any], retries: int) -> None:
         self.stage, self.folder, self.started = stage, folder, time.time()
         self._ray, self._submit, self._left, self._task = ray, submit, retries, submit()
 
     def ended(self) -> bool:
-        """Whether the task has ended, its last retry included; the worker itself gives the signs of life."""
+        """Return whether the task has ended, its last retry included; the worker itself renews the lease."""
         if not self._ray.wait([self._task], timeout=0)[0]:
             return False
         error = self._error()
         if error is None or isinstance(error, self._ray.exceptions.RayTaskError):
             return True
-        if held(self.folder.path):  # by what the lost worker ran, which dies with it, or by another driver's
+        if held(self.folder.path):  # by the lost worker's subprocess, which dies with it, or by another driver
             return False
         if self._left == 0:
             return True
@@ -90,10 +93,11 @@ class RayJob:
         return False
 
     def conclude(self) -> bool | None:
-        """Whether the stage is done; None where somebody else had claimed it."""
+        """Return whether the stage is done; None if another process had claimed it."""
         error = self._error()
         if error is None:
-            return self._ray.get(self._task)
+            result: bool | None = self._ray.get(self._task)
+            return result
         lease = claim(self.folder.path)
         if lease is None:
             return None
@@ -106,26 +110,27 @@ class RayJob:
         return done
 
     def _error(self) -> Exception | None:
-        """Of a task that has ended: why without a result, by its own fault (RayTaskError) or its worker's end."""
+        """Return why an ended task has no result: its own failure (RayTaskError) or the loss of its worker."""
         try:
             self._ray.get(self._task)
         except self._ray.exceptions.RayError as error:
-            return error
+            found: Exception = error
+            return found
         return None
 
     def stop(self) -> None:
-        """Asks the worker to end its stage."""
+        """Ask the worker to end its stage."""
         self._ray.cancel(self._task)
 
     def abandon(self, grace: float) -> None:
-        """Waits for a stopped worker, and ends it by force after `grace` seconds."""
+        """Wait for a stopped worker, and end it by force after `grace` seconds."""
         if not self._ray.wait([self._task], timeout=grace)[0]:
             self._ray.cancel(self._task, force=True)
 
 
 def _run_stage(place: str, command: Sequence[str], threads: int) -> bool | None:
-    """What a worker does: whether the stage is done, None where somebody else holds it."""
-    # Ray cancels a task by SIGINT, which all of a cluster that was started in a script's background ignores.
+    """Run a stage on a worker; return whether it is done, None if another process holds it."""
+    # Ray cancels a task by SIGINT, which a cluster started in the background of a script ignores.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = StageFolder(Path(place))
     job = Local(threads=threads, command=command).start(folder.read_stage(), folder)
@@ -142,15 +147,17 @@ def _run_stage(place: str, command: Sequence[str], threads: int) -> bool | None:
 
 
 def _connected(address: str | None) -> Any:
-    # Before Ray is imported, which reads them: it would report how it is used, and warn of what we do anyway.
+    # Ray reads these at import; without them it reports usage statistics and warns about what is done here anyway.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    if address is None:  # what keeps Ray on the loopback; an address of 127.0.0.1 it would turn into the machine's own
+    if address is None:  # keeps Ray on the loopback; it would replace an address of 127.0.0.1 by the machine's own
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     try:
         ray: Any = import_module("ray")
     except ImportError as error:
-        raise UserError("the executor ray needs Ray; run `pip install 'mav-lightning[ray]'`.") from error
+        raise UserError(
+            "`ray` needs a package that is not installed; run `pip install 'mav-lightning[ray]'`.", argument="executor"
+        ) from error
     if ray.is_initialized():
         return ray
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
@@ -162,26 +169,27 @@ def _connected(address: str | None) -> Any:
     except (ConnectionError, RuntimeError, ValueError) as error:
         why = (str(error).strip().splitlines() or [repr(error)])[0]
         if address is None:
-            raise UserError(f"Ray does not start on this machine ({why}); try `--executor local`.") from error
+            raise UserError(f"Ray does not start on this machine ({why}); use the executor `local`.") from error
         raise UserError(
-            f"--address {address}: no Ray cluster answers there ({why}); start one with `ray start --head`, or leave "
-            "the address out for one on this machine."
+            f"no Ray cluster answers at {address} ({why}); start one with `ray start --head`, or leave the address out "
+            "to start one on this machine.",
+            argument="address",
         ) from error
     return ray
 
 
 def _room(ray: Any, threads: int, gpus: float) -> int:
-    """The stages that all nodes together can run at once."""
+    """Return the number of stages that all nodes together can run at once."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     room = [min(_slots(node.get("CPU", 0), threads), _slots(node.get("GPU", 0), gpus)) for node in nodes]
     if not sum(room):
         found = "; ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
         raise UserError(
-            f"a stage asks for {threads} CPUs and {gpus:g} GPUs, and no node of the Ray cluster has them (there are: "
-            f"{found}), so it would wait for ever; lower `threads` in the study or --gpus, or add a node."
+            f"a stage needs {threads} CPUs and {gpus:g} GPUs, and no node of the Ray cluster has them (available: "
+            f"{found}), so it would wait forever; lower `threads` or `gpus`, or add a node."
         )
     return sum(room)
 
 
-def _slots(there: float, asked: float) -> int:
-    return int(there / asked) if asked else 10**6
+def _slots(available: float, needed: float) -> int:
+    return int(available / needed) if needed else 10**6

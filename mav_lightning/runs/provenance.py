@@ -1,4 +1,4 @@
-"""Where a result came from: code, versions and machine. Recorded beside every stage, never part of its id."""
+"""Provenance of a result: code, versions and machine. Recorded next to every stage, never part of its id."""
 
 import hashlib
 import platform
@@ -16,16 +16,16 @@ _PACKAGES = ("torch", "lightning", "torchmetrics", "numpy", "av", "webdataset", 
 
 
 def provenance(patch: Path) -> dict[str, Any]:
-    """Commit, versions and machine, read anew at each call: a stage imports the code as it is when it starts.
+    """Return commit, versions and machine, read at each call: a stage imports the code as it is when it starts.
 
     Args:
-        patch: Gets the uncommitted changes to tracked files, as ``git apply`` takes them; removed where there are none.
-            Files that git does not track are not seen.
+        patch: File for the uncommitted changes to tracked files, in the format of ``git apply``; removed if there are
+            none. Untracked files are not included.
 
     Returns:
-        ``commit`` (None outside a checkout), ``dirty`` (12 digits of the sha256 of `patch`, None where there is none),
+        ``commit`` (None outside a checkout), ``dirty`` (12 digits of the sha256 of `patch`, None if there is none),
         ``versions`` (package → version), ``python``, ``platform``, ``host`` and ``device`` (the CPU's name; a stage
-        that ran elsewhere overrules it in its ``cost.json``).
+        that ran elsewhere overrides it in its ``cost.json``).
     """
     commit, changes = _checkout()
     if changes:
@@ -45,13 +45,13 @@ def provenance(patch: Path) -> dict[str, Any]:
 
 
 def _checkout() -> tuple[str | None, bytes]:
-    """The commit, None outside a checkout, and how tracked files differ from it."""
+    """Return the commit, None outside a checkout, and the changes to tracked files."""
     here = Path(__file__)
-    # installed into somebody's repository, untracked, we must not borrow its commit
+    # installed untracked into another repository, this package must not report that repository's commit
     if _git(here.parent, "ls-files", "--error-unmatch", here.name) is None:
         return None, b""
     commit = _git(here.parent, "rev-parse", "HEAD")
-    # whatever colours and viewers the user has set, the patch must apply
+    # the patch must apply whatever colors and viewers the user has set
     changes = _git(here.parent, "diff", "--binary", "--no-color", "--no-ext-diff", "--no-textconv", "HEAD")
     return commit.decode().strip() if commit else None, changes or b""
 

@@ -1,15 +1,16 @@
-"""Recipes: the stages of a system, and which needs which."""
+"""Recipes: the stages of a system, and which stage needs which."""
 
 import graphlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mav_lightning.common.configs import leaves
-from mav_lightning.common.errors import UserError, did_you_mean
+from mav_lightning.common.errors import UserError, nearest
+from mav_lightning.common.schema import build
 from mav_lightning.config import find_config, load_config, read_yaml
-from mav_lightning.runs.contents import with_contents
+from mav_lightning.runs.ids import with_contents
 from mav_lightning.runs.stage_folder import Stage
 
 __all__ = ["Recipe", "StageSpec", "load_recipe", "plan_recipe"]
@@ -17,13 +18,13 @@ __all__ = ["Recipe", "StageSpec", "load_recipe", "plan_recipe"]
 
 @dataclass(frozen=True)
 class StageSpec:
-    """A stage as a recipe names it.
+    """A stage as a recipe describes it.
 
     Attributes:
         config: The stage's config file.
-        needs: Role → name of the stage that fills it; None leaves the role empty on purpose.
-        settings: Config key → value, where the recipe wants other than the file says.
-        defaults: What the file resolves to with these settings.
+        needs: Role → name of the stage that fills it; None leaves the role empty.
+        settings: Config key → value that the recipe sets in place of the file's.
+        defaults: Resolved config of the file with these settings.
     """
 
     config: str
@@ -38,7 +39,7 @@ class Recipe:
 
     Attributes:
         where: The file, for messages.
-        stages: Name → spec.
+        stages: Name → description.
     """
 
     where: str
@@ -46,60 +47,66 @@ class Recipe:
 
     @property
     def targets(self) -> list[str]:
-        """The stages that nothing needs: what the recipe is for."""
+        """The stages that no other stage needs: the purpose of the recipe."""
         needed = {name for spec in self.stages.values() for name in spec.needs.values()}
         return [name for name in self.stages if name not in needed]
 
 
+@dataclass(frozen=True)
+class RecipeStage:
+    """A stage as the file holds it."""
+
+    config: str
+    needs: dict[str, str | None] | None = None
+    set: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class RecipeFile:
+    """The content of a recipe file."""
+
+    stages: dict[str, RecipeStage] = field(default_factory=dict)
+
+
 def load_recipe(path: str | Path) -> Recipe:
-    """Reads a recipe: ``stages: {name: {config: FILE, needs: {role: stage}, set: {key: value}}}``.
+    """Read a recipe: ``stages: {name: {config: FILE, needs: {role: stage}, set: {key: value}}}``.
 
     Raises:
-        UserError: No such file, unknown keys, a need of an unknown stage, or a circle of needs.
+        UserError: If there is no such file, a key is unknown, a stage needs an unknown one, or needs form a cycle.
     """
     file = find_config(path)
-    content = read_yaml(file)
-    stages = content.get("stages")
-    if set(content) != {"stages"} or not isinstance(stages, dict) or not stages:
-        raise UserError(f"{file}: a recipe holds `stages:` and nothing else, got {', '.join(content) or 'nothing'}.")
+    entries = build(RecipeFile, read_yaml(file), str(file)).stages
+    if not entries:
+        raise UserError(f"{file}: a recipe needs `stages:` with at least one stage.")
     specs = {}
-    for name, entry in stages.items():
-        if not isinstance(entry, dict) or not {"config"} <= set(entry) <= {"config", "needs", "set"}:
-            raise UserError(
-                f"{file}: stage `{name}` must read `{{config: FILE, needs: {{role: stage}}, set: {{key: value}}}}`, "
-                f"`needs` and `set` where wanted; got {entry}."
-            )
-        for key in ("needs", "set"):
-            if not isinstance(entry.get(key) or {}, dict):
-                raise UserError(f"{file}: stage `{name}`: `{key}` must hold `key: value` pairs, got {entry[key]}.")
-        settings = dict(entry.get("set") or {})
+    for name, entry in entries.items():
+        settings = dict(entry.set or {})
         try:
-            defaults = load_config(entry["config"], extra=settings)
+            defaults = load_config(entry.config, extra=settings)
         except UserError as error:
             raise UserError(f"{file}: stage `{name}`: {error}") from error
-        specs[name] = StageSpec(entry["config"], dict(entry.get("needs") or {}), settings, defaults)
-    recipe = Recipe(str(file), specs)
-    order = _ordered(recipe.where, {name: spec.needs for name, spec in specs.items()})
+        specs[name] = StageSpec(entry.config, dict(entry.needs or {}), settings, defaults)
+    order = _ordered(str(file), {name: spec.needs for name, spec in specs.items()})
     return Recipe(str(file), {name: specs[name] for name in order})
 
 
 def plan_recipe(
     recipe: Recipe, deltas: Mapping[str, Any], seed: int | None, where: str, targets: Sequence[str] | None = None
 ) -> dict[str, Stage]:
-    """Resolves a recipe to stages with ids.
+    """Resolve a recipe to stages with ids.
 
     Args:
         recipe: The system.
         deltas: ``<stage>.<config key>`` → value, or ``<stage>.needs.<role>`` → stage name (None: leave it empty).
-        seed: Set in every stage config that has the key `seed`; None leaves the configs' own.
-        where: Begins messages about `deltas`, for example ``"quick.yaml, variant per_frame"``.
-        targets: Stages that are wanted; None for the recipe's own.
+        seed: Seed set in every stage config that has the key `seed`; None keeps the configs' own.
+        where: Start of messages about `deltas`, for example ``"quick.yaml, variant per_frame"``.
+        targets: Names of the requested stages; None for those that no other stage needs.
 
     Returns:
-        Name → stage, needed ones first; only what the targets still need.
+        Name → stage, needed ones first; only the targets and what they need.
 
     Raises:
-        UserError: An unknown stage, key or role, a role without a stage, or a circle.
+        UserError: If a stage, key or role is unknown, a role has no stage, or needs form a cycle.
     """
     settings, needs = _split_deltas(recipe, deltas, where)
     planned: dict[str, Stage] = {}
@@ -121,20 +128,22 @@ def plan_recipe(
 def _split_deltas(
     recipe: Recipe, deltas: Mapping[str, Any], where: str
 ) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, str | None]]]:
-    """Config settings by stage, and the recipe's needs with the deltas' put over them."""
+    """Return the settings of each stage, and the recipe's needs overridden by the deltas."""
     settings: dict[str, dict[str, Any]] = {name: {} for name in recipe.stages}
     needs = {name: dict(spec.needs) for name, spec in recipe.stages.items()}
     for key, value in deltas.items():
         stage, _, rest = key.partition(".")
         if stage not in recipe.stages:
-            near = did_you_mean(stage, recipe.stages)
-            raise UserError(f"{where}: `{key}`: no stage `{stage}`{near}; the recipe has {', '.join(recipe.stages)}.")
+            raise UserError(
+                f"{where}: `{key}`: no stage `{stage}`; the recipe has {', '.join(recipe.stages)}.",
+                suggestion=nearest(stage, recipe.stages),
+            )
         if not rest:
-            raise UserError(f"{where}: `{key}` names a stage and no key of it; write `{stage}.<key>`.")
+            raise UserError(f"{where}: `{key}` names a stage without a key; write `{stage}.<key>`.")
         if rest.startswith("needs."):
             role = rest.removeprefix("needs.")
             if role not in needs[stage]:
-                raise UserError(f"{where}: `{key}`: {_no_role(stage, role, needs[stage])}")
+                raise _no_role(f"{where}: `{key}`", stage, role, needs[stage])
             needs[stage][role] = value
         else:
             settings[stage][rest] = value
@@ -142,20 +151,20 @@ def _split_deltas(
 
 
 def _ordered(where: str, needs: Mapping[str, Mapping[str, str | None]]) -> list[str]:
-    """Needed stages first, else as they are written: what stands higher up starts sooner."""
+    """Order needed stages first, otherwise as written: stages higher up start sooner."""
     for name, roles in needs.items():
         for role, needed in roles.items():
             if needed is not None and needed not in needs:
-                near = did_you_mean(str(needed), needs)
                 raise UserError(
-                    f"{where}: `{name}.needs.{role}` is `{needed}`, no stage{near}; there are {', '.join(needs)}."
+                    f"{where}: `{name}.needs.{role}` is `{needed}`, which is no stage; there are {', '.join(needs)}.",
+                    suggestion=nearest(str(needed), needs),
                 )
     graph = {name: [needed for needed in roles.values() if needed is not None] for name, roles in needs.items()}
     try:
         graphlib.TopologicalSorter(graph).prepare()
     except graphlib.CycleError as error:
-        circle = " → ".join(reversed(error.args[1]))
-        raise UserError(f"{where}: stages need each other in a circle ({circle}); change one of the needs.") from error
+        cycle = " → ".join(reversed(error.args[1]))
+        raise UserError(f"{where}: stages need each other in a cycle ({cycle}); change one of the needs.") from error
     ordered: dict[str, None] = {}
 
     def place(name: str) -> None:
@@ -170,18 +179,18 @@ def _ordered(where: str, needs: Mapping[str, Mapping[str, str | None]]) -> list[
 
 
 def _reachable(order: list[str], needs: Mapping[str, Mapping[str, str | None]], targets: Sequence[str]) -> list[str]:
-    wanted = set(targets)
+    requested = set(targets)
     for name in reversed(order):
-        if name in wanted:
-            wanted |= {needed for needed in needs[name].values() if needed is not None}
-    return [name for name in order if name in wanted]
+        if name in requested:
+            requested |= {needed for needed in needs[name].values() if needed is not None}
+    return [name for name in order if name in requested]
 
 
 def _check_roles(recipe: Recipe, name: str, config: Mapping[str, Any], given: Mapping[str, str | None]) -> None:
     roles = config.get("needs", {})
     for role in given:
         if role not in roles:
-            raise UserError(f"{recipe.where}: {_no_role(name, role, roles)}")
+            raise _no_role(recipe.where, name, role, roles)
     for role in roles:
         if role not in given:
             raise UserError(
@@ -190,11 +199,11 @@ def _check_roles(recipe: Recipe, name: str, config: Mapping[str, Any], given: Ma
 
 
 def _without_empty(config: dict[str, Any], given: Mapping[str, str | None], where: str) -> dict[str, Any]:
-    """The config without the roles that are left empty; no target's argument may refer to them any more."""
+    """Return the config without its empty roles, which no argument of a target may refer to."""
     empty = {role for role, stage in given.items() if stage is None}
     if not empty:
         return config
-    kept = _drop(config, {f"@{role}" for role in empty})
+    kept: dict[str, Any] = _drop(config, {f"@{role}" for role in empty})
     for path, value in leaves(kept):
         if isinstance(value, str) and value.startswith("@") and value[1:].partition("/")[0] in empty:
             owner = path.rpartition(".")[0]
@@ -203,7 +212,7 @@ def _without_empty(config: dict[str, Any], given: Mapping[str, str | None], wher
 
 
 def _drop(value: Any, unfilled: set[str]) -> Any:
-    """Leaves out of every plain mapping, which is no target's arguments, what stands for an unfilled role."""
+    """Remove references to unfilled roles from every mapping that does not hold a target's arguments."""
     if not isinstance(value, Mapping):
         return value
     plain = "_target_" not in value and "_network_" not in value
@@ -214,5 +223,8 @@ def _drop(value: Any, unfilled: set[str]) -> Any:
     }
 
 
-def _no_role(stage: str, role: str, roles: Mapping[str, Any]) -> str:
-    return f"stage `{stage}` has no role `{role}`{did_you_mean(role, roles)}; it needs {', '.join(roles) or 'nothing'}."
+def _no_role(where: str, stage: str, role: str, roles: Mapping[str, Any]) -> UserError:
+    return UserError(
+        f"{where}: stage `{stage}` has no role `{role}`; it needs {', '.join(roles) or 'nothing'}.",
+        suggestion=nearest(role, roles),
+    )

@@ -1,4 +1,4 @@
-"""Runs the missing stages of a plan in dependency order."""
+"""Run the missing stages of a plan in dependency order."""
 
 import signal
 import threading
@@ -7,24 +7,26 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Protocol
+from typing import Literal, Protocol
 
 from mav_lightning.runs.executor import Executor, Running
 from mav_lightning.runs.ledger import Ledger, State
 from mav_lightning.runs.stage_folder import Stage
 
-__all__ = ["ProgressListener", "StageOutcomes", "run_stages"]
+__all__ = ["Ending", "ProgressListener", "StageOutcomes", "run_stages"]
+
+Ending = Literal["ran", "reused", "failed", "skipped"]
 
 
 @dataclass
 class StageOutcomes:
-    """What became of a plan.
+    """What became of the stages of a plan.
 
     Attributes:
-        ran: Done in this call.
-        reused: Were done already, or by somebody else meanwhile.
-        failed: Ended without a result.
-        skipped: Need a stage that failed.
+        ran: Stages finished by this call.
+        reused: Stages that were done before, or were finished by another process meanwhile.
+        failed: Stages that ended without a result.
+        skipped: Stages that need a failed one.
     """
 
     ran: list[Stage] = field(default_factory=list)
@@ -37,18 +39,23 @@ class StageOutcomes:
         """Whether every stage is done."""
         return not self.failed and not self.skipped
 
+    def add(self, stage: Stage, ending: Ending) -> None:
+        """Record the ending of a stage."""
+        stages: list[Stage] = getattr(self, ending)
+        stages.append(stage)
+
 
 class ProgressListener(Protocol):
-    """Is told what happens; see `mav_lightning.runs.display`."""
+    """Callback interface for progress events, see `mav_lightning.runs.display`."""
 
     def started(self, job: Running) -> None:
-        """A stage has begun."""
+        """Handle the start of a stage."""
 
-    def settled(self, stage: Stage, outcome: str, seconds: float | None) -> None:
-        """A stage is ``ran``, ``reused``, ``failed`` or ``skipped``; `seconds` of this attempt, None without one."""
+    def settled(self, stage: Stage, ending: Ending, seconds: float | None) -> None:
+        """Handle the ending of a stage; `seconds` is the duration of this attempt, None if nothing ran."""
 
     def tick(self, running: Sequence[Running], elsewhere: Sequence[Stage]) -> None:
-        """Time has passed; `elsewhere` are stages that another process runs."""
+        """Handle the passing of time; `elsewhere` are the stages that other processes run."""
 
 
 def run_stages(
@@ -59,35 +66,35 @@ def run_stages(
     poll: float = 0.2,
     grace: float = 30.0,
 ) -> StageOutcomes:
-    """Runs every stage that is not done; a failure stops only what needs it.
+    """Run every stage that is not done; a failure stops only the stages that need it.
 
-    Returns when each stage is done, failed or skipped. A stage that another process runs is waited for. On SIGTERM,
-    SIGINT or any exception the running stages are asked to save, then ended, and stay to be continued.
+    Returns once every stage is done, failed or skipped. A stage that another process runs is waited for. On SIGTERM,
+    SIGINT or any exception, the running stages are asked to save and then ended; they can be resumed.
 
     Args:
-        ledger: Where the folders are.
-        stages: Needed stages before those that need them.
-        executor: Starts them.
+        ledger: Ledger that holds the stages' folders.
+        stages: Stages, needed ones before those that need them.
+        executor: Executor that starts them.
         listener: Receives progress events.
-        poll: Seconds between looks.
-        grace: Seconds a stopped stage may take to save.
+        poll: Seconds between two looks at the running stages.
+        grace: Seconds that a stopped stage may take to save.
     """
     for stage in stages:
         ledger.folder(stage).create(stage)
-    return _Schedule(ledger, stages, executor, listener).run(poll, grace)
+    return _Scheduler(ledger, stages, executor, listener).run(poll, grace)
 
 
-class _Schedule:
+class _Scheduler:
     def __init__(self, ledger: Ledger, stages: Sequence[Stage], executor: Executor, listener: ProgressListener) -> None:
         self.ledger, self.executor, self.listener = ledger, executor, listener
         self.waiting, self.running = list(stages), list[Running]()
-        self.outcome = StageOutcomes()
+        self.outcomes = StageOutcomes()
 
     def run(self, poll: float, grace: float) -> StageOutcomes:
-        with _termination_raises() as heed:
+        with _termination_raises() as raise_if_terminated:
             try:
                 while self.waiting or self.running:
-                    heed()
+                    raise_if_terminated()
                     self._collect()
                     elsewhere = [stage for stage in list(self.waiting) if self._advance(stage)]
                     self.listener.tick(self.running, elsewhere)
@@ -98,33 +105,34 @@ class _Schedule:
                     job.stop()
                 for job in self.running:
                     job.abandon(grace)
-        return self.outcome
+        return self.outcomes
 
     def _collect(self) -> None:
         for job in [job for job in self.running if job.ended()]:
             done = job.conclude()
             self.running.remove(job)
-            if done is None:
+            if done is None:  # another process holds the stage: wait for it again
                 self.waiting.insert(0, job.stage)
-                continue
-            (self.outcome.ran if done else self.outcome.failed).append(job.stage)
-            self.listener.settled(job.stage, "ran" if done else "failed", time.time() - job.started)
+            else:
+                self._settle(job.stage, "ran" if done else "failed", time.time() - job.started)
 
     def _advance(self, stage: Stage) -> bool:
-        """Settles or starts a waiting stage if that can be done; returns whether another process runs it."""
+        """Settle or start a waiting stage if possible; return whether another process runs it."""
         needs = set(stage.needs.values())
-        if needs & {bad.id for bad in self.outcome.failed + self.outcome.skipped}:
-            self._settle(stage, self.outcome.skipped, "skipped")
+        if needs & {bad.id for bad in self.outcomes.failed + self.outcomes.skipped}:
+            self.waiting.remove(stage)
+            self._settle(stage, "skipped")
         elif self.ledger.state(stage) is State.DONE:
-            self._settle(stage, self.outcome.reused, "reused")
+            self.waiting.remove(stage)
+            self._settle(stage, "reused")
         elif len(self.running) < self.executor.jobs and needs <= {
-            good.id for good in self.outcome.ran + self.outcome.reused
+            good.id for good in self.outcomes.ran + self.outcomes.reused
         }:
             return not self._start(stage) and self.ledger.state(stage) is not State.DONE
         return False
 
     def _start(self, stage: Stage) -> bool:
-        """Starts a stage; returns whether nobody else holds it."""
+        """Start a stage; return False if another process holds it."""
         job = self.executor.start(stage, self.ledger.folder(stage))
         if job is None:
             return False
@@ -133,18 +141,17 @@ class _Schedule:
         self.listener.started(job)
         return True
 
-    def _settle(self, stage: Stage, where: list[Stage], word: str) -> None:
-        self.waiting.remove(stage)
-        where.append(stage)
-        self.listener.settled(stage, word, None)
+    def _settle(self, stage: Stage, ending: Ending, seconds: float | None = None) -> None:
+        self.outcomes.add(stage, ending)
+        self.listener.settled(stage, ending, seconds)
 
 
 @contextmanager
 def _termination_raises() -> Iterator[Callable[[], None]]:
-    """Turns SIGTERM into SystemExit(143), so that `finally` runs; only the main thread may, and need, do this.
+    """Turn SIGTERM into SystemExit(143), so that `finally` runs. Only the main thread may, and need, do this.
 
-    Gives a function that raises it again where it was lost: Python drops what is raised within a finalizer or a
-    callback of C code, and a library such as Ray runs both at any time.
+    Yields a function that raises the exit again if it was lost: Python drops an exception raised within a finalizer or
+    a callback of C code, and a library such as Ray runs both at any time.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
@@ -152,7 +159,7 @@ def _termination_raises() -> Iterator[Callable[[], None]]:
 
     code: int | None = None
 
-    def heed() -> None:
+    def raise_if_terminated() -> None:
         if code is not None:
             raise SystemExit(code)
 
@@ -163,9 +170,9 @@ def _termination_raises() -> Iterator[Callable[[], None]]:
 
     before = signal.signal(signal.SIGTERM, terminate)
     try:
-        yield heed
+        yield raise_if_terminated
     except SystemExit:
-        if code is not None:  # raised within a call of Ray, it comes out of there with the code 1
+        if code is not None:  # raised within a call of Ray, it leaves that call with code 1
             raise SystemExit(code) from None
         raise
     finally:

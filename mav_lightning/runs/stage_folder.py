@@ -1,14 +1,19 @@
 """A stage and its folder."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.json_files import read_json, write_json
-from mav_lightning.runs.ids import SCHEMA, stage_id
+from mav_lightning.common.json_files import write_json
+from mav_lightning.common.schema import read_json
+from mav_lightning.runs.ids import SCHEMA, packages_of, stage_id
+from mav_lightning.runs.records import DoneRecord, FailureRecord, RunTags, StageCost, StageProgress, read_record
 
-__all__ = ["Stage", "StageFolder"]
+__all__ = ["Kind", "Stage", "StageFolder"]
+
+Kind = Literal["data", "train", "pipeline", "sample", "score"]
+_ARTIFACTS = {"data": "shards", "pipeline": "pipeline", "sample": "clips"}
 
 
 @dataclass(frozen=True)
@@ -16,38 +21,40 @@ class Stage:
     """One step of a recipe, fully resolved.
 
     Attributes:
-        id: See `stage_id`.
-        name: What the recipe calls it; names the folder, never part of the id.
-        kind: data, train, pipeline, sample or score.
-        config: Resolved, plain containers, free of paths.
+        id: Content id, see `stage_id`.
+        name: Name in the recipe; part of the folder's name, never of the id.
+        kind: What the stage does: data, train, pipeline, sample or score.
+        config: Resolved config as plain containers; needed folders appear as ``@role``.
         needs: Role → id of the stage that fills it.
-        schema: Version of the code's results that `id` was made with.
+        schema: Version of the code's results that `id` was computed with.
+        packages: Package of the user's own that `config` names → sha256 of its source when the stage was planned.
     """
 
     id: str
     name: str
-    kind: str
+    kind: Kind
     config: dict[str, Any]
     needs: dict[str, str]
     schema: int = SCHEMA
+    packages: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, name: str, config: dict[str, Any], needs: dict[str, str]) -> "Stage":
-        """A stage with its id worked out."""
-        return cls(stage_id(config, needs), name, config["kind"], config, needs)
+        """Create a stage and compute its id."""
+        packages = packages_of(config)
+        return cls(stage_id(config, needs, SCHEMA, packages), name, config["kind"], config, needs, SCHEMA, packages)
 
 
 class StageFolder:
     """The files of one stage, ``<root>/stages/<name>-<id>/``.
 
-    The runner writes ``stage.json`` first and ``done.json`` or ``failed.json`` last; and as an attempt starts,
-    ``uncommitted.patch`` where tracked files then differ from the commit. The stage's own process writes its artefacts
-    between them, then ``cost.json`` ({"steps", "seconds", "parameters", "peak_rss_bytes", "step_seconds"}, any of them
-    null; on a CUDA device "peak_cuda_bytes" and "device" too), and ``progress.json`` as often as it likes. With its
-    progress, a stage without checkpoints keeps its time in ``spent.json``, which the next attempt goes on counting.
+    The runner writes ``stage.json`` first and ``done.json`` or ``failed.json`` last. At the start of an attempt it
+    writes ``uncommitted.patch`` if tracked files differ from the commit. In between, the stage's own process writes its
+    artifacts, then ``cost.json`` (`StageCost`), and ``progress.json`` about once a second. A stage without checkpoints
+    saves the time it has taken in ``spent.json``, to which the next attempt adds.
 
     Args:
-        path: The folder, which need not exist yet.
+        path: The folder; it may not exist yet.
     """
 
     def __init__(self, path: Path) -> None:
@@ -58,15 +65,17 @@ class StageFolder:
         self.cost_file = path / "cost.json"
         self.progress_file = path / "progress.json"
         self.spent_file = path / "spent.json"
+        self.tags_file = path / "tags.json"
         self.patch_file = path / "uncommitted.patch"
         self.results_file = path / "results.json"
         self.log_file = path / "log.txt"
-        self.clips = path / "clips"
+        self.clips = path / _ARTIFACTS["sample"]
 
     def create(self, stage: Stage) -> None:
-        """Makes the folder and writes ``stage.json``.
+        """Create the folder and write ``stage.json``.
 
-        What a stage is never changes, though where it finds what a user brought may, until it is done.
+        An existing stage is never replaced by another. Only the location of a user's files may change, until the stage
+        is done.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         if self.stage_file.exists():
@@ -76,30 +85,55 @@ class StageFolder:
         write_json(self.stage_file, asdict(stage))
 
     def read_stage(self) -> Stage:
-        """Reads ``stage.json``.
+        """Read ``stage.json``.
 
         Raises:
-            UserError: The folder is missing or holds no stage.
+            UserError: If the folder is missing or holds no stage.
         """
-        content = read_json(self.stage_file)
-        if content is None:
+        if not self.stage_file.exists():
             raise UserError(f"{self.path}: no stage.json here; give a folder that `mav ablate` made.")
-        return Stage(**content)
+        stage: Stage = read_json(self.stage_file, Stage)
+        return stage
+
+    @property
+    def artifact(self) -> Path:
+        """The folder within this one that other stages need: shards, a pipeline, clips, or a trained network."""
+        return self.path / _ARTIFACTS.get(self.read_stage().kind, "")
 
     def needed(self) -> dict[str, Path]:
-        """Role → folder of the stage that fills it, found among the siblings by id.
+        """Return role → folder of the stage that fills it, found among the siblings by id.
 
         Raises:
-            UserError: A needed stage has no folder.
+            UserError: If a needed stage has no folder.
         """
         return {role: self._sibling(role, needed) for role, needed in self.read_stage().needs.items()}
 
+    def read_done(self) -> DoneRecord | None:
+        """Read ``done.json``; return None while the stage is not done."""
+        return read_record(self.done_file, DoneRecord)
+
+    def read_failure(self) -> FailureRecord | None:
+        """Read ``failed.json``; return None if the last attempt did not fail."""
+        return read_record(self.failed_file, FailureRecord)
+
+    def read_cost(self) -> StageCost | None:
+        """Read ``cost.json``; return None before the stage has written it."""
+        return read_record(self.cost_file, StageCost)
+
+    def read_progress(self) -> StageProgress | None:
+        """Read ``progress.json``; return None before the stage has written it."""
+        return read_record(self.progress_file, StageProgress)
+
     def write_progress(self, done: int, total: int, unit: str = "steps") -> None:
-        """Tells whoever watches how far the stage is; call it about once a second, not once a step."""
-        write_json(self.progress_file, {"done": done, "total": total, "unit": unit})
+        """Write how far the stage is. Call it about once a second, not once a step."""
+        write_json(self.progress_file, asdict(StageProgress(done, total, unit)))
+
+    def read_tags(self) -> dict[str, str | int]:
+        """Read the tags for experiment trackers; empty if none were written."""
+        return (read_record(self.tags_file, RunTags) or RunTags()).tags()
 
     def last_log_lines(self, count: int = 20) -> list[str]:
-        """The end of ``log.txt``; empty where there is none."""
+        """Return the last lines of ``log.txt`` that are not blank; empty without a log."""
         if not self.log_file.exists():
             return []
         with self.log_file.open("rb") as file:
@@ -112,6 +146,6 @@ class StageFolder:
         if not found:
             raise UserError(
                 f"{self.path}: the stage for `needs.{role}` ({needed}) has no folder in {self.path.parent}; run the "
-                "study again, it will be made."
+                "study again to create it."
             )
         return found[0]

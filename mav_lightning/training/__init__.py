@@ -1,6 +1,6 @@
-"""Training that survives: exact continuation after any kill, EMA, atomic checkpoints, a guard against non-finite steps.
+"""Fault-tolerant training: exact resuming after interruption, EMA, atomic checkpoints, a guard for non-finite steps.
 
-Everything here is an ordinary Lightning callback or plugin; `mav_lightning.training.fit.fit` puts them together.
+Everything here is an ordinary Lightning callback or plugin; `mav_lightning.training.fit.fit` combines them.
 """
 
 from mav_lightning.common.torchvision_shim import ensure_torchvision_imports

@@ -1,4 +1,4 @@
-"""A training that says from its first step how to build its network."""
+"""The description of a training's network, available from the first step on."""
 
 from pathlib import Path
 
@@ -10,17 +10,23 @@ __all__ = ["CardWriter"]
 
 
 class CardWriter(Callback):
-    """Writes ``network.json`` when a training begins, so that its checkpoints can be exported before it ends.
+    """Write ``network.json`` when a training begins, and the same description into every checkpoint.
+
+    Checkpoints can then be exported before the training ends, and `load_from_checkpoint` can build the network.
 
     Args:
         out: The run's folder.
-        card: Describes the network that is trained.
+        card: Description of the network that is trained.
     """
 
     def __init__(self, out: Path, card: Card) -> None:
         self.out, self.card = out, card
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes the card, in the first process."""
+        """Write the description, in the first process."""
         if trainer.is_global_zero:
             write_card(self.out, self.card)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Add the description of the network to the checkpoint, as plain data."""
+        checkpoint["network"] = self.card.network

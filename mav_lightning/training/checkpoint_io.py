@@ -1,4 +1,4 @@
-"""Checkpoints that are there or not there, never half: atomic, checksummed, and loaded without running code."""
+"""Checkpoints written atomically, with checksums, and loaded without running code."""
 
 import hashlib
 import pickle
@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric.utilities.rank_zero import rank_zero_only, rank_zero_warn
 from lightning.pytorch.plugins.io import CheckpointIO
+from lightning_utilities.core.rank_zero import rank_zero_only, rank_zero_warn
 from torch import Tensor
 
 from mav_lightning.common.errors import UserError
@@ -16,23 +16,23 @@ from mav_lightning.common.whole_file import whole_file
 
 __all__ = ["AtomicCheckpointIO", "checkpoint_path", "checkpoint_step", "checkpoints", "newest_checkpoint"]
 
-SPARE_BYTES = 1 << 20  # pickle, zip headers and the sidecar, beside the tensors themselves
+SPARE_BYTES = 1 << 20  # pickle, zip headers and the checksum file, in addition to the tensors
 
 
 class AtomicCheckpointIO(CheckpointIO):
-    """Writes each checkpoint under a temporary name in its own folder and gives it its real name last.
+    """Plugin that writes each checkpoint under a temporary name in the same folder and renames it last.
 
-    Lightning's own writer stages in the system's temporary folder; where that is another file system, a kill leaves a
-    truncated file and a full disk destroys the previous checkpoint. Beside ``x.ckpt`` lies ``x.ckpt.sha256``, in the
-    format of ``sha256sum -c``; it is written first, so a checkpoint without one was not written here.
+    Lightning's own writer uses the system's temporary folder. If that is another file system, a kill leaves a truncated
+    file and a full disk destroys the previous checkpoint. ``x.ckpt.sha256`` is stored next to ``x.ckpt``, in the format
+    of ``sha256sum -c``. It is written first, so a checkpoint without one was not written by this class.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Writes `checkpoint`; whatever goes wrong, the files that were there stay as they were.
+        """Write a checkpoint. If that fails, existing files stay unchanged.
 
         Raises:
-            UserError: The disk is too full or refuses the write; the checkpoint holds objects that a safe load
-                refuses, which would otherwise be found out on resuming only; or `path` is a URL.
+            UserError: If the disk is full or the write fails, the checkpoint holds objects that a safe load rejects
+                (which would otherwise show only on resuming), or `path` is a URL.
         """
         path = _local(path)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,17 +46,18 @@ class AtomicCheckpointIO(CheckpointIO):
         except (OSError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(
-                f"{path}: the checkpoint cannot be written ({reason}); free space or make the folder writable, then "
-                "run the same command again: it continues from the checkpoint before."
+                f"{path}: the checkpoint cannot be written ({reason}); free space or make the folder writable, and "
+                "resume: training continues from the previous checkpoint."
             ) from error
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True
     ) -> dict[str, Any]:
-        """Reads a checkpoint, always with torch's safe unpickler, whatever `weights_only` says.
+        """Read a checkpoint, always with torch's safe unpickler, whatever the value of `weights_only`.
 
         Raises:
-            UserError: No such file, a URL, bytes that differ from the recorded sha256, or not a safe checkpoint.
+            UserError: If there is no such file, `path` is a URL, the bytes differ from the recorded sha256, or the file
+                holds more than tensors and plain values.
         """
         path = _local(path)
         if not path.is_file():
@@ -64,7 +65,8 @@ class AtomicCheckpointIO(CheckpointIO):
         if _recorded_sha256(path) not in (None, _sha256(path)):
             raise UserError(f"{path}: does not match its checksum in {_sidecar(path).name}; use an older checkpoint.")
         try:
-            return torch.load(path, map_location=map_location, weights_only=True)
+            checkpoint: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
+            return checkpoint
         except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(
@@ -73,31 +75,32 @@ class AtomicCheckpointIO(CheckpointIO):
             ) from error
 
     def remove_checkpoint(self, path: str | Path) -> None:
-        """Deletes the checkpoint, then its checksum."""
+        """Delete the checkpoint, then its checksum."""
         path = _local(path)
         path.unlink(missing_ok=True)
         _sidecar(path).unlink(missing_ok=True)
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
-    """Where the checkpoint taken after `step` optimizer steps lies."""
+    """Return the path of the checkpoint after `step` optimizer steps."""
     return folder / f"step-{step:08d}.ckpt"
 
 
 def checkpoint_step(path: Path) -> int:
-    """The number of optimizer steps behind a checkpoint of this project."""
+    """Return the number of optimizer steps before a checkpoint."""
     return int(path.stem.removeprefix("step-"))
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints in `folder`, newest first, unverified; none for a folder that is not there."""
+    """List the checkpoints in `folder`, newest first and unverified; empty if there is no such folder."""
     return sorted(folder.glob("step-*.ckpt"), key=checkpoint_step, reverse=True)
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint whose bytes are those that were written, or None.
+    """Return the newest checkpoint that matches its checksum, or None.
 
-    Newer ones that fail are renamed to ``*.corrupt`` with a warning, so that they count as a generation no longer.
+    Newer ones that do not match are renamed to ``*.corrupt`` with a warning, so that they no longer count as a
+    generation.
     """
     for path in checkpoints(folder):
         try:
@@ -126,7 +129,7 @@ def _sidecar(path: Path) -> Path:
 
 
 def _recorded_sha256(path: Path) -> str | None:
-    """The checksum in the sidecar; None where there is no sidecar."""
+    """Return the recorded checksum, or None if there is none."""
     try:
         return _sidecar(path).read_text().partition(" ")[0]
     except FileNotFoundError:
@@ -153,17 +156,17 @@ def _refuse_full_disk(path: Path, needed: int) -> None:
     if free < needed:
         raise UserError(
             f"{path}: the checkpoint needs {needed / 1e6:.1f} MB and the disk has {free / 1e6:.1f} MB left; free "
-            "space, then run the same command again: it continues from the checkpoint before."
+            "space and resume: training continues from the previous checkpoint."
         )
 
 
 def _refuse_unsafe(path: Path, written: Path) -> None:
-    """Unpickles what was written, without its tensors' bytes, as resuming will."""
+    """Unpickle what was written, without the tensors' bytes, as resuming will."""
     try:
         torch.load(written, weights_only=True, mmap=True, map_location="meta")
     except pickle.UnpicklingError as error:
         reason = next((line.strip() for line in str(error).splitlines() if "GLOBAL" in line or "type" in line), "")
         raise UserError(
-            f"{path}: the checkpoint would hold objects that a safe load refuses ({reason}); keep hyper-parameters and "
-            "callback states to tensors, numbers, strings, lists and dicts."
+            f"{path}: the checkpoint would hold objects that a safe load rejects ({reason}); restrict hyperparameters "
+            "and callback states to tensors, numbers, strings, lists and dicts."
         ) from error

@@ -1,4 +1,4 @@
-"""When checkpoints are taken, how many are kept, and what happens on being asked to stop."""
+"""When checkpoints are saved, how many are kept, and how a run stops on a signal."""
 
 import signal
 from pathlib import Path
@@ -12,24 +12,24 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.training.checkpoint_io import checkpoint_path, checkpoints
 from mav_lightning.training.resume import warn_if_inexact
 from mav_lightning.training.signals import StopSignals
-from mav_lightning.training.stepwise import StepCallback
+from mav_lightning.training.step_callback import StepCallback
 
 __all__ = ["Checkpointer"]
 
 
 class Checkpointer(StepCallback, Checkpoint):
-    """Saves after every `every`-th optimizer step, after the last one, and on SIGTERM or Ctrl-C before leaving.
+    """Save every `every` optimizer steps, after the last one, and on SIGTERM or Ctrl-C before exiting.
 
-    Lightning calls checkpoint callbacks after all others, so what is saved includes what they did in this step.
-    Checkpoints fall between optimizer steps only, never amid accumulated gradients or validation.
+    Lightning calls checkpoint callbacks after all others, so a checkpoint includes what they did in this step.
+    Checkpoints are saved between optimizer steps only, never during gradient accumulation or validation.
 
     Args:
-        folder: Where the checkpoints lie.
+        folder: Folder of the checkpoints.
         every: Optimizer steps between two checkpoints.
-        keep: Generations on disk. Two or more, as a disk can spoil the newest one after it was written.
+        keep: Number of checkpoints kept on disk; 2 or more, as a disk can corrupt the newest one.
 
     Attributes:
-        run: What the continuation depends on beside weights (seed, steps, ranks …); kept in every checkpoint.
+        run: Settings other than weights that resuming depends on (seed, steps, ranks, …); stored in every checkpoint.
     """
 
     def __init__(self, folder: Path, every: int, keep: int = 2) -> None:
@@ -38,40 +38,40 @@ class Checkpointer(StepCallback, Checkpoint):
         self._signals = StopSignals()
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Listens to signals from here on, in place of the handler that Lightning has just put there."""
+        """Install the signal handlers, in place of those that Lightning has just installed."""
         self._signals.install()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Listens to signals."""
+        """Install the signal handlers."""
         super().on_train_start(trainer, pl_module)
         warn_if_inexact(trainer)
         self._signals.install()
 
     def on_step_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Saves where a checkpoint is due.
+        """Save if a checkpoint is due.
 
         Raises:
-            SystemExit: A signal asks to stop: 128 + its number, 143 for SIGTERM, after the checkpoint is on disk.
+            SystemExit: After a stop signal, once the checkpoint is on disk: 128 + its number, 143 for SIGTERM.
         """
         stop = self._signals.received(trainer)
         if stop or trainer.global_step % self.every == 0 or trainer.global_step == trainer.max_steps:
             self._save(trainer, pl_module)
         if stop:
             name = signal.Signals(stop).name
-            trainer.print(f"{name}: saved step {trainer.global_step}; run the same command again to continue.")
-            # rank 0 speaks for all: Lightning's launcher kills everybody once another rank leaves with an error
+            trainer.print(f"{name}: saved step {trainer.global_step}; rerun the command to resume.")
+            # only rank 0 exits with an error: Lightning's launcher kills all ranks once another one does
             raise SystemExit(128 + stop if trainer.is_global_zero else 0)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Gives the signals back."""
+        """Restore the previous signal handlers."""
         self._signals.restore()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Gives the signals back."""
+        """Restore the previous signal handlers."""
         self._signals.restore()
 
     def state_dict(self) -> dict[str, Any]:
-        """What the continuation depends on."""
+        """Return the settings that resuming depends on."""
         return self.run
 
     def _save(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -82,10 +82,10 @@ class Checkpointer(StepCallback, Checkpoint):
 
 
 def _refuse_nonfinite(module: LightningModule, folder: Path, step: int) -> None:
-    """Raises UserError where a trained weight is not finite: such a checkpoint must not push out a good one."""
+    """Raise UserError if a trained weight is not finite: such a checkpoint must not replace a good one."""
     for name, weight in module.named_parameters():
         if weight.requires_grad and not torch.isfinite(weight).all():
             raise UserError(
                 f"`{name}` is not finite at step {step}, so nothing is saved; the checkpoints in {folder} are good. "
-                "Lower the learning rate or set trainer.gradient_clip_val=1.0, with another `out`."
+                "Lower the learning rate or set trainer.gradient_clip_val=1.0, and use another `out`."
             )

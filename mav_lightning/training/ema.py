@@ -1,4 +1,4 @@
-"""An exponential moving average of the weights being trained; samples come from the average."""
+"""Exponential moving average (EMA) of the trained weights; samples come from the average."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -9,46 +9,49 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
 from mav_lightning.common.errors import UserError
-from mav_lightning.training.stepwise import StepCallback
+from mav_lightning.training.step_callback import StepCallback
 
 __all__ = ["EMA", "state_dict_copy"]
 
 
 class EMA(StepCallback):
-    """Averages trainable floating-point parameters in float32; validation runs with the average in place.
+    """Average trainable floating-point parameters in float32, and validate with the average.
 
-    Frozen parameters and buffers are not averaged: a frozen text encoder must not drift, nor an integer table of
-    timesteps be rounded. The decay warms up as ``min(decay, (1 + n) / (10 + n))`` after *n* updates, so that the
-    random start is forgotten. A checkpoint always holds the trained weights as weights and the average beside them.
+    Frozen parameters and buffers are not averaged, so that a frozen text encoder does not drift and an integer table
+    of timesteps is not rounded. The decay warms up as ``min(decay, (1 + n) / (10 + n))`` after *n* updates, so that the
+    random initialization is forgotten. A checkpoint always holds the trained weights as weights and the average
+    separately.
 
     Args:
-        decay: Share of the old average kept at each optimizer step, in [0, 1).
+        decay: Fraction of the old average kept at each optimizer step, in [0, 1).
     """
 
     def __init__(self, decay: float) -> None:
         if not 0 <= decay < 1:
-            raise UserError(f"ema_decay: must lie in [0, 1), got {decay}; 0.999 suits short runs, 0.9999 long ones.")
+            raise UserError(
+                f"must be in [0, 1), got {decay}; 0.999 suits short runs, 0.9999 long ones.", argument="ema_decay"
+            )
         self.decay = decay
         self.updates = 0
         self.average: dict[str, Tensor] = {}
         self._in_place = ExitStack()
-        self._lent = False
+        self._swapped = False
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts from the weights, or from the checkpoint's average, on the device of the weights."""
+        """Initialize from the weights, or from the checkpoint's average, on the device of the weights."""
         weights = _trained(pl_module)
         if not self.average:
             self.average = {name: weight.detach().float().clone() for name, weight in weights.items()}
         elif self.average.keys() != weights.keys():
             changed = sorted(self.average.keys() ^ weights.keys())
             raise UserError(
-                f"The checkpoint averages other weights than the module trains ({len(changed)} differ, first "
+                f"The checkpoint's average is of other weights than the module trains ({len(changed)} differ, first "
                 f"`{changed[0]}`); restore the module's config or use another `out`."
             )
         self.average = {name: self.average[name].to(weight.device) for name, weight in weights.items()}
 
     def on_step_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Moves the average towards the weights."""
+        """Update the average."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         weights = [weight.detach().float() for weight in _trained(pl_module).values()]
@@ -56,50 +59,50 @@ class EMA(StepCallback):
 
     @contextmanager
     def in_place(self, module: nn.Module) -> Iterator[None]:
-        """Lends `module` the average; the trained weights return on leaving, whatever happens inside."""
+        """Put the average into `module`; the trained weights are restored on leaving, also after an exception."""
         weights = _trained(module)
         trained = {name: weight.detach().clone() for name, weight in weights.items()}
         try:
-            self._lent = True
+            self._swapped = True
             _assign(weights, self.average)
             yield
         finally:
             _assign(weights, trained)
-            self._lent = False
+            self._swapped = False
 
     def ema_state_dict(self, module: nn.Module) -> dict[str, Tensor]:
-        """``module.state_dict()`` with the average in place of the trained weights, as copies on the CPU."""
+        """Return ``module.state_dict()`` with the average in place of the trained weights, as copies on the CPU."""
         with self.in_place(module):
             return state_dict_copy(module)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Puts the average in place."""
+        """Put the average in place."""
         self._in_place.enter_context(self.in_place(pl_module))
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Puts the trained weights back."""
+        """Restore the trained weights."""
         self._in_place.close()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Puts the trained weights back where validation failed, before anybody saves them."""
+        """Restore the trained weights if validation failed, before they can be saved."""
         self._in_place.close()
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Refuses to let the average pass for the trained weights."""
-        if self._lent:
-            raise RuntimeError("A checkpoint was asked for while EMA weights are in place; save it after validation.")
+        """Reject saving while the average is in place of the trained weights."""
+        if self._swapped:
+            raise RuntimeError("A checkpoint was requested while EMA weights are in place; save it after validation.")
 
     def state_dict(self) -> dict[str, Any]:
-        """The average and the number of updates, for the checkpoint."""
+        """Return the average and the number of updates, for the checkpoint."""
         return {"updates": self.updates, "average": self.average}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes up where the checkpoint left off."""
+        """Restore the average and the number of updates."""
         self.updates, self.average = state_dict["updates"], state_dict["average"]
 
 
 def state_dict_copy(module: nn.Module) -> dict[str, Tensor]:
-    """``module.state_dict()`` as copies on the CPU that share no memory."""
+    """Return ``module.state_dict()`` as copies on the CPU that share no memory."""
     return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
 
 

@@ -1,11 +1,11 @@
-"""A guard between a batch that went wrong and the weights."""
+"""Guard of the weights against non-finite losses and gradients."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-from lightning.fabric.utilities.rank_zero import rank_zero_warn
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning_utilities.core.rank_zero import rank_zero_warn
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
@@ -18,14 +18,14 @@ KEYS_SHOWN = 8
 
 
 class FiniteGuard(Callback):
-    """Skips an optimizer step whose loss or gradient norm is not finite, and stops the run after too many in a row.
+    """Skip optimizer steps whose loss or gradient norm is not finite, and stop after too many in a row.
 
-    A skipped step leaves weights and moments as they were: without gradients, torch's optimizers touch nothing. It
-    counts as a step of the budget and of the schedule. All ranks decide alike. Reading the verdict costs one
-    synchronisation with the device per step.
+    A skipped step leaves weights and moments unchanged: without gradients, torch's optimizers do nothing. It counts as
+    a step of the budget and of the schedule. All ranks take the same decision. It costs one synchronization with the
+    device per step.
 
     Args:
-        patience: How many steps in a row may be skipped; the next one stops the run.
+        patience: Number of consecutive steps that may be skipped; the next one stops the run.
     """
 
     def __init__(self, patience: int = 10) -> None:
@@ -36,19 +36,19 @@ class FiniteGuard(Callback):
         self._finite_loss: Tensor | None = None
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Notes which samples the coming gradient is made of."""
+        """Record the samples of the next gradient."""
         self._batches.append(_describe(batch, batch_idx))
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
-        """Notes on the device, without waiting for it, whether the loss is finite."""
+        """Record on the device, without waiting for it, whether the loss is finite."""
         finite = loss.detach().isfinite().all()
         self._finite_loss = finite if self._finite_loss is None else self._finite_loss & finite
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        """Drops the gradients of a step that would spoil the weights, and logs the gradient norm of the others.
+        """Drop the gradients of a non-finite step; log the gradient norm of any other.
 
         Raises:
-            UserError: More than `patience` steps in a row were not finite; names the batches.
+            UserError: If more than `patience` consecutive steps were not finite; the message names the batches.
         """
         weights = [weight for group in optimizer.param_groups for weight in group["params"] if weight.grad is not None]
         norm = get_total_norm([weight.grad for weight in weights])
@@ -72,16 +72,16 @@ class FiniteGuard(Callback):
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """The counts, for the checkpoint: a restart gives no new patience."""
+        """Return the counts for the checkpoint, so that a restart does not reset the patience."""
         return {"skipped": self.skipped, "in_a_row": list(self._in_a_row)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes up the counts of the checkpoint."""
+        """Restore the counts."""
         self.skipped, self._in_a_row = state_dict["skipped"], list(state_dict["in_a_row"])
 
 
 def _describe(batch: Any, batch_idx: int) -> str:
-    """The keys of a batch's samples, from its attribute or entry ``key``; else its number in the epoch."""
+    """Return the keys of a batch's samples, from its attribute or entry ``key``, or its number in the epoch."""
     keys = batch.get("key") if isinstance(batch, Mapping) else getattr(batch, "key", None)
     if keys is None or isinstance(keys, torch.Tensor):
         return f"batch {batch_idx} of the epoch"

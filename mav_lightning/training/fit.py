@@ -1,35 +1,37 @@
-"""One training from start to weights; the same command continues it after any kill, bit for bit."""
+"""One training from the first step to the weights; the same call resumes it after any interruption, bit for bit."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning_utilities.core.rank_zero import rank_zero_only
 from torch.utils import deterministic
 
-from mav_lightning.common.errors import UserError, did_you_mean
+from mav_lightning.common.errors import UserError, nearest
+from mav_lightning.common.schema import NonNegativeInt, PositiveInt
 from mav_lightning.common.whole_file import remove_partial_files
 from mav_lightning.modules.base import NetworkModule
 from mav_lightning.training.checkpoint_io import AtomicCheckpointIO, checkpoint_step, newest_checkpoint
 from mav_lightning.training.checkpointer import Checkpointer
 from mav_lightning.training.ema import EMA, state_dict_copy
 from mav_lightning.training.finite import FiniteGuard
+from mav_lightning.training.loggers import LoggerChoice, Tags, log_tags, make_loggers
+from mav_lightning.training.monitors import FpsHistogram, LearningRate, PlayingClips, TemporalActivity
 from mav_lightning.training.progress_bar import TrainingProgress
 from mav_lightning.training.quiet import quiet_lightning
 from mav_lightning.training.resume import refuse_other_run
 from mav_lightning.training.rng import SeedEveryBatch
-from mav_lightning.training.tensorboard import FpsHistogram, PlayingClips, TemporalActivity
 from mav_lightning.training.timing import Cost
 from mav_lightning.training.weights import is_finished, write_results
 
 __all__ = ["fit"]
 
-# Trainer arguments that belong to the run itself → the argument of `fit` that speaks for them.
+# Trainer arguments that the run sets itself → the argument of `fit` that controls them.
 OWNED = {
     "max_steps": "steps",
     "min_steps": "steps",
@@ -48,63 +50,67 @@ def fit(
     data: LightningDataModule,
     *,
     out: str | Path,
-    steps: int,
-    checkpoint_every: int = 500,
+    steps: PositiveInt,
+    checkpoint_every: PositiveInt = 500,
     ema_decay: float | None = 0.999,
-    seed: int = 0,
+    seed: NonNegativeInt = 0,
     trainer: Mapping[str, Any] | None = None,
-    logger: bool | Logger = True,
-    callbacks: Sequence[Callback] = (),
+    logger: LoggerChoice = True,
+    callbacks: Iterable[Callback] = (),
+    tags: Tags = MappingProxyType({}),
 ) -> None:
-    """Trains `module` on `data` for `steps` optimizer steps, from the newest good checkpoint in `out` if there is one.
+    """Train `module` on `data` for `steps` optimizer steps, resuming from the newest good checkpoint in `out`.
 
-    The result is a function of the arguments and of the module's initial weights: killed at any moment and called
-    again, with the same arguments, it ends with the same bits on the same machine type and thread count. A finished
-    run is left as it is. Writes ``out/checkpoints``, ``out/tensorboard``, and at the end ``out/weights.safetensors``
-    (the state dict of a `NetworkModule`'s network, else of the whole module) and ``out/cost.json``, see `Cost.summary`.
+    The result is a function of the arguments and the module's initial weights. A run that is killed at any moment and
+    called again with the same arguments ends with the same bits on the same machine type and thread count. A finished
+    run is left unchanged. Writes ``out/checkpoints``, the loggers' files, and at the end ``out/weights.safetensors``
+    (the state dict of a `NetworkModule`'s network, otherwise of the whole module) and ``out/cost.json``, see
+    `Cost.summary`.
 
     Args:
-        module: Logs its loss as ``train/loss``. Its initial weights and its learning-rate schedule are its own affair.
-        data: The train loader needs ``__len__`` (batches in an epoch), ``state_dict`` and ``load_state_dict``.
+        module: Module to train. It logs its loss as ``train/loss`` and brings its own learning-rate schedule.
+        data: Datamodule. For exact resuming, its train loader needs ``__len__`` (batches per epoch), ``state_dict`` and
+            ``load_state_dict``.
         out: Folder of this run alone.
         steps: Optimizer steps of the whole run, restarts included.
-        checkpoint_every: Optimizer steps between two checkpoints, and between two validations unless `trainer` has
+        checkpoint_every: Optimizer steps between two checkpoints, and between two validations unless `trainer` sets
             ``val_check_interval``.
-        ema_decay: Of the average that is validated and written as the result; None for the trained weights as they are.
-        seed: Of the noise drawn in training and validation steps, not negative.
-        trainer: Any other arguments of `lightning.Trainer`: accelerator, strategy, precision, … One device unless
-            ``devices`` says more.
-        logger: True for TensorBoard, False for none, or a logger.
-        callbacks: More of them. A progress bar among them takes the place of ours.
+        ema_decay: Decay of the exponential moving average of the weights, in [0, 1). The average is validated and
+            written as the result. None for no average.
+        seed: Seed of the noise in training and validation steps, 0 or greater.
+        trainer: Further arguments of `lightning.Trainer`: accelerator, strategy, precision, … It trains on one device
+            unless ``devices`` asks for more.
+        logger: True for TensorBoard, False for none; ``"tensorboard"``, ``"csv"``, ``"wandb"``, ``"mlflow"``, a
+            Lightning logger, or a list of these. Loggers given by name write into `out` and are offline.
+        callbacks: Further Lightning callbacks. A progress bar among them replaces the default one.
+        tags: Tag → value that loggers record with the run, for example variant and seed.
 
     Raises:
-        UserError: An argument out of range or not to be set here; `out` holds another run; the disk is full; the loss
-            stays non-finite.
-        SystemExit: 143 after SIGTERM, 130 after Ctrl-C, once the checkpoint is written.
+        UserError: If an argument is out of range or may not be set here, `out` holds another run, the disk is full, or
+            the loss stays non-finite.
+        SystemExit: With 143 after SIGTERM or 130 after Ctrl-C, once the checkpoint is written.
     """
-    out, options = Path(out), dict(trainer or {})
+    out, options, given = Path(out), dict(trainer or {}), list(callbacks)
     _check(out, options, steps=steps, checkpoint_every=checkpoint_every, seed=seed)
     for folder in (out, out / "checkpoints"):
         rank_zero_only(remove_partial_files)(folder)
-
     newest = newest_checkpoint(out / "checkpoints")
+    resumed = None if newest is None else checkpoint_step(newest)
     cost, ema = Cost(), None if ema_decay is None else EMA(ema_decay)
     checkpointer = Checkpointer(out / "checkpoints", checkpoint_every)
-    # EMA stands before what samples in validation; Lightning itself moves the checkpointer to the end.
-    own = [cost, SeedEveryBatch(seed), *([ema] if ema else []), FiniteGuard(), FpsHistogram(checkpoint_every)]
-    own += [TemporalActivity(max(checkpoint_every // 5, 1)), PlayingClips(), checkpointer]
-    if options.get("enable_progress_bar", True) and not any(isinstance(one, ProgressBar) for one in callbacks):
-        own.append(TrainingProgress())
+    own = [cost, SeedEveryBatch(seed), *([ema] if ema else []), FiniteGuard()]
+    own += _monitors(checkpoint_every, options, given)
 
-    # a debugging aid of torch that would cost some per cent
+    # a debugging aid of torch that costs a few per cent
     deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     with quiet_lightning():
+        loggers = [] if is_finished(out) else make_loggers(logger, out, resumed, tags)
         run = Trainer(
             **_with_defaults(options, checkpoint_every),
             max_steps=steps,
             default_root_dir=out,
-            logger=_tensorboard(out, newest) if logger is True else logger,
-            callbacks=[*own, *callbacks],
+            logger=loggers,
+            callbacks=[*own, checkpointer, *given],
             plugins=[AtomicCheckpointIO()],
         )
         checkpointer.run = {"steps": steps, "seed": seed, "ema_decay": ema_decay, **_shape_of(run)}
@@ -112,8 +118,8 @@ def fit(
             refuse_other_run(newest, checkpointer.run, module)
         if is_finished(out):
             return
+        log_tags(loggers, tags)
         run.fit(module, datamodule=data, ckpt_path=newest, weights_only=True)
-
     if run.is_global_zero:
         result = module.network if isinstance(module, NetworkModule) else module
         with ema.in_place(module) if ema else nullcontext():
@@ -121,37 +127,46 @@ def fit(
         write_results(out, weights, cost.summary(module, run.global_step))
 
 
+def _monitors(checkpoint_every: int, options: Mapping[str, Any], given: list[Callback]) -> list[Callback]:
+    """Return the callbacks that only show. EMA precedes them, as some sample in validation."""
+    shown: list[Callback] = [
+        LearningRate(),
+        FpsHistogram(checkpoint_every),
+        TemporalActivity(max(checkpoint_every // 5, 1)),
+        PlayingClips(),
+    ]
+    if options.get("enable_progress_bar", True) and not any(isinstance(one, ProgressBar) for one in given):
+        shown.append(TrainingProgress())
+    return shown
+
+
 def _check(out: Path, options: Mapping[str, Any], **counts: int) -> None:
-    """Refuses what cannot work before anything is built."""
+    """Reject arguments that cannot work, before anything is built."""
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: `out` must be a folder, and this is a file; give another path.")
     for name, value in counts.items():
         least = 0 if name == "seed" else 1
         if value < least:
-            raise UserError(f"{name}: must be at least {least}, got {value}.")
+            raise UserError(f"must be at least {least}, got {value}.", argument=name)
     if any(word in str(options.get("strategy")) for word in ("spawn", "fork", "notebook")):
-        raise UserError(f"trainer.strategy={options['strategy']}: its processes cannot hand results back; use ddp.")
+        raise UserError(f"trainer.strategy={options['strategy']}: its processes cannot return results; use ddp.")
     known = inspect.signature(Trainer).parameters
     for name in options:
         if name in OWNED:
             raise UserError(f"trainer.{name}: is set by the run; use `{OWNED[name]}` of the fit section.")
         if name not in known:
-            raise UserError(f"trainer.{name}: `lightning.Trainer` has no such argument{did_you_mean(name, known)}.")
-
-
-def _tensorboard(out: Path, newest: Path | None) -> TensorBoardLogger:
-    """Logs to ``out/tensorboard``, hiding what a killed run wrote after its last checkpoint."""
-    purge = None if newest is None else checkpoint_step(newest)
-    return TensorBoardLogger(out, name="tensorboard", version="", default_hp_metric=False, purge_step=purge)
+            raise UserError(
+                f"trainer.{name}: `lightning.Trainer` has no such argument.", suggestion=nearest(name, known)
+            )
 
 
 def _with_defaults(options: Mapping[str, Any], checkpoint_every: int) -> dict[str, Any]:
-    """Trainer arguments where ours differ from Lightning's, overridden by the caller's."""
+    """Return the Trainer arguments whose defaults differ from Lightning's, overridden by the caller's."""
     return {
         "check_val_every_n_epoch": None,  # validation goes by steps, not epochs
         "val_check_interval": checkpoint_every * options.get("accumulate_grad_batches", 1),  # counted in batches
         "deterministic": "warn",
-        "devices": 1,  # each takes a batch of its own, so a result must not depend on how many a machine has
+        "devices": 1,  # each takes its own batch, so a result must not depend on how many a machine has
         "use_distributed_sampler": False,  # the readers divide the data among ranks themselves
         "enable_model_summary": False,
         "log_every_n_steps": 10,
@@ -160,7 +175,7 @@ def _with_defaults(options: Mapping[str, Any], checkpoint_every: int) -> dict[st
 
 
 def _shape_of(trainer: Trainer) -> dict[str, Any]:
-    """The Trainer's settings that change the numbers, and so must not change amid a run."""
+    """Return the Trainer's settings that change the numbers, and so must not change during a run."""
     return {
         "ranks": trainer.world_size,
         "precision": trainer.precision,

@@ -1,26 +1,43 @@
-"""How far training is, how fast, and how long it will take: a bar in a terminal, lines in a log file."""
+"""Progress of a training: a bar in a terminal, lines in a log file, or calls to a function."""
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-__all__ = ["TrainingProgress"]
+__all__ = ["ReportProgress", "TrainingProgress"]
 
 REDRAW_SECONDS = 0.25  # reading the loss waits for the device, so not at every step
 LINE_SECONDS = 10.0
 
 
-class TrainingProgress(ProgressBar):
-    """Counts optimizer steps of the whole run, over epochs and restarts.
+class ReportProgress(Callback):
+    """Call ``report(steps done, total steps)`` about once a second, on the first rank.
 
     Args:
-        console: Where to draw; None takes standard output. One that is no terminal gets a line every ten seconds.
+        report: Function that receives the optimizer steps done and in all.
+    """
+
+    def __init__(self, report: Callable[[int, int], None]) -> None:
+        self.report, self._reported = report, 0.0
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: object) -> None:
+        """Report, unless the last report is less than a second old."""
+        if trainer.is_global_zero and time.monotonic() - self._reported > 1.0:
+            self.report(trainer.global_step, trainer.max_steps)
+            self._reported = time.monotonic()
+
+
+class TrainingProgress(ProgressBar):
+    """Progress bar that counts optimizer steps of the whole run, over epochs and restarts.
+
+    Args:
+        console: Console to draw on; None for standard output. Without a terminal a line is written every ten seconds.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -35,15 +52,15 @@ class TrainingProgress(ProgressBar):
         self._recent: deque[tuple[float, int]] = deque(maxlen=20)
 
     def enable(self) -> None:
-        """Shows progress."""
+        """Show progress."""
         self._enabled = True
 
     def disable(self) -> None:
-        """Shows nothing, as on all ranks but the first."""
+        """Show nothing, as on all ranks but the first."""
         self._enabled = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts the clock and, in a terminal, the bar."""
+        """Start the clock and, in a terminal, the bar."""
         self._started = self._shown = time.monotonic()
         self._first_step = trainer.global_step
         self._recent.append((self._started, 0))
@@ -56,7 +73,7 @@ class TrainingProgress(ProgressBar):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Counts the batch; shows where it is time."""
+        """Count the batch, and redraw if it is due."""
         self._samples += _samples_in(batch) * trainer.world_size
         now = time.monotonic()
         if self._enabled and (now - self._shown >= self._interval or trainer.global_step == trainer.max_steps):
@@ -65,15 +82,15 @@ class TrainingProgress(ProgressBar):
             self._recent.append((now, self._samples))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Takes the bar down."""
+        """Remove the bar."""
         self._stop()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Takes the bar down, so that the message after it is readable."""
+        """Remove the bar, so that the error message after it is readable."""
         self._stop()
 
     def print(self, *args: Any, **kwargs: Any) -> None:
-        """Prints above the bar."""
+        """Print above the bar."""
         self._console.print(*args, **kwargs)
 
     def _show(self, trainer: Trainer, note: str) -> None:
@@ -89,12 +106,12 @@ class TrainingProgress(ProgressBar):
             self._bar = None
 
     def _rate(self, now: float) -> float:
-        """Samples per second over the last few times something was shown."""
+        """Return samples per second over the last few redraws."""
         then, samples = self._recent[0]
         return (self._samples - samples) / max(now - then, 1e-9)
 
     def _seconds_left(self, trainer: Trainer, now: float) -> float:
-        """By the mean pace since training started or continued, validation included."""
+        """Estimate from the mean pace since training started or resumed, validation included."""
         done = max(trainer.global_step - self._first_step, 1)
         return (trainer.max_steps - trainer.global_step) * (now - self._started) / done
 
@@ -110,7 +127,7 @@ def _note(outputs: Any, batch: Any, rate: float, seconds_left: float) -> str:
 
 
 def _samples_in(batch: Any) -> int:
-    """The batch size: of typed batches their length, of tuples and dicts that of their first part."""
+    """Return the batch size: the length of a typed batch, or of the first part of a tuple or mapping."""
     if isinstance(batch, Mapping):
         batch = next(iter(batch.values()))
     elif isinstance(batch, tuple | list):

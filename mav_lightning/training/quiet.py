@@ -1,4 +1,4 @@
-"""Lightning's voice turned down to what a person can use."""
+"""Suppression of Lightning's messages that do not apply here."""
 
 import logging
 import warnings
@@ -7,23 +7,23 @@ from contextlib import contextmanager
 
 __all__ = ["quiet_lightning"]
 
-MOOT_WARNINGS = (
+IRRELEVANT_WARNINGS = (
     r".*treespec, LeafSpec.*",  # a deprecation between Lightning and torch
-    r".*is smaller than the logging interval.*",  # epochs mean nothing here: steps count
-    r".*predict returned None.*",  # what is drawn or extracted is written at once
-    r".*module\(s\) in eval mode at the start of training.*",  # frozen encoders are meant to be
+    r".*is smaller than the logging interval.*",  # training is counted in steps, not epochs
+    r".*predict returned None.*",  # predictions are written to disk as they are made
+    r".*module\(s\) in eval mode at the start of training.*",  # frozen encoders are in eval mode on purpose
 )
 
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Silences Lightning's greetings, and the warnings that the choices made in `fit` leave without a point."""
+    """Suppress Lightning's start-up messages, and warnings that do not apply to `fit`."""
     log = logging.getLogger("lightning.pytorch")
     level = log.level
     log.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
-            for message in MOOT_WARNINGS:
+            for message in IRRELEVANT_WARNINGS:
                 warnings.filterwarnings("ignore", message)
             yield
     finally:

@@ -1,12 +1,12 @@
-"""Whether a checkpoint may be continued: only the same run, of the same network, goes on."""
+"""Check that a checkpoint may be resumed: only the same run of the same network is."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric.utilities.rank_zero import rank_zero_warn
 from lightning.pytorch import Trainer
+from lightning_utilities.core.rank_zero import rank_zero_warn
 from torch import nn
 
 from mav_lightning.common.errors import UserError
@@ -15,22 +15,22 @@ __all__ = ["refuse_other_run", "warn_if_inexact"]
 
 
 def refuse_other_run(path: Path, run: Mapping[str, Any], module: nn.Module) -> None:
-    """Compares a verified checkpoint, without reading its tensors, with the run about to continue it.
+    """Reject a verified checkpoint of another run, without reading its tensors.
 
     Args:
-        path: Of the checkpoint.
-        run: What `Checkpointer` keeps of a run.
-        module: What it trains.
+        path: Path of the checkpoint.
+        run: Settings of the run that is about to resume, see `Checkpointer.run`.
+        module: Module that the run trains.
 
     Raises:
-        UserError: Another seed, number of steps or ranks, …; or other weights; names the first that differs.
+        UserError: If seed, number of steps, ranks or weights differ; the message names the first difference.
     """
     saved = torch.load(path, weights_only=True, mmap=True, map_location="meta")
-    way_out = "Give this run another `out`, or restore the old config."
+    way_out = "Use another `out`, or restore the old config."
     was = saved.get("callbacks", {}).get("Checkpointer", {})
     for name, value in run.items():
         if was.get(name) != value:
-            raise UserError(f"{path}: belongs to a run with {name}={was.get(name)}, and {value} was asked. {way_out}")
+            raise UserError(f"{path}: belongs to a run with {name}={was.get(name)}, not {value}. {way_out}")
 
     had = {name: tuple(value.shape) for name, value in saved["state_dict"].items()}
     has = {name: tuple(value.shape) for name, value in module.state_dict().items()}
@@ -43,12 +43,12 @@ def refuse_other_run(path: Path, run: Mapping[str, Any], module: nn.Module) -> N
 
 
 def warn_if_inexact(trainer: Trainer) -> None:
-    """Says so where the train loader cannot continue exactly after a kill."""
+    """Warn if the train loader cannot be resumed exactly."""
     loader = trainer.train_dataloader
-    # Lightning fetches one batch ahead of a loader without a length, and forgets it on saving
+    # Lightning prefetches one batch from a loader without a length, and loses it on saving
     missing = [name for name in ("__len__", "state_dict", "load_state_dict") if not hasattr(loader, name)]
     if missing:
         rank_zero_warn(
-            f"{type(loader).__name__} has no {', '.join(missing)}: a killed run continues, but repeats or skips data; "
-            "use the indexed reader for exact continuation."
+            f"{type(loader).__name__} has no {', '.join(missing)}: an interrupted run resumes, but repeats or skips "
+            "data; use the indexed reader for exact resuming."
         )

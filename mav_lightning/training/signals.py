@@ -1,4 +1,4 @@
-"""Being asked to stop: SIGTERM from a scheduler, Ctrl-C from a person."""
+"""Stop signals: SIGTERM from a scheduler, Ctrl-C from a user."""
 
 import signal
 import threading
@@ -14,11 +14,10 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopSignals:
-    """Turns SIGTERM, and the first Ctrl-C, into a flag that training reads between two steps.
+    """Handlers that turn SIGTERM, and the first Ctrl-C, into a flag that training reads between two steps.
 
-    The handler does nothing else. Lightning's own sends messages to the other ranks from inside the handler, which can
-    deadlock, and exits with code 0 and no checkpoint; this one takes its place while training runs. A second Ctrl-C
-    interrupts at once.
+    Lightning's own handler communicates with the other ranks, which can deadlock, and exits with code 0 and no
+    checkpoint; these handlers replace it while training runs. A second Ctrl-C interrupts at once.
     """
 
     def __init__(self) -> None:
@@ -26,19 +25,19 @@ class StopSignals:
         self._previous: dict[int, Any] = {}
 
     def install(self) -> None:
-        """Starts listening, once. Python allows this in the main thread only; elsewhere nothing changes."""
+        """Install the handlers, once. Python allows this in the main thread only; elsewhere nothing changes."""
         if not self._previous and threading.current_thread() is threading.main_thread():
             self._previous = {signum: signal.signal(signum, self._note) for signum in STOP_SIGNALS}
 
     def restore(self) -> None:
-        """Gives the signals back to whoever had them."""
+        """Restore the previous handlers."""
         for signum, handler in self._previous.items():
             if signal.getsignal(signum) == self._note:
                 signal.signal(signum, handler)
         self._previous.clear()
 
     def received(self, trainer: Trainer) -> int:
-        """The number of the signal that any rank has received, the same on all ranks; 0 for none."""
+        """Return the number of the signal that any rank has received, the same on all ranks; 0 for none."""
         mine = torch.tensor(self._received, device=trainer.strategy.root_device)
         return int(trainer.strategy.reduce(mine, reduce_op="max"))
 

@@ -1,4 +1,4 @@
-"""What a training cost, summed over its restarts."""
+"""Time and memory of a training, summed over its restarts."""
 
 import statistics
 import time
@@ -10,7 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import nn
 
 from mav_lightning.common.machine import peak_rss_bytes
-from mav_lightning.training.stepwise import StepCallback
+from mav_lightning.training.step_callback import StepCallback
 
 __all__ = ["Cost", "cuda_use"]
 
@@ -18,9 +18,9 @@ RECENT_STEPS = 1001
 
 
 class Cost(StepCallback):
-    """Measures time and memory; travels in the checkpoint, so a continued run adds up.
+    """Measure time and memory. The sums are stored in checkpoints, so a resumed run adds to them.
 
-    Work that a kill threw away is not in the sum: it is the cost of the weights, not of the accident.
+    Work lost to an interruption is not included: it is the cost of the weights.
     """
 
     def __init__(self) -> None:
@@ -31,33 +31,37 @@ class Cost(StepCallback):
         self._step_started: float | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts the clock."""
+        """Start the clock."""
         super().on_train_start(trainer, pl_module)
         self._started = time.monotonic()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Starts the clock of a step at its first batch."""
+        """Start the clock of a step at its first batch."""
         if self._step_started is None:
             self._step_started = time.monotonic()
 
     def on_step_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stops the clock of a step."""
+        """Stop the clock of a step."""
         if self._step_started is not None:
             self._step_seconds.append(time.monotonic() - self._step_started)
         self._step_started = None
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stops the clock."""
+        """Stop the clock."""
         self._seconds_before, self._started = self._seconds(), None
 
     def summary(self, module: nn.Module, steps: int) -> dict[str, Any]:
-        """The figures of ``cost.json``.
+        """Return the figures of ``cost.json``.
+
+        Args:
+            module: Trained module, whose parameters are counted.
+            steps: Optimizer steps of the run.
 
         Returns:
             ``steps``; ``seconds`` in the training loop, validation and checkpoints included; ``step_seconds``, the
             median of the last thousand steps from the batch's arrival to the optimizer's end; ``peak_rss_bytes`` of
-            this process; ``parameters``, and ``trainable_parameters`` among them; and what `cuda_use` says, where the
-            run used a CUDA device.
+            this process; ``parameters`` and ``trainable_parameters``; and the figures of `cuda_use` if the run used a
+            CUDA device.
         """
         return {
             "steps": steps,
@@ -70,7 +74,7 @@ class Cost(StepCallback):
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """The sums so far, for the checkpoint."""
+        """Return the sums so far, for the checkpoint."""
         return {
             "seconds": self._seconds(),
             "peak": self._peak(),
@@ -79,9 +83,9 @@ class Cost(StepCallback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Adds to the sums of the checkpoint."""
+        """Continue the sums of the checkpoint."""
         self._seconds_before, self._peak_before = state_dict["seconds"], state_dict["peak"]
-        self._peak_cuda_before = state_dict.get("peak_cuda", 0)  # which older checkpoints do not have
+        self._peak_cuda_before = state_dict.get("peak_cuda", 0)  # missing in older checkpoints
         self._step_seconds.extend(state_dict["step_seconds"])
 
     def _seconds(self) -> float:
@@ -98,11 +102,12 @@ class Cost(StepCallback):
 
 
 def cuda_use() -> dict[str, Any]:
-    """What this process has used of its CUDA device; empty where it used none.
+    """Return the use of the CUDA device by this process; empty if it used none.
 
     Returns:
-        ``device``, its name, and ``peak_cuda_bytes``, the most that tensors on it have held at once.
+        ``device``, its name, and ``peak_cuda_bytes``, the peak memory held by tensors on it.
     """
-    if not torch.cuda.is_initialized() or not (peak := torch.cuda.max_memory_allocated()):
+    peak = torch.cuda.max_memory_allocated()  # 0, without initializing CUDA, if it was not used
+    if not peak:
         return {}
     return {"device": torch.cuda.get_device_name(), "peak_cuda_bytes": peak}

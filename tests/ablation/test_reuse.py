@@ -104,13 +104,13 @@ def test_a_study_cannot_be_beside_nothing_nor_give_up_stages_of_its_own(
     write_study: Write, stubs: Stubs, tmp_path: Path
 ) -> None:
     study = write_study()
-    with pytest.raises(UserError, match=r"--beside .*: no stages there; give the folder of a study that has been run"):
+    with pytest.raises(UserError, match=r"beside: .*: no stages there; give the folder of a study that has been run"):
         run_study(study, tmp_path / "new", ["seeds=[0]"], stubs, beside=tmp_path / "nothing")
     assert not (tmp_path / "new").exists()
     for name in ("first", "second"):
         ran(study, tmp_path / name, stubs)
 
-    with pytest.raises(UserError, match=r"second: has stages of its own already; give a new folder as --out"):
+    with pytest.raises(UserError, match=r"second: already has stages of its own; give a new output folder"):
         run_study(study, tmp_path / "second", ["seeds=[0]"], stubs, beside=tmp_path / "first")
 
 
@@ -123,7 +123,7 @@ def test_shared_stages_that_are_gone_are_reported_with_the_way_out(
     first.rename(tmp_path / "moved")
 
     for options in ({}, {"beside": tmp_path / "moved"}):
-        with pytest.raises(UserError, match=r"its stages lie in ../first/stages, which is gone; put them back"):
+        with pytest.raises(UserError, match=r"its stages are in ../first/stages, which is gone; restore that folder"):
             ran(study, second, stubs, **options)
     (second / "stages").unlink()
     assert ran(study, second, stubs, beside=tmp_path / "moved") == []

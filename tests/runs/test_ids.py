@@ -55,7 +55,7 @@ def test_the_number_of_devices_counts_and_not_which_they_are() -> None:
 
 @pytest.mark.parametrize("devices", ["auto", -1, 0, [], "0,1", True])
 def test_a_number_of_devices_that_the_machine_decides_is_refused(devices: object) -> None:
-    with pytest.raises(UserError, match=r"trainer.devices: must be a number from 1 on, or a list of devices.*got "):
+    with pytest.raises(UserError, match=r"trainer.devices: must be an integer of 1 or more, or a list.*got "):
         stage_id(changed("trainer.devices", devices), {})
 
 

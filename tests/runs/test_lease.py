@@ -69,7 +69,7 @@ def test_the_holder_is_told_with_its_last_sign_of_life(tmp_path: Path) -> None:
     lease.beat()
 
     assert holder(tmp_path).startswith(f"process {os.getpid()} on ")
-    assert holder(tmp_path).endswith("last sign of life 0 s ago")
+    assert holder(tmp_path).endswith("last active 0 s ago")
     lease.release()
 
 

@@ -254,7 +254,7 @@ def test_two_stages_share_a_gpu_where_each_asks_for_half_of_it(chain: list[Stage
 
 
 def test_a_request_that_no_node_can_meet_is_refused_at_once(cluster: OnRay) -> None:
-    with pytest.raises(UserError, match=r"asks for 1 CPUs and 0.5 GPUs, and no node .* so it would wait for ever"):
+    with pytest.raises(UserError, match=r"needs 1 CPUs and 0.5 GPUs, and no node .* so it would wait forever"):
         OnRay(threads=1, gpus=0.5)
     with pytest.raises(UserError, match=r"asks for 4096 CPUs .* lower `threads` in the study or --gpus"):
         OnRay(threads=4096)
@@ -279,7 +279,7 @@ def test_a_stage_that_a_worker_cannot_even_begin_is_told_and_not_tried_again(
 
 
 def test_a_share_of_several_gpus_is_refused_before_ray_is_asked() -> None:
-    with pytest.raises(UserError, match=r"--gpus 1.5: more than one must be whole; give 1 or 2"):
+    with pytest.raises(UserError, match=r"gpus: 1.5 is not possible: more than 1 must be an integer; give 1 or 2"):
         OnRay(threads=1, gpus=1.5)
 
 

@@ -59,7 +59,7 @@ def test_a_stage_that_fails_is_named_and_what_needs_it_is_left(recipe: Path) -> 
     (recipe.parent / "run" / "refuse").touch()
     code, told = train(recipe)
     assert code == 1
-    assert "failed: data-" in told and "skipped for that: 2. The same command tries them again." in told
+    assert "failed: data-" in told and "2 stages that need them were skipped. Rerun the command to retry." in told
 
     (recipe.parent / "run" / "refuse").unlink()
     assert train(recipe)[0] == 0
@@ -67,7 +67,7 @@ def test_a_stage_that_fails_is_named_and_what_needs_it_is_left(recipe: Path) -> 
 
 def test_a_stage_has_no_dry_run() -> None:
     done = CliRunner().invoke(app, ["train", "stage/spatial_tiny.yaml", "--dry-run"])
-    assert "--dry-run: is for recipes; `mav config stage/spatial_tiny.yaml` prints" in str(done.exception)
+    assert "dry_run: only for recipes; `mav config stage/spatial_tiny.yaml` prints" in str(done.exception)
 
 
 def test_a_dry_run_says_what_would_run_and_writes_nothing(recipe: Path) -> None:

@@ -41,7 +41,7 @@ def test_a_disk_known_to_be_too_full_is_not_written_to(tmp_path: Path, monkeypat
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(checkpoint_io.shutil, "disk_usage", lambda path: usage(10**9, 10**9, 1000))
 
-    with pytest.raises(UserError, match=r"needs 1\.1 MB and the disk has 0\.0 MB left; free space, then run the same"):
+    with pytest.raises(UserError, match=r"needs 1\.1 MB and the disk has 0\.0 MB left; free space and resume"):
         IO.save_checkpoint(STATE, tmp_path / "a.ckpt")
 
     assert not os.listdir(tmp_path)
@@ -62,7 +62,7 @@ def test_a_write_that_fails_halfway_leaves_the_old_checkpoint(tmp_path: Path) ->
 
 
 def test_what_could_not_be_loaded_again_is_refused_on_saving(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"safe load refuses \(.*PosixPath.*\); keep hyper-parameters .* to tensors"):
+    with pytest.raises(UserError, match=r"safe load rejects \(.*PosixPath.*\); restrict hyperparameters .*to tensors"):
         IO.save_checkpoint({"hyper_parameters": {"root": Path("/")}}, tmp_path / "a.ckpt")
 
     assert not os.listdir(tmp_path)

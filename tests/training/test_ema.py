@@ -127,11 +127,11 @@ def test_a_checkpoint_that_averages_other_weights_is_refused() -> None:
     ema, net = started()
     net.a.bias.requires_grad_(False)
 
-    with pytest.raises(UserError, match=r"averages other weights .* \(1 differ, first `a.bias`\)"):
+    with pytest.raises(UserError, match=r"average is of other weights .* \(1 differ, first `a.bias`\)"):
         ema.on_fit_start(NO_TRAINER, net)
 
 
 @pytest.mark.parametrize("decay", [-0.1, 1.0])
 def test_a_decay_out_of_range_is_refused(decay: float) -> None:
-    with pytest.raises(UserError, match=rf"must lie in \[0, 1\), got {decay}; 0.999 suits"):
+    with pytest.raises(UserError, match=rf"must be in \[0, 1\), got {decay}; 0.999 suits"):
         EMA(decay)

@@ -81,10 +81,10 @@ def test_a_run_killed_between_training_and_results_writes_them(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"seed": 1}, "run with seed=0, and 1 was asked. Give this run another `out`"),
-        ({"steps": 9}, "run with steps=5, and 9 was asked"),
-        ({"ema_decay": None}, "run with ema_decay=0.9, and None was asked"),
-        ({"trainer": {"precision": "bf16-mixed"}}, "run with precision=32-true, and bf16-mixed was asked"),
+        ({"seed": 1}, "run with seed=0, not 1. Use another `out`"),
+        ({"steps": 9}, "run with steps=5, not 9"),
+        ({"ema_decay": None}, "run with ema_decay=0.9, not None"),
+        ({"trainer": {"precision": "bf16-mixed"}}, "run with precision=32-true, not bf16-mixed"),
         ({"module": ToyModule(width=9)}, r"another network: `net.0.bias` has shape \(8,\) there and \(9,\) here"),
     ],
 )
@@ -107,7 +107,7 @@ def test_another_run_in_the_same_folder_is_refused(
         ({"seed": -1}, "seed: must be at least 0, got -1"),
         ({"checkpoint_every": 0}, "checkpoint_every: must be at least 1, got 0"),
         ({"trainer": {"max_epochs": 3}}, "trainer.max_epochs: is set by the run; use `steps`"),
-        ({"trainer": {"precison": 16}}, "no such argument; did you mean `precision`"),
+        ({"trainer": {"precison": 16}}, "no such argument. Did you mean `precision`"),
         ({"trainer": {"strategy": "ddp_spawn"}}, "strategy=ddp_spawn: .*; use ddp"),
     ],
 )

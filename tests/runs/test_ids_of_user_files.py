@@ -89,12 +89,15 @@ def test_the_shards_are_linked_and_refused_once_they_changed(recipe: Recipe, sha
 @pytest.mark.parametrize(
     ("deltas", "message"),
     [
-        ({"data.task.root": None}, "study: stage `data`: `task.root`: must be the path of what you bring, got None"),
-        ({"data.task.root": "/not/there"}, "`task.root`: /not/there: cannot be read .*; give a readable file"),
-        ({"sample.task.prompts": None}, "stage `sample`: `task.prompts`: must be the path of what you bring"),
+        (
+            {"data.task.root": None},
+            "stage `data`: `task.root`: must be the path of your file or folder, got None",
+        ),
+        ({"data.task.root": "/not/there"}, "`task.root`: /not/there: cannot be read"),
+        ({"sample.task.prompts": None}, "stage `sample`: `task.prompts`: must be the path of your file or folder"),
         (
             {"spatial.data.root": "."},
-            "stage `spatial`: `data.root` is ., and what it holds could change unseen; .*folder",
+            "stage `spatial`: `data.root` is ., whose content could change unnoticed; .*folder",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""``mav stage``: what a stage that keeps no checkpoints says it took, over its attempts and on which device."""
+"""The cost that a stage without checkpoints records, over its attempts and on its device."""
 
 import sys
 from collections.abc import Callable
@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from mav_lightning.cli import stage as command
 from mav_lightning.common.json_files import read_json
+from mav_lightning.runs import execute
 from mav_lightning.runs.stage_folder import Stage, StageFolder
 
 
@@ -23,7 +23,7 @@ def attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., St
     """Starts a sampling of ten clips, two seconds each, and kills it in the clip asked for."""
     folder, now = StageFolder(tmp_path), 100.0
     folder.create(Stage.of("sample", {"kind": "sample"}, {}))
-    monkeypatch.setattr(command, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(execute, "time", SimpleNamespace(monotonic=lambda: now))
 
     def run(first: int = 0, killed_in: int | None = None) -> StageFolder:
         def sample(config: Any, place: Any, needs: Any, track: Any) -> None:
@@ -34,8 +34,8 @@ def attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., St
                     raise Killed
                 now += 1.0
 
-        monkeypatch.setattr(command, "_sample", sample)
-        command.stage(tmp_path)
+        monkeypatch.setitem(execute._RUNNERS, "sample", sample)
+        execute.run_stage(tmp_path)
         return folder
 
     return run

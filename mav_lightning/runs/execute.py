@@ -1,0 +1,208 @@
+"""Run one stage, in its folder or from a config: the work behind ``mav stage`` and ``mav train``.
+
+Example:
+    >>> from mav_lightning.runs.execute import run_stage
+    >>> run_stage("runs/quick/stages/temporal-0123456789abcdef")  # doctest: +SKIP
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from mav_lightning.common.allowed import allow, source_sha256
+from mav_lightning.common.errors import UserError
+from mav_lightning.common.json_files import write_json
+from mav_lightning.common.machine import peak_rss_bytes
+from mav_lightning.common.task import Task
+from mav_lightning.common.tracking import Track, untracked
+from mav_lightning.config import instantiate, resolve_needs
+from mav_lightning.runs.records import TimeSpent, read_record
+from mav_lightning.runs.stage_folder import Kind, Stage, StageFolder
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Callback
+
+__all__ = ["run_stage", "run_training"]
+
+T = TypeVar("T")
+Config = Mapping[str, Any]
+
+
+def run_stage(folder: str | Path) -> None:
+    """Run the stage in a folder, resuming from its own checkpoints.
+
+    Args:
+        folder: A stage's folder, with ``stage.json`` in it and the folders of the needed stages next to it.
+
+    Raises:
+        UserError: If the folder holds no stage, a needed stage is missing, or the stage's work cannot be done.
+    """
+    place = StageFolder(Path(folder))
+    stage = place.read_stage()
+    _allow(stage)
+    needs = {role: StageFolder(path).artifact for role, path in place.needed().items()}
+    clock = _Clock(place)
+    _RUNNERS[stage.kind](resolve_needs(stage.config, needs), place, needs, clock.track)
+    if not place.cost_file.exists():  # trainings write their own, summed over restarts
+        figures = {"seconds": round(clock.seconds(), 3), "peak_rss_bytes": peak_rss_bytes(), **_cuda_use()}
+        write_json(place.cost_file, figures)
+
+
+def _allow(stage: Stage) -> None:
+    """Allow the packages that the stage was planned with, if their source has not changed since."""
+    allow(stage.packages)
+    for package, planned in stage.packages.items():
+        if source_sha256(package) != planned:
+            raise UserError(
+                f"the source of `{package}` has changed since stage {stage.name} was planned; rerun the command that "
+                "planned it, to run the stage anew with the changed code."
+            )
+
+
+def run_training(
+    config: Config,
+    out: Path,
+    callbacks: "Iterable[Callback]" = (),
+    tags: Mapping[str, str | int] | None = None,
+    track: Track = untracked,
+) -> None:
+    """Run a stage of kind train, or resume it.
+
+    Args:
+        config: Resolved config, with the folders of needed stages in place of ``@role``. It has either a `task`, which
+            does the work, or `module`, `data` and `fit`.
+        out: The stage's folder.
+        callbacks: Lightning callbacks added to those of the config.
+        tags: Tags for experiment trackers, for example variant and seed. None for none.
+        track: Shows the progress of a task.
+
+    Raises:
+        UserError: If a part is missing, or a part rejects its arguments.
+    """
+    import torch
+
+    from mav_lightning.networks.stored import Card, write_card
+
+    torch.manual_seed(config.get("seed", 0))  # initial weights
+    if "task" in config:
+        if node := config["task"].get("network"):  # otherwise the task writes the description
+            write_card(out, Card.of(node, _trained_for(config)))
+        _run_task(config["task"], out, config.get("seed"), track)
+        return
+    for key in ("module", "data", "fit"):
+        if key not in config:
+            raise UserError(f"{config['name']}: a training needs `{key}`; add it to the config.")
+    _fit(config, out, callbacks, tags or {})
+
+
+def _fit(config: Config, out: Path, callbacks: "Iterable[Callback]", tags: Mapping[str, str | int]) -> None:
+    from mav_lightning.modules.base import NetworkModule
+    from mav_lightning.networks.stored import Card
+    from mav_lightning.training.card import CardWriter
+    from mav_lightning.training.fit import fit
+    from mav_lightning.training.loggers import with_offline_loggers
+
+    module, data = instantiate(config["module"]), instantiate(config["data"])
+    data.setup("fit")  # mistakes in the data show before anything is written
+    settings = instantiate(with_offline_loggers(config["fit"], out))
+    added = [*callbacks, *(settings.pop("callbacks", None) or ())]
+    if isinstance(module, NetworkModule):
+        node = module.network_config(config["module"])
+        added.append(CardWriter(out, Card.of(node, _trained_for(config))))
+    fit(
+        module,
+        data,
+        out=out,
+        seed=config.get("seed", 0),
+        trainer=config.get("trainer"),
+        callbacks=added,
+        tags=dict(tags) | settings.pop("tags", {}),
+        **settings,
+    )
+
+
+def _trained_for(config: Config) -> dict[str, Any]:
+    """Return what a stage's network is trained for, as fields of `Trained`."""
+    data = config.get("data", {})
+    fps = data.get("clips", data).get("fps")
+    kept = {key: config[key] for key in ("name", "seed", "size", "frames") if key in config}
+    return kept | ({"fps": [fps["low"], fps["high"]]} if fps else {})
+
+
+def _data(config: Config, place: StageFolder, needs: Mapping[str, Path], track: Track) -> None:
+    if not place.artifact.exists():  # it appears only once it is complete
+        _run_task(config["task"], place.artifact, config.get("seed"), track)
+
+
+def _train(config: Config, place: StageFolder, needs: Mapping[str, Path], track: Track) -> None:
+    from mav_lightning.training.progress_bar import ReportProgress
+
+    run_training(config, place.path, [ReportProgress(place.write_progress)], place.read_tags(), track)
+
+
+def _pipeline(config: Config, place: StageFolder, needs: Mapping[str, Path], track: Track) -> None:
+    _run_task(config["task"], place.artifact, None, track)
+
+
+def _sample(config: Config, place: StageFolder, needs: Mapping[str, Path], track: Track) -> None:
+    _run_task(config["task"], place.path, config["seed"], track)
+
+
+def _score(config: Config, place: StageFolder, needs: Mapping[str, Path], track: Track) -> None:
+    from evaluation import evaluate
+    from evaluation.protocol import protocol_of_stage
+    from mav_lightning.common.machine import default_device
+
+    protocol = protocol_of_stage(config["protocol"])
+    found = evaluate(needs["generated"], needs["real"], protocol, track=track, device=default_device())
+    write_json(place.results_file, found)
+
+
+_RUNNERS: dict[Kind, Callable[[Config, StageFolder, Mapping[str, Path], Track], None]] = {
+    "data": _data,
+    "train": _train,
+    "pipeline": _pipeline,
+    "sample": _sample,
+    "score": _score,
+}
+
+
+def _run_task(node: Config, place: Path, seed: int | None, track: Track) -> None:
+    task: Task = instantiate(node)
+    task.run(place, seed=seed, track=track)
+
+
+def _cuda_use() -> dict[str, Any]:
+    """Return `mav_lightning.training.timing.cuda_use`, without importing torch for a stage that never used it."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return {}
+    from mav_lightning.training.timing import cuda_use
+
+    return cuda_use()
+
+
+class _Clock:
+    """Wall-clock seconds of a stage over all its attempts, saved about once a second together with its progress."""
+
+    def __init__(self, place: StageFolder) -> None:
+        self._place = place
+        self._before = (read_record(place.spent_file, TimeSpent) or TimeSpent()).seconds
+        self._started = time.monotonic()
+
+    def seconds(self) -> float:
+        """Return the seconds spent so far: those that earlier attempts saved, and this attempt's."""
+        return self._before + time.monotonic() - self._started
+
+    def track(self, items: Iterable[T], total: int, description: str) -> Iterator[T]:
+        """Yield the items and write progress and time; see `Track`."""
+        written = 0.0
+        for done, item in enumerate(items, start=1):
+            yield item
+            if time.monotonic() - written > 1.0:
+                self._place.write_progress(done, total, description)
+                write_json(self._place.spent_file, asdict(TimeSpent(round(self.seconds(), 3))))
+                written = time.monotonic()

@@ -1,0 +1,150 @@
+"""Experiment loggers by name, stored in the run's folder and offline by default."""
+
+import json
+import os
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
+from lightning_utilities.core.rank_zero import rank_zero_only
+
+from mav_lightning.common.errors import UserError, nearest
+from mav_lightning.common.whole_file import whole_file
+
+__all__ = ["LoggerChoice", "LoggerName", "Tags", "log_tags", "make_loggers", "with_offline_loggers"]
+
+LoggerName = Literal["tensorboard", "csv", "wandb", "mlflow"]
+LoggerChoice = bool | LoggerName | Logger | Sequence[LoggerName | Logger]
+Tags = Mapping[str, str | int]
+
+PROJECT = "mav-lightning"
+IDS = "logger_ids.json"
+
+
+def make_loggers(choice: LoggerChoice, out: Path, step: int | None, tags: Tags) -> list[Logger]:
+    """Build the loggers of a run.
+
+    Args:
+        choice: True for TensorBoard, False for none, a short name, a logger, or a sequence of names and loggers.
+        out: The run's folder. Loggers given by name write there and never to a server: W&B runs offline (upload them
+            with ``wandb sync``), MLflow uses a file store.
+        step: Optimizer step that the run resumes from; None for a new run.
+        tags: Tag → value, for example variant and seed.
+
+    Raises:
+        UserError: If a name is unknown, or its package is not installed.
+    """
+    if isinstance(choice, bool):
+        choice = ["tensorboard"] if choice else []
+    if isinstance(choice, str | Logger):
+        choice = [choice]
+    loggers = [one if isinstance(one, Logger) else _by_name(one, out, step, tags) for one in choice]
+    return loggers
+
+
+def with_offline_loggers(settings: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """Complete the logger nodes of a config: unless set otherwise, they write into the run's folder and stay offline.
+
+    Args:
+        settings: The ``fit`` section of a config.
+        out: The run's folder.
+    """
+
+    def complete(node: Any) -> Any:
+        if isinstance(node, list):
+            return [complete(one) for one in node]
+        kind = str(node.get("_target_")).rpartition(".")[2] if isinstance(node, Mapping) else None
+        if kind == "WandbLogger":
+            return {"save_dir": str(out), "project": PROJECT, "offline": True} | dict(node)
+        if kind == "MLFlowLogger":
+            return {"save_dir": str((out / "mlruns").absolute()), "experiment_name": PROJECT} | dict(node)
+        return node
+
+    return {key: complete(value) if key == "logger" else value for key, value in settings.items()}
+
+
+def log_tags(loggers: Sequence[Logger], tags: Tags) -> None:
+    """Record a run's tags as hyperparameters of every logger: HParams, ``hparams.yaml``, config or parameters."""
+    if tags:
+        for logger in loggers:
+            logger.log_hyperparams(dict(tags))
+
+
+def _by_name(name: str, out: Path, step: int | None, tags: Tags) -> Logger:
+    makers: dict[str, Callable[[Path, int | None, Tags], Logger]] = {
+        "tensorboard": _tensorboard,
+        "csv": _csv,
+        "wandb": _wandb,
+        "mlflow": _mlflow,
+    }
+    if name not in makers:
+        known = ", ".join(get_args(LoggerName))
+        raise UserError(
+            f"unknown logger `{name}`; known are {known}.", argument="logger", suggestion=nearest(str(name), makers)
+        )
+    try:
+        return makers[name](out, step, tags)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"the logger `{name}` needs a package that is not installed; run `pip install {name}`.", argument="logger"
+        ) from error
+
+
+def _tensorboard(out: Path, step: int | None, tags: Tags) -> Logger:
+    # purge_step hides what an interrupted run wrote after its last checkpoint
+    return TensorBoardLogger(out, name="tensorboard", version="", default_hp_metric=False, purge_step=step)
+
+
+def _csv(out: Path, step: int | None, tags: Tags) -> Logger:
+    # one folder per attempt: CSVLogger deletes the metrics of an earlier one
+    return CSVLogger(out, name="csv", version=f"from-step-{step or 0:08d}")
+
+
+def _wandb(out: Path, step: int | None, tags: Tags) -> Logger:
+    out.mkdir(parents=True, exist_ok=True)
+    return WandbLogger(
+        name=out.name,
+        save_dir=out,
+        project=PROJECT,
+        offline=True,
+        id=_kept_id(out, "wandb"),
+        tags=[f"{name}={value}" for name, value in tags.items()],
+    )
+
+
+def _mlflow(out: Path, step: int | None, tags: Tags) -> Logger:
+    os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # MLflow 3 refuses file stores without it
+    logger = MLFlowLogger(
+        experiment_name=PROJECT,
+        run_name=out.name,
+        tracking_uri=(out / "mlruns").absolute().as_uri(),
+        tags={name: str(value) for name, value in tags.items()},
+        run_id=_read_ids(out).get("mlflow"),
+    )
+    _keep_id(out, "mlflow", logger.run_id)
+    return logger
+
+
+def _kept_id(out: Path, name: str) -> str:
+    """Return the tracker's id of this run, the same after a restart."""
+    found = _read_ids(out).get(name) or uuid.uuid4().hex
+    _keep_id(out, name, found)
+    return found
+
+
+def _read_ids(out: Path) -> dict[str, str]:
+    try:
+        found: dict[str, str] = json.loads((out / IDS).read_text())
+    except FileNotFoundError:
+        return {}
+    return found
+
+
+@rank_zero_only
+def _keep_id(out: Path, name: str, value: str | None) -> None:
+    if value is not None:
+        ids = _read_ids(out) | {name: value}
+        with whole_file(out / IDS) as partial:
+            partial.write_text(json.dumps(ids))
