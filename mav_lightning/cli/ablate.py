@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from mav_lightning.cli.printing import echo
 from mav_lightning.cli.progress import exit_if_failed
+from mav_lightning.common.terminal import markup
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -83,7 +85,7 @@ def ablate(
 
     run = run_study(study, root, overrides or [], make, console, beside)
     report = build_report(root)
-    console.print(f"report: {report}", soft_wrap=True, highlight=False)
+    echo(f"report: {report}")
     exit_if_failed(console, run.outcome)
 
 
@@ -99,7 +101,6 @@ def _ledger_of(root: Path, beside: Path | None) -> Path:
 
 
 def _describe(study: str, overrides: list[str], root: Path, jobs: int | None, console: "Console") -> None:
-    from rich.markup import escape
     from rich.table import Table
 
     from mav_lightning.ablation.report.text import duration
@@ -116,11 +117,11 @@ def _describe(study: str, overrides: list[str], root: Path, jobs: int | None, co
         shared = "all" if len(users) == len(plan.trials) else ", ".join(users)
         state = ledger.state(stage)
         by = f": {holder(ledger.folder(stage).path)}" if state in (State.RUNNING, State.STALE) else ""
-        table.add_row(stage.name, stage.id, f"{state}{by}", duration(left[stage.id] or None), shared)
-    console.print(f"{plan.study.question}\n")
+        table.add_row(markup(stage.name), stage.id, f"{state}{by}", duration(left[stage.id] or None), shared)
+    console.print(f"{markup(plan.study.question)}\n")
     console.print(table)
     for warning in plan.study.warnings:
-        console.print(f"\n[yellow]![/] {escape(warning)}", highlight=False)
+        console.print(f"\n[yellow]![/] {markup(warning)}", highlight=False)
     states = [ledger.state(stage) for stage in plan.stages]
     counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     console.print(f"\n{len(plan.trials)} trials, {len(states)} stages: {counted}. Nothing was run.")
@@ -153,7 +154,7 @@ def _say_power(study: str, overrides: list[str], root: Path, asked: list[str], c
             cells = ["no spread seen" if one.std == 0 else "–", "–", "–"]
             if one.std is not None and one.seeds is not None and one.interval is not None:
                 cells = [f"{one.std:.3g}", said(one.seeds), " … ".join(map(said, one.interval))]
-            table.add_row(metric, f"{effect:g}", one.variant, str(one.pairs), *cells)
+            table.add_row(metric, f"{effect:g}", markup(one.variant), str(one.pairs), *cells)
     console.print(table)
     console.print(
         f"\nSeeds at which such a difference gets a star with a chance of {100 * POWER:.0f} %; 95 %: as far as the "

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mav_lightning.cli.printing import echo
 from mav_lightning.cli.progress import tracker
 
 __all__ = ["baseline"]
@@ -82,4 +83,4 @@ def baseline(
                 features=features or features_folder(), device=default_device(),
                 track=track,
             )  # fmt: skip
-    typer.echo(f"{count} clips: {out}; score them with `mav evaluate --protocol {protocol}`")
+    echo(f"{count} clips: {out}; score them with `mav evaluate --protocol {protocol}`")

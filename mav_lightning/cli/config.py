@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from mav_lightning.cli.printing import echo
+
 __all__ = ["config"]
 
 
@@ -26,10 +28,10 @@ def config(
 
     if list_shipped:
         for path in sorted(conf_root().rglob("*.yaml")):
-            typer.echo(str(path.relative_to(conf_root())))
+            echo(str(path.relative_to(conf_root())))
         return
     if file is None:
         raise UserError("no config given; for example `mav config stage/temporal_tiny.yaml`, or `mav config --list`.")
     from omegaconf import OmegaConf
 
-    typer.echo(OmegaConf.to_yaml(OmegaConf.create(load_config(file, overrides or []))), nl=False)
+    echo(OmegaConf.to_yaml(OmegaConf.create(load_config(file, overrides or []))), nl=False)

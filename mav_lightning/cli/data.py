@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from mav_lightning.cli.listing import list_files
 from mav_lightning.cli.pack import pack, prompts
+from mav_lightning.cli.printing import echo, list_files
 from mav_lightning.cli.progress import tracker
 
 app = typer.Typer(no_args_is_help=True, help="Write, pack, index, check and look at data sets of tar shards.")
@@ -41,7 +41,7 @@ def shapes(
             out, seed=seed, images=images, clips=clips, val_images=val_images, val_clips=val_clips, size=size,
             seconds=seconds, fps=fps, shard_size=shard_size, processes=processes, track=track,
         )  # fmt: skip
-    typer.echo(f"{out}: {images} + {val_images} stills, {clips} + {val_clips} clips. Look: mav data show {out}")
+    echo(f"{out}: {images} + {val_images} stills, {clips} + {val_clips} clips. Look: mav data show {out}")
 
 
 app.command()(pack)
@@ -60,7 +60,7 @@ def index(root: Root) -> None:
         built = [build_index(folder, track) for folder in shard_folders(root)]
     for found in built:
         samples = sum(len(shard.samples) for shard in found.shards)
-        typer.echo(f"{found.folder}: {samples} samples, {len(found.errors)} bad, sha256 {found.sha256[:16]}")
+        echo(f"{found.folder}: {samples} samples, {len(found.errors)} bad, sha256 {found.sha256[:16]}")
         list_files("bad", [f"{name}: {reason}" for name, reason in found.errors.items()])
 
 
@@ -75,7 +75,7 @@ def lint(root: Root) -> None:
     with tracker() as track:
         reports = lint_folders(root, track)
     for report in reports:
-        typer.echo(
+        echo(
             f"{report.folder}: {report.samples} samples, {len(report.problems)} problems, "
             f"{report.uncaptioned} without a caption"
         )
@@ -112,9 +112,9 @@ def embed(
     with tracker() as track, torch.inference_mode():
         done = write_embeddings(root, lambda pixels: encoder(pixels.to(device)), identity, encoder.size, track)
     for path, bad in done.items():
-        typer.echo(str(path))
+        echo(str(path))
         list_files("not embedded", [f"{name}: {reason}" for name, reason in bad.items()])
-    typer.echo(f"Train with data.embeddings={identity}")
+    echo(f"Train with data.embeddings={identity}")
 
 
 @app.command()
@@ -132,4 +132,4 @@ def show(
     from datamodules.contact_sheet import contact_sheet
 
     contact_sheet(root, out, rows=rows, columns=columns, seed=seed)
-    typer.echo(str(out))
+    echo(str(out))

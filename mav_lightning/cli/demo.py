@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from mav_lightning.cli.printing import echo
+
 __all__ = ["demo"]
 
 PROMPTS = [
@@ -40,4 +42,4 @@ def demo(
     copy_pipeline(Ledger(out).folder(trial.sample).path / "pipeline", out / "pipeline")
     generate(out / "clips", PROMPTS, out / "pipeline")
     generate(out / "ready-made", PROMPTS)
-    typer.echo(f"report: {out / 'report.html'}")
+    echo(f"report: {out / 'report.html'}")

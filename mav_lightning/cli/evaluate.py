@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mav_lightning.cli.printing import echo
 from mav_lightning.cli.progress import tracker
 
 __all__ = ["evaluate", "print_scores", "prompts_by_id"]
@@ -90,7 +91,7 @@ def evaluate(
     write_json(out, results)
     console = Console()
     _print(results, console)
-    console.print(f"results: {out}", soft_wrap=True, highlight=False)
+    echo(f"results: {out}")
 
 
 def prompts_by_id(file: Path) -> dict[str, str]:
@@ -117,7 +118,7 @@ def prompts_by_id(file: Path) -> dict[str, str]:
 
 def _print(results: dict[str, Any], console: Any) -> None:
     shown = results["protocol"]
-    console.print(f"protocol {shown['name']} ({shown['hash']})", highlight=False)
+    echo(f"protocol {shown['name']} ({shown['hash']})")
     print_scores(results["metrics"], console)
 
 

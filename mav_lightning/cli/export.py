@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from mav_lightning.cli.printing import echo
+
 __all__ = ["export"]
 
 
@@ -22,4 +24,4 @@ def export(
     from mav_lightning.training.export import export_network
 
     step = export_network(run, out)
-    typer.echo(f"exported{'' if step is None else f' step {step}'}: {out}")
+    echo(f"exported{'' if step is None else f' step {step}'}: {out}")

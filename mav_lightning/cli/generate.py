@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mav_lightning.cli.printing import echo
 from mav_lightning.cli.progress import tracker
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def generate(
     generation = Generation(loaded, wishes, out, given=given, loop=loop, form=form, mark=mark, signing=signing)
     _draw(generation, devices)
     write_sheet(out, out / "sheet.png")
-    typer.echo(f"{len(wishes)} clips: {out}; look at {out / 'sheet.png'}")
+    echo(f"{len(wishes)} clips: {out}; look at {out / 'sheet.png'}")
 
 
 def _draw(generation: "Generation", devices: int) -> None:

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from mav_lightning.cli.printing import echo
+
 __all__ = ["inspect"]
 
 
@@ -36,4 +38,4 @@ def inspect(
         found["signature"] = read_signature(file)
     except UserError as error:
         found["signature"] = f"not looked for: {error}"
-    typer.echo(json.dumps(found, indent=1))
+    echo(json.dumps(found, indent=1))

@@ -24,6 +24,7 @@ def layers(
 
     from mav_lightning.checkpoint import load_network
     from mav_lightning.common.errors import UserError
+    from mav_lightning.common.terminal import markup
     from mav_lightning.nn.activity import temporal_activity
 
     net = load_network(network)
@@ -33,5 +34,5 @@ def layers(
     most = max(found.values()) or 1.0
     table = Table("layer", "activity", "", box=None)
     for name, value in found.items():
-        table.add_row(name, f"{value:.3f}", "█" * round(30 * value / most))
+        table.add_row(markup(name), f"{value:.3f}", "█" * round(30 * value / most))
     Console().print(table)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mav_lightning.cli.printing import echo
 from mav_lightning.cli.progress import tracker
 
 __all__ = ["motion"]
@@ -41,4 +42,4 @@ def motion(
     write_json(out, results)
     console = Console()
     print_scores(results["metrics"], console)
-    console.print(f"results: {out}", soft_wrap=True, highlight=False)
+    echo(f"results: {out}")

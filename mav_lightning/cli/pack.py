@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mav_lightning.cli.listing import list_files
+from mav_lightning.cli.printing import echo, list_files
 from mav_lightning.cli.progress import tracker
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def pack(
             src, _annotator(*source, known), out, **held_out, stills=stills, shard_size=shard_size, track=track
         )
     for place, count in report.written.items():
-        typer.echo(f"{out / place}: {count} samples")
+        echo(f"{out / place}: {count} samples")
     for reason, files in report.left_out.items():
         list_files(f"left out, {reason}", files, _NAMED)
     list_files("listed, but not there", report.absent, _NAMED)
@@ -114,7 +114,7 @@ def prompts(
         given = "both" if per_class is not None else "neither"
         raise UserError(f"give --per-video for MSR-VTT or --per-class for UCF-101, and one of them only; got {given}.")
     write_prompts(out, listed)
-    typer.echo(f"{out}: {len(listed)} prompts")
+    echo(f"{out}: {len(listed)} prompts")
 
 
 def _only_source(sources: Mapping[str, Path | None], options: Mapping[str, Any]) -> tuple[str, Path]:

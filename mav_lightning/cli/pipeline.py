@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from mav_lightning.cli.printing import echo
+
 __all__ = ["pipeline"]
 
 
@@ -55,4 +57,4 @@ def pipeline(
         guidance_scale=guidance_scale,
     )
     write_pipeline(out, sampling, folders)
-    typer.echo(f"pipeline: {out}")
+    echo(f"pipeline: {out}")

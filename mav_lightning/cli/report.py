@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from mav_lightning.cli.printing import echo
+
 __all__ = ["report"]
 
 
@@ -17,8 +19,6 @@ def report(
     Example:
         mav report runs/quick --out paper/supplement
     """
-    from rich.console import Console
-
     from mav_lightning.ablation.report import build_report
 
-    Console().print(f"report: {build_report(study, out)}", soft_wrap=True, highlight=False)
+    echo(f"report: {build_report(study, out)}")

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mav_lightning.cli.printing import echo
 from mav_lightning.cli.progress import exit_if_failed
 
 __all__ = ["run_training", "train"]
@@ -53,7 +54,7 @@ def train(
         raise UserError(f"{config}: is a stage of kind `{resolved['kind']}`; `mav train` takes the kind train.")
     folder = out or Path("runs") / resolved["name"]
     run_training(resolved, folder)
-    typer.echo(f"trained: {folder}")
+    echo(f"trained: {folder}")
 
 
 def _train_recipe(file: Path, overrides: list[str], out: Path, jobs: int, threads: int, dry_run: bool) -> None:
@@ -82,7 +83,7 @@ def _train_recipe(file: Path, overrides: list[str], out: Path, jobs: int, thread
         outcome = run_stages(ledger, stages, Local(jobs, threads), display)
     for made in (stage for stage in [*outcome.ran, *outcome.reused] if stage.kind == "pipeline"):
         copy_pipeline(ledger.folder(made).path / "pipeline", out / made.name)
-        console.print(f"{made.name}: {out / made.name}", soft_wrap=True, highlight=False)
+        echo(f"{made.name}: {out / made.name}")
     exit_if_failed(console, outcome)
 
 
