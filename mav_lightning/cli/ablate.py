@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from mav_lightning.cli.options import output
 from mav_lightning.cli.printing import echo
 from mav_lightning.cli.progress import exit_if_failed
 from mav_lightning.common.terminal import markup
@@ -23,7 +24,9 @@ def ablate(
     overrides: Annotated[
         list[str] | None, typer.Argument(help="key=value: <stage>.<key> for all variants, seeds=[…] or threads=n.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The study's folder; runs/<study> by default.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(callback=output("folder"), help="The study's folder; runs/<study> by default.")
+    ] = None,
     beside: Annotated[
         Path | None, typer.Option(help="Folder of another study, whose stages this one uses and adds to.")
     ] = None,

@@ -106,10 +106,13 @@ def _fail(message: str) -> NoReturn:
 
 
 def _unwrap_help(command: TyperCommand | TyperGroup) -> None:
-    """Join the lines of each paragraph, which are wrapped in the source."""
+    """Join the lines of each paragraph, which are wrapped in the source; examples stay lines of their own."""
     if command.help:
-        paragraphs = cleandoc(command.help).split("\n\n")
-        command.help = "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
+        lines = [line.strip() for line in cleandoc(command.help).split("\n")]
+        command.help = ""
+        for line, following in zip(lines, [*lines[1:], ""], strict=True):
+            ends = not line or not following or line.endswith("Examples:") or following.startswith("mav ")
+            command.help += line + ("\n" if ends else " ")
     for subcommand in getattr(command, "commands", {}).values():
         _unwrap_help(subcommand)
 

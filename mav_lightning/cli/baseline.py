@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mav_lightning.cli.options import output
 from mav_lightning.cli.printing import echo
 from mav_lightning.cli.progress import tracker
 
@@ -17,7 +18,10 @@ def baseline(
         Path, typer.Option(help="Real clips, tar shards, or a data set with clips/train.", show_default=False)
     ],
     protocol: Annotated[str, typer.Option(help="Name under conf/protocol, or one's own .yaml.", show_default=False)],
-    out: Annotated[Path, typer.Option(help="Folder to write; must be new or empty.", show_default=False)],
+    out: Annotated[
+        Path,
+        typer.Option(callback=output("new folder"), help="Folder to write; must be new or empty.", show_default=False),
+    ],
     clips: Annotated[
         int | None,
         typer.Option(

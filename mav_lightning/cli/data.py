@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mav_lightning.cli.options import output
 from mav_lightning.cli.pack import pack, prompts
 from mav_lightning.cli.printing import echo, list_files
 from mav_lightning.cli.progress import tracker
@@ -12,7 +13,9 @@ from mav_lightning.cli.progress import tracker
 app = typer.Typer(no_args_is_help=True, help="Write, pack, index, check and look at data sets of tar shards.")
 
 Root = Annotated[Path, typer.Argument(metavar="DIR", help="A data set, or one folder of shards.", show_default=False)]
-Out = Annotated[Path, typer.Option(help="Folder to write; must be new or empty.", show_default=False)]
+Out = Annotated[
+    Path, typer.Option(callback=output("new folder"), help="Folder to write; must be new or empty.", show_default=False)
+]
 ShardSize = Annotated[int, typer.Option(help="Samples in a shard.")]
 
 
@@ -120,7 +123,7 @@ def embed(
 @app.command()
 def show(
     root: Root,
-    out: Annotated[Path, typer.Option(help="Picture to write.")] = Path("contact-sheet.png"),
+    out: Annotated[Path, typer.Option(callback=output("file"), help="Picture to write.")] = Path("contact-sheet.png"),
     rows: Annotated[int, typer.Option(help="Rows for each folder of shards.")] = 4,
     columns: Annotated[int, typer.Option(help="Frames of a video, or images, in a row.")] = 8,
     seed: Annotated[int, typer.Option(help="Of the choice of samples.")] = 0,

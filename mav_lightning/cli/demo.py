@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mav_lightning.cli.options import output
 from mav_lightning.cli.printing import echo
 
 __all__ = ["demo"]
@@ -20,7 +21,9 @@ PROMPTS = [
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder of the study; the same command continues it.")] = Path("runs/demo"),
+    out: Annotated[
+        Path, typer.Option(callback=output("folder"), help="Folder of the study; the same command continues it.")
+    ] = Path("runs/demo"),
     jobs: Annotated[int, typer.Option(help="Stages that run at once.")] = 2,
 ) -> None:
     """Train everything small, answer one ablation question, generate a few clips, and print the report's path.

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mav_lightning.cli.options import output
 from mav_lightning.cli.printing import echo
 from mav_lightning.cli.progress import tracker
 
@@ -21,7 +22,9 @@ def evaluate(
         typer.Option(help="Real clips, tar shards, or a data set with clips/val; not for protocols without any."),
     ] = None,
     protocol: Annotated[str, typer.Option(help="Name under conf/protocol, or one's own .yaml.")] = "shapes-tiny",
-    out: Annotated[Path, typer.Option(help="Where to write the results, as JSON.")] = Path("results.json"),
+    out: Annotated[Path, typer.Option(callback=output("file"), help="Where to write the results, as JSON.")] = Path(
+        "results.json"
+    ),
     prompts: Annotated[
         Path | None, typer.Option(help="Table id<TAB>prompt of the generated clips; ids are their paths in the folder.")
     ] = None,

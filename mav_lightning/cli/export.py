@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mav_lightning.cli.options import output
 from mav_lightning.cli.printing import echo
 
 __all__ = ["export"]
@@ -12,7 +13,7 @@ __all__ = ["export"]
 
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a training, finished or not.")],
-    out: Annotated[Path, typer.Option(help="A new folder for the network.")],
+    out: Annotated[Path, typer.Option(callback=output("new folder"), help="A new folder for the network.")],
 ) -> None:
     """Write a training's network as others take it: safetensors, how to build it, and their sha256.
 

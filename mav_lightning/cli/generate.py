@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mav_lightning.cli.options import output
 from mav_lightning.cli.printing import echo
 from mav_lightning.cli.progress import tracker
 
@@ -22,7 +23,9 @@ __all__ = ["generate"]
 
 
 def generate(
-    out: Annotated[Path, typer.Option(help="Folder for the clips, the manifest and sheet.png.")],
+    out: Annotated[
+        Path, typer.Option(callback=output("folder"), help="Folder for the clips, the manifest and sheet.png.")
+    ],
     prompts: Annotated[list[str] | None, typer.Argument(help="What to show.")] = None,
     pipeline: Annotated[
         Path | None, typer.Option(help="Folder of a pipeline; by default the ready-made one, which knows Shapes World.")

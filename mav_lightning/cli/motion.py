@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mav_lightning.cli.options import output
 from mav_lightning.cli.printing import echo
 from mav_lightning.cli.progress import tracker
 
@@ -19,7 +20,9 @@ def motion(
     fps: Annotated[
         list[float] | None, typer.Option(help="Cut videos at this rate; several give the slope of displacement.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Where to write the results, as JSON.")] = Path("motion.json"),
+    out: Annotated[Path, typer.Option(callback=output("file"), help="Where to write the results, as JSON.")] = Path(
+        "motion.json"
+    ),
 ) -> None:
     """Measures how clips move: displacement, flicker along the motion, consistency, loop closure, repeated frames.
 

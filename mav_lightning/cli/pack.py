@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mav_lightning.cli.options import output
 from mav_lightning.cli.printing import echo, list_files
 from mav_lightning.cli.progress import tracker
 
@@ -24,7 +25,10 @@ _OF_SOURCE = {
 
 def pack(
     src: Annotated[Path, typer.Argument(metavar="SRC", help="Folder of videos and images.", show_default=False)],
-    out: Annotated[Path, typer.Option(help="Folder to write; must be new or empty.", show_default=False)],
+    out: Annotated[
+        Path,
+        typer.Option(callback=output("new folder"), help="Folder to write; must be new or empty.", show_default=False),
+    ],
     captions: Annotated[Path | None, typer.Option(help="Tab-separated table: file caption label group.")] = None,
     ucf101: Annotated[Path | None, typer.Option(help="UCF-101's folder ucfTrainTestlist; SRC: class folders.")] = None,
     msrvtt: Annotated[
@@ -80,7 +84,7 @@ def pack(
 
 def prompts(
     annotation: Annotated[Path, typer.Argument(metavar="ANNOTATION", help="MSR-VTT's, or UCF-101's class prompts.")],
-    out: Annotated[Path, typer.Option(help="Table to write: id prompt.", show_default=False)],
+    out: Annotated[Path, typer.Option(callback=output("file"), help="Table to write: id prompt.", show_default=False)],
     per_video: Annotated[
         str | None, typer.Option(help="MSR-VTT: one caption of each test video, or all of them.")
     ] = None,

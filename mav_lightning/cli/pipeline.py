@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mav_lightning.cli.options import output
 from mav_lightning.cli.printing import echo
 
 __all__ = ["pipeline"]
@@ -16,7 +17,7 @@ def pipeline(
     decoder: Annotated[
         Path, typer.Option(help="Folder of the trained decoder; an image decoder draws frame by frame.")
     ],
-    out: Annotated[Path, typer.Option(help="The pipeline's folder.")],
+    out: Annotated[Path, typer.Option(callback=output("folder"), help="The pipeline's folder.")],
     interpolator: Annotated[
         Path | None, typer.Option(help="Folder of the trained interpolation network, for more frames and other uses.")
     ] = None,

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mav_lightning.cli.options import output
 from mav_lightning.cli.printing import echo
 
 __all__ = ["report"]
@@ -12,7 +13,10 @@ __all__ = ["report"]
 
 def report(
     study: Annotated[Path, typer.Argument(help="The folder of a study, finished or not.")],
-    out: Annotated[Path | None, typer.Option(help="Where report.html, .md and .json go; the study's folder.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(callback=output("folder"), help="Where report.html, .md and .json go; the study's folder."),
+    ] = None,
 ) -> None:
     """Write the report of a study: one offline HTML file, and the same as Markdown and JSON.
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mav_lightning.cli.options import output
 from mav_lightning.cli.printing import echo
 from mav_lightning.cli.progress import exit_if_failed
 
@@ -20,7 +21,9 @@ def train(
             "<stage>.key=value, and seed=n for all stages."
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The run's folder; runs/<name> by default.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(callback=output("folder"), help="The run's folder; runs/<name> by default.")
+    ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Of a recipe: stages that run at once.")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="Of a recipe: threads of each stage.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Of a recipe: check it, say what would run.")] = False,
