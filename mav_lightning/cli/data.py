@@ -37,13 +37,14 @@ def shapes(
 
     Example: mav data shapes --out runs/shapes --clips 200
     """
-    from datamodules.shapes_world_shards import write_shapes_world
+    from datamodules.shapes_world_shards import WriteShapesWorld
 
+    task = WriteShapesWorld(
+        seed=seed, images=images, clips=clips, val_images=val_images, val_clips=val_clips, size=size,
+        seconds=seconds, fps=fps, shard_size=shard_size, processes=processes,
+    )  # fmt: skip
     with tracker() as track:
-        write_shapes_world(
-            out, seed=seed, images=images, clips=clips, val_images=val_images, val_clips=val_clips, size=size,
-            seconds=seconds, fps=fps, shard_size=shard_size, processes=processes, track=track,
-        )  # fmt: skip
+        task.run(out, track=track)
     echo(f"{out}: {images} + {val_images} stills, {clips} + {val_clips} clips. Look: mav data show {out}")
 
 

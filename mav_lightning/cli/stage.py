@@ -42,7 +42,7 @@ def _data(config: dict[str, Any], place: Any, needs: dict[str, Path], track: Any
     from mav_lightning.config import instantiate
 
     if not _artefact(place).exists():  # appears only when it is whole
-        instantiate(config["task"])(out=_artefact(place), track=track)
+        instantiate(config["task"]).run(_artefact(place), seed=None, track=track)
 
 
 def _train(config: dict[str, Any], place: Any, needs: dict[str, Path], track: Any) -> None:
