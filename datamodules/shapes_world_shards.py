@@ -1,7 +1,7 @@
-"""Shapes World as an ordinary data set: captioned stills and unlabelled clips in shards, read like anybody's.
+"""Shapes World as an ordinary dataset: shards of captioned still images and unlabeled clips.
 
-Stills place the object anywhere, so they do not leak the law of its motion. Training clips have no text, and leave out
-some pairs of colour and shape that the stills show; validation clips have all pairs and their texts.
+Stills place the object anywhere, so they do not leak its law of motion. Training clips have no text and omit some pairs
+of color and shape that the stills show; validation clips have all pairs and their texts.
 """
 
 import io
@@ -111,7 +111,7 @@ class WriteShapesWorld(Task):
 
 @dataclass(frozen=True)
 class _Samples(Dataset[dict[str, bytes]]):
-    """Number → encoded members of that sample; each has its own generator, so that any process can make any."""
+    """Dataset of encoded samples; each has its own generator, so that any process can render any of them."""
 
     kind: Kind
     split: Split
@@ -133,7 +133,7 @@ class _Samples(Dataset[dict[str, bytes]]):
         return np.random.default_rng([self.seed, _PARTS.index((self.kind, self.split)), *numbers])
 
     def _scene(self, number: int) -> Scene:
-        """All scenes equally often: shuffled anew for each round."""
+        """Return a scene; all occur equally often, shuffled anew for each round."""
         scenes = [scene for scene in all_scenes() if not (self._without_text and scene.held_out)]
         turn, place = divmod(number, len(scenes))
         return scenes[self._rng(1, turn).permutation(len(scenes))[place]]
@@ -156,7 +156,7 @@ class _Samples(Dataset[dict[str, bytes]]):
 
 
 def _rendered(samples: _Samples, workers: int) -> Iterator[dict[str, bytes]]:
-    """The samples in order, made by `workers` processes that end with this one."""
+    """Yield the samples in order, rendered by `workers` processes that end with this one."""
     # torch's loader is the process pool: ordered, of bounded memory, and its workers notice a killed parent
     loader = DataLoader(samples, batch_size=None, num_workers=workers if workers > 1 else 0, collate_fn=unchanged)
     return iter(loader)

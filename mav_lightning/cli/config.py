@@ -1,4 +1,4 @@
-"""``mav config``: prints what a config resolves to."""
+"""``mav config``: print a resolved config."""
 
 from typing import Annotated
 
@@ -10,11 +10,11 @@ __all__ = ["config"]
 
 
 def config(
-    file: Annotated[str | None, typer.Argument(help="A stage's config, for example stage/temporal_tiny.yaml.")] = None,
+    file: Annotated[str | None, typer.Argument(help="Config of a stage, for example stage/temporal_tiny.yaml.")] = None,
     overrides: Annotated[
-        list[str] | None, typer.Argument(help="key=value, for example module.denoising.cond_dropout=0.2.")
+        list[str] | None, typer.Argument(help="Overrides key=value, for example module.denoising.cond_dropout=0.2.")
     ] = None,
-    list_shipped: Annotated[bool, typer.Option("--list", help="Name the shipped configs.")] = False,
+    list_shipped: Annotated[bool, typer.Option("--list", help="List the shipped configs.")] = False,
 ) -> None:
     """Print a config with its bases merged, overrides applied, interpolations resolved and defaults filled in.
 
