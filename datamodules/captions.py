@@ -37,8 +37,8 @@ def read_captions(path: Path, files: Collection[str]) -> Annotations:
         )
     if unknown := [file for file in rows if file not in files]:
         raise UserError(
-            f"{path}: {len(unknown)} row(s) name missing files: {name_some(unknown)}; correct or remove them (paths are "
-            "relative to the packed folder).",
+            f"{path}: {len(unknown)} row(s) name missing files: {name_some(unknown)}; fix or remove them; paths are "
+            "relative to the packed folder.",
             suggestion=nearest(unknown[0], files),
         )
     return Annotations(rows)

@@ -66,7 +66,7 @@ def decode_image(data: bytes) -> Image.Image:
     """Decode an image to upright RGB on a white background.
 
     Raises:
-        SampleError: The data is not a JPEG, PNG or WebP, is damaged, or has more than 64 megapixels or 8 bits per channel.
+        SampleError: The data is not a JPEG, PNG or WebP, is damaged, or exceeds 64 megapixels or 8 bits per channel.
     """
     image = _open_image(data)
     try:

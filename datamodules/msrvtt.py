@@ -78,9 +78,7 @@ def read_msrvtt(
         UserError: The annotation cannot be read, `validate_as` is another value, or no video exists.
     """
     if validate_as not in (None, "train", "val"):
-        raise UserError(
-            f"must be train or val, got `{validate_as}`; omit it to leave them out.", argument="validate_as"
-        )
+        raise UserError(f"must be train or val, got `{validate_as}`; omit it to skip them.", argument="validate_as")
     target = {"train": "train", "validate": validate_as, "test": "val"}
     described = read_described(path)
     rows: dict[str, Row] = {}

@@ -85,7 +85,7 @@ def pack(
     """
     check_arguments(pack, {"val": val, "stills": stills, "shard_size": shard_size})
     if val == 1:
-        raise UserError("must be below 1; 0.1 holds out a tenth of the groups.", argument="val")
+        raise UserError("must be below 1, got 1; 0.1 holds out a tenth of the groups.", argument="val")
     files, known = _find_files(src, captions if callable(captions) else partial(read_captions, captions))
     report = PackReport(
         uncaptioned=[file.name for file in files if not file.row.caption], left_out=known.left_out, absent=known.absent

@@ -122,8 +122,6 @@ def _option(command: TyperCommand | TyperGroup | None, argument: str | None, wor
     for word in words:
         command = getattr(command, "commands", {}).get(word, command)
     for parameter in command.params if command else ():
-        if parameter.name == argument:
-            return (
-                max(parameter.opts, key=len) if parameter.param_type_name == "option" else parameter.human_readable_name
-            )
+        if parameter.name == argument and parameter.param_type_name == "option":
+            return max(parameter.opts, key=len)
     return argument

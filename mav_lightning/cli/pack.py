@@ -40,14 +40,14 @@ def pack(
     split: Annotated[int | None, typer.Option(help="With --ucf101: official split, 1 to 3, by default 1.")] = None,
     prompts: Annotated[
         Path | None,
-        typer.Option(help="With --ucf101: table class_name prompt; by default the words of the class name."),
+        typer.Option(help="With --ucf101: table class_name prompt; by default the class name's words."),
     ] = None,
     caption_seed: Annotated[
         int | None, typer.Option(help="With --msrvtt: seed for sampling one caption per video, by default 0.")
     ] = None,
     validate_as: Annotated[
         str | None,
-        typer.Option(help="With --msrvtt: split for its validation videos, train or val; omitted by default."),
+        typer.Option(help="With --msrvtt: split for its validation videos, train or val; default: none."),
     ] = None,
     stills: Annotated[int, typer.Option(help="Still frames taken from each captioned video.")] = 4,
     shard_size: Annotated[int, typer.Option(help="Samples per shard.")] = 1000,
