@@ -119,7 +119,7 @@ def _embed_all(index: Index, embed: Embed, size: int, bad: dict[str, str]) -> It
         rows = iter(())
         if decoded:
             vectors = embed(from_uint8(np.concatenate(decoded)[None])[0].contiguous().transpose(0, 1)).double()
-            means = (one.mean(dim=0) for one in vectors.split([len(pictures) for pictures in decoded]))
+            means = (one.mean(dim=0) for one in torch.split(vectors, [len(pictures) for pictures in decoded]))
             rows = ((mean / mean.norm()).float().numpy(force=True) for mean in means)
         yield from (None if pictures is None else next(rows) for pictures in found)
 

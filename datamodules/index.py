@@ -192,7 +192,7 @@ def shard_folders(root: Path) -> list[Path]:
 
 
 def folder_sha256(root: Path) -> str:
-    """Identity of a whole data set: of every shard folder below `root`, its place in there and its index's sha256."""
+    """Compute the hash of a whole dataset from the relative path and index hash of every shard folder in it."""
     content = [[str(folder.relative_to(root)), load_index(folder).sha256] for folder in shard_folders(root)]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 

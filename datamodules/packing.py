@@ -90,19 +90,27 @@ def pack(
     report = PackReport(
         uncaptioned=[file.name for file in files if not file.row.caption], left_out=known.left_out, absent=known.absent
     )
+    splits = _split(files, known.splits, val)
     with new_folder(out) as folder:
-        for split, share in _split(files, known.splits, val).items():
-            for kind, make in (("clips", _clips), ("images", partial(_images, stills=stills))):
-                samples = make(track(share, len(share), f"{kind}/{split}"), report)
-                if first := next(samples, None):
-                    place = folder / kind / split
-                    report.written[f"{kind}/{split}"] = write_shards(place, chain([first], samples), shard_size)
-                    build_index(place)
+        _write(folder, splits, stills, shard_size, report, track)
         if not report.written:
             reasons = [f"{name}: {reason}" for name, reason in report.undecodable.items()]
             reasons += [f"{name}: an image without a caption" for name in report.uncaptioned]
             raise UserError(f"{src}: none of {len(files)} files can be used; the first, {reasons[0]}")
     return report
+
+
+def _write(
+    folder: Path, splits: dict[str, "list[_File]"], stills: int, shard_size: int, report: PackReport, track: Track
+) -> None:
+    """Write and index the shards of every kind and split that has samples."""
+    for split, files in splits.items():
+        for kind, make in (("clips", _clips), ("images", partial(_images, stills=stills))):
+            samples = make(track(files, len(files), f"{kind}/{split}"), report)
+            if first := next(samples, None):
+                place = folder / kind / split
+                report.written[f"{kind}/{split}"] = write_shards(place, chain([first], samples), shard_size)
+                build_index(place)
 
 
 @dataclass(frozen=True)

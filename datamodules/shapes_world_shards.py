@@ -136,7 +136,7 @@ class _Samples(Dataset[dict[str, bytes]]):
         """Return a scene; all occur equally often, shuffled anew for each round."""
         scenes = [scene for scene in all_scenes() if not (self._without_text and scene.held_out)]
         turn, place = divmod(number, len(scenes))
-        return scenes[self._rng(1, turn).permutation(len(scenes))[place]]
+        return scenes[int(self._rng(1, turn).permutation(len(scenes))[place])]
 
     @property
     def _without_text(self) -> bool:

@@ -28,7 +28,7 @@ def check_output(path: str | Path, kind: OutputKind = "file", argument: str | No
         The path.
 
     Raises:
-        UserError: The path is the root folder, a device or a dangling link, lies under a file, has too long a name,
+        UserError: The path is the root folder, a device or a dangling link, is under a file, has too long a name,
             is of the other kind, holds something already, or its folder is read-only.
     """
     path = Path(path)
@@ -95,10 +95,10 @@ def _parent_problem(path: Path) -> str | None:
     parent = path.absolute().parent
     while not parent.exists():
         if parent.is_symlink():
-            return f"lies under {parent}, a link to something that does not exist; choose another path."
+            return f"is under {parent}, a link to something that does not exist; choose another path."
         parent = parent.parent
     if not parent.is_dir():
-        return f"lies under {parent}, which is a file; choose another path."
+        return f"is under {parent}, which is a file; choose another path."
     return _write_problem(parent)
 
 

@@ -15,10 +15,7 @@ import sys
 import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import torch
+from typing import Any
 
 __all__ = ["HOOK", "add_import_hook", "ensure_torchvision_imports", "shim_is_needed", "write_hook"]
 
@@ -31,7 +28,7 @@ _PTH = (
     'import sys; exec("try:\\n from mav_lightning.common.torchvision_shim import add_import_hook'
     '\\nexcept ImportError: pass\\nelse: add_import_hook()")\n'
 )
-_library: "torch.library.Library | None" = None  # kept for the process's lifetime: dropping it undoes the declarations
+_library: Any = None  # kept for the process's lifetime: dropping it undoes the declarations
 
 
 def ensure_torchvision_imports() -> None:
@@ -46,7 +43,8 @@ def ensure_torchvision_imports() -> None:
             raise
         import torch
 
-        _library = torch.library.Library("torchvision", "DEF")
+        library: Any = torch.library  # untyped
+        _library = library.Library("torchvision", "DEF")
         for schema in _SCHEMAS.values():
             _library.define(schema)
 
