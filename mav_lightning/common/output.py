@@ -48,7 +48,7 @@ def disk_message(error: BaseException | None) -> str | None:
         return f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
     while error is not None:
         if full in str(error) or "os error 28" in str(error):
-            place = getattr(error, "filename", None)
+            place = getattr(error, "filename2", None) or getattr(error, "filename", None)
             return f"{f'{place}: ' if place else ''}the disk is full; free some space and run the command again."
         error = error.__cause__ or error.__context__
     return None

@@ -11,13 +11,11 @@ torchvision is imported.
 """
 
 import importlib.util
-import sys
 import sysconfig
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["HOOK", "add_import_hook", "ensure_torchvision_imports", "shim_is_needed", "write_hook"]
+__all__ = ["HOOK", "ensure_torchvision_imports", "shim_is_needed", "write_hook"]
 
 HOOK = "mav_torchvision.pth"
 _SCHEMAS = {
@@ -25,7 +23,7 @@ _SCHEMAS = {
     "qnms": "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 }
 _PTH = (
-    'import sys; exec("try:\\n from mav_lightning.common.torchvision_shim import add_import_hook'
+    'import sys; exec("try:\\n from mav_lightning.common.torchvision_hook import add_import_hook'
     '\\nexcept ImportError: pass\\nelse: add_import_hook()")\n'
 )
 _library: Any = None  # kept for the process's lifetime: dropping it undoes the declarations
@@ -53,20 +51,6 @@ def shim_is_needed() -> bool:
     """Return whether torchvision imports only with the declared schemas."""
     ensure_torchvision_imports()
     return _library is not None
-
-
-class _Hook:
-    """Meta path finder that declares the schemas when torchvision is first imported; it finds nothing itself."""
-
-    def find_spec(self, name: str, path: Sequence[str] | None = None, target: object = None) -> None:
-        if name == "torchvision" and self in sys.meta_path:
-            sys.meta_path.remove(self)
-            ensure_torchvision_imports()
-
-
-def add_import_hook() -> None:
-    """Declare the schemas as soon as torchvision is imported in this process, by whatever package."""
-    sys.meta_path.insert(0, _Hook())
 
 
 def write_hook(folder: Path) -> Path | None:
