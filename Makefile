@@ -28,6 +28,7 @@ $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --no-compile --editable .
+	$(BIN)/python -m mav_lightning.common.torchvision_shim  # `import lightning` works as a script's first line
 	@touch $(STAMP)
 
 $(DEV): $(STAMP)

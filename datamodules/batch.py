@@ -1,4 +1,4 @@
-"""What travels from the data to the networks: typed batches that check themselves."""
+"""Typed batches passed from the data modules to the networks; they check themselves."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,21 +13,21 @@ __all__ = ["ClipBatch", "ImageBatch", "JointBatch"]
 
 
 class _Batch:
-    """What images and clips have in common; the subclasses are the dataclasses."""
+    """Common base of image and clip batches, which are dataclasses."""
 
     pixels: Tensor
     key: list[str]
 
     def __len__(self) -> int:
-        """The number of samples B."""
+        """Return the number of samples B."""
         return len(self.pixels)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
-        """The same batch with every tensor on `device`."""
+        """Return the batch with every tensor on `device`."""
         return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Self:
-        """The same batch with every tensor in page-locked memory, from which a GPU copies faster."""
+        """Return the batch with every tensor in page-locked memory, from which a GPU copies faster."""
         return self._map(Tensor.pin_memory)
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
@@ -35,15 +35,15 @@ class _Batch:
         return type(self)(**values)
 
     def _check(self, axes: str) -> None:
-        """Checks what both kinds share: `axes` spells the shape of the pixels, such as ``B3HW``."""
+        """Check the pixels; `axes` spells their shape, such as ``B3HW``."""
         name, pixels, shape = type(self).__name__, self.pixels, tuple(self.pixels.shape)
         if pixels.ndim != len(axes) or shape[1] != 3:
             raise ValueError(f"{name}: `pixels` must have shape ({', '.join(axes)}), got {shape}.")
         if not pixels.is_floating_point():
             raise ValueError(f"{name}: `pixels` must be float in [-1, 1], got {pixels.dtype}; scale by x / 127.5 - 1.")
-        # One sample tells a forgotten scaling, and only on the CPU: on a GPU, looking would wait for the device.
+        # One sample reveals forgotten scaling; only on the CPU, as on a GPU this would synchronize with the device.
         if pixels.device.type == "cpu" and pixels.numel() and (peak := float(pixels[0].abs().max())) > 1.01:
-            raise ValueError(f"{name}: `pixels` must lie in [-1, 1], got a size of {peak:g}; scale or clamp them.")
+            raise ValueError(f"{name}: `pixels` must be in [-1, 1], got magnitude {peak:g}; scale or clamp them.")
 
     def _check_lengths(self, **columns: list[str] | Tensor | None) -> None:
         for column, values in columns.items():
@@ -60,9 +60,9 @@ class ImageBatch(_Batch):
 
     Attributes:
         pixels: Shape (B, 3, H, W), float in [-1, 1].
-        caption: One text for each image; None where captions were not read.
-        key: Names of the samples, B of them.
-        embedding: CLIP image embeddings, shape (B, D); None where they are not cached.
+        caption: One text per image. None if captions were not read.
+        key: Names of the B samples.
+        embedding: CLIP image embeddings, shape (B, D). None if they are not cached.
     """
 
     pixels: Tensor
@@ -71,33 +71,37 @@ class ImageBatch(_Batch):
     embedding: Tensor | None = None
 
     def __post_init__(self) -> None:
-        """Raises `ValueError` for a wrong shape, type or range, or columns of unequal length."""
+        """Check shapes, types, range and lengths.
+
+        Raises:
+            ValueError: One of them is wrong.
+        """
         self._check("B3HW")
         self._check_lengths(key=self.key, caption=self.caption, embedding=self.embedding)
 
     def captions(self) -> list[str]:
-        """The captions, for what cannot do without.
+        """Return the captions, for modules that require them.
 
         Raises:
             UserError: Captions were not read.
         """
         if self.caption is None:
             raise UserError(
-                f"sample `{self.key[0]}` has no caption, and this stage learns from image-text pairs: pack images with "
-                "captions, and leave `data.captioned` true."
+                f"sample `{self.key[0]}` has no caption, but this stage trains on image-text pairs: pack images with "
+                "captions, and leave the data module's `captioned` true."
             )
         return self.caption
 
 
 @dataclass(frozen=True)
 class ClipBatch(_Batch):
-    """A batch of unlabelled clips.
+    """A batch of unlabeled clips.
 
     Attributes:
         pixels: Shape (B, 3, T, H, W), float in [-1, 1].
-        fps: Frames per second of each clip as cut, shape (B,), float.
-        key: Names of the samples, B of them.
-        embedding: CLIP image embeddings, shape (B, D); None where they are not cached.
+        fps: Frame rate of each clip in frames per second, shape (B,), float.
+        key: Names of the B samples.
+        embedding: CLIP image embeddings, shape (B, D). None if they are not cached.
     """
 
     pixels: Tensor
@@ -106,7 +110,11 @@ class ClipBatch(_Batch):
     embedding: Tensor | None = None
 
     def __post_init__(self) -> None:
-        """Raises `ValueError` for a wrong shape, type or range, or columns of unequal length."""
+        """Check shapes, types, range and lengths.
+
+        Raises:
+            ValueError: One of them is wrong.
+        """
         self._check("B3THW")
         if self.fps.ndim != 1 or not self.fps.is_floating_point():
             got = f"{self.fps.dtype} of shape {tuple(self.fps.shape)}"
@@ -116,25 +124,25 @@ class ClipBatch(_Batch):
 
 @dataclass(frozen=True)
 class JointBatch:
-    """Clips and stills of one training step.
+    """Clips and still images of one training step.
 
     Attributes:
-        clips: As `ClipBatch`.
-        images: As `ImageBatch`.
+        clips: Batch of clips.
+        images: Batch of still images.
     """
 
     clips: ClipBatch
     images: ImageBatch
 
     def __len__(self) -> int:
-        """The number of samples of both kinds."""
+        """Return the number of samples of both kinds."""
         return len(self.clips) + len(self.images)
 
     @property
     def fps(self) -> Tensor:
-        """Of the clips."""
+        """Frame rates of the clips, shape (B,)."""
         return self.clips.fps
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
-        """The same batch with every tensor on `device`."""
+        """Return the batch with every tensor on `device`."""
         return type(self)(self.clips.to(device, non_blocking), self.images.to(device, non_blocking))

@@ -1,9 +1,9 @@
-"""Tab-separated tables as people bring them: the first line names the columns, and there is no quoting."""
+"""Tab-separated tables of users: the first line names the columns, and there is no quoting."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mav_lightning.common.errors import UserError, did_you_mean
+from mav_lightning.common.errors import UserError, nearest
 
 __all__ = ["read_table", "read_text"]
 
@@ -11,17 +11,18 @@ __all__ = ["read_table", "read_text"]
 def read_table(
     path: Path, what: str, columns: Sequence[str], needed: int, comment: str | None = None
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yields the number of each line that is not blank, from 1, and its cells by column.
+    """Yield the number of each line that is not blank, from 1, and its cells by column.
 
     Args:
         path: The table.
         what: Name of such tables, for messages.
-        columns: Those that a user is told of.
-        needed: How many of them, from the first, must be there. Columns of other names are yielded too.
-        comment: Lines that begin so are passed over, and the header may begin with ``#``; None where any line counts.
+        columns: Known columns, required ones first; other columns are yielded, too.
+        needed: Number of required columns.
+        comment: Prefix of lines to skip; the header may then begin with ``#``. None skips no line.
 
     Raises:
-        UserError: No such table, not UTF-8, no rows, a needed column missing, or a row of another length.
+        UserError: The table is missing, is not UTF-8, has no rows or lacks a required column, or a row has another
+            length.
     """
     shown = " ".join(columns)
     text = read_text(path, f"no such {what}; give one with the columns {shown}, tab separated")
@@ -35,8 +36,8 @@ def read_table(
     for column in columns[:needed]:
         if column not in header:
             raise UserError(
-                f"{path}: has no column `{column}`{did_you_mean(column, header)}; the first line must name columns, "
-                f"tab separated: {shown}."
+                f"{path}: has no column `{column}`; the first line must name columns, tab separated: {shown}.",
+                suggestion=nearest(column, header),
             )
     for number, line in numbered[1:]:
         if not line.strip():
@@ -50,10 +51,14 @@ def read_table(
 
 
 def read_text(path: Path, missing: str) -> str:
-    """The contents of a text file; `missing` says what to do where there is no such file.
+    """Read a UTF-8 text file.
+
+    Args:
+        path: The file.
+        missing: Message for a missing file, after its path.
 
     Raises:
-        UserError: No such file, or not UTF-8.
+        UserError: The file is missing or not UTF-8.
     """
     if not path.is_file():
         raise UserError(f"{path}: {missing}.")

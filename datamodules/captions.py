@@ -1,11 +1,11 @@
-"""The caption table that comes with somebody's videos: ``file caption label group``, tab separated."""
+"""Caption tables of a user's own videos: tab-separated ``file caption label group``."""
 
 from collections.abc import Collection
 from pathlib import Path
 
 from datamodules.annotations import Annotations, Row, name_some
 from datamodules.caption_tables import read_table
-from mav_lightning.common.errors import UserError, did_you_mean
+from mav_lightning.common.errors import UserError, nearest
 
 __all__ = ["read_captions"]
 
@@ -13,13 +13,17 @@ _COLUMNS = ("file", "caption", "label", "group")
 
 
 def read_captions(path: Path, files: Collection[str]) -> Annotations:
-    """Reads the table for the given files, named relative to their folder with forward slashes.
+    """Read a caption table.
 
-    The first line names the columns; ``file`` and ``caption`` are needed, ``label`` and ``group`` are not, and columns
-    of other names are passed over. There is no quoting: a caption may hold quotes, but no tab.
+    The first line names the columns; ``file`` and ``caption`` are required, ``label`` and ``group`` are optional, and
+    other columns are ignored. There is no quoting: a caption may hold quotes, but no tab.
+
+    Args:
+        path: The table.
+        files: Existing files, named relative to their folder with forward slashes.
 
     Raises:
-        UserError: No such table, no such columns, a row of another length, a file twice, or a file that is not there.
+        UserError: The table or a column is missing, a row has another length, or a file is listed twice or is missing.
     """
     rows: dict[str, Row] = {}
     twice: list[str] = []
@@ -32,9 +36,9 @@ def read_captions(path: Path, files: Collection[str]) -> Annotations:
             f"{path}: {len(twice)} file(s) have more than one row: {name_some(twice)}; keep one row for each."
         )
     if unknown := [file for file in rows if file not in files]:
-        hint = did_you_mean(unknown[0], files)
         raise UserError(
-            f"{path}: {len(unknown)} row(s) name files that are not there: {name_some(unknown)}{hint}; "
-            "correct or remove them; paths are relative to the folder that is packed."
+            f"{path}: {len(unknown)} row(s) name missing files: {name_some(unknown)}; fix or remove them; paths are "
+            "relative to the packed folder.",
+            suggestion=nearest(unknown[0], files),
         )
     return Annotations(rows)

@@ -1,4 +1,4 @@
-"""A contact sheet: what a data set looks like, on one picture."""
+"""Contact sheet: samples of a dataset in one image."""
 
 from pathlib import Path
 
@@ -9,35 +9,39 @@ from PIL import Image, ImageDraw, ImageFont
 from datamodules.index import Index, Sample, Shard, load_index, shard_folders
 from datamodules.media import decode_image, find_media
 from datamodules.shards import IMAGE_SUFFIXES
+from mav_lightning.common.arguments import check_arguments
 from mav_lightning.common.cropping import crop_to_square
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.output import check_output
+from mav_lightning.common.schema import PositiveInt, Seed
 from mav_lightning.common.video import read_frames_at
+from mav_lightning.common.whole_file import whole_file
 
 __all__ = ["contact_sheet"]
 
 _TILE, _GAP, _TEXT, _HEAD, _MARGIN = 112, 6, 30, 46, 20  # pixels
 _PAPER, _INK, _FAINT = (250, 250, 248), (25, 25, 30), (120, 120, 128)
 
-Tile = tuple[NDArray[np.uint8], str, int]  # the picture, what stands under it, over how many tiles
+Tile = tuple[NDArray[np.uint8], str, int]  # image, text below it, width of the text in tiles
 
 
-def contact_sheet(root: Path, out: Path, rows: int = 4, columns: int = 8, seed: int = 0) -> None:
-    """Draws samples of every folder of shards at `root` and below.
+def contact_sheet(root: Path, out: Path, rows: PositiveInt = 4, columns: PositiveInt = 8, seed: Seed = 0) -> None:
+    """Draw samples of every folder of shards at `root` and below.
 
-    A video takes a row of `columns` frames, evenly spaced from its first to its last; images stand side by side.
+    A video fills a row with `columns` evenly spaced frames; images are placed side by side.
 
     Args:
-        root: Data set, or one folder of shards.
-        out: The picture to write (.png).
-        rows: Rows for each folder.
-        columns: Tiles in a row.
-        seed: Of the choice of samples.
+        root: Dataset, or one folder of shards.
+        out: PNG file to write.
+        rows: Rows per folder.
+        columns: Tiles per row.
+        seed: Seed of the choice of samples.
 
     Raises:
-        UserError: No shards, no index, or numbers below 1.
+        UserError: There are no shards or no index, a value is below 1, or `out` cannot be written.
     """
-    if rows < 1 or columns < 1:
-        raise UserError(f"rows and columns: must be 1 or more, got {rows} and {columns}.")
+    check_arguments(contact_sheet, locals())
+    check_output(out, "file")
     sections = [_section(load_index(folder), root, rows, columns, seed) for folder in shard_folders(root)]
     width = 2 * _MARGIN + columns * (_TILE + _GAP) - _GAP
     sheet = Image.new("RGB", (width, 2 * _MARGIN + sum(section.height for section in sections)), _PAPER)
@@ -45,14 +49,12 @@ def contact_sheet(root: Path, out: Path, rows: int = 4, columns: int = 8, seed: 
     for section in sections:
         sheet.paste(section, (_MARGIN, top))
         top += section.height
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.partial")
-    sheet.save(partial, "PNG")
-    partial.replace(out)
+    with whole_file(out) as partial:
+        sheet.save(partial, "PNG")
 
 
 def _section(index: Index, root: Path, rows: int, columns: int, seed: int) -> Image.Image:
-    """One folder: a heading and its rows of tiles."""
+    """Draw one folder: a heading and rows of tiles."""
     strips = _strips(index, rows, columns, seed)
     step = _TILE + _TEXT + _GAP
     picture = Image.new("RGB", (columns * (_TILE + _GAP), _HEAD + len(strips) * step), _PAPER)
@@ -71,7 +73,7 @@ def _section(index: Index, root: Path, rows: int, columns: int, seed: int) -> Im
 
 
 def _strips(index: Index, rows: int, columns: int, seed: int) -> list[list[Tile]]:
-    """Rows of tiles from samples chosen at random; bad samples are passed over."""
+    """Return rows of tiles of random samples; bad samples are skipped."""
     strips: list[list[Tile]] = []
     images: list[Tile] = []
     samples = list(index)
@@ -95,7 +97,7 @@ def _strips(index: Index, rows: int, columns: int, seed: int) -> list[list[Tile]
 
 
 def _tiles(index: Index, place: tuple[Shard, Sample], columns: int) -> list[Tile]:
-    """The frames of a video with one line of text, or an image with its caption; nothing for a bad sample."""
+    """Return the frames of a video with one line of text, or an image with its caption; nothing for bad samples."""
     shard, sample = place
     suffix, media = find_media(sample.members), sample.media
     if sample.error is not None or suffix is None or media is None:
@@ -111,7 +113,7 @@ def _tiles(index: Index, place: tuple[Shard, Sample], columns: int) -> list[Tile
 
 
 def _write(draw: ImageDraw.ImageDraw, corner: tuple[int, int], text: str, width: int) -> None:
-    """Writes up to two lines that fit into `width` pixels."""
+    """Write up to two lines that fit into `width` pixels."""
     font = ImageFont.load_default(12)
     lines = [""]
     for word in text.split():

@@ -2,7 +2,7 @@
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from lightning import LightningDataModule
 
@@ -13,35 +13,38 @@ from datamodules.index import Index, load_index
 from datamodules.order import EvalOrder, TrainOrder
 from datamodules.reader import EvalLoader, SampleReader, TrainLoader
 from datamodules.streaming import StreamingLoader, shard_urls
+from mav_lightning.common.arguments import check_arguments
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.schema import NonNegativeInt, PositiveInt, Seed
 
 __all__ = ["ClipData", "ImageData", "ShardData"]
 
 B = TypeVar("B", bound=ImageBatch | ClipBatch)
+Reader: TypeAlias = Literal["indexed", "streaming"]
 
 
 class ShardData(LightningDataModule, Generic[B]):
-    """What both data modules share: finding the shards, choosing a reader, splitting over ranks.
+    """Base of both data modules: finds the shards, chooses a reader and splits the samples over ranks.
 
-    Training is an endless stream of passes, to be stopped by the trainer's `max_steps`; validation reads the same cuts
-    of the same samples every time, each exactly once over all ranks.
+    Training batches are an endless stream of passes, to be stopped by the trainer's `max_steps`. Evaluation reads the
+    same crops of the same samples every time, each exactly once over all ranks.
 
     Args:
-        root: A data set, holding ``<kind>/train`` and ``<kind>/val``, or such a ``<kind>`` folder itself. With the
-            streaming reader also a brace pattern of shards, as ``https://host/{00000..00099}.tar``; these are trained
-            on, and there is no validation.
+        root: Dataset folder with ``<kind>/train`` and ``<kind>/val``, or such a ``<kind>`` folder itself. With the
+            streaming reader also a brace pattern of shards, such as ``https://host/{00000..00099}.tar``; these are
+            trained on, and there is no validation.
         kind: ``images`` or ``clips``.
-        decoder: What the samples become.
-        batch_size: Samples in a batch, on each rank.
-        seed: Of order and cuts; the same seed gives the same batches on any number of workers.
-        workers: Processes that read ahead; 0 reads in the training process.
-        reader: ``indexed`` resumes exactly; ``streaming`` reads remote shards through webdataset, and does not.
-        cache_mb: Memory for decoded training frames in MiB, shared out among the workers; it changes the speed only.
-        embeddings: Id of a CLIP of which `mav data embed` has left image embeddings beside the shards: the batches
-            carry them. None leaves embedding to the training.
+        decoder: Turns encoded samples into examples, and examples into batches.
+        batch_size: Samples per batch on each rank.
+        seed: Seed of order and crops; the same seed gives the same batches with any number of workers.
+        workers: Processes that read ahead. 0 reads in the training process.
+        reader: ``indexed`` resumes exactly; ``streaming`` reads remote shards through webdataset and does not.
+        cache_mb: Memory for decoded training frames in MiB, divided among the workers. It affects speed only.
+        embeddings: Id of the CLIP whose image embeddings `mav data embed` has stored next to the shards; batches then
+            carry them. None leaves embedding to the training module.
 
     Raises:
-        UserError: Another reader, or embeddings for a stream, whose samples have no place in a table.
+        UserError: A value is out of range, or an argument has no effect with the streaming reader.
     """
 
     def __init__(
@@ -49,35 +52,35 @@ class ShardData(LightningDataModule, Generic[B]):
         root: str | Path,
         kind: Literal["images", "clips"],
         decoder: Decoder[B],
-        batch_size: int,
-        seed: int,
-        workers: int,
-        reader: Literal["indexed", "streaming"],
-        cache_mb: int,
+        batch_size: PositiveInt,
+        seed: Seed,
+        workers: NonNegativeInt,
+        reader: Reader,
+        cache_mb: NonNegativeInt,
         embeddings: str | None,
     ) -> None:
         super().__init__()
-        if reader not in ("indexed", "streaming"):
-            raise UserError(f"reader: must be `indexed` or `streaming`, got `{reader}`.")
+        check_arguments(ShardData.__init__, locals())
         if reader == "streaming" and embeddings is not None:
-            raise UserError("embeddings: lie beside indexed shards; use reader=indexed, or embeddings=null.")
+            raise UserError("are stored for indexed shards only; use reader=indexed or None.", argument="embeddings")
+        if reader == "streaming" and cache_mb:
+            raise UserError("has no effect on the streaming reader; use reader=indexed or 0.", argument="cache_mb")
         self.embeddings = embeddings
         self.root, self.kind, self.decoder = root, kind, decoder
         self.batch_size, self.seed, self.workers, self.reader = batch_size, seed, workers, reader
         self.cache_bytes = (cache_mb << 20) // max(workers, 1)
 
-    @property
-    def index_sha256(self) -> str:
-        """Identity of the training shards' content."""
-        return self._index("train").sha256
+    def setup(self, stage: str | None = None) -> None:
+        """Open the training shards, so that a mistake is reported before the model is built.
 
-    def setup(self, stage: str) -> None:
-        """Opens the training shards, so that a mistake shows before anything is built on them."""
-        if stage == "fit" and self.reader == "indexed":
+        Args:
+            stage: ``fit``, ``validate``, ``test`` or ``predict``. None prepares all of them.
+        """
+        if stage in (None, "fit") and self.reader == "indexed":
             _ = self._train
 
     def train_dataloader(self) -> TrainLoader[B] | StreamingLoader[B]:
-        """Endless training batches, this rank's share."""
+        """Return endless training batches: this rank's part."""
         rank, world = self._place
         if self.reader == "streaming":
             urls = shard_urls(self.root if self._is_pattern else self._folder("train"))
@@ -86,10 +89,29 @@ class ShardData(LightningDataModule, Generic[B]):
         return TrainLoader(self._train, order, self.workers)
 
     def val_dataloader(self) -> EvalLoader[B] | list[B]:
-        """Validation batches, this rank's share; nothing where there is no ``val`` folder."""
+        """Return the validation split, each sample once over all ranks; empty if there is no such split."""
         if self._is_pattern or not self._folder("val", required=False).is_dir():
             return []
-        samples = SampleReader(self._index("val"), self.decoder, seed=0, encoder=self.embeddings)
+        return self._eval_loader("val")
+
+    def test_dataloader(self) -> EvalLoader[B]:
+        """Return the ``test`` split if there is one, else the validation split, each sample once over all ranks.
+
+        Raises:
+            UserError: There is neither split.
+        """
+        if not self._is_pattern:
+            for split in ("test", "val"):
+                if self._folder(split, required=False).is_dir():
+                    return self._eval_loader(split)
+        raise UserError("holds neither a `test` nor a `val` split to evaluate on.", argument="root")
+
+    def predict_dataloader(self) -> EvalLoader[B]:
+        """Return the same batches as `test_dataloader`, for ``trainer.predict``."""
+        return self.test_dataloader()
+
+    def _eval_loader(self, split: str) -> EvalLoader[B]:
+        samples = SampleReader(self._index(split), self.decoder, seed=0, encoder=self.embeddings)
         return EvalLoader(samples, EvalOrder(len(samples.samples), self.batch_size, *self._place), self.workers)
 
     @cached_property
@@ -102,7 +124,7 @@ class ShardData(LightningDataModule, Generic[B]):
 
     @property
     def _place(self) -> tuple[int, int]:
-        """Rank and number of processes; alone without a trainer."""
+        """Rank and number of processes; (0, 1) without a trainer."""
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
 
     def _index(self, split: str) -> Index:
@@ -123,86 +145,96 @@ class ImageData(ShardData[ImageBatch]):
     """Captioned still images.
 
     Args:
-        root: A data set, holding ``images/train`` and ``images/val``, or such an ``images`` folder itself; see
+        root: Dataset folder with ``images/train`` and ``images/val``, or such an ``images`` folder itself; see
             `ShardData` for remote shards.
-        size: Side of the square images, in pixels; the short side is scaled to it, the long side cut around the centre.
-        batch_size: Images in a batch, on each rank.
-        seed: Of the order.
-        workers: Processes that read ahead; 0 reads in the training process.
-        reader: ``indexed`` or ``streaming``.
-        cache_mb: Memory for decoded training frames in MiB; worth it where a whole data set fits.
-        captioned: Leaves out images without a text. If False, no text is read and the batches have none.
-        embeddings: As `ShardData`.
+        size: Side of the square images in pixels; the largest centered square is cropped and resized.
+        batch_size: Images per batch on each rank.
+        seed: Seed of the order.
+        workers: Processes that read ahead. 0 reads in the training process.
+        reader: ``indexed`` resumes exactly; ``streaming`` reads remote shards and does not.
+        cache_mb: Memory for decoded training images in MiB; pays off where the whole dataset fits.
+        captioned: If True, images without a text are left out. If False, no text is read and batches have no captions.
+        embeddings: Id of the CLIP whose stored image embeddings are read; see `ShardData`. None reads none.
+
+    Raises:
+        UserError: A value is out of range, or an argument has no effect with the streaming reader.
     """
 
     def __init__(
         self,
         root: str | Path,
-        size: int,
-        batch_size: int,
-        seed: int = 0,
-        workers: int = 0,
-        reader: Literal["indexed", "streaming"] = "indexed",
-        cache_mb: int = 0,
+        size: PositiveInt,
+        batch_size: PositiveInt,
+        seed: Seed = 0,
+        workers: NonNegativeInt = 0,
+        reader: Reader = "indexed",
+        cache_mb: NonNegativeInt = 0,
         captioned: bool = True,
         embeddings: str | None = None,
     ) -> None:
+        check_arguments(ImageData.__init__, locals())
         decoder = ImageDecoder(size, captioned)
         super().__init__(root, "images", decoder, batch_size, seed, workers, reader, cache_mb, embeddings)
 
 
 class ClipData(ShardData[ClipBatch]):
-    """Unlabelled clips cut from videos by time.
+    """Unlabeled clips cut from videos by time.
 
     Args:
-        root: A data set, holding ``clips/train`` and ``clips/val``, or such a ``clips`` folder itself; see `ShardData`
+        root: Dataset folder with ``clips/train`` and ``clips/val``, or such a ``clips`` folder itself; see `ShardData`
             for remote shards.
-        size: Side of the square frames, in pixels; the short side is scaled to it, the long side cut around the centre.
-        frames: Frames T of a clip.
-        fps: Draws each clip's frame rate; its histogram of trained rates is kept in checkpoints.
-        batch_size: Clips in a batch, on each rank.
-        seed: Of order, rates and starts.
-        workers: Processes that read ahead; 0 reads in the training process.
-        reader: ``indexed`` or ``streaming``.
-        cache_mb: Memory for decoded training frames in MiB; worth it where a whole data set fits.
-        embeddings: As `ShardData`; one for each video, whatever is cut from it.
+        size: Side of the square frames in pixels; the largest centered square is cropped and resized.
+        frames: Frames T per clip.
+        fps: Samples each clip's frame rate; its histogram of trained rates is kept in checkpoints.
+        batch_size: Clips per batch on each rank.
+        seed: Seed of order, frame rates and start times.
+        workers: Processes that read ahead. 0 reads in the training process.
+        reader: ``indexed`` resumes exactly; ``streaming`` reads remote shards and does not.
+        cache_mb: Memory for decoded training frames in MiB; pays off where the whole dataset fits.
+        embeddings: Id of the CLIP whose stored image embeddings are read, one for each video whatever is cut from it;
+            see `ShardData`. None reads none.
 
     Raises:
-        UserError: A curriculum for a stream, which does not know how far training is.
+        UserError: A value is out of range, an argument has no effect with the streaming reader, or a curriculum of
+            frame rates is combined with it, which does not know the training progress.
     """
 
     def __init__(
         self,
         root: str | Path,
-        size: int,
-        frames: int,
+        size: PositiveInt,
+        frames: PositiveInt,
         fps: FpsSampler,
-        batch_size: int,
-        seed: int = 0,
-        workers: int = 0,
-        reader: Literal["indexed", "streaming"] = "indexed",
-        cache_mb: int = 0,
+        batch_size: PositiveInt,
+        seed: Seed = 0,
+        workers: NonNegativeInt = 0,
+        reader: Reader = "indexed",
+        cache_mb: NonNegativeInt = 0,
         embeddings: str | None = None,
     ) -> None:
+        check_arguments(ClipData.__init__, locals())
+        if isinstance(fps, int | float | str) or not hasattr(fps, "sample"):
+            raise UserError(f"must be a sampler such as UniformFps(low=4, high=16), got {fps!r}.", argument="fps")
         if reader == "streaming" and isinstance(fps, BetaFps):
             raise UserError(
-                "reader: a streaming reader does not know how far training is, so the fps curriculum would start anew "
-                "after every restart; use reader=indexed, or UniformFps."
+                "the streaming reader does not know the training progress, so the frame rate curriculum would restart "
+                "with every run; use reader=indexed or UniformFps.",
+                argument="reader",
             )
         decoder = ClipDecoder(size, frames, fps)
         super().__init__(root, "clips", decoder, batch_size, seed, workers, reader, cache_mb, embeddings)
         self.fps = fps
 
     def on_before_batch_transfer(self, batch: ClipBatch, dataloader_idx: int) -> ClipBatch:
-        """Counts the rates of training batches, in the training process: the workers' samplers are copies."""
+        """Count the frame rates of training batches, in the training process because workers hold copies."""
         if self.trainer is not None and self.trainer.training:
             self.fps.record(batch.fps.tolist())
         return batch
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of the fps sampler."""
+        """Return the state of the frame rate sampler."""
         return {"fps": self.fps.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continues from `state_dict`."""
+        """Restore the state of the frame rate sampler."""
         self.fps.load_state_dict(state_dict["fps"])

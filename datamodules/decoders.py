@@ -1,4 +1,4 @@
-"""One sample's bytes → one training example, and examples → a batch: for captioned images and for clips."""
+"""Decoding of samples to training examples, and collation to batches, for captioned images and for clips."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from datamodules.batch import ClipBatch, ImageBatch
 from datamodules.fps_sampler import FpsSampler, truncate_fps
 from datamodules.frame_cache import FrameCache
 from datamodules.media import Media, decode_image, find_media, probe_media
-from datamodules.order import Chance
+from datamodules.order import SampleContext
 from datamodules.shards import IMAGE_SUFFIXES, VIDEO_SUFFIXES, SampleError
 from mav_lightning.common.cropping import crop_to_square
 from mav_lightning.common.errors import UserError
@@ -45,37 +45,49 @@ class Example:
 
 
 class Decoder(Protocol[B_co]):
-    """What a reader needs to know of a kind of sample.
+    """Contract of decoders: one kind of sample, from encoded members to a batch.
 
     Attributes:
-        suffixes: The members it wants to see.
+        suffixes: Suffixes of the members it reads.
     """
 
     suffixes: frozenset[str]
 
     def refusal(self, suffixes: Collection[str], media: Media | None) -> str | None:
-        """Why a sample with these members cannot be used, or None; `media` is None where nobody has looked yet."""
+        """Return why a sample cannot be used, or None if it can.
+
+        Args:
+            suffixes: Suffixes of its members.
+            media: Properties of its video or image. None if they are not known yet.
+        """
 
     def decode(
-        self, key: str, members: Mapping[str, bytes], media: Media | None, chance: Chance, cache: FrameCache
+        self, key: str, members: Mapping[str, bytes], media: Media | None, context: SampleContext, cache: FrameCache
     ) -> Example:
-        """Decodes one sample, drawing all that is random from `chance`; `cache` may hold its frames already.
+        """Decode one sample.
+
+        Args:
+            key: Name of the sample.
+            members: Suffix → bytes.
+            media: Properties of its video or image. None if they are not known yet.
+            context: Source of randomness, and training progress.
+            cache: Cache of decoded frames.
 
         Raises:
             UserError: The sample cannot be decoded.
         """
 
     def collate(self, examples: Sequence[Example]) -> B_co:
-        """Joins examples to a batch."""
+        """Collate examples to a batch."""
 
 
 @dataclass(frozen=True)
 class ImageDecoder:
-    """Images, each with its caption.
+    """Decoder of images with captions.
 
     Attributes:
-        size: Side of the square they are cut and scaled to, in pixels.
-        captioned: Whether an image without a text is refused. If False, no text is read at all.
+        size: Side of the square crop in pixels.
+        captioned: If True, an image without a text cannot be used. If False, no text is read.
     """
 
     size: int
@@ -83,11 +95,15 @@ class ImageDecoder:
     suffixes = frozenset((*IMAGE_SUFFIXES, "txt"))
 
     def __post_init__(self) -> None:
-        """Raises `UserError` for a size of no pixels."""
+        """Check the size.
+
+        Raises:
+            UserError: It is below 1.
+        """
         _check_positive("size", self.size)
 
     def refusal(self, suffixes: Collection[str], media: Media | None) -> str | None:
-        """Why a sample with these members cannot be used, or None."""
+        """Return why a sample cannot be used, or None; see `Decoder.refusal`."""
         if find_media(suffixes, IMAGE_SUFFIXES) is None:
             return f"holds no image (found {_listed(suffixes)})"
         if self.captioned and "txt" not in suffixes:
@@ -95,9 +111,9 @@ class ImageDecoder:
         return None
 
     def decode(
-        self, key: str, members: Mapping[str, bytes], media: Media | None, chance: Chance, cache: FrameCache
+        self, key: str, members: Mapping[str, bytes], media: Media | None, context: SampleContext, cache: FrameCache
     ) -> Example:
-        """Decodes, cuts and scales the image. Nothing is random: `chance` is not used."""
+        """Decode, crop and resize the image; nothing is random."""
         data = members[_require(self.refusal(members, media), find_media(members, IMAGE_SUFFIXES))]
 
         def square() -> NDArray[np.uint8]:
@@ -107,7 +123,7 @@ class ImageDecoder:
         return Example(key, square() if frames is None else frames, _text(members["txt"]) if self.captioned else None)
 
     def collate(self, examples: Sequence[Example]) -> ImageBatch:
-        """Joins examples to a batch of pixels (B, 3, size, size)."""
+        """Collate examples to a batch of pixels (B, 3, size, size)."""
         captions = [example.caption for example in examples if example.caption is not None]
         keys = [example.key for example in examples]
         pixels = from_uint8(_frames(examples)).contiguous().squeeze(2)
@@ -116,12 +132,12 @@ class ImageDecoder:
 
 @dataclass(frozen=True)
 class ClipDecoder:
-    """Clips cut from videos by time: frames at ``t0 + i / fps``, with a random start and a sampled rate.
+    """Decoder of clips cut from videos by time: frames at ``t0 + i / fps`` with random start and frame rate.
 
     Attributes:
-        size: Side of the square they are cut and scaled to, in pixels.
-        frames: Frames T of a clip.
-        fps: Draws the rate, which is then moved into what the video can give: [(T - 1) / its span, its own rate].
+        size: Side of the square crop in pixels.
+        frames: Frames T per clip.
+        fps: Samples the frame rate, which is clamped to what the video provides; see `truncate_fps`.
     """
 
     size: int
@@ -130,12 +146,16 @@ class ClipDecoder:
     suffixes = frozenset(VIDEO_SUFFIXES)
 
     def __post_init__(self) -> None:
-        """Raises `UserError` for a size of no pixels or a clip of no frames."""
+        """Check the sizes.
+
+        Raises:
+            UserError: One of them is below 1.
+        """
         _check_positive("size", self.size)
         _check_positive("frames", self.frames)
 
     def refusal(self, suffixes: Collection[str], media: Media | None) -> str | None:
-        """Why a sample with these members cannot be used, or None."""
+        """Return why a sample cannot be used, or None; see `Decoder.refusal`."""
         if find_media(suffixes, VIDEO_SUFFIXES) is None:
             return f"holds no video (found {_listed(suffixes)})"
         if media is not None and media.frames < self.frames:
@@ -143,18 +163,18 @@ class ClipDecoder:
         return None
 
     def decode(
-        self, key: str, members: Mapping[str, bytes], media: Media | None, chance: Chance, cache: FrameCache
+        self, key: str, members: Mapping[str, bytes], media: Media | None, context: SampleContext, cache: FrameCache
     ) -> Example:
-        """Draws rate and start, and decodes only the frames between, unless the whole video fits in `cache`."""
+        """Sample frame rate and start, and decode only the frames needed unless the whole video fits in the cache."""
         suffix = _require(self.refusal(members, media), find_media(members, VIDEO_SUFFIXES))
         data = members[suffix]
         if media is None:
             media = probe_media(suffix, data)
             _require(self.refusal(members, media), suffix)
         source_fps = media.fps or 0.0
-        fps = truncate_fps(self.fps.sample(chance.rng, chance.clips), self.frames, media.span, source_fps)
-        start = chance.rng.uniform(0.0, max(media.span - (self.frames - 1) / fps, 0.0))
-        # Times are rounded to the source's frame grid: the nearest frame is the same, and a cache changes nothing.
+        fps = truncate_fps(self.fps.sample(context.rng, context.clips), self.frames, media.span, source_fps)
+        start = context.rng.uniform(0.0, max(media.span - (self.frames - 1) / fps, 0.0))
+        # Times are rounded to the source's frame grid, so that the nearest frame is the same with and without a cache.
         picked = np.rint((start + np.arange(self.frames) / fps) * source_fps).astype(int)
 
         def squares(numbers: NDArray[np.int_]) -> NDArray[np.uint8]:
@@ -165,7 +185,7 @@ class ClipDecoder:
         return Example(key, squares(picked) if video is None else video[picked], fps=fps)
 
     def collate(self, examples: Sequence[Example]) -> ClipBatch:
-        """Joins examples to a batch of pixels (B, 3, T, size, size) with their rates (B,)."""
+        """Collate examples to a batch of pixels (B, 3, T, size, size) with frame rates (B,)."""
         fps = torch.tensor([example.fps for example in examples], dtype=torch.float32)
         keys = [example.key for example in examples]
         return ClipBatch(from_uint8(_frames(examples)).contiguous(), fps, keys, _embeddings(examples))

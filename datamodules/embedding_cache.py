@@ -1,6 +1,6 @@
-"""Image embeddings kept beside the shards: a frozen encoder runs once, not at every step.
+"""Cache of image embeddings next to the shards, so that a frozen encoder runs once and not at every step.
 
-They are of the pixels in the shards at the encoder's own size, which a stage that trains on small pictures never sees.
+Embeddings are computed at the encoder's own resolution, which stages that train on small images never decode.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,9 +26,9 @@ from mav_lightning.common.whole_file import whole_file
 
 __all__ = ["FRAMES", "Embed", "read_embeddings", "write_embeddings"]
 
-FRAMES = 8  # of a clip; fixed, since an embedding is known by its encoder and its shards alone
+FRAMES = 8  # per clip; fixed, since an embedding is identified by its encoder and its shards alone
 
-_TOGETHER = 32  # samples that the encoder sees at once
+_TOGETHER = 32  # samples per encoder batch
 
 Embed = Callable[[Tensor], Tensor]
 """Images (B, 3, size, size) in [-1, 1] → unit vectors (B, D)."""
@@ -37,23 +37,23 @@ Embed = Callable[[Tensor], Tensor]
 def write_embeddings(
     root: Path, embed: Embed, encoder: str, size: int, track: Track = untracked
 ) -> dict[Path, dict[str, str]]:
-    """Embeds every sample of every folder of shards below `root`, into ``embeddings-<encoder>.safetensors`` beside it.
+    """Embed every sample below `root` and write ``embeddings-<encoder>.safetensors`` to each folder of shards.
 
-    A clip's embedding is the mean of `FRAMES` frames', evenly over its length, brought back to unit length. A file that
-    is there already, of the same encoder and the same shards, is kept.
+    A clip's embedding is the normalized mean over `FRAMES` evenly spaced frames. An existing file of the same encoder
+    and shards is kept.
 
     Args:
-        root: A data set.
+        root: Dataset folder.
         embed: The encoder.
-        encoder: Its identity, part of the file's name.
-        size: Side of the squares that it is shown, in pixels.
-        track: Reports progress.
+        encoder: Id of the encoder, part of the file name.
+        size: Side of the encoder's square input in pixels.
+        track: Shows progress.
 
     Returns:
         File → samples that could not be embedded, ``shard:key`` → why; their rows are NaN.
 
     Raises:
-        UserError: No shards or no index.
+        UserError: There are no shards or no index.
     """
     done: dict[Path, dict[str, str]] = {}
     for folder in shard_folders(root):
@@ -69,10 +69,13 @@ def write_embeddings(
 
 
 def read_embeddings(index: Index, encoder: str) -> dict[str, NDArray[np.float32]]:
-    """Reads what `write_embeddings` wrote: key → embedding (D,); samples that could not be embedded are left out.
+    """Read cached embeddings.
+
+    Returns:
+        Key → embedding (D,), without samples that could not be embedded.
 
     Raises:
-        UserError: There are none of this encoder, or they are of other shards.
+        UserError: There are none of this encoder, or they belong to other shards.
     """
     path = _path(index.folder, encoder)
     remedy = f"run `mav data embed {index.folder} --clip <folder of the CLIP>`"
@@ -82,7 +85,7 @@ def read_embeddings(index: Index, encoder: str) -> dict[str, NDArray[np.float32]
         )
         raise UserError(f"{path}: no such embeddings (of other encoders: {others or 'none'}); {remedy}.")
     if found != index.sha256:
-        raise UserError(f"{path}: made for other shards than lie there now; {remedy}.")
+        raise UserError(f"{path}: made for other shards; {remedy}.")
     with safe_open(path, "numpy") as file:
         table: NDArray[np.float32] = file.get_tensor("embeddings")
     return {sample.key: row for (_, sample), row in zip(index, table, strict=True) if np.isfinite(row).all()}
@@ -108,7 +111,7 @@ def _embed_all(index: Index, embed: Embed, size: int, bad: dict[str, str]) -> It
         found: list[NDArray[np.uint8] | None] = []
         for shard, sample in samples[start : start + _TOGETHER]:
             try:
-                found.append(_pictures(index, shard, sample, size))
+                found.append(_images(index, shard, sample, size))
             except (UserError, OSError) as error:
                 bad[f"{shard.name}:{sample.key}"] = str(error)
                 found.append(None)
@@ -116,13 +119,13 @@ def _embed_all(index: Index, embed: Embed, size: int, bad: dict[str, str]) -> It
         rows = iter(())
         if decoded:
             vectors = embed(from_uint8(np.concatenate(decoded)[None])[0].contiguous().transpose(0, 1)).double()
-            means = (one.mean(dim=0) for one in vectors.split([len(pictures) for pictures in decoded]))
+            means = (one.mean(dim=0) for one in torch.split(vectors, [len(pictures) for pictures in decoded]))
             rows = ((mean / mean.norm()).float().numpy(force=True) for mean in means)
         yield from (None if pictures is None else next(rows) for pictures in found)
 
 
-def _pictures(index: Index, shard: Shard, sample: Sample, size: int) -> NDArray[np.uint8]:
-    """The image, or `FRAMES` frames of the clip: (N, size, size, 3)."""
+def _images(index: Index, shard: Shard, sample: Sample, size: int) -> NDArray[np.uint8]:
+    """Decode the image, or `FRAMES` frames of the clip: (N, size, size, 3)."""
     if sample.error is not None or sample.media is None:
         raise SampleError(sample.error or "holds no video or image")
     members = index.read(shard, sample, SUFFIXES)

@@ -1,4 +1,4 @@
-"""How many frames per second a training clip is cut at: the condition of Make-A-Video's decoder (§3.3)."""
+"""Sampling of training clips' frame rates, the conditioning of Make-A-Video's decoder (§3.3)."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -6,59 +6,61 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from mav_lightning.common.arguments import check_arguments
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.schema import Fraction, PositiveFloat, PositiveInt
 
 __all__ = ["BetaFps", "FpsSampler", "UniformFps", "truncate_fps"]
 
 
 class FpsSampler(Protocol):
-    """Draws a frame rate for each clip and remembers which were realised."""
+    """Contract of samplers of frame rates, which also count the rates trained on."""
 
     def sample(self, rng: np.random.Generator, clips: int | None = None) -> float:
-        """A frame rate in frames per second, drawn with the sample's own generator.
+        """Sample a frame rate in frames per second.
 
         Args:
-            rng: The generator.
-            clips: Clips trained on before this one's batch, over all processes; a curriculum goes by it. None outside
-                training.
+            rng: Random generator of the clip.
+            clips: Clips trained on before this one's batch, over all processes. None outside training.
         """
 
     def record(self, fps: Iterable[float]) -> None:
-        """Counts the frame rates of a batch that was trained on."""
+        """Count the frame rates of a training batch."""
 
     def histogram(self) -> dict[int, int]:
-        """How often each frame rate was realised: whole frames per second → clips, in ascending order."""
+        """Return how often each frame rate was trained on: rounded frames per second → clips, ascending."""
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a checkpoint must keep, as plain data."""
+        """Return the state to keep in a checkpoint, as plain data."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues from `state_dict`."""
+        """Restore a state returned by `state_dict`."""
 
 
 class _Range:
-    """Rates between two bounds, counted as they are trained on."""
+    """Frame rates between two bounds, counted as they are trained on."""
 
-    def __init__(self, low: float, high: float) -> None:
-        if not 0 < low <= high < float("inf"):
-            raise UserError(f"fps: need 0 < low <= high, got low={low:g} and high={high:g}; try low=4 high=16.")
+    def __init__(self, low: PositiveFloat, high: PositiveFloat) -> None:
+        check_arguments(_Range.__init__, locals())
+        if low > high:
+            raise UserError(f"must be at most high ({high:g}), got {low:g}.", argument="low")
         self.low, self.high = low, high
         self._counts: Counter[int] = Counter()
 
     def record(self, fps: Iterable[float]) -> None:
-        """Counts the frame rates of a batch that was trained on."""
+        """Count the frame rates of a training batch."""
         self._counts.update(round(float(rate)) for rate in fps)
 
     def histogram(self) -> dict[int, int]:
-        """How often each frame rate was realised: whole frames per second → clips, in ascending order."""
+        """Return how often each frame rate was trained on: rounded frames per second → clips, ascending."""
         return dict(sorted(self._counts.items()))
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a checkpoint must keep, as plain data."""
+        """Return the state to keep in a checkpoint, as plain data."""
         return {"counts": self.histogram()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues from `state_dict`."""
+        """Restore a state returned by `state_dict`."""
         self._counts = Counter(state["counts"])
 
 
@@ -66,75 +68,72 @@ class UniformFps(_Range):
     """Frame rates uniform in [low, high).
 
     Args:
-        low: Lowest rate in frames per second, above 0.
-        high: Highest rate, at least `low`.
+        low: Lowest frame rate in frames per second.
+        high: Highest frame rate in frames per second, at least `low`.
 
     Raises:
-        UserError: Rates that are not 0 < low <= high.
+        UserError: A frame rate is not finite and positive, or `low` is above `high`.
     """
 
     def sample(self, rng: np.random.Generator, clips: int | None = None) -> float:
-        """As `FpsSampler.sample`; the same throughout training."""
+        """Sample a frame rate; the distribution does not depend on `clips`."""
         return float(rng.uniform(self.low, self.high))
 
 
 class BetaFps(_Range):
-    """The curriculum of Make-A-Video (§3.3): from high rates, which hold little motion, to low ones, which hold much.
+    """Curriculum of Make-A-Video (§3.3) from high frame rates, with little motion, to low ones, with much.
 
-    Rates are ``low + (high - low) * b``, b drawn from a Beta distribution whose mean falls evenly from `first` to
-    `last` over training. The paper gives no parameters: these are our choice. Outside training, every stage of the
-    curriculum is as likely. The stage follows from the number of clips trained on, so a resumed run goes on where it
-    was.
+    Frame rates are ``low + (high - low) * b`` with b from a Beta distribution whose mean falls linearly from `first` to
+    `last` over training. The paper gives no parameters; these are our choice. Outside training, every phase of the
+    curriculum is equally likely. The phase follows from the number of clips trained on, so it resumes exactly.
 
     Args:
-        low: Lowest rate in frames per second, above 0.
-        high: Highest rate, at least `low`.
-        clips: Clips over which the mean falls; afterwards it stays. Steps times the batch of all processes.
-        first: The mean of b at the beginning, above 0 and below 1.
-        last: The mean of b at the end, likewise.
-        concentration: Sum of the distribution's two parameters; the larger, the narrower.
+        low: Lowest frame rate in frames per second.
+        high: Highest frame rate in frames per second, at least `low`.
+        clips: Clips over which the mean falls, after which it stays: steps times the batch size over all processes.
+        first: Mean of b at the start, in (0, 1).
+        last: Mean of b at the end, in (0, 1).
+        concentration: Sum of the two parameters of the Beta distribution; larger is narrower.
 
     Raises:
-        UserError: A value out of its range.
+        UserError: A value is out of range.
     """
 
     def __init__(
         self,
-        low: float,
-        high: float,
-        clips: int,
-        first: float = 0.8,
-        last: float = 0.2,
-        concentration: float = 4.0,
+        low: PositiveFloat,
+        high: PositiveFloat,
+        clips: PositiveInt,
+        first: Fraction = 0.8,
+        last: Fraction = 0.2,
+        concentration: PositiveFloat = 4.0,
     ) -> None:
+        check_arguments(BetaFps.__init__, locals())
         super().__init__(low, high)
-        if clips < 1 or not 0 < first < 1 or not 0 < last < 1 or concentration <= 0:
-            raise UserError(
-                "fps: need clips >= 1, first and last between 0 and 1, and concentration > 0, got "
-                f"clips={clips}, first={first:g}, last={last:g}, concentration={concentration:g}; "
-                "try first=0.8 last=0.2 concentration=4."
-            )
+        for name, mean in (("first", first), ("last", last)):
+            if mean in (0, 1):
+                raise UserError(f"must be above 0 and below 1, got {mean:g}.", argument=name)
         self.clips, self.first, self.last, self.concentration = clips, first, last, concentration
 
     def sample(self, rng: np.random.Generator, clips: int | None = None) -> float:
-        """As `FpsSampler.sample`."""
+        """Sample a frame rate for the curriculum's phase; see `FpsSampler.sample`."""
         progress = rng.uniform() if clips is None else min(clips / self.clips, 1.0)
         mean = self.first + (self.last - self.first) * progress
-        share = rng.beta(mean * self.concentration, (1 - mean) * self.concentration)
-        return float(self.low + (self.high - self.low) * share)
+        b = rng.beta(mean * self.concentration, (1 - mean) * self.concentration)
+        return float(self.low + (self.high - self.low) * b)
 
 
 def truncate_fps(fps: float, frames: int, duration: float, source_fps: float) -> float:
-    """Moves a drawn rate to the nearest that the source can give without running out of frames or inventing them.
+    """Clamp a frame rate to what a video can provide without running out of frames or repeating them.
 
     Args:
-        fps: The rate drawn, in frames per second.
+        fps: Sampled frame rate in frames per second.
         frames: Frames T of the clip, at least 1.
-        duration: Seconds from the source's first frame to its last.
-        source_fps: The source's own rate.
+        duration: Seconds from the video's first frame to its last.
+        source_fps: Frame rate of the video in frames per second.
 
     Returns:
-        The rate, in [(T - 1) / duration, source_fps].
+        The frame rate, in [(T - 1) / duration, source_fps].
     """
     slowest = (frames - 1) / duration if duration > 0 else source_fps
     return min(max(fps, slowest), source_fps)

@@ -1,4 +1,4 @@
-"""Decoded frames kept in memory, for data sets so small that decoding them again each pass costs more than the step."""
+"""In-memory cache of decoded frames, for small datasets whose decoding costs more than the training step."""
 
 from collections.abc import Callable
 
@@ -9,13 +9,13 @@ __all__ = ["FrameCache"]
 
 
 class FrameCache:
-    """Keeps whole videos and images at training size until the budget is used up, and nothing after that.
+    """Cache of whole videos and images at training size, filled until a budget is used up.
 
-    Nothing is ever thrown out: under a shuffle every sample is as likely to come next as any other. A reader's results
-    do not depend on what is kept. Each worker process has its own.
+    Nothing is evicted, since under a shuffle every sample is equally likely to come next. Results do not depend on what
+    is cached. Each worker process has its own cache.
 
     Args:
-        budget: Most bytes to keep; 0 keeps nothing.
+        budget: Size limit in bytes. 0 disables the cache.
     """
 
     def __init__(self, budget: int) -> None:
@@ -23,7 +23,16 @@ class FrameCache:
         self._kept: dict[str, NDArray[np.uint8]] = {}
 
     def get(self, key: str, size: int, decode: Callable[[], NDArray[np.uint8]]) -> NDArray[np.uint8] | None:
-        """All frames of sample `key`, decoded on first sight; None where their `size` in bytes does not fit."""
+        """Return all frames of a sample, decoding them at first use.
+
+        Args:
+            key: Name of the sample.
+            size: Size of the decoded frames in bytes.
+            decode: Decodes them.
+
+        Returns:
+            The frames. None if they do not fit.
+        """
         if key not in self._kept:
             if size > self.free:
                 return None

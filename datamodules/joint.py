@@ -1,4 +1,4 @@
-"""Clips and stills in one stream: training that learns to move without forgetting how things look."""
+"""Joint training batches of clips and still images, which keep appearance while motion is learned."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,11 +14,11 @@ __all__ = ["JointData", "JointLoader"]
 
 
 class JointLoader:
-    """Steps of a batch of clips and a batch of images each, from where the last pass stopped.
+    """Loader of one batch of clips and one of images per step; resumes within a pass.
 
     Args:
-        clips: A pass over them is a pass of this loader.
-        images: Go on from pass to pass on their own.
+        clips: Loader of clips; a pass over it is a pass of this loader.
+        images: Loader of images, which runs through its own passes independently.
     """
 
     def __init__(self, clips: TrainLoader[ClipBatch], images: TrainLoader[ImageBatch]) -> None:
@@ -26,20 +26,24 @@ class JointLoader:
         self._stream: Iterator[ImageBatch] | None = None
 
     def __len__(self) -> int:
-        """Steps in a pass over the clips."""
+        """Return the steps of a pass over the clips."""
         return len(self.clips)
 
     def __iter__(self) -> Iterator[JointBatch]:
-        """Gives what is left of the current pass over the clips."""
+        """Yield the remaining batches of the current pass over the clips."""
         for clips in self.clips:
             yield JointBatch(clips, self._next_images())
 
     def state_dict(self) -> dict[str, Any]:
-        """The states of both."""
+        """Return the states of both loaders."""
         return {"clips": self.clips.state_dict(), "images": self.images.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues after the step at which `state` was taken; raises `UserError` as `TrainLoader` does."""
+        """Resume after the step at which `state` was taken.
+
+        Raises:
+            UserError: The shards, the seed or the global batch size have changed.
+        """
         self.clips.load_state_dict(state["clips"])
         self.images.load_state_dict(state["images"])
         self._stream = None
@@ -54,49 +58,58 @@ class JointLoader:
 
 
 class JointData(LightningDataModule):
-    """Clips and stills, each from its own data module. Validation is that of the clips.
+    """Clips and still images, each from its own data module. Evaluation uses the clips only.
 
     Args:
-        clips: With the indexed reader.
-        images: With the indexed reader.
+        clips: Clips, with the indexed reader.
+        images: Images, with the indexed reader.
 
     Raises:
-        UserError: A streaming reader, which cannot be resumed exactly.
+        UserError: A part uses the streaming reader, which cannot resume exactly.
     """
 
     def __init__(self, clips: ClipData, images: ImageData) -> None:
         super().__init__()
         for name, part in (("clips", clips), ("images", images)):
             if part.reader != "indexed":
-                raise UserError(f"data.{name}.reader: must be `indexed` to be mixed, got `{part.reader}`.")
+                raise UserError(f"must use the indexed reader, got `{part.reader}`.", argument=name)
         self.clips, self.images = clips, images
 
-    def setup(self, stage: str) -> None:
-        """Opens the training shards of both."""
+    def setup(self, stage: str | None = None) -> None:
+        """Open the training shards of both parts; see `ShardData.setup`."""
         for part in (self.clips, self.images):
             part.trainer = self.trainer
             part.setup(stage)
 
     def train_dataloader(self) -> JointLoader:
-        """Endless training steps, this rank's share."""
+        """Return endless training batches: this rank's part."""
         clips, images = self.clips.train_dataloader(), self.images.train_dataloader()
         assert isinstance(clips, TrainLoader) and isinstance(images, TrainLoader)  # their readers are indexed
         return JointLoader(clips, images)
 
     def val_dataloader(self) -> EvalLoader[ClipBatch] | list[ClipBatch]:
-        """The clips' validation batches."""
+        """Return the clips' validation batches."""
         return self.clips.val_dataloader()
 
+    def test_dataloader(self) -> EvalLoader[ClipBatch]:
+        """Return the clips' test batches; see `ShardData.test_dataloader`."""
+        self.clips.trainer = self.trainer
+        return self.clips.test_dataloader()
+
+    def predict_dataloader(self) -> EvalLoader[ClipBatch]:
+        """Return the same batches as `test_dataloader`."""
+        return self.test_dataloader()
+
     def on_before_batch_transfer(self, batch: JointBatch | ClipBatch, dataloader_idx: int) -> JointBatch | ClipBatch:
-        """Counts the rates of training clips."""
+        """Count the frame rates of training clips."""
         clips = batch.clips if isinstance(batch, JointBatch) else batch
         self.clips.on_before_batch_transfer(clips, dataloader_idx)
         return batch
 
     def state_dict(self) -> dict[str, Any]:
-        """The clips' state."""
+        """Return the state of the clips' data module."""
         return self.clips.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continues from `state_dict`."""
+        """Restore a state returned by `state_dict`."""
         self.clips.load_state_dict(state_dict)

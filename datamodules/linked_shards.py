@@ -1,29 +1,51 @@
-"""Shards that a user brings to a study."""
+"""Shards that a user provides for a study."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from datamodules.index import folder_sha256
+from mav_lightning.common.arguments import check_fields
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.task import Task
 from mav_lightning.common.tracking import Track, untracked
 
-__all__ = ["link_shards"]
+__all__ = ["LinkShards"]
 
 
-def link_shards(root: str | Path, root_sha256: str, out: Path, track: Track = untracked) -> None:
-    """Makes `out` a link to a folder of indexed shards.
+@dataclass(frozen=True, kw_only=True)
+class LinkShards(Task):
+    """Link to a folder of indexed shards.
 
-    Args:
-        root: The folder, with ``images`` and ``clips`` as `mav data pack` writes them. It must stay where it is.
-        root_sha256: What `folder_sha256` said of it when the study was planned.
-        out: Appears as a link.
-        track: Not needed.
-
-    Raises:
-        UserError: No shards there, or others than were planned with.
+    Attributes:
+        root: Folder with ``images`` and ``clips`` as `mav data pack` writes it. It must stay in place. None leaves it
+            to the study.
+        root_sha256: Hash of its content, from `folder_sha256`, when the study was planned. None before.
     """
-    if (found := folder_sha256(Path(root))) != root_sha256:
-        raise UserError(
-            f"{root}: its shards have changed since the study was planned ({found[:12]}, not {root_sha256[:12]}); give "
-            "the command again, and what depends on them is trained anew."
-        )
-    out.symlink_to(Path(root).resolve(), target_is_directory=True)
+
+    root: str | None = None
+    root_sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        check_fields(self)
+
+    def run(self, place: Path, *, seed: int | None = None, track: Track = untracked) -> None:
+        """Make `place` a link to the folder.
+
+        Args:
+            place: Path of the link.
+            seed: Not used, as nothing is random.
+            track: Not used, as linking takes no time.
+
+        Raises:
+            UserError: There are no shards, or their content has changed since the study was planned.
+        """
+        if self.root is None or self.root_sha256 is None:
+            raise UserError("give the folder of your shards.", argument="root")
+        found = folder_sha256(Path(self.root))
+        if found != self.root_sha256:
+            raise UserError(
+                f"{self.root}: the shards have changed since the study was planned ({found[:12]}, not "
+                f"{self.root_sha256[:12]}); run the command again to retrain what depends on them."
+            )
+        place.symlink_to(Path(self.root).resolve(), target_is_directory=True)

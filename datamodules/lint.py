@@ -1,4 +1,4 @@
-"""Tries every sample before training does: verifies the shards' checksums and decodes everything in them."""
+"""Verification of shards before training: checksums, and decoding of every sample."""
 
 import hashlib
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ from mav_lightning.common.video import read_frames
 
 __all__ = ["LintReport", "lint"]
 
-_WHOLE = 0.95  # of the packets must decode; old AVI files have some that stand for a repeated frame
+_WHOLE = 0.95  # of the packets must decode; in old AVI files some only repeat a frame
 
 
 @dataclass(frozen=True)
 class LintReport:
-    """What one folder of shards is worth.
+    """Result for one folder of shards.
 
     Attributes:
         folder: The folder.
         samples: Number of samples, bad ones included.
-        problems: ``shard`` or ``shard:key`` → what is wrong with it.
-        uncaptioned: Samples without a text; no problem for clips.
+        problems: ``shard`` or ``shard:key`` → problem.
+        uncaptioned: Number of samples without a text, which clips do not need.
     """
 
     folder: Path
@@ -34,10 +34,14 @@ class LintReport:
 
 
 def lint(root: Path, track: Track = untracked) -> list[LintReport]:
-    """Checks every folder of shards at `root` and below.
+    """Check every folder of shards at `root` and below.
+
+    Args:
+        root: Dataset, or one folder of shards.
+        track: Shows progress.
 
     Raises:
-        UserError: No folder, no shards, or an index that is missing or not about these shards.
+        UserError: There is no folder or no shard, or an index is missing or stale.
     """
     return [_lint_folder(load_index(folder), track) for folder in shard_folders(root)]
 
@@ -47,7 +51,7 @@ def _lint_folder(index: Index, track: Track) -> LintReport:
     for shard in index.shards:
         with (index.folder / shard.name).open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != shard.sha256:
-                problems[shard.name] = "its bytes are not those that were indexed; restore it, or index again"
+                problems[shard.name] = "its content has changed since it was indexed; restore it, or index again"
     samples = list(index)
     for shard, sample in track(samples, len(samples), f"{index.folder.parent.name}/{index.folder.name}"):
         if (problem := _problem(index, shard, sample)) is not None:
@@ -56,7 +60,7 @@ def _lint_folder(index: Index, track: Track) -> LintReport:
 
 
 def _problem(index: Index, shard: Shard, sample: Sample) -> str | None:
-    """What is wrong with a sample, or None after decoding all of it."""
+    """Return the problem of a sample, or None after decoding all of it."""
     if sample.error is not None:
         return sample.error
     try:
@@ -68,7 +72,7 @@ def _problem(index: Index, shard: Shard, sample: Sample) -> str | None:
         elif suffix is not None and sample.media is not None:
             frames = len(read_frames(members[suffix]))
             if frames < _WHOLE * sample.media.frames:
-                return f"decodes to {frames} frames, its packets promise {sample.media.frames}"
+                return f"decodes to {frames} frames, but has {sample.media.frames} packets"
     except (UserError, OSError, UnicodeDecodeError) as error:
         return str(error)
     return None

@@ -1,4 +1,4 @@
-"""Encoded bytes → uint8 frames of one size: what a video or image is, and how it is cut down."""
+"""Properties of encoded videos and images, and decoding of images."""
 
 import io
 from collections.abc import Iterable
@@ -11,18 +11,18 @@ from mav_lightning.common.video import probe
 
 __all__ = ["Media", "decode_image", "find_media", "probe_media"]
 
-MAX_IMAGE_PIXELS = 1 << 26  # checked on the header, before a small file can unfold into gigabytes
+MAX_IMAGE_PIXELS = 1 << 26  # checked on the header, since a small file can decode to gigabytes
 
 
 @dataclass(frozen=True)
 class Media:
-    """What the header of a video or an image says.
+    """Properties of a video or image, read without decoding it.
 
     Attributes:
-        width: Pixels.
-        height: Pixels.
-        frames: 1 for an image.
-        fps: Frames per second; None for an image.
+        width: Width in pixels.
+        height: Height in pixels.
+        frames: Number of frames; 1 for an image.
+        fps: Frame rate in frames per second. None for an image.
     """
 
     width: int
@@ -37,16 +37,24 @@ class Media:
 
 
 def find_media(suffixes: Iterable[str], kinds: Iterable[str] = (*VIDEO_SUFFIXES, *IMAGE_SUFFIXES)) -> str | None:
-    """The suffix of a sample's video, or else of its image, among `kinds`; None where there is neither."""
+    """Return the suffix of a sample's video, or else of its image.
+
+    Args:
+        suffixes: Suffixes of the sample's members.
+        kinds: Suffixes to look for, in order of preference.
+
+    Returns:
+        The suffix. None if there is none of these kinds.
+    """
     present = set(suffixes)
     return next((suffix for suffix in kinds if suffix in present), None)
 
 
 def probe_media(suffix: str, data: bytes) -> Media:
-    """Reads the header of an image or the packets of a video.
+    """Read the header of an image or the packets of a video.
 
     Raises:
-        UserError: Unreadable, empty, or over a limit.
+        UserError: The data is unreadable, empty, or exceeds a limit.
     """
     if suffix in IMAGE_SUFFIXES:
         return Media(*_open_image(data).size)
@@ -55,10 +63,10 @@ def probe_media(suffix: str, data: bytes) -> Media:
 
 
 def decode_image(data: bytes) -> Image.Image:
-    """Decodes an upright RGB image; what is transparent lies on white.
+    """Decode an image to upright RGB on a white background.
 
     Raises:
-        SampleError: Not a JPEG, PNG or WebP, damaged, of more than 64 megapixels or of more than 8 bits a channel.
+        SampleError: The data is not a JPEG, PNG or WebP, is damaged, or exceeds 64 megapixels or 8 bits per channel.
     """
     image = _open_image(data)
     try:
@@ -67,7 +75,7 @@ def decode_image(data: bytes) -> Image.Image:
             white = Image.new("RGBA", upright.size, "white")
             upright = Image.alpha_composite(white, upright.convert("RGBA"))
         return upright.convert("RGB")
-    except (OSError, ValueError, SyntaxError) as error:  # Pillow's ways to say that a file is damaged
+    except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises for damaged files
         raise SampleError(f"cannot be decoded ({error}); replace or remove the image.") from error
 
 
@@ -78,6 +86,6 @@ def _open_image(data: bytes) -> Image.Image:
         raise SampleError(f"not a readable JPEG, PNG or WebP ({error}); replace or remove the image.") from error
     if image.width * image.height > MAX_IMAGE_PIXELS:
         raise SampleError(f"{image.width}x{image.height} pixels, more than {MAX_IMAGE_PIXELS}; scale the image down.")
-    if image.mode.startswith(("I", "F")):  # Pillow would cut every value above 255 to white
+    if image.mode.startswith(("I", "F")):  # Pillow would clip every value above 255 to white
         raise SampleError(f"has pixels of more than 8 bits (mode {image.mode}); save the image with 8 bits a channel.")
     return image

@@ -16,20 +16,20 @@ from datamodules.annotations import Annotations, Row
 from datamodules.caption_tables import read_table, read_text
 from mav_lightning.common.errors import UserError
 
-__all__ = ["Described", "draw_caption", "read_described", "read_msrvtt"]
+__all__ = ["AnnotatedVideo", "draw_caption", "read_described", "read_msrvtt"]
 
 _OFFICIAL = {"train": "train", "validate": "validate", "val": "validate", "test": "test"}  # as written → as published
 _COLUMNS = ("video_id", "official_split", "caption")
 
 
 @dataclass(frozen=True)
-class Described:
-    """What the annotation says of one video.
+class AnnotatedVideo:
+    """One video of the annotation.
 
     Attributes:
         split: ``train``, ``validate`` or ``test``.
-        captions: Its texts, in the order of their numbers; empty where it has none.
-        url: Where the film is that it was cut from; empty where the annotation does not say.
+        captions: Texts in the order of their numbers; empty if it has none.
+        url: Address of the source video; empty if the annotation does not record it.
     """
 
     split: str
@@ -37,15 +37,18 @@ class Described:
     url: str = ""
 
 
-def read_described(path: Path) -> dict[str, Described]:
-    """Reads video id → what the annotation says of it, in the annotation's order.
+def read_described(path: Path) -> dict[str, AnnotatedVideo]:
+    """Read the annotation.
 
     Args:
         path: The official ``.json``, or a table with the columns ``video_id official_split caption``; a video may
             have several rows.
 
+    Returns:
+        Video id → annotation, in the order of the file.
+
     Raises:
-        UserError: No such file, neither of the two, or an unknown split.
+        UserError: The file is missing or in neither format, or a split is unknown.
     """
     described = _read_json(path) if path.suffix.lower() == ".json" else _read_rows(path)
     for video, found in described.items():
@@ -55,26 +58,28 @@ def read_described(path: Path) -> dict[str, Described]:
 
 
 def draw_caption(video: str, captions: Sequence[str], seed: int) -> str:
-    """One of the captions, by the seed and the video's id alone: other videos and their order change nothing."""
+    """Sample one caption; the choice depends on the seed and the video's id only, not on other videos."""
     digest = hashlib.sha256(f"{seed} {video}".encode()).digest()
     return captions[int.from_bytes(digest) % len(captions)]
 
 
-def read_msrvtt(path: Path, files: Sequence[str], *, seed: int = 0, validate: str | None = None) -> Annotations:
-    """Reads the official split for ``videoN.mp4`` at any depth: its test side becomes ``val``.
+def read_msrvtt(
+    path: Path, files: Sequence[str], *, caption_seed: int = 0, validate_as: str | None = None
+) -> Annotations:
+    """Read the official split for ``videoN.mp4`` at any depth; its test split becomes ``val``.
 
     Args:
-        path: See `read_described`.
-        files: Those that are there.
-        seed: Of the draw of one caption for each video.
-        validate: ``train`` or ``val``: where the official validate side goes. None leaves it out.
+        path: The annotation; see `read_described`.
+        files: Names of the existing files.
+        caption_seed: Seed of the sampling of one caption per video.
+        validate_as: ``train`` or ``val``: where the official validation split goes. None leaves it out.
 
     Raises:
-        UserError: An annotation that cannot be read, another `validate`, or a folder that holds none of the videos.
+        UserError: The annotation cannot be read, `validate_as` is another value, or no video exists.
     """
-    if validate not in (None, "train", "val"):
-        raise UserError(f"--validate-as: must be train or val, got `{validate}`; leave it out to leave them out.")
-    target = {"train": "train", "validate": validate, "test": "val"}
+    if validate_as not in (None, "train", "val"):
+        raise UserError(f"must be train or val, got `{validate_as}`; omit it to skip them.", argument="validate_as")
+    target = {"train": "train", "validate": validate_as, "test": "val"}
     described = read_described(path)
     rows: dict[str, Row] = {}
     splits: dict[str, str] = {}
@@ -90,19 +95,19 @@ def read_msrvtt(path: Path, files: Sequence[str], *, seed: int = 0, validate: st
             left_out["of the official split `validate`"].append(file)
         else:
             there.add(video)
-            rows[file], splits[file] = _row(video, described[video], seed), split
+            rows[file], splits[file] = _row(video, described[video], caption_seed), split
     if not rows:
-        raise UserError(f"{path}: none of its {len(described)} videos is there; pack the folder of the videoN.mp4.")
+        raise UserError(f"{path}: none of its {len(described)} videos exists; pack the folder of the videoN.mp4 files.")
     absent = [video for video, found in described.items() if target[found.split] and video not in there]
     return Annotations(rows, splits, dict(left_out), absent)
 
 
-def _row(video: str, found: Described, seed: int) -> Row:
+def _row(video: str, found: AnnotatedVideo, seed: int) -> Row:
     caption = draw_caption(video, found.captions, seed) if found.captions else ""
     return Row(caption, group=found.url, captions=found.captions if len(found.captions) > 1 else ())
 
 
-def _read_json(path: Path) -> dict[str, Described]:
+def _read_json(path: Path) -> dict[str, AnnotatedVideo]:
     text = read_text(path, "no such annotation; give MSR-VTT's json, or a table of captions")
     try:
         known = json.loads(text)
@@ -110,7 +115,7 @@ def _read_json(path: Path) -> dict[str, Described]:
         for sentence in known["sentences"]:
             captions[sentence["video_id"]].append((int(sentence["sen_id"]), _one_line(sentence["caption"])))
         return {
-            video["video_id"]: Described(
+            video["video_id"]: AnnotatedVideo(
                 split=video["split"],
                 captions=tuple(caption for _, caption in sorted(captions[video["video_id"]]) if caption),
                 url=video.get("url") or "",
@@ -124,7 +129,7 @@ def _read_json(path: Path) -> dict[str, Described]:
         ) from error
 
 
-def _read_rows(path: Path) -> dict[str, Described]:
+def _read_rows(path: Path) -> dict[str, AnnotatedVideo]:
     splits: dict[str, str] = {}
     captions: dict[str, list[str]] = defaultdict(list)
     for number, cells in read_table(path, "annotation", _COLUMNS, needed=3):
@@ -132,9 +137,9 @@ def _read_rows(path: Path) -> dict[str, Described]:
         if splits.setdefault(video, split) != split:
             raise UserError(f"{path}: line {number} puts {video} in `{split}`, another in `{splits[video]}`.")
         captions[video] += [caption] if (caption := _one_line(cells["caption"])) else []
-    return {video: Described(split, tuple(captions[video])) for video, split in splits.items()}
+    return {video: AnnotatedVideo(split, tuple(captions[video])) for video, split in splits.items()}
 
 
 def _one_line(caption: Any) -> str:
-    """The caption without tabs and line breaks, which a table of prompts could not hold."""
+    """Return the caption without tabs and line breaks, which a table of prompts could not hold."""
     return " ".join(caption.split())

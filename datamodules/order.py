@@ -1,4 +1,4 @@
-"""Which samples make up which batch: a pure function of seed, epoch and rank, whatever the workers do."""
+"""Order of samples in batches: a pure function of seed, epoch and rank, independent of the workers."""
 
 import hashlib
 from dataclasses import dataclass
@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 
 from mav_lightning.common.errors import UserError
 
-__all__ = ["Chance", "EvalOrder", "TrainOrder", "sample_rng"]
+__all__ = ["SampleContext", "EvalOrder", "TrainOrder", "sample_rng"]
 
 
 @dataclass(frozen=True)
-class Chance:
-    """What a sample's cut is drawn by.
+class SampleContext:
+    """Randomness and training progress with which a sample is decoded.
 
     Attributes:
-        rng: The sample's own generator.
-        clips: Samples trained on before this one's batch, over all ranks; None outside training.
+        rng: Random generator of the sample.
+        clips: Samples trained on before this one's batch, over all ranks. None outside training.
     """
 
     rng: np.random.Generator
@@ -26,7 +26,7 @@ class Chance:
 
 
 def sample_rng(seed: int, epoch: int, key: str) -> np.random.Generator:
-    """A sample's own generator: its cut is the same in any batch, on any rank and in any worker."""
+    """Return the random generator of a sample, so that its crop is the same in any batch, rank and worker."""
     digest = hashlib.blake2b(f"{seed}/{epoch}/{key}".encode(), digest_size=16).digest()
     return np.random.default_rng(int.from_bytes(digest))
 
@@ -38,15 +38,15 @@ def _shuffled(samples: int, seed: int, epoch: int) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class TrainOrder:
-    """Endless passes over shuffled samples in full batches; what does not fill a step on every rank is left out.
+    """Endless passes over shuffled samples in full batches; a remainder that does not fill a step is dropped.
 
     Rank r of R takes every R-th batch, so R ranks with batches of B/R see in each step what one rank sees with B.
 
     Attributes:
         samples: Number of samples.
-        batch_size: Samples in a batch, on each rank.
-        seed: Of the shuffle, at least 0.
-        rank: Of this process.
+        batch_size: Samples per batch on each rank.
+        seed: Seed of the shuffle, at least 0.
+        rank: Rank of this process.
         world: Number of processes.
     """
 
@@ -57,10 +57,14 @@ class TrainOrder:
     world: int = 1
 
     def __post_init__(self) -> None:
-        """Raises `UserError` where the samples do not fill one step."""
+        """Check the values.
+
+        Raises:
+            UserError: A value is out of range, or the samples do not fill one step.
+        """
         _check_batch_size(self.batch_size)
         if self.seed < 0:
-            raise UserError(f"seed: must be 0 or more, got {self.seed}; choose another.")
+            raise UserError(f"must be 0 or more, got {self.seed}.", argument="seed")
         if not len(self):
             raise UserError(
                 f"{self.samples} usable training samples do not fill one step of {self.batch_size} on each of "
@@ -70,28 +74,28 @@ class TrainOrder:
             )
 
     def __len__(self) -> int:
-        """Steps in a pass, the same on every rank."""
+        """Return the steps of a pass, the same on every rank."""
         return self.samples // (self.batch_size * self.world)
 
     def batch(self, step: int) -> tuple[int, list[int]]:
-        """The epoch and the samples of this rank's batch at `step`, counted from the start of training."""
+        """Return the epoch and the samples of this rank's batch at `step`, counted from the start of training."""
         epoch, offset = divmod(step, len(self))
         start = (offset * self.world + self.rank) * self.batch_size
         return epoch, _shuffled(self.samples, self.seed, epoch)[start : start + self.batch_size].tolist()
 
     def samples_before(self, step: int) -> int:
-        """Samples that all ranks were given before `step`."""
+        """Return the number of samples that all ranks received before `step`."""
         return step * self.batch_size * self.world
 
 
 @dataclass(frozen=True)
 class EvalOrder:
-    """One pass in which every sample comes exactly once over all ranks, and every rank takes equally many steps.
+    """One pass in which every sample occurs exactly once over all ranks, and every rank has as many steps.
 
     Attributes:
         samples: Number of samples.
-        batch_size: Most samples in a batch.
-        rank: Of this process.
+        batch_size: Largest number of samples per batch.
+        rank: Rank of this process.
         world: Number of processes.
     """
 
@@ -101,7 +105,11 @@ class EvalOrder:
     world: int = 1
 
     def __post_init__(self) -> None:
-        """Raises `UserError` where some rank would have a step without a sample and leave the others waiting."""
+        """Check the values.
+
+        Raises:
+            UserError: Some rank would have a step without a sample and leave the others waiting.
+        """
         _check_batch_size(self.batch_size)
         if self.samples // self.world < len(self):
             raise UserError(
@@ -111,21 +119,21 @@ class EvalOrder:
             )
 
     def __len__(self) -> int:
-        """Steps, the same on every rank."""
+        """Return the number of steps, the same on every rank."""
         largest_share = -(-self.samples // self.world)
         return -(-largest_share // self.batch_size)
 
     def batch(self, step: int) -> tuple[int, list[int]]:
-        """Epoch 0, so that every evaluation cuts the same clips, and the samples of this rank's batch at `step`."""
+        """Return epoch 0, so that every evaluation cuts the same clips, and this rank's samples at `step`."""
         mine = range(self.rank, self.samples, self.world)
         start, stop = (len(mine) * part // len(self) for part in (step, step + 1))
         return 0, list(mine[start:stop])
 
     def samples_before(self, step: int) -> int | None:
-        """None: an evaluation is no training."""
+        """Return None, as evaluation has no training progress."""
         return None
 
 
 def _check_batch_size(batch_size: int) -> None:
     if batch_size < 1:
-        raise UserError(f"batch_size: must be 1 or more, got {batch_size}; choose another.")
+        raise UserError(f"must be 1 or more, got {batch_size}.", argument="batch_size")

@@ -1,7 +1,7 @@
-"""A folder of videos and images, with what is known of them → shards that both training stages read.
+"""Packing of a folder of videos and images, with their annotations, into shards for both training stages.
 
-Videos become clips, as they are. Captioned videos also give stills, which are the image-text pairs of the first stage
-(Make-A-Video learns appearance from those and motion from clips without text). Captioned images join them.
+Videos become clips without re-encoding. Captioned videos also provide still frames as image-text pairs of the first
+stage (Make-A-Video learns appearance from these and motion from clips without text), together with captioned images.
 """
 
 import hashlib
@@ -23,7 +23,9 @@ from datamodules.captions import read_captions
 from datamodules.index import build_index
 from datamodules.media import decode_image, probe_media
 from datamodules.shards import IMAGE_SUFFIXES, VIDEO_SUFFIXES, write_shards
+from mav_lightning.common.arguments import check_arguments
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.schema import Fraction, NonNegativeInt, PositiveInt
 from mav_lightning.common.tracking import Track, untracked
 from mav_lightning.common.video import read_frames_at
 from mav_lightning.common.whole_file import new_folder
@@ -33,14 +35,14 @@ __all__ = ["PackReport", "pack"]
 
 @dataclass
 class PackReport:
-    """What was packed and what was not.
+    """Files that were packed and files that were not.
 
     Attributes:
-        written: ``images/train`` and so on → samples.
+        written: ``images/train`` and so on → number of samples.
         undecodable: File → why it was left out.
-        uncaptioned: Files without a text: videos are packed as clips but give no stills, images are left out.
-        left_out: Reason → files that an official split does not take.
-        absent: What an official split lists, but the folder lacks.
+        uncaptioned: Files without a text: videos are packed as clips only, images are left out.
+        left_out: Reason → files that are not in the official split.
+        absent: Files that the official split lists but the folder lacks.
     """
 
     written: dict[str, int] = field(default_factory=dict)
@@ -55,53 +57,60 @@ def pack(
     captions: Path | Annotator,
     out: Path,
     *,
-    val: float = 0.1,
-    stills: int = 4,
-    shard_size: int = 1000,
+    val: Fraction = 0.1,
+    stills: NonNegativeInt = 4,
+    shard_size: PositiveInt = 1000,
     track: Track = untracked,
 ) -> PackReport:
-    """Writes and indexes ``out/clips/{train,val}`` and ``out/images/{train,val}``.
+    """Write and index ``out/clips/{train,val}`` and ``out/images/{train,val}``.
 
-    Where no split is official, files of one group go to one split: those groups whose names hash lowest go to
-    ``val``, so the split depends on the names alone.
+    Without an official split, groups whose names hash lowest go to ``val``, so the split depends on the names alone.
 
     Args:
         src: Folder of mp4, avi, webm, mkv, jpg, png and webp files, at any depth.
-        captions: Table of texts, see `read_captions`; or what else tells of the files that it is given, such as
+        captions: Caption table, see `read_captions`; or a function from file names to annotations, such as
             `read_ucf101` and `read_msrvtt` with their other arguments bound.
-        out: A folder that does not exist yet, or is empty; it appears when all is written.
-        val: Part of the groups held out, in [0, 1); above 0, at least one group is. An official split goes before it.
+        out: New or empty folder; it appears complete or not at all.
+        val: Fraction of the groups held out for validation, in [0, 1); above 0, at least one group is. Not used with
+            an official split.
         stills: Frames taken from each captioned video.
-        shard_size: Samples in a shard.
+        shard_size: Samples per shard.
         track: Shows progress.
 
     Returns:
-        Counts, and the files that were left out, by name.
+        Counts, and the names of files that were left out.
 
     Raises:
-        UserError: No folder, nothing to pack, annotations that do not fit, or an argument out of range.
+        UserError: The folder is missing or holds nothing to pack, annotations do not fit, or a value is out of range.
     """
-    if not 0 <= val < 1:
-        raise UserError(f"val: must be in [0, 1), got {val:g}; 0.1 holds out a tenth of the groups.")
-    if stills < 0 or shard_size < 1:
-        raise UserError(f"stills and shard_size: must be at least 0 and 1, got {stills} and {shard_size}.")
+    check_arguments(pack, {"val": val, "stills": stills, "shard_size": shard_size})
+    if val == 1:
+        raise UserError("must be below 1, got 1; 0.1 holds out a tenth of the groups.", argument="val")
     files, known = _find_files(src, captions if callable(captions) else partial(read_captions, captions))
     report = PackReport(
         uncaptioned=[file.name for file in files if not file.row.caption], left_out=known.left_out, absent=known.absent
     )
+    splits = _split(files, known.splits, val)
     with new_folder(out) as folder:
-        for split, share in _split(files, known.splits, val).items():
-            for kind, make in (("clips", _clips), ("images", partial(_images, stills=stills))):
-                samples = make(track(share, len(share), f"{kind}/{split}"), report)
-                if first := next(samples, None):
-                    place = folder / kind / split
-                    report.written[f"{kind}/{split}"] = write_shards(place, chain([first], samples), shard_size)
-                    build_index(place)
+        _write(folder, splits, stills, shard_size, report, track)
         if not report.written:
             reasons = [f"{name}: {reason}" for name, reason in report.undecodable.items()]
             reasons += [f"{name}: an image without a caption" for name in report.uncaptioned]
             raise UserError(f"{src}: none of {len(files)} files can be used; the first, {reasons[0]}")
     return report
+
+
+def _write(
+    folder: Path, splits: dict[str, "list[_File]"], stills: int, shard_size: int, report: PackReport, track: Track
+) -> None:
+    """Write and index the shards of every kind and split that has samples."""
+    for split, files in splits.items():
+        for kind, make in (("clips", _clips), ("images", partial(_images, stills=stills))):
+            samples = make(track(files, len(files), f"{kind}/{split}"), report)
+            if first := next(samples, None):
+                place = folder / kind / split
+                report.written[f"{kind}/{split}"] = write_shards(place, chain([first], samples), shard_size)
+                build_index(place)
 
 
 @dataclass(frozen=True)
@@ -117,13 +126,13 @@ class _File:
         return self.path.suffix[1:].lower()
 
     def sample(self, suffix: str, data: bytes) -> dict[str, bytes]:
-        """The members of a sample made from this file."""
+        """Return the members of a sample made from this file."""
         members = {suffix: data, "json": json.dumps({"file": self.name, **self.row.facts()}).encode()}
         return members | ({"txt": self.row.caption.encode()} if self.row.caption else {})
 
 
 def _find_files(src: Path, annotate: Annotator) -> tuple[list[_File], Annotations]:
-    """The files to pack, in the order of their names, and what is known of them."""
+    """Return the files to pack, sorted by name, and their annotations."""
     if not src.is_dir():
         raise UserError(f"{src}: no such folder; give the folder that holds the videos.")
     suffixes = {f".{suffix}" for suffix in (*VIDEO_SUFFIXES, *IMAGE_SUFFIXES)}
@@ -143,7 +152,7 @@ def _find_files(src: Path, annotate: Annotator) -> tuple[list[_File], Annotation
 
 
 def _split(files: list[_File], official: Mapping[str, str] | None, val: float) -> dict[str, list[_File]]:
-    """As the official split says, or else whole groups to ``val``: those whose names hash lowest."""
+    """Split as the official split specifies, or else by whole groups: those whose names hash lowest go to ``val``."""
     if official is not None:
         return {split: [file for file in files if official[file.name] == split] for split in ("train", "val")}
     groups = {file.row.group or file.name for file in files}
@@ -156,7 +165,7 @@ def _split(files: list[_File], official: Mapping[str, str] | None, val: float) -
 
 
 def _clips(files: Iterable[_File], report: PackReport) -> Iterator[dict[str, bytes]]:
-    """The videos as they are; one that does not show its middle frame is left out."""
+    """Yield the videos unchanged; one whose middle frame cannot be decoded is left out."""
     for file in files:
         if file.suffix in VIDEO_SUFFIXES:
             data = file.path.read_bytes()
@@ -169,7 +178,7 @@ def _clips(files: Iterable[_File], report: PackReport) -> Iterator[dict[str, byt
 
 
 def _images(files: Iterable[_File], report: PackReport, stills: int) -> Iterator[dict[str, bytes]]:
-    """The captioned images as they are, and evenly spaced frames of the captioned videos."""
+    """Yield the captioned images unchanged, and evenly spaced frames of the captioned videos."""
     for file in files:
         if not file.row.caption or file.name in report.undecodable:
             continue

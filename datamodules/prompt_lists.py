@@ -1,4 +1,4 @@
-"""The prompts that published protocols of text-to-video ask for, from the annotations that name them."""
+"""Prompts of published text-to-video protocols, read from their annotations."""
 
 from pathlib import Path
 
@@ -10,37 +10,43 @@ __all__ = ["caption_prompts", "class_prompts"]
 
 
 def caption_prompts(annotation: Path, per_video: str, seed: int = 0) -> list[tuple[str, str]]:
-    """The captions of MSR-VTT's test split, as (id, prompt): ids are ``video7010``, or ``video7010-03`` for the fourth.
+    """Return the captions of MSR-VTT's test split as (id, prompt).
+
+    Ids are ``video7010``, or ``video7010-03`` for a video's fourth caption.
 
     Args:
-        annotation: See `datamodules.msrvtt.read_described`.
-        per_video: ``one``, drawn as `datamodules.msrvtt.read_msrvtt` draws it, or ``all``.
-        seed: Of the draw.
+        annotation: MSR-VTT annotation; see `datamodules.msrvtt.read_described`.
+        per_video: ``one`` samples the same caption per video as `datamodules.msrvtt.read_msrvtt`; ``all`` takes all.
+        seed: Seed of the sampling.
 
     Raises:
-        UserError: An annotation that cannot be read or has no test captions, or another `per_video`.
+        UserError: The annotation cannot be read or has no test captions, or `per_video` is another value.
     """
     if per_video not in ("one", "all"):
-        raise UserError(f"--per-video: must be one or all, got `{per_video}`.")
+        raise UserError(f"must be one or all, got `{per_video}`.", argument="per_video")
     test = {video: found.captions for video, found in read_described(annotation).items() if found.split == "test"}
     if per_video == "one":
         prompts = [(video, draw_caption(video, captions, seed)) for video, captions in test.items() if captions]
     else:
         prompts = [(f"{v}-{number:02d}", text) for v, captions in test.items() for number, text in enumerate(captions)]
     if not prompts:
-        raise UserError(f"{annotation}: has no captions of the split test; give the annotation of all 10,000 videos.")
+        raise UserError(f"{annotation}: has no captions of the test split; give the annotation of all 10,000 videos.")
     return prompts
 
 
 def class_prompts(prompts: Path, per_class: int) -> list[tuple[str, str]]:
-    """Each class's prompt `per_class` times, as (id, prompt): ids are ``Archery-0007`` for the eighth.
+    """Return each class's prompt several times as (id, prompt), for example ``Archery-0007`` for the eighth.
 
-    The classes take turns, so that the beginning of the list is balanced too.
+    The classes alternate, so that the beginning of the list is balanced, too.
+
+    Args:
+        prompts: Table of class prompts; see `datamodules.ucf101.read_class_prompts`.
+        per_class: Repetitions of each prompt.
 
     Raises:
-        UserError: A list that cannot be read, or `per_class` below 1.
+        UserError: The table cannot be read, or `per_class` is below 1.
     """
     if per_class < 1:
-        raise UserError(f"--per-class: must be at least 1, got {per_class}.")
+        raise UserError(f"must be at least 1, got {per_class}.", argument="per_class")
     texts = read_class_prompts(prompts)
     return [(f"{label}-{number:04d}", text) for number in range(per_class) for label, text in texts.items()]

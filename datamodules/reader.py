@@ -1,7 +1,7 @@
-"""The indexed reader: the same batches for any number of workers, and a state of one integer.
+"""Indexed reader: the same batches with any number of workers, and a state of one integer.
 
-Training continues exactly where it stopped: the state counts the batches that were handed out, and every batch is a
-function of its number. Bad samples are counted, named and replaced by the next good one.
+Training resumes exactly: the state counts the batches yielded, and every batch is a function of its number. Bad samples
+are counted, logged and replaced by the next good one.
 """
 
 import logging
@@ -17,7 +17,7 @@ from datamodules.decoders import Decoder, Example
 from datamodules.embedding_cache import read_embeddings
 from datamodules.frame_cache import FrameCache
 from datamodules.index import Index, Sample, Shard
-from datamodules.order import Chance, EvalOrder, TrainOrder, sample_rng
+from datamodules.order import EvalOrder, SampleContext, TrainOrder, sample_rng
 from mav_lightning.common.errors import UserError
 
 __all__ = ["EvalLoader", "Fetched", "SampleReader", "TrainLoader", "unchanged"]
@@ -27,22 +27,22 @@ B = TypeVar("B", bound=ImageBatch | ClipBatch)
 
 
 class SampleReader(Generic[B]):
-    """Decodes any usable sample of an index.
+    """Random access to the usable samples of an index.
 
     Args:
-        index: Where the samples lie.
-        decoder: What they become.
-        seed: Of the cuts.
-        cache_bytes: Memory for decoded frames, in each worker; see `FrameCache`.
-        max_bad: Bad samples in a row after which reading is given up.
-        encoder: Whose cached embeddings the examples carry, see `read_embeddings`; None for none.
+        index: Index of the shards.
+        decoder: Decodes the samples.
+        seed: Seed of random crops.
+        cache_bytes: Memory for decoded frames in bytes per worker; see `FrameCache`.
+        max_bad: Consecutive bad samples after which reading fails.
+        encoder: Id of the encoder whose cached embeddings are read; see `read_embeddings`. None reads none.
 
     Attributes:
         samples: The usable samples, with their shards, in the order of the index.
-        refused: ``shard:key`` → why a sample was left out before any was decoded.
+        refused: ``shard:key`` → why a sample is left out before decoding.
 
     Raises:
-        UserError: No usable sample at all.
+        UserError: No sample is usable.
     """
 
     def __init__(
@@ -67,9 +67,9 @@ class SampleReader(Generic[B]):
                 self.samples.append((shard, sample))
             else:
                 self.refused[f"{shard.name}:{sample.key}"] = refusal
-        self._tell_refused()
+        self._report_refused()
 
-    def _tell_refused(self) -> None:
+    def _report_refused(self) -> None:
         if not self.refused and self.samples:
             return
         first = "; ".join(f"{name}: {reason}" for name, reason in list(self.refused.items())[:3])
@@ -79,21 +79,25 @@ class SampleReader(Generic[B]):
             raise UserError(f"{message}, so none is left; see all with `mav data lint {self.index.folder}`.")
         log.warning(message)
 
-    def read(self, number: int, epoch: int, bad: dict[str, str], before: int | None = None) -> Example:
-        """Decodes sample `number`, or the next that can be; adds those that cannot to `bad`, ``shard:key`` → why.
+    def read(self, number: int, epoch: int, bad: dict[str, str], clips: int | None = None) -> Example:
+        """Decode a sample, or the next one that can be decoded.
 
-        `before` is the number of samples trained on before this one's batch, or None outside training.
+        Args:
+            number: Number of the sample.
+            epoch: Number of the pass, which random crops depend on.
+            bad: Samples that cannot be decoded are added here, ``shard:key`` → why.
+            clips: Samples trained on before this one's batch, over all ranks. None outside training.
 
         Raises:
-            UserError: `max_bad` in a row were bad.
+            UserError: `max_bad` consecutive samples are bad.
         """
         tried: list[str] = []
         for shift in range(min(self.max_bad, len(self.samples))):
             shard, sample = self.samples[(number + shift) % len(self.samples)]
             try:
                 members = self.index.read(shard, sample, self.decoder.suffixes)
-                chance = Chance(sample_rng(self.seed, epoch, sample.key), before)
-                example = self.decoder.decode(sample.key, members, sample.media, chance, self._cache)
+                context = SampleContext(sample_rng(self.seed, epoch, sample.key), clips)
+                example = self.decoder.decode(sample.key, members, sample.media, context, self._cache)
                 embeddings = self._embeddings
                 return example if embeddings is None else replace(example, embedding=embeddings[sample.key])
             except (UserError, OSError) as error:
@@ -107,12 +111,12 @@ class SampleReader(Generic[B]):
 
 @dataclass
 class Fetched(Generic[B]):
-    """What a worker sends back; a failure travels as text, since torch would wrap an exception in its traceback.
+    """Result of a worker; a failure is sent as text, since torch would wrap an exception in its traceback.
 
     Attributes:
-        batch: The batch, or None after a failure.
+        batch: The batch. None after a failure.
         bad: ``shard:key`` → why a sample was replaced.
-        failure: Why reading was given up, or None.
+        failure: Why reading failed. None if it did not.
     """
 
     batch: B | None = None
@@ -120,14 +124,14 @@ class Fetched(Generic[B]):
     failure: str | None = None
 
     def pin_memory(self) -> "Fetched[B]":
-        """The same with the batch in page-locked memory; called by torch where there is a GPU."""
+        """Return the result with the batch in page-locked memory; torch calls this if there is a GPU."""
         return Fetched(None if self.batch is None else cast(B, self.batch.pin_memory()), self.bad, self.failure)
 
     def deliver(self, bad: dict[str, str]) -> B:
-        """Adds the bad samples to `bad`, names the new ones in the log, and gives the batch.
+        """Return the batch, add the bad samples to `bad` and log the new ones.
 
         Raises:
-            UserError: Reading was given up.
+            UserError: Reading failed.
         """
         for name in self.bad.keys() - bad.keys():
             log.warning("bad sample %s replaced: %s", name, self.bad[name])
@@ -138,12 +142,12 @@ class Fetched(Generic[B]):
 
 
 def unchanged(item: Any) -> Any:
-    """Collates nothing, for loaders whose workers make whole items."""
+    """Return the item: the collate function of loaders whose workers build whole batches."""
     return item
 
 
 class _Steps(Dataset[Fetched[B]], Sampler[int]):
-    """Step → batch; also says which steps come next, so that the workers can live from one pass to the next."""
+    """Dataset of batches by step, and sampler of the upcoming steps, so that workers persist between passes."""
 
     def __init__(self, reader: SampleReader[B], order: TrainOrder | EvalOrder) -> None:
         self.reader, self.order, self.upcoming = reader, order, range(0)
@@ -168,12 +172,12 @@ class _Steps(Dataset[Fetched[B]], Sampler[int]):
 
 
 class EvalLoader(Generic[B]):
-    """One pass over the samples, always from the start.
+    """Loader of one pass over the samples, always from the start.
 
     Args:
         reader: Decodes the samples.
-        order: Says which make up which batch.
-        workers: Processes that read ahead; 0 reads in this one. The batches do not depend on it.
+        order: Assigns samples to batches.
+        workers: Processes that read ahead. 0 reads in this process. The batches do not depend on it.
 
     Attributes:
         bad: ``shard:key`` → why a sample was replaced, for all batches so far.
@@ -190,18 +194,18 @@ class EvalLoader(Generic[B]):
             collate_fn=unchanged,
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
-            generator=torch.Generator(),  # or else each pass would draw from the global one
+            generator=torch.Generator(),  # otherwise each pass would advance the global one
         )
 
     def __len__(self) -> int:
-        """Batches in a pass."""
+        """Return the number of batches in a pass."""
         return len(self._steps.order)
 
     def __iter__(self) -> Iterator[B]:
-        """Gives the batches of one pass.
+        """Yield the batches of one pass.
 
         Raises:
-            UserError: Too many bad samples in a row.
+            UserError: Too many consecutive samples are bad.
         """
         return self._read(range(len(self)))
 
@@ -212,12 +216,12 @@ class EvalLoader(Generic[B]):
 
 
 class TrainLoader(EvalLoader[B]):
-    """Passes without end, each from where the last one stopped; `state_dict` makes a resumed training exact."""
+    """Loader of endless passes, each from where the last one stopped; with `state_dict` training resumes exactly."""
 
     def __init__(self, reader: SampleReader[B], order: TrainOrder, workers: int = 0) -> None:
         super().__init__(reader, order, workers)
         self._step = 0
-        # What the meaning of a step number hangs on; the split of a batch over ranks is free.
+        # What the meaning of a step depends on; how a batch is split over ranks is free.
         self._identity = {
             "index_sha256": reader.index.sha256,
             "seed": order.seed,
@@ -225,25 +229,25 @@ class TrainLoader(EvalLoader[B]):
         }
 
     def __iter__(self) -> Iterator[B]:
-        """Gives the batches that are left of the current pass; Lightning asks again for the next."""
+        """Yield the remaining batches of the current pass; Lightning iterates again for the next."""
         for batch in self._read(range(self._step, (self._step // len(self) + 1) * len(self))):
-            self._step += 1  # before the yield: Lightning never runs what comes after the last one
+            self._step += 1  # before the yield: Lightning never runs the code after the last one
             yield batch
 
     def state_dict(self) -> dict[str, Any]:
-        """``step``, the number of batches handed out, and what that number hangs on."""
+        """Return ``step``, the number of batches yielded, and what its meaning depends on."""
         return {"step": self._step, **self._identity}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues after the batch at which `state` was taken.
+        """Resume after the batch at which `state` was taken.
 
         Raises:
-            UserError: The shards, the seed or the global batch size are not those of the checkpoint.
+            UserError: The shards, the seed or the global batch size differ from the checkpoint's.
         """
         for name, now in self._identity.items():
             if state[name] != now:
                 raise UserError(
                     f"{name}: the checkpoint was made with {state[name]}, the data now has {now}, so training cannot "
-                    f"continue with the same batches; restore it, or start a new run in another folder."
+                    f"resume with the same batches; restore it, or start a new run in another folder."
                 )
         self._step = state["step"]

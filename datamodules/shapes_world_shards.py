@@ -1,11 +1,12 @@
-"""Shapes World as an ordinary data set: captioned stills and unlabelled clips in shards, read like anybody's.
+"""Shapes World as an ordinary dataset: shards of captioned still images and unlabeled clips.
 
-Stills place the object anywhere, so they do not leak the law of its motion. Training clips have no text, and leave out
-some pairs of colour and shape that the stills show; validation clips have all pairs and their texts.
+Stills place the object anywhere, so they do not leak its law of motion. Training clips have no text and omit some pairs
+of color and shape that the stills show; validation clips have all pairs and their texts.
 """
 
 import io
 import json
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -20,14 +21,17 @@ from torch.utils.data import DataLoader, Dataset
 from datamodules.index import build_index
 from datamodules.reader import unchanged
 from datamodules.shards import write_shards
+from mav_lightning.common.arguments import check_fields
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.schema import PositiveFloat, PositiveInt, Seed
 from mav_lightning.common.shapes_world.laws import LAW_OF_SHAPE, sample_motion
 from mav_lightning.common.shapes_world.scene import RADIUS, Scene, all_scenes, caption, render
+from mav_lightning.common.task import Task
 from mav_lightning.common.tracking import Track, untracked
-from mav_lightning.common.video import encode_mp4
+from mav_lightning.common.video import VideoLimits, encode_mp4
 from mav_lightning.common.whole_file import new_folder
 
-__all__ = ["write_shapes_world"]
+__all__ = ["WriteShapesWorld"]
 
 Kind: TypeAlias = Literal["images", "clips"]
 Split: TypeAlias = Literal["train", "val"]
@@ -36,62 +40,78 @@ _SUPERSAMPLE = 2
 _MARGIN = RADIUS + 0.03  # keeps the whole object in the frame
 
 
-def write_shapes_world(
-    out: Path,
-    *,
-    seed: int = 0,
-    images: int = 4000,
-    clips: int = 800,
-    val_images: int = 360,
-    val_clips: int = 144,
-    size: int = 64,
-    seconds: float = 3.0,
-    fps: float = 32.0,
-    shard_size: int = 1000,
-    processes: int | None = None,
-    track: Track = untracked,
-) -> None:
-    """Writes and indexes ``out/images/{train,val}`` (png, txt, json) and ``out/clips/{train,val}`` (mp4, json).
+@dataclass(frozen=True, kw_only=True)
+class WriteShapesWorld(Task):
+    """Write and index ``images/{train,val}`` (png, txt, json) and ``clips/{train,val}`` (mp4, json).
 
-    Validation clips have a txt, too. The bytes depend on the arguments above `processes` only.
+    Validation clips have a txt member, too. The bytes written depend on every attribute but `processes`.
 
-    Args:
-        out: A folder that does not exist yet, or is empty; it appears when all is written.
-        seed: Of everything random.
+    Attributes:
+        seed: Seed of everything random.
         images: Training stills.
         clips: Training clips.
         val_images: Validation stills.
         val_clips: Validation clips; 72 show every scene once.
         size: Side of the frames in pixels, even.
-        seconds: Length of a clip; T frames at f frames per second need more than (T - 1) / f.
-        fps: Frames per second of the clips.
-        shard_size: Samples in a shard.
-        processes: That render; None takes the available cores.
-        track: Shows progress.
+        seconds: Length of a clip in seconds; T frames at f frames per second need more than (T - 1) / f.
+        fps: Frame rate of the clips in frames per second.
+        shard_size: Samples per shard.
+        processes: Rendering processes. None uses one per available core.
 
     Raises:
-        UserError: `out` holds something, or an argument is out of range.
+        UserError: A value is out of range, or the frames or clips are larger than the limits of the reader.
     """
-    for name, value in (("size", size), ("seconds", seconds), ("fps", fps), ("shard_size", shard_size)):
-        if value <= 0:
-            raise UserError(f"{name}: must be above 0, got {value}; leave it out for the default.")
-    if size % 2:
-        raise UserError(f"size: H.264 needs an even number of pixels, got {size}; use {size + 1}.")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = cores if processes is None else processes
-    with new_folder(out) as folder:
-        for (kind, split), count in zip(_PARTS, (images, val_images, clips, val_clips), strict=True):
-            if count < 1:
-                raise UserError(f"{kind}/{split}: needs at least 1 sample, got {count}; leave it out for the default.")
-            samples = _Samples(kind, split, count, seed, size, seconds, fps)
-            rendered = track(_rendered(samples, workers), count, f"{kind}/{split}")
-            write_shards(folder / kind / split, rendered, shard_size)
-            build_index(folder / kind / split)
+
+    seed: Seed = 0
+    images: PositiveInt = 4000
+    clips: PositiveInt = 800
+    val_images: PositiveInt = 360
+    val_clips: PositiveInt = 144
+    size: PositiveInt = 64
+    seconds: PositiveFloat = 3.0
+    fps: PositiveFloat = 32.0
+    shard_size: PositiveInt = 1000
+    processes: PositiveInt | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        check_fields(self)
+        if self.size % 2:
+            raise UserError(f"H.264 needs an even number of pixels, got {self.size}.", argument="size")
+        limits = VideoLimits()
+        if self.size**2 > limits.pixels:
+            raise UserError(f"must be at most {math.isqrt(limits.pixels)} pixels, got {self.size}.", argument="size")
+        if self.seconds * self.fps > limits.frames:
+            raise UserError(
+                f"{self.seconds:g} s at {self.fps:g} fps are more than {limits.frames} frames; make clips shorter.",
+                argument="seconds",
+            )
+
+    def run(self, place: Path, *, seed: int | None = None, track: Track = untracked) -> None:
+        """Write the dataset.
+
+        Args:
+            place: New or empty folder. It appears complete or not at all.
+            seed: Overrides the attribute `seed`. None keeps it.
+            track: Shows progress.
+
+        Raises:
+            UserError: `place` holds something already or cannot be written.
+        """
+        seed = self.seed if seed is None else seed
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        counts = (self.images, self.val_images, self.clips, self.val_clips)
+        with new_folder(place) as folder:
+            for (kind, split), count in zip(_PARTS, counts, strict=True):
+                samples = _Samples(kind, split, count, seed, self.size, self.seconds, self.fps)
+                rendered = track(_rendered(samples, self.processes or cores), count, f"{kind}/{split}")
+                write_shards(folder / kind / split, rendered, self.shard_size)
+                build_index(folder / kind / split)
 
 
 @dataclass(frozen=True)
 class _Samples(Dataset[dict[str, bytes]]):
-    """Number → encoded members of that sample; each has its own generator, so that any process can make any."""
+    """Dataset of encoded samples; each has its own generator, so that any process can render any of them."""
 
     kind: Kind
     split: Split
@@ -113,10 +133,10 @@ class _Samples(Dataset[dict[str, bytes]]):
         return np.random.default_rng([self.seed, _PARTS.index((self.kind, self.split)), *numbers])
 
     def _scene(self, number: int) -> Scene:
-        """All scenes equally often: shuffled anew for each round."""
+        """Return a scene; all occur equally often, shuffled anew for each round."""
         scenes = [scene for scene in all_scenes() if not (self._without_text and scene.held_out)]
         turn, place = divmod(number, len(scenes))
-        return scenes[self._rng(1, turn).permutation(len(scenes))[place]]
+        return scenes[int(self._rng(1, turn).permutation(len(scenes))[place])]
 
     @property
     def _without_text(self) -> bool:
@@ -136,7 +156,7 @@ class _Samples(Dataset[dict[str, bytes]]):
 
 
 def _rendered(samples: _Samples, workers: int) -> Iterator[dict[str, bytes]]:
-    """The samples in order, made by `workers` processes that end with this one."""
+    """Yield the samples in order, rendered by `workers` processes that end with this one."""
     # torch's loader is the process pool: ordered, of bounded memory, and its workers notice a killed parent
     loader = DataLoader(samples, batch_size=None, num_workers=workers if workers > 1 else 0, collate_fn=unchanged)
     return iter(loader)

@@ -1,7 +1,7 @@
-"""The shard layout of WebDataset, img2dataset and video2dataset: names in a tar, samples from names, safe writing.
+"""Shard layout of WebDataset, img2dataset and video2dataset: grouping of tar members to samples, and writing.
 
-A sample is a run of adjacent members ``key.suffix`` with one key. Names come from strangers: a key is only ever a name,
-never a path, and a suffix that is not listed here is never read.
+A sample is a run of adjacent members ``key.suffix`` with one key. Names are untrusted: a key is never used as a path,
+and members with suffixes not listed here are never read.
 """
 
 import re
@@ -30,7 +30,7 @@ Payload = TypeVar("Payload")
 
 
 class SampleError(UserError):
-    """One sample that cannot be used; readers count it, name it and go on."""
+    """A sample that cannot be used; readers count it, log it and continue."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Group(Generic[Payload]):
     Attributes:
         key: Name of the sample.
         members: Suffix → payload, listed suffixes only.
-        error: Why the sample must not be used, or None.
+        error: Why the sample must not be used. None if it may.
     """
 
     key: str
@@ -49,10 +49,10 @@ class Group(Generic[Payload]):
 
 
 def group_members(members: Iterable[tuple[str, Payload]]) -> Iterator[Group[Payload]]:
-    """Joins adjacent members of one shard into samples.
+    """Group adjacent members of one shard to samples.
 
-    A sample is given out only once the next one, or the end, is reached: if reading `members` fails, the sample that
-    was being read is lost rather than passed on in half.
+    A sample is yielded only once the next one, or the end, is reached: if reading `members` fails, the sample being
+    read is dropped rather than yielded incomplete.
     """
     for key, run in groupby(members, key=lambda member: _split(member[0])[0]):
         found: dict[str, Payload] = {}
@@ -67,21 +67,29 @@ def group_members(members: Iterable[tuple[str, Payload]]) -> Iterator[Group[Payl
 
 
 def suffix_of(name: str) -> str:
-    """The suffix of a member's name, in lower case and without its dot."""
+    """Return the suffix of a member's name, in lower case and without its dot."""
     return _split(name)[1]
 
 
 def _split(name: str) -> tuple[str, str]:
-    """``a/b.c.d`` → (``a/b``, ``c.d``): WebDataset cuts at the first dot of the last part of the path."""
+    """``a/b.c.d`` → (``a/b``, ``c.d``): WebDataset splits at the first dot of the last path component."""
     folder, _, base = name.removeprefix("./").rpartition("/")
     stem, _, suffix = base.partition(".")
     return (f"{folder}/{stem}" if folder else stem), suffix.lower()
 
 
 def write_shards(folder: Path, samples: Iterable[Mapping[str, bytes]], samples_per_shard: int) -> int:
-    """Writes ``00000.tar``, ``00001.tar``, … of at most `samples_per_shard` samples or 1 GiB; returns the sample count.
+    """Write ``00000.tar``, ``00001.tar``, … of at most `samples_per_shard` samples or 1 GiB each.
 
-    Keys are running numbers, nine digits. The same samples give the same bytes: no times, no owners.
+    Keys are consecutive numbers of nine digits. The same samples give the same bytes: no times, no owners.
+
+    Args:
+        folder: New folder of the shards.
+        samples: Suffix → bytes for each sample.
+        samples_per_shard: Largest number of samples per shard.
+
+    Returns:
+        The number of samples.
     """
     folder.mkdir(parents=True)
     pattern = str(folder).replace("%", "%%") + "/%05d.tar"

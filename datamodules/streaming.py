@@ -1,8 +1,8 @@
-"""The streaming reader: remote shards through webdataset, drawn with replacement. Not exactly resumable.
+"""Streaming reader: remote shards through webdataset, sampled with replacement; not exactly resumable.
 
-Nothing in a shard is trusted: names are checked, only listed suffixes are read, nothing is unpickled, and a sample is
-used only if its shard went on, or properly ended, behind it. webdataset draws and shuffles; its openers, which run
-shells, and its file cache, which confuses shards of one name, are not involved.
+Shards are untrusted: names are checked, only listed suffixes are read, nothing is unpickled, and a sample is used only
+if its shard continues or properly ends after it. webdataset samples and shuffles; its openers, which run shells, and
+its file cache, which confuses shards of the same name, are not used.
 """
 
 import http.client
@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from datamodules.batch import ClipBatch, ImageBatch
 from datamodules.decoders import Decoder, Example
 from datamodules.frame_cache import FrameCache
-from datamodules.order import Chance, sample_rng
+from datamodules.order import SampleContext, sample_rng
 from datamodules.reader import Fetched, unchanged
 from datamodules.shards import SUFFIXES, Group, SampleError, group_members, suffix_of
 from mav_lightning.common.errors import UserError
@@ -35,10 +35,10 @@ _TIMEOUT = 60.0  # seconds without a byte from a server
 
 
 def shard_urls(source: str | Path) -> list[str]:
-    """The shards of a local folder, or of a brace pattern such as ``https://host/{00000..00099}.tar``.
+    """Return the shards of a local folder, or of a brace pattern such as ``https://host/{00000..00099}.tar``.
 
     Raises:
-        UserError: No shards, or a scheme other than https; above all `pipe:`, which would run a shell.
+        UserError: There are no shards, or the scheme is not https; above all `pipe:` would run a shell.
     """
     if isinstance(source, Path):
         urls = sorted(map(str, source.glob("*.tar")))
@@ -56,20 +56,20 @@ def shard_urls(source: str | Path) -> list[str]:
 
 
 class StreamingLoader(Generic[B]):
-    """Endless batches from shards drawn at random, each read from front to back through a shuffle buffer.
+    """Loader of endless batches from randomly sampled shards, each read sequentially through a shuffle buffer.
 
-    The same seed, ranks and workers give the same batches from the start; a resumed training starts over.
+    The same seed, ranks and workers give the same batches from the start; resumed training starts over.
 
     Args:
         urls: Local paths or https addresses.
-        decoder: What the samples become.
-        batch_size: Samples in a batch, on each rank.
-        seed: Of the draws, the shuffle and the cuts.
-        rank: Of this process.
+        decoder: Decodes the samples.
+        batch_size: Samples per batch on each rank.
+        seed: Seed of the sampling, the shuffle and random crops.
+        rank: Rank of this process.
         world: Number of processes.
-        workers: Processes that read ahead; 0 reads in this one.
-        shuffle: Samples waiting in the shuffle buffer of each worker, still encoded.
-        max_bad: Bad samples or shards in a row after which reading is given up.
+        workers: Processes that read ahead. 0 reads in this process.
+        shuffle: Size of each worker's shuffle buffer in encoded samples.
+        max_bad: Consecutive bad samples or shards after which reading fails.
 
     Attributes:
         bad: ``shard:key`` → why a sample, or the rest of a shard, was skipped.
@@ -99,10 +99,10 @@ class StreamingLoader(Generic[B]):
         )
 
     def __iter__(self) -> Iterator[B]:
-        """Gives batches without end.
+        """Yield batches endlessly.
 
         Raises:
-            UserError: Too many bad samples in a row.
+            UserError: Too many consecutive samples are bad.
         """
         for fetched in self._loader:
             yield fetched.deliver(self.bad)
@@ -144,8 +144,8 @@ class _Stream(IterableDataset[Fetched[B]]):
             try:
                 if group.error is not None:
                     raise SampleError(group.error)
-                chance = Chance(sample_rng(seed, visit, group.key))
-                examples.append(self.decoder.decode(group.key, group.members, None, chance, nothing_kept))
+                context = SampleContext(sample_rng(seed, visit, group.key))
+                examples.append(self.decoder.decode(group.key, group.members, None, context, nothing_kept))
                 row = 0
             except (UserError, OSError) as error:
                 bad[f"{url}:{group.key}"] = str(error)
@@ -159,7 +159,7 @@ class _Stream(IterableDataset[Fetched[B]]):
 
 
 def _samples(shards: Iterable[dict[str, str]]) -> Iterator[tuple[int, str, Group[bytes]]]:
-    """Shards → (number of the visit, url, sample); a shard that breaks off ends with a sample that says so."""
+    """Shards → (number of the visit, url, sample); an incomplete shard ends with a sample that holds the error."""
     for visit, shard in enumerate(shards):
         url, seen = shard["url"], set[str]()
         try:
@@ -180,7 +180,7 @@ def _open(url: str) -> IO[bytes]:
 
 
 def _members(stream: IO[bytes]) -> Iterator[tuple[str, bytes]]:
-    """Names and bytes of the files of a tar as it arrives; unlisted suffixes are passed over unread."""
+    """Names and bytes of the files of a tar as it arrives; other suffixes are skipped unread."""
     watched: Any = _Watched(stream)
     with tarfile.open(fileobj=watched, mode="r|") as archive:
         for entry in archive:
@@ -193,13 +193,13 @@ def _members(stream: IO[bytes]) -> Iterator[tuple[str, bytes]]:
                 file = archive.extractfile(entry)
                 data = b"" if file is None else file.read()
             yield entry.name, data
-            cast(Any, archive).members = []  # tarfile would keep every entry it has seen
+            cast(Any, archive).members = []  # tarfile would keep every entry
     if watched.tail.strip(b"\0"):
         raise SampleError("its end is missing.")  # tarfile takes a cut between two members for the end
 
 
 class _Watched:
-    """A stream that remembers the last block it gave."""
+    """A stream that keeps the last block read."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self.stream, self.tail = stream, b""

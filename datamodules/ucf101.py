@@ -1,4 +1,4 @@
-"""UCF-101 as published: a folder for each class, and three official splits that keep each source video on one side.
+"""UCF-101 as published: one folder per class, and three official splits that keep each source video on one side.
 
 References:
     UCF101: A Dataset of 101 Human Actions Classes From Videos in The Wild (Soomro et al., 2012), arXiv:1212.0402.
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from datamodules.annotations import Annotations, Row
 from datamodules.caption_tables import read_table, read_text
-from mav_lightning.common.errors import UserError, did_you_mean
+from mav_lightning.common.errors import UserError, nearest
 
 __all__ = ["SPLITS", "class_words", "read_class_prompts", "read_ucf101"]
 
@@ -20,22 +20,23 @@ _LISTS = "give the folder ucfTrainTestlist, with classInd.txt, trainlist01.txt, 
 
 
 def read_ucf101(lists: Path, files: Sequence[str], *, split: int = 1, prompts: Path | None = None) -> Annotations:
-    """Reads an official split for the files of ``Class/v_Class_gNN_cNN.avi``: its test side becomes ``val``.
+    """Read an official split for files named ``Class/v_Class_gNN_cNN.avi``; its test side becomes ``val``.
 
-    Files are matched by their exact names, or else by names that differ in case alone: the class ``HandstandPushups``
-    holds ``v_HandStandPushups_…``, which some copies have mended.
+    Files are matched by exact name, or else ignoring case: the class ``HandstandPushups`` holds
+    ``v_HandStandPushups_…``, which some copies have fixed.
 
     Args:
         lists: The folder ucfTrainTestlist.
-        files: Those that are there, relative to the folder of the class folders.
+        files: Names of the existing files, relative to the folder of the class folders.
         split: One of `SPLITS`.
-        prompts: Table of a prompt for each class; see `read_class_prompts`. None: the words of the class's name.
+        prompts: Table of one prompt per class; see `read_class_prompts`. None uses the words of the class name.
 
     Raises:
-        UserError: No such split, lists that are missing or contradict, a class without a prompt, or none of the files.
+        UserError: The split is unknown, the lists are missing or contradictory, a class has no prompt, or no listed
+            file exists.
     """
     if split not in SPLITS:
-        raise UserError(f"--split: UCF-101 has the splits {', '.join(map(str, SPLITS))}, got {split}.")
+        raise UserError(f"must be one of {', '.join(map(str, SPLITS))}, got {split}.", argument="split")
     classes = _read_classes(lists / "classInd.txt")
     captions = _captions(classes, prompts)
     listed: dict[str, Row] = {}
@@ -48,7 +49,7 @@ def read_ucf101(lists: Path, files: Sequence[str], *, split: int = 1, prompts: P
     found = _match(files, listed)
     if not found:
         raise UserError(
-            f"{lists}: none of the {len(listed)} files of split {split} is there; pack the folder that holds the class "
+            f"{lists}: none of the {len(listed)} files of split {split} exists; pack the folder that holds the class "
             "folders, such as Archery/v_Archery_g01_c01.avi."
         )
     unlisted = [file for file in files if file not in found]
@@ -62,12 +63,12 @@ def read_ucf101(lists: Path, files: Sequence[str], *, split: int = 1, prompts: P
 
 
 def read_class_prompts(path: Path) -> dict[str, str]:
-    """Reads class → prompt from a table with the columns ``class_name`` and ``prompt``.
+    """Read class → prompt from a table with the columns ``class_name`` and ``prompt``.
 
-    Lines that begin with ``# `` are passed over, and the header may begin with ``#``.
+    Lines that begin with ``# `` are skipped, and the header may begin with ``#``.
 
     Raises:
-        UserError: No such table, no such columns, a class twice, or one without a text.
+        UserError: The table or a column is missing, or a class is listed twice or without a prompt.
     """
     prompts: dict[str, str] = {}
     for number, cells in read_table(path, "list of prompts", ("class_name", "prompt"), needed=2, comment="# "):
@@ -80,12 +81,12 @@ def read_class_prompts(path: Path) -> dict[str, str]:
 
 
 def class_words(label: str) -> str:
-    """``HandstandPushups`` → ``handstand pushups``."""
+    """Return a class name as words: ``HandstandPushups`` → ``handstand pushups``."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", label).lower()
 
 
 def _read_classes(path: Path) -> dict[str, str]:
-    """Class → its number, as written."""
+    """Read class → number, as written."""
     cells = [line.split() for line in read_text(path, f"no such file; {_LISTS}").splitlines() if line.strip()]
     if wrong := next((line for line in cells if len(line) != 2), None):
         raise UserError(f"{path}: `{' '.join(wrong)}` is not a number and a class; get the official file.")
@@ -93,7 +94,7 @@ def _read_classes(path: Path) -> dict[str, str]:
 
 
 def _read_list(path: Path, classes: dict[str, str], captions: dict[str, str]) -> Iterator[tuple[str, Row]]:
-    """Yields the files of one side of a split; a training list also gives the number of each file's class."""
+    """Yield the files of one side of a split; a training list also holds the number of each file's class."""
     for number, line in enumerate(read_text(path, f"no such file; {_LISTS}").splitlines(), start=1):
         name, *index = line.split() or [""]
         if not name:
@@ -118,14 +119,14 @@ def _captions(classes: Collection[str], prompts: Path | None) -> dict[str, str]:
     captions = read_class_prompts(prompts)
     if missing := [label for label in classes if label not in captions]:
         raise UserError(
-            f"{prompts}: has no prompt for {len(missing)} of {len(classes)} classes, such as "
-            f"`{missing[0]}`{did_you_mean(missing[0], captions)}; add them."
+            f"{prompts}: has no prompt for {len(missing)} of {len(classes)} classes, such as `{missing[0]}`; add them.",
+            suggestion=nearest(missing[0], captions),
         )
     return captions
 
 
 def _match(files: Sequence[str], listed: Collection[str]) -> dict[str, str]:
-    """File → the listed name that it goes by; each of these is given to one file."""
+    """Return file → listed name; each listed name is matched once."""
     found = {file: file for file in files if file in listed}
     others = {name.casefold(): name for name in listed if name not in found}
     for file in files:

@@ -5,7 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from mav_lightning.cli.options import output
+from mav_lightning.cli.printing import echo
 from mav_lightning.cli.progress import exit_if_failed
+from mav_lightning.common.terminal import markup
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,7 +25,9 @@ def ablate(
     overrides: Annotated[
         list[str] | None, typer.Argument(help="key=value: <stage>.<key> for all variants, seeds=[…] or threads=n.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the study; default: runs/<study>.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(callback=output("folder"), help="Folder of the study; default: runs/<study>.")
+    ] = None,
     beside: Annotated[Path | None, typer.Option(help="Folder of another study to share stages with.")] = None,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Number of stages that run at once; default: 1, on Ray as many as fit.")
@@ -89,7 +94,7 @@ def ablate(
 
     run = run_study(study, root, overrides or [], make, console, beside, allow or [])
     report = build_report(root)
-    console.print(f"report: {report}", soft_wrap=True, highlight=False)
+    echo(f"report: {report}")
     exit_if_failed(console, run.outcome)
 
 
@@ -105,7 +110,6 @@ def _ledger_of(root: Path, beside: Path | None) -> Path:
 
 
 def _describe(plan: "Plan", root: Path, jobs: int | None, console: "Console") -> None:
-    from rich.markup import escape
     from rich.table import Table
 
     from mav_lightning.ablation.report.text import duration
@@ -121,11 +125,11 @@ def _describe(plan: "Plan", root: Path, jobs: int | None, console: "Console") ->
         shared = "all" if len(users) == len(plan.trials) else ", ".join(users)
         state = ledger.state(stage)
         by = f": {holder(ledger.folder(stage).path)}" if state in (State.RUNNING, State.STALE) else ""
-        table.add_row(stage.name, stage.id, f"{state}{by}", duration(left[stage.id] or None), shared)
-    console.print(f"{plan.study.question}\n")
+        table.add_row(markup(stage.name), stage.id, f"{state}{by}", duration(left[stage.id] or None), shared)
+    console.print(f"{markup(plan.study.question)}\n")
     console.print(table)
     for warning in plan.study.warnings:
-        console.print(f"\n[yellow]![/] {escape(warning)}", highlight=False)
+        console.print(f"\n[yellow]![/] {markup(warning)}", highlight=False)
     states = [ledger.state(stage) for stage in plan.stages]
     counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     console.print(f"\n{len(plan.trials)} trials, {len(states)} stages: {counted}. Nothing was run.")
@@ -159,7 +163,7 @@ def _print_power(plan: "Plan", root: Path, requests: list[str], console: "Consol
             cells = ["no spread" if one.std == 0 else "–", "–", "–"]
             if one.std is not None and one.seeds is not None and one.interval is not None:
                 cells = [f"{one.std:.3g}", shown(one.seeds), " … ".join(map(shown, one.interval))]
-            table.add_row(metric, f"{effect:g}", one.variant, str(one.pairs), *cells)
+            table.add_row(metric, f"{effect:g}", markup(one.variant), str(one.pairs), *cells)
     console.print(table)
     console.print(
         f"\nNumber of seeds at which such a difference is significant with probability {100 * POWER:.0f} %, and its "

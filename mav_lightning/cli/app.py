@@ -1,8 +1,12 @@
 """``mav``: the command line, where configs are read and everything is wired."""
 
 import sys
+from collections.abc import Sequence
+from inspect import cleandoc
+from typing import NoReturn
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from mav_lightning import __version__
 from mav_lightning.cli import (
@@ -27,9 +31,13 @@ from mav_lightning.cli import (
     train,
     weights,
 )
+from mav_lightning.cli.printing import echo
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.output import disk_message
+from mav_lightning.common.shadowing import check_not_shadowed
+from mav_lightning.common.terminal import markup
 
-__all__ = ["app", "main"]
+__all__ = ["app", "command_line", "main"]
 
 app = typer.Typer(
     name="mav",
@@ -64,21 +72,56 @@ app.command(hidden=True)(stage.stage)
 @app.command()
 def version() -> None:
     """Print the version."""
-    typer.echo(__version__)
+    echo(__version__)
+
+
+def command_line() -> TyperGroup:
+    """Build the command with all its subcommands; paragraphs of their help flow at any terminal width."""
+    command = typer.main.get_group(app)
+    _unwrap_help(command)
+    return command
 
 
 def main() -> None:
-    """Runs the command line; what the user can fix ends in one message and exit code 2."""
+    """Run the command line. Errors that the user can fix end in one message and exit code 2."""
+    command = None
     try:
-        app()
+        check_not_shadowed()
+        command = command_line()
+        command()
     except UserError as error:
-        from rich.console import Console
+        _fail(error.text(_option(command, error.argument, sys.argv[1:])))
+    except Exception as error:
+        message = disk_message(error)
+        if message is None:
+            raise
+        _fail(message)
 
-        Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]error:[/] {_escaped(str(error))}")
-        sys.exit(2)
+
+def _fail(message: str) -> NoReturn:
+    from rich.console import Console
+
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]error:[/] {markup(message)}")
+    sys.exit(2)
 
 
-def _escaped(text: str) -> str:
-    from rich.markup import escape
+def _unwrap_help(command: TyperCommand | TyperGroup) -> None:
+    """Join the lines of each paragraph, which are wrapped in the source; examples stay lines of their own."""
+    if command.help:
+        lines = [line.strip() for line in cleandoc(command.help).split("\n")]
+        command.help = ""
+        for line, following in zip(lines, [*lines[1:], ""], strict=True):
+            ends = not line or not following or line.endswith("Examples:") or following.startswith("mav ")
+            command.help += line + ("\n" if ends else " ")
+    for subcommand in getattr(command, "commands", {}).values():
+        _unwrap_help(subcommand)
 
-    return escape(text)
+
+def _option(command: TyperCommand | TyperGroup | None, argument: str | None, words: Sequence[str]) -> str | None:
+    """Return the option of the invoked command that sets an argument, or the argument if there is none."""
+    for word in words:
+        command = getattr(command, "commands", {}).get(word, command)
+    for parameter in command.params if command else ():
+        if parameter.name == argument and parameter.param_type_name == "option":
+            return max(parameter.opts, key=len)
+    return argument

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from mav_lightning.cli.options import output
+from mav_lightning.cli.printing import echo
 from mav_lightning.cli.progress import tracker
 
 __all__ = ["baseline"]
@@ -18,7 +20,10 @@ def baseline(
     protocol: Annotated[
         str, typer.Option(help="Name of a shipped protocol, or path of a .yaml file.", show_default=False)
     ],
-    out: Annotated[Path, typer.Option(help="Folder to write; must be new or empty.", show_default=False)],
+    out: Annotated[
+        Path,
+        typer.Option(callback=output("new folder"), help="Folder to write; must be new or empty.", show_default=False),
+    ],
     clips: Annotated[
         int | None,
         typer.Option(
@@ -98,4 +103,4 @@ def baseline(
                 features=features or features_folder(), device=default_device(),
                 track=track,
             )  # fmt: skip
-    typer.echo(f"{count} clips: {out}; score them with `mav evaluate --protocol {protocol}`")
+    echo(f"{count} clips: {out}; score them with `mav evaluate --protocol {protocol}`")

@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from mav_lightning.cli.printing import echo
+
 __all__ = ["certify"]
 
 
@@ -47,8 +49,6 @@ def certify(
         checks[f"a clip equals the output of {folder}"] = certify_parent(child, parent, loaded["size"])
     for claim, found in checks.items():
         verdict = "holds" if found.holds else f"BROKEN, first by layer `{found.layer}`"
-        typer.echo(
-            f"{claim}: {verdict} (difference {found.error:.1e}, allowed {TOLERANCE:.0e}; {found.size} px, float64)"
-        )
+        echo(f"{claim}: {verdict} (difference {found.error:.1e}, allowed {TOLERANCE:.0e}; {found.size} px, float64)")
     if not all(found.holds for found in checks.values()):
         raise typer.Exit(1)

@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from mav_lightning.cli.printing import echo
+
 __all__ = ["compare"]
 
 
@@ -21,24 +23,24 @@ def compare(
     Example: mav compare ours.json baseline.json
     """
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     from evaluation.comparison import read_results, require_comparable
     from mav_lightning.common.errors import UserError
+    from mav_lightning.common.terminal import markup
 
     if len(results) < 2:
         raise UserError(f"at least 2 files are needed, got {len(results)}; name another.", argument="results")
     read, names = [read_results(path) for path in results], [str(path) for path in results]
     require_comparable(names, read)
     console, protocol = Console(), read[0]["protocol"]
-    table = Table("metric", *map(escape, names), "better", box=None, header_style="dim")
+    table = Table("metric", *map(markup, names), "better", box=None, header_style="dim")
     for metric in dict.fromkeys(name for one in read for name in one["metrics"]):
         scores = [one["metrics"].get(metric) for one in read]
         better = next(score["better"] for score in scores if score)
         best = _best([score and score["value"] for score in scores], better)
-        table.add_row(metric, *(_cell(score, number == best) for number, score in enumerate(scores)), better)
-    console.print(f"protocol {protocol['name']} ({protocol['hash']})", highlight=False)
+        table.add_row(markup(metric), *(_cell(score, number == best) for number, score in enumerate(scores)), better)
+    echo(f"protocol {protocol['name']} ({protocol['hash']})")
     console.print(table)
 
 

@@ -1,18 +1,20 @@
-"""``mav config``: prints what a config resolves to."""
+"""``mav config``: print a resolved config."""
 
 from typing import Annotated
 
 import typer
 
+from mav_lightning.cli.printing import echo
+
 __all__ = ["config"]
 
 
 def config(
-    file: Annotated[str | None, typer.Argument(help="A stage's config, for example stage/temporal_tiny.yaml.")] = None,
+    file: Annotated[str | None, typer.Argument(help="Config of a stage, for example stage/temporal_tiny.yaml.")] = None,
     overrides: Annotated[
-        list[str] | None, typer.Argument(help="key=value, for example module.denoising.cond_dropout=0.2.")
+        list[str] | None, typer.Argument(help="Overrides key=value, for example module.denoising.cond_dropout=0.2.")
     ] = None,
-    list_shipped: Annotated[bool, typer.Option("--list", help="Name the shipped configs.")] = False,
+    list_shipped: Annotated[bool, typer.Option("--list", help="List the shipped configs.")] = False,
 ) -> None:
     """Print a config with its bases merged, overrides applied, interpolations resolved and defaults filled in.
 
@@ -26,10 +28,10 @@ def config(
 
     if list_shipped:
         for path in sorted(conf_root().rglob("*.yaml")):
-            typer.echo(str(path.relative_to(conf_root())))
+            echo(str(path.relative_to(conf_root())))
         return
     if file is None:
         raise UserError("no config given; for example `mav config stage/temporal_tiny.yaml`, or `mav config --list`.")
     from omegaconf import OmegaConf
 
-    typer.echo(OmegaConf.to_yaml(OmegaConf.create(load_config(file, overrides or []))), nl=False)
+    echo(OmegaConf.to_yaml(OmegaConf.create(load_config(file, overrides or []))), nl=False)

@@ -4,6 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
+from mav_lightning.cli.printing import echo
+
 __all__ = ["cost"]
 
 
@@ -38,10 +40,10 @@ def cost(
                 f"{found.activation_bytes * batch / 2**30:.3g} GiB",
             )
         )
-    typer.echo("| stage | parameters | temporal | batch | TFLOPs per step | states | activations |")
-    typer.echo("|---|---|---|---|---|---|---|")
+    echo("| stage | parameters | temporal | batch | TFLOPs per step | states | activations |")
+    echo("|---|---|---|---|---|---|---|")
     for row in rows:
-        typer.echo(f"| {' | '.join(row)} |")
+        echo(f"| {' | '.join(row)} |")
 
 
 def _batch_size(config: dict[str, Any]) -> int:

@@ -1,47 +1,51 @@
-"""``mav data``: write, pack, index, check and look at shards."""
+"""``mav data``: write, pack, index, verify and show shards."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mav_lightning.cli.listing import list_files
+from mav_lightning.cli.options import output
 from mav_lightning.cli.pack import pack, prompts
+from mav_lightning.cli.printing import echo, list_files
 from mav_lightning.cli.progress import tracker
 
-app = typer.Typer(no_args_is_help=True, help="Write, pack, index, check and look at data sets of tar shards.")
+app = typer.Typer(no_args_is_help=True, help="Write, pack, index, verify and show datasets of tar shards.")
 
-Root = Annotated[Path, typer.Argument(metavar="DIR", help="A data set, or one folder of shards.", show_default=False)]
-Out = Annotated[Path, typer.Option(help="Folder to write; must be new or empty.", show_default=False)]
-ShardSize = Annotated[int, typer.Option(help="Samples in a shard.")]
+Root = Annotated[Path, typer.Argument(metavar="DIR", help="Dataset, or one folder of shards.", show_default=False)]
+Out = Annotated[
+    Path, typer.Option(callback=output("new folder"), help="Folder to write; must be new or empty.", show_default=False)
+]
+ShardSize = Annotated[int, typer.Option(help="Samples per shard.")]
 
 
 @app.command()
 def shapes(
     out: Out,
     images: Annotated[int, typer.Option(help="Captioned training stills.")] = 4000,
-    clips: Annotated[int, typer.Option(help="Unlabelled training clips.")] = 800,
+    clips: Annotated[int, typer.Option(help="Unlabeled training clips.")] = 800,
     val_images: Annotated[int, typer.Option(help="Validation stills.")] = 360,
     val_clips: Annotated[int, typer.Option(help="Validation clips; 72 show every scene once.")] = 144,
     size: Annotated[int, typer.Option(help="Side of the frames in pixels, even.")] = 64,
-    seconds: Annotated[float, typer.Option(help="Length of a clip.")] = 4.0,
-    fps: Annotated[float, typer.Option(help="Frames per second of the clips.")] = 32.0,
-    seed: Annotated[int, typer.Option(help="The same seed writes the same bytes.")] = 0,
+    seconds: Annotated[float, typer.Option(help="Length of a clip in seconds.")] = 4.0,
+    fps: Annotated[float, typer.Option(help="Frame rate of the clips in frames per second.")] = 32.0,
+    seed: Annotated[int, typer.Option(help="Seed; the same seed writes the same bytes.")] = 0,
     shard_size: ShardSize = 1000,
-    processes: Annotated[int | None, typer.Option(help="Processes that render; default: one for each core.")] = None,
+    processes: Annotated[int | None, typer.Option(help="Rendering processes; by default one per core.")] = None,
 ) -> None:
-    """Writes Shapes World, the embedded data set: coloured shapes whose motion no caption tells.
+    """Write Shapes World, the built-in dataset: colored shapes whose motion is not captioned.
 
     Example: mav data shapes --out runs/shapes --clips 200
     """
-    from datamodules.shapes_world_shards import write_shapes_world
+    from datamodules.shapes_world_shards import WriteShapesWorld
 
+    task = WriteShapesWorld(
+        seed=seed, images=images, clips=clips, val_images=val_images, val_clips=val_clips, size=size,
+        seconds=seconds, fps=fps, shard_size=shard_size, processes=processes,
+    )  # fmt: skip
     with tracker() as track:
-        write_shapes_world(
-            out, seed=seed, images=images, clips=clips, val_images=val_images, val_clips=val_clips, size=size,
-            seconds=seconds, fps=fps, shard_size=shard_size, processes=processes, track=track,
-        )  # fmt: skip
-    typer.echo(f"{out}: {images} + {val_images} stills, {clips} + {val_clips} clips. Look: mav data show {out}")
+        task.run(out, track=track)
+    echo(f"{out}: {images} + {val_images} stills, {clips} + {val_clips} clips. Look: mav data show {out}")
 
 
 app.command()(pack)
@@ -50,7 +54,7 @@ app.command()(prompts)
 
 @app.command()
 def index(root: Root) -> None:
-    """Scans every shard once and writes index.json beside it: offsets, checksums, fps, frames, sizes, errors.
+    """Scan every shard and write index.json next to it: offsets, checksums, frame rates, sizes and errors.
 
     Example: mav data index runs/mydata
     """
@@ -60,13 +64,13 @@ def index(root: Root) -> None:
         built = [build_index(folder, track) for folder in shard_folders(root)]
     for found in built:
         samples = sum(len(shard.samples) for shard in found.shards)
-        typer.echo(f"{found.folder}: {samples} samples, {len(found.errors)} bad, sha256 {found.sha256[:16]}")
+        echo(f"{found.folder}: {samples} samples, {len(found.errors)} bad, sha256 {found.sha256[:16]}")
         list_files("bad", [f"{name}: {reason}" for name, reason in found.errors.items()])
 
 
 @app.command()
 def lint(root: Root) -> None:
-    """Verifies checksums and decodes every sample; exits with code 1 if anything is wrong.
+    """Verify checksums and decode every sample; the exit code is 1 if there is a problem.
 
     Example: mav data lint runs/mydata
     """
@@ -75,7 +79,7 @@ def lint(root: Root) -> None:
     with tracker() as track:
         reports = lint_folders(root, track)
     for report in reports:
-        typer.echo(
+        echo(
             f"{report.folder}: {report.samples} samples, {len(report.problems)} problems, "
             f"{report.uncaptioned} without a caption"
         )
@@ -87,13 +91,12 @@ def lint(root: Root) -> None:
 @app.command()
 def embed(
     root: Root,
-    clip: Annotated[Path, typer.Option(help="Folder of the trained or adopted CLIP.", show_default=False)],
+    clip: Annotated[Path, typer.Option(help="Folder of a trained or adopted CLIP.", show_default=False)],
 ) -> None:
-    """Embeds every image and clip once, at the CLIP's own size, and keeps the embeddings beside the shards.
+    """Compute the CLIP embedding of every image and clip once and store it next to the shards.
 
-    Of a clip it is the mean of eight frames. A training reads them where its data has `embeddings`, and runs no image
-    encoder. They are named by a hash of the CLIP, so another one never finds them by mistake. On a GPU where there is
-    one.
+    A clip's embedding is the mean over eight frames. Training with data.embeddings reads these instead of running the
+    image encoder. They are identified by a hash of the CLIP. Runs on a GPU if available.
 
     Examples:
         mav data embed runs/shapes --clip runs/clip
@@ -112,24 +115,24 @@ def embed(
     with tracker() as track, torch.inference_mode():
         done = write_embeddings(root, lambda pixels: encoder(pixels.to(device)), identity, encoder.size, track)
     for path, bad in done.items():
-        typer.echo(str(path))
+        echo(str(path))
         list_files("not embedded", [f"{name}: {reason}" for name, reason in bad.items()])
-    typer.echo(f"Train with data.embeddings={identity}")
+    echo(f"Train with data.embeddings={identity}")
 
 
 @app.command()
 def show(
     root: Root,
-    out: Annotated[Path, typer.Option(help="Picture to write.")] = Path("contact-sheet.png"),
-    rows: Annotated[int, typer.Option(help="Rows for each folder of shards.")] = 4,
-    columns: Annotated[int, typer.Option(help="Frames of a video, or images, in a row.")] = 8,
-    seed: Annotated[int, typer.Option(help="Of the choice of samples.")] = 0,
+    out: Annotated[Path, typer.Option(callback=output("file"), help="PNG file to write.")] = Path("contact-sheet.png"),
+    rows: Annotated[int, typer.Option(help="Rows per folder of shards.")] = 4,
+    columns: Annotated[int, typer.Option(help="Frames or images per row.")] = 8,
+    seed: Annotated[int, typer.Option(help="Seed of the choice of samples.")] = 0,
 ) -> None:
-    """Draws a contact sheet of a data set.
+    """Draw a contact sheet of a dataset.
 
     Example: mav data show runs/mydata --out sheet.png
     """
     from datamodules.contact_sheet import contact_sheet
 
     contact_sheet(root, out, rows=rows, columns=columns, seed=seed)
-    typer.echo(str(out))
+    echo(str(out))

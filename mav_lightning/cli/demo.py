@@ -1,9 +1,12 @@
-"""``mav demo``: the whole system, once, small."""
+"""``mav demo``: the whole system at the smallest scale."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from mav_lightning.cli.options import output
+from mav_lightning.cli.printing import echo
 
 __all__ = ["demo"]
 
@@ -18,14 +21,16 @@ PROMPTS = [
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder of the study; the same command continues it.")] = Path("runs/demo"),
-    jobs: Annotated[int, typer.Option(help="Stages that run at once.")] = 2,
+    out: Annotated[
+        Path, typer.Option(callback=output("folder"), help="Folder of the study; run the same command to resume.")
+    ] = Path("runs/demo"),
+    jobs: Annotated[int, typer.Option(help="Stages to run in parallel.")] = 2,
 ) -> None:
-    """Train everything small, answer one ablation question, generate a few clips, and print the report's path.
+    """Train a small cascade, run one ablation, generate clips, and print the report's path.
 
-    The study is conf/ablation/quick.yaml: temporal layers against frames drawn one by one, two seeds. Minutes on two
-    CPU cores. The same prompts are drawn by what was trained here, in `clips`, and by the ready-made cascade, in
-    `ready-made`; the last two ask for pairs of colour and shape that no training clip shows.
+    The study is conf/ablation/quick.yaml: temporal layers against per-frame sampling, two seeds. It takes minutes on
+    two CPU cores. The same prompts are sampled with the networks trained here, into `clips`, and with the ready-made
+    cascade, into `ready-made`; the last two are pairs of color and shape that no training clip shows.
 
     Example: mav demo --out runs/demo
     """
@@ -40,4 +45,4 @@ def demo(
     copy_pipeline(Ledger(out).folder(trial.sample).path / "pipeline", out / "pipeline")
     generate(out / "clips", PROMPTS, out / "pipeline")
     generate(out / "ready-made", PROMPTS)
-    typer.echo(f"report: {out / 'report.html'}")
+    echo(f"report: {out / 'report.html'}")

@@ -1,4 +1,4 @@
-"""``mav doctor``: what this machine has, and what is missing."""
+"""``mav doctor``: report on this machine and environment."""
 
 import typer
 
@@ -9,9 +9,9 @@ _CORE = (
     "clean-fid", "av", "safetensors", "numpy", "scipy", "matplotlib", "pillow", "jinja2", "typer", "rich",
 )  # fmt: skip
 _EXTRAS = {
-    "clip": ("transformers", "text and image encoders out of Hugging Face folders"),
+    "clip": ("transformers", "CLIP encoders from Hugging Face folders"),
     "ray": ("ray", "studies on a cluster"),
-    "baselines": ("diffusers", "the networks of other libraries, to compare with"),
+    "baselines": ("diffusers", "baseline networks of other libraries"),
     "provenance": ("c2pa-python", "signed Content Credentials in generated files"),
     "dev": ("pytest", "tests, linting and type checks"),
 }
@@ -19,9 +19,9 @@ _DECODERS = ("h264", "hevc", "av1", "vp9", "mpeg4", "ffv1", "gif")
 
 
 def doctor() -> None:
-    """Report versions, devices, video decoders and optional extras, and what each missing one would give.
+    """Report versions, devices, video decoders and optional extras.
 
-    Exits with 1 if something is missing that training needs.
+    The exit code is 1 if something that training needs is missing.
 
     Example: mav doctor
     """
@@ -46,9 +46,9 @@ def doctor() -> None:
     for row in _devices():
         table.add_row(*row)
     table.add_row("decoders", _decoders())
-    for extra, (package, gives) in _EXTRAS.items():
+    for extra, (package, use) in _EXTRAS.items():
         version = package_version(package)
-        missing = f"[yellow]missing[/]: would give {gives}; `pip install 'mav-lightning[{extra}]'`"
+        missing = f"[yellow]missing[/], needed for {use}: `pip install 'mav-lightning\\[{extra}]'`"
         table.add_row(f"extra {extra}", f"{package} {version}" if version else missing)
     console.print(table, soft_wrap=True, highlight=False)
     if broken:
@@ -56,19 +56,27 @@ def doctor() -> None:
 
 
 def _imports() -> str:
-    """Whether lightning imports, which a mismatched torchvision can prevent."""
-    from mav_lightning.common.torchvision_shim import ensure_torchvision_imports
+    """Report whether lightning imports, which a torchvision that does not match torch can prevent."""
+    import sysconfig
+    from pathlib import Path
+
+    from mav_lightning.common.terminal import markup
+    from mav_lightning.common.torchvision_shim import HOOK, shim_is_needed
 
     try:
-        ensure_torchvision_imports()
+        needed = shim_is_needed()
         import lightning  # noqa: F401
-        import torchvision
     except (ImportError, RuntimeError) as error:
-        return f"[red]lightning or torchvision fails to import[/] ({error}); reinstall with `make install`"
-    declared = (
-        "" if torchvision.extension._has_ops() else "; its operators are declared, not loaded (CUDA build, CPU torch)"
+        return f"[red]lightning or torchvision fails to import[/] ({markup(error)}); reinstall with `make install`"
+    if not needed:
+        return "lightning and torchvision import"
+    if (Path(sysconfig.get_path("purelib")) / HOOK).is_file():
+        return f"lightning and torchvision import; torchvision's operators do not match torch ({HOOK} declares them)"
+    return (
+        "[yellow]`import lightning` fails as a script's first line[/], as torchvision's operators do not match torch: "
+        "run `python -m mav_lightning.common.torchvision_shim` once, or install a torchvision built for this torch "
+        "(for a CPU: `pip install torchvision --index-url https://download.pytorch.org/whl/cpu`)"
     )
-    return f"lightning and torchvision import{declared}"
 
 
 def _devices() -> list[tuple[str, str]]:
@@ -82,9 +90,7 @@ def _devices() -> list[tuple[str, str]]:
     rows += [("cuda", torch.cuda.get_device_name(i)) for i in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
         rows.append(("mps", "available"))
-    return (
-        rows if len(rows) > 1 else [*rows, ("accelerator", "none: `tiny` is made for that, larger scales want a GPU")]
-    )
+    return rows if len(rows) > 1 else [*rows, ("accelerator", "none: use scale `tiny`; larger scales need a GPU")]
 
 
 def _decoders() -> str:
@@ -93,5 +99,5 @@ def _decoders() -> str:
     found = [name for name in _DECODERS if name in av.codecs_available]
     missing = [name for name in _DECODERS if name not in found]
     return ", ".join(found) + (
-        f"; [yellow]missing[/]: {', '.join(missing)}, such videos are left out" if missing else ""
+        f"; [yellow]missing[/]: {', '.join(missing)}, such videos cannot be read" if missing else ""
     )

@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
+from mav_lightning.cli.options import output
+from mav_lightning.cli.printing import echo
 from mav_lightning.cli.progress import tracker
 
 __all__ = ["evaluate", "print_scores", "prompts_by_id"]
@@ -22,7 +24,7 @@ def evaluate(
         typer.Option(help="Real clips: a folder, tar shards, or a dataset with clips/val; none for some protocols."),
     ] = None,
     protocol: Annotated[str, typer.Option(help="Name of a shipped protocol, or path of a .yaml file.")] = "shapes-tiny",
-    out: Annotated[Path, typer.Option(help="JSON file to write.")] = Path("results.json"),
+    out: Annotated[Path, typer.Option(callback=output("file"), help="JSON file to write.")] = Path("results.json"),
     prompts: Annotated[
         Path | None, typer.Option(help="Table id<TAB>prompt of the generated clips; ids are their paths in the folder.")
     ] = None,
@@ -99,7 +101,7 @@ def evaluate(
     write_json(out, results)
     console = Console()
     _print(results, console)
-    console.print(f"results: {out}", soft_wrap=True, highlight=False)
+    echo(f"results: {out}")
 
 
 def prompts_by_id(file: Path) -> dict[str, str]:
@@ -125,7 +127,7 @@ def prompts_by_id(file: Path) -> dict[str, str]:
 
 def _print(results: dict[str, Any], console: Any) -> None:
     shown = results["protocol"]
-    console.print(f"protocol {shown['name']} ({shown['hash']})", highlight=False)
+    echo(f"protocol {shown['name']} ({shown['hash']})")
     print_scores(results["metrics"], console)
 
 

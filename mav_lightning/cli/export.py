@@ -5,12 +5,15 @@ from typing import Annotated
 
 import typer
 
+from mav_lightning.cli.options import output
+from mav_lightning.cli.printing import echo
+
 __all__ = ["export"]
 
 
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a training, finished or not.")],
-    out: Annotated[Path, typer.Option(help="New folder for the network.")],
+    out: Annotated[Path, typer.Option(callback=output("new folder"), help="New folder for the network.")],
 ) -> None:
     """Write the network of a training as a folder: safetensors, a description of the network, and their sha256.
 
@@ -22,4 +25,4 @@ def export(
     from mav_lightning.training.export import export_network
 
     step = export_network(run, out)
-    typer.echo(f"exported{'' if step is None else f' step {step}'}: {out}")
+    echo(f"exported{'' if step is None else f' step {step}'}: {out}")

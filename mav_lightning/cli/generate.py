@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mav_lightning.cli.options import output
+from mav_lightning.cli.printing import echo
 from mav_lightning.cli.progress import tracker
 
 if TYPE_CHECKING:
@@ -20,7 +22,9 @@ _MOST_FRAMES, _READ_AT_ONCE = 4096, 64  # of a given clip
 
 
 def generate(
-    out: Annotated[Path, typer.Option(help="Folder for the clips, the manifest and sheet.png.")],
+    out: Annotated[
+        Path, typer.Option(callback=output("folder"), help="Folder for the clips, the manifest and sheet.png.")
+    ],
     prompts: Annotated[list[str] | None, typer.Argument(help="What the clips show, one text per clip.")] = None,
     pipeline: Annotated[
         Path | None, typer.Option(help="Pipeline folder. Default: the pretrained Shapes World cascade.")
@@ -97,7 +101,7 @@ def generate(
     generation = Generation(loaded, requests, out, format=check(form, Format, "format"), mark=mark, signing=signing)
     _run(generation, devices)
     write_sheet(out, out / "sheet.png")
-    typer.echo(f"{len(requests)} clips: {out}; contact sheet: {out / 'sheet.png'}")
+    echo(f"{len(requests)} clips: {out}; contact sheet: {out / 'sheet.png'}")
 
 
 def _run(generation: "Generation", devices: int) -> None:

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from mav_lightning.cli.printing import echo
+
 __all__ = ["inspect"]
 
 
@@ -38,4 +40,4 @@ def inspect(
         verified["signature"] = read_signature(file)
     except UserError as error:
         verified["signature"] = f"not verified: {error}"
-    typer.echo(json.dumps({"claims": claims, "verified": verified}, indent=1))
+    echo(json.dumps({"claims": claims, "verified": verified}, indent=1))

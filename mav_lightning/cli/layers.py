@@ -23,6 +23,7 @@ def layers(
     from rich.table import Table
 
     from mav_lightning.common.errors import UserError
+    from mav_lightning.common.terminal import markup
     from mav_lightning.diffusion.denoiser import space_time_network
     from mav_lightning.networks.stored import load_network
 
@@ -32,5 +33,5 @@ def layers(
     most = max(activity.values()) or 1.0
     table = Table("layer", "activity", "", box=None)
     for name, value in activity.items():
-        table.add_row(name, f"{value:.3f}", "█" * round(30 * value / most))
+        table.add_row(markup(name), f"{value:.3f}", "█" * round(30 * value / most))
     Console().print(table)

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from mav_lightning.cli.options import output
+from mav_lightning.cli.printing import echo
 from mav_lightning.cli.progress import tracker
 
 __all__ = ["motion"]
@@ -19,7 +21,7 @@ def motion(
         list[float] | None,
         typer.Option(help="Frame rate at which videos are cut; several add the slope of displacement."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="JSON file to write.")] = Path("motion.json"),
+    out: Annotated[Path, typer.Option(callback=output("file"), help="JSON file to write.")] = Path("motion.json"),
 ) -> None:
     """Measure motion by optical flow: displacement, flicker, consistency, loop closure, repeated frames.
 
@@ -42,4 +44,4 @@ def motion(
     write_json(out, results)
     console = Console()
     print_scores(results["metrics"], console)
-    console.print(f"results: {out}", soft_wrap=True, highlight=False)
+    echo(f"results: {out}")

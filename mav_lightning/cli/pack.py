@@ -1,4 +1,4 @@
-"""``mav data pack`` and ``mav data prompts``: somebody's videos, or a published data set's, and its prompts."""
+"""``mav data pack`` and ``mav data prompts``: pack videos of one's own or of a published dataset, and its prompts."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mav_lightning.cli.listing import list_files
+from mav_lightning.cli.options import output
+from mav_lightning.cli.printing import echo, list_files
 from mav_lightning.cli.progress import tracker
 
 if TYPE_CHECKING:
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["pack", "prompts"]
 
-_NAMED = 10  # files of an official list that are named; there may be thousands
-# Option → the source of annotations that it speaks of.
+_NAMED = 10  # files of an official list to print; there may be thousands
+# Option → the source of annotations that it applies to.
 _OF_SOURCE = {
     "val": "captions", "split": "ucf101", "prompts": "ucf101", "caption-seed": "msrvtt", "validate-as": "msrvtt",
 }  # fmt: skip
@@ -24,31 +25,36 @@ _OF_SOURCE = {
 
 def pack(
     src: Annotated[Path, typer.Argument(metavar="SRC", help="Folder of videos and images.", show_default=False)],
-    out: Annotated[Path, typer.Option(help="Folder to write; must be new or empty.", show_default=False)],
+    out: Annotated[
+        Path,
+        typer.Option(callback=output("new folder"), help="Folder to write; must be new or empty.", show_default=False),
+    ],
     captions: Annotated[Path | None, typer.Option(help="Tab-separated table: file caption label group.")] = None,
     ucf101: Annotated[Path | None, typer.Option(help="UCF-101's folder ucfTrainTestlist; SRC: class folders.")] = None,
     msrvtt: Annotated[
         Path | None, typer.Option(help="MSR-VTT's json, or a table: video_id official_split caption.")
     ] = None,
     val: Annotated[
-        float | None, typer.Option(help="With --captions: part of the groups held out for validation, by default 0.1.")
+        float | None, typer.Option(help="With --captions: fraction of groups held out for validation, by default 0.1.")
     ] = None,
     split: Annotated[int | None, typer.Option(help="With --ucf101: official split, 1 to 3, by default 1.")] = None,
     prompts: Annotated[
-        Path | None, typer.Option(help="With --ucf101: table class_name prompt; by default the class's words.")
+        Path | None,
+        typer.Option(help="With --ucf101: table class_name prompt; by default the class name's words."),
     ] = None,
     caption_seed: Annotated[
-        int | None, typer.Option(help="With --msrvtt: of the draw of each video's caption, by default 0.")
+        int | None, typer.Option(help="With --msrvtt: seed for sampling one caption per video, by default 0.")
     ] = None,
     validate_as: Annotated[
-        str | None, typer.Option(help="With --msrvtt: train or val for its validate side, by default left out.")
+        str | None,
+        typer.Option(help="With --msrvtt: split for its validation videos, train or val; default: none."),
     ] = None,
-    stills: Annotated[int, typer.Option(help="Image-text pairs taken from each captioned video.")] = 4,
-    shard_size: Annotated[int, typer.Option(help="Samples in a shard.")] = 1000,
+    stills: Annotated[int, typer.Option(help="Still frames taken from each captioned video.")] = 4,
+    shard_size: Annotated[int, typer.Option(help="Samples per shard.")] = 1000,
 ) -> None:
-    """Packs your own videos and images, UCF-101 or MSR-VTT into shards.
+    """Pack your own videos and images, UCF-101 or MSR-VTT into shards.
 
-    Files that cannot be used are named, the rest goes on. The official test side becomes the split val.
+    Files that cannot be used are listed and skipped. The official test split becomes the split val.
 
     Examples:
         mav data pack videos --captions videos/captions.tsv --out runs/mydata
@@ -70,28 +76,26 @@ def pack(
             src, _annotator(*source, known), out, **held_out, stills=stills, shard_size=shard_size, track=track
         )
     for place, count in report.written.items():
-        typer.echo(f"{out / place}: {count} samples")
+        echo(f"{out / place}: {count} samples")
     for reason, files in report.left_out.items():
         list_files(f"left out, {reason}", files, _NAMED)
-    list_files("listed, but not there", report.absent, _NAMED)
+    list_files("listed, but missing", report.absent, _NAMED)
     list_files("undecodable, left out", [f"{file}: {reason}" for file, reason in report.undecodable.items()])
     list_files("without a caption (videos are packed as clips only, images are left out)", report.uncaptioned)
 
 
 def prompts(
     annotation: Annotated[Path, typer.Argument(metavar="ANNOTATION", help="MSR-VTT's, or UCF-101's class prompts.")],
-    out: Annotated[Path, typer.Option(help="Table to write: id prompt.", show_default=False)],
-    per_video: Annotated[
-        str | None, typer.Option(help="MSR-VTT: one caption of each test video, or all of them.")
-    ] = None,
-    per_class: Annotated[int | None, typer.Option(help="UCF-101: how often each class's prompt is listed.")] = None,
+    out: Annotated[Path, typer.Option(callback=output("file"), help="Table to write: id prompt.", show_default=False)],
+    per_video: Annotated[str | None, typer.Option(help="MSR-VTT: one caption per test video, or all of them.")] = None,
+    per_class: Annotated[int | None, typer.Option(help="UCF-101: repetitions of each class's prompt.")] = None,
     caption_seed: Annotated[
-        int | None, typer.Option(help="With --per-video one: of the draw, by default 0; as in mav data pack.")
+        int | None, typer.Option(help="With --per-video one: seed of the sampling, by default 0; as in mav data pack.")
     ] = None,
 ) -> None:
-    """Writes the prompts that published protocols of text-to-video ask for, for mav generate --prompts-file.
+    """Write the prompts of published text-to-video protocols, for mav generate --prompts-file.
 
-    A prompt that is listed several times gives as many clips, of other seeds.
+    A prompt that is listed several times gives as many clips with different seeds.
 
     Examples:
         mav data prompts MSRVTT_data.json --per-video one --out prompts.tsv
@@ -104,36 +108,36 @@ def prompts(
 
     if per_video is not None and per_class is None:
         if caption_seed is not None and per_video == "all":
-            raise UserError("--caption-seed: nothing is drawn with --per-video all; leave it out.")
+            raise UserError("has no effect with --per-video all; omit it.", argument="caption_seed")
         listed = caption_prompts(annotation, per_video, caption_seed or 0)
     elif per_class is not None and per_video is None:
         if caption_seed is not None:
-            raise UserError("--caption-seed: nothing is drawn with --per-class; leave it out.")
+            raise UserError("has no effect with --per-class; omit it.", argument="caption_seed")
         listed = class_prompts(annotation, per_class)
     else:
         given = "both" if per_class is not None else "neither"
-        raise UserError(f"give --per-video for MSR-VTT or --per-class for UCF-101, and one of them only; got {given}.")
+        raise UserError(f"give --per-video for MSR-VTT or --per-class for UCF-101, exactly one of them; got {given}.")
     write_prompts(out, listed)
-    typer.echo(f"{out}: {len(listed)} prompts")
+    echo(f"{out}: {len(listed)} prompts")
 
 
 def _only_source(sources: Mapping[str, Path | None], options: Mapping[str, Any]) -> tuple[str, Path]:
-    """The name and the path of the one source that is given; options of another one are refused."""
+    """Return the name and the path of the one source given; options of another source are errors."""
     from mav_lightning.common.errors import UserError
 
     given = [(name, path) for name, path in sources.items() if path is not None]
     if len(given) != 1:
         got = ", ".join(f"--{name}" for name, _ in given) or "none"
         shown = ", ".join(f"--{name}" for name in sources)
-        raise UserError(f"give one of {shown}, and one of them only; got {got}. See `mav data pack --help`.")
+        raise UserError(f"give one of {shown}, exactly one of them; got {got}. See `mav data pack --help`.")
     for option, value in options.items():
         if value is not None and _OF_SOURCE[option] != given[0][0]:
-            raise UserError(f"--{option}: goes with --{_OF_SOURCE[option]}, got it with --{given[0][0]}; leave it out.")
+            raise UserError(f"--{option}: applies to --{_OF_SOURCE[option]}, got --{given[0][0]}; omit it.")
     return given[0]
 
 
 def _annotator(source: str, path: Path, known: Mapping[str, Any]) -> "Annotator":
-    """Reads the source, with those of its options that are given."""
+    """Return the reader of the source, with the options given."""
     from datamodules.captions import read_captions
     from datamodules.msrvtt import read_msrvtt
     from datamodules.ucf101 import read_ucf101
@@ -142,5 +146,4 @@ def _annotator(source: str, path: Path, known: Mapping[str, Any]) -> "Annotator"
         return partial(read_captions, path)
     if source == "ucf101":
         return partial(read_ucf101, path, **known)
-    names = {"caption-seed": "seed", "validate-as": "validate"}
-    return partial(read_msrvtt, path, **{names[option]: value for option, value in known.items()})
+    return partial(read_msrvtt, path, **{option.replace("-", "_"): value for option, value in known.items()})

@@ -5,6 +5,9 @@ from typing import Annotated
 
 import typer
 
+from mav_lightning.cli.options import output
+from mav_lightning.cli.printing import echo
+
 __all__ = ["pipeline"]
 
 
@@ -14,7 +17,7 @@ def pipeline(
     decoder: Annotated[
         Path, typer.Option(help="Folder of the trained decoder; an image decoder samples each frame independently.")
     ],
-    out: Annotated[Path, typer.Option(help="Folder for the pipeline.")],
+    out: Annotated[Path, typer.Option(callback=output("folder"), help="Folder for the pipeline.")],
     interpolator: Annotated[
         Path | None, typer.Option(help="Folder of the trained interpolator, for interpolation and given frames.")
     ] = None,
@@ -52,4 +55,4 @@ def pipeline(
     }
     networks = NetworkFolders(clip, prior, decoder, interpolator, sr_low, sr_high)
     write_pipeline(out, build(Sampling, settings, ""), networks)
-    typer.echo(f"pipeline: {out}")
+    echo(f"pipeline: {out}")

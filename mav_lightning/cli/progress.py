@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
+from mav_lightning.common.terminal import visible
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -22,11 +24,11 @@ def tracker() -> Iterator["Track"]:
     """Show a bar with rate and time left for every iterable passed through ``track(items, total, description)``."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    text, rate = TextColumn("{task.description}"), TextColumn("{task.fields[rate]}")
+    text, rate = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[rate]}")
     with Progress(text, BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn()) as progress:
 
         def track(items: Iterable[T], total: int, description: str) -> Iterator[T]:
-            task = progress.add_task(description, total=total, rate="")
+            task = progress.add_task(visible(description), total=total, rate="")
             for item in items:
                 yield item
                 speed = progress.tasks[task].speed

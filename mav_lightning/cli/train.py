@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mav_lightning.cli.options import output
+from mav_lightning.cli.printing import echo
 from mav_lightning.cli.progress import exit_if_failed
 
 if TYPE_CHECKING:
@@ -24,7 +26,9 @@ def train(
             "recipe: <stage>.key=value, and seed=n for all stages."
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the run; default: runs/<name>.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(callback=output("folder"), help="Folder of the run; default: runs/<name>.")
+    ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Recipes: number of stages that run at once.")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="Recipes: CPU threads per stage.")] = 1,
     allow: Annotated[
@@ -64,7 +68,7 @@ def train(
         raise UserError(f"{config}: is a stage of kind `{resolved['kind']}`; `mav train` takes the kind train.")
     folder = out or Path("runs") / resolved["name"]
     run_training(resolved, folder)
-    typer.echo(f"trained: {folder}")
+    echo(f"trained: {folder}")
 
 
 def _train_recipe(file: Path, overrides: list[str], out: Path, jobs: int, threads: int, dry_run: bool) -> None:

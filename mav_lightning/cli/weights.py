@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mav_lightning.cli.printing import echo
 from mav_lightning.cli.progress import tracker
 
 app = typer.Typer(
@@ -64,11 +65,11 @@ def check(folder: Folder = None) -> None:
             path, checked = weights.path(file, root), checked + 1
             try:
                 sha256 = check_weights(path, file.sha256, file.git_blob)
-                typer.echo(f"{'ok' if file.pinned else 'unpinned'}  {path}  sha256 {sha256}")
+                echo(f"{'ok' if file.pinned else 'unpinned'}  {path}  sha256 {sha256}")
             except UserError as error:
                 differing += 1
-                typer.echo(f"differs  {error}")
-    typer.echo(f"{root}: {checked} files of known weights, {differing} differ")
+                echo(f"differs  {error}")
+    echo(f"{root}: {checked} files of known weights, {differing} differ")
     if differing:
         raise typer.Exit(1)
 
@@ -92,10 +93,10 @@ def fetch(
     with tracker() as track:
         fetched = fetch_weights(weights, root, track)
     for path, sha256 in fetched.items():
-        typer.echo(f"{path}  sha256 {sha256}")
+        echo(f"{path}  sha256 {sha256}")
     if not fetched:
-        typer.echo(f"{root / weights.name}: all there already")
+        echo(f"{root / weights.name}: all there already")
     unpinned = [file.name for file in weights.files if not file.pinned]
     if fetched and unpinned:
-        typer.echo(f"unpinned: nobody published a hash of {', '.join(unpinned)}; keep the one above with your results")
-    typer.echo(f"licence: {weights.licence or 'not stated'}")
+        echo(f"unpinned: nobody published a hash of {', '.join(unpinned)}; keep the one above with your results")
+    echo(f"licence: {weights.licence or 'not stated'}")

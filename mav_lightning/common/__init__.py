@@ -1,4 +1,4 @@
-"""The ground floor: errors, video files, clip manifests and the laws of Shapes World.
+"""Shared primitives: errors, schema, files, video, clip manifests and the laws of Shapes World.
 
-Everything may import this package; it imports nothing of ours.
+Every package may import this one; it imports no other package of this project.
 """

@@ -1,7 +1,7 @@
 """Clips in TensorBoard.
 
-`SummaryWriter.add_video` needs a moviepy that no longer exists and then does nothing without an error. TensorBoard
-shows an animated GIF as any other image, so clips are written as GIFs here.
+`SummaryWriter.add_video` requires a moviepy release that no longer exists and silently does nothing without it.
+TensorBoard plays animated GIFs in image summaries, so clips are written as GIFs.
 """
 
 from typing import TYPE_CHECKING
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 __all__ = ["clip_summary", "tile_clips"]
 
-SHOWN_PIXELS = 96  # small clips are enlarged to at least this height
+SHOWN_PIXELS = 96  # small clips are upsampled to at least this height
 
 
 def clip_summary(tag: str, clips: NDArray[np.uint8], fps: float) -> "Summary":
-    """Clips side by side as one animated image.
+    """Return an image summary with clips side by side, animated.
 
     Args:
-        tag: Under which TensorBoard files them.
-        clips: Shape (N, T, H, W, 3), uint8.
-        fps: At which they play, frames per second.
+        tag: Tag of the summary.
+        clips: Clips, shape (N, T, H, W, 3), uint8.
+        fps: Frame rate of playback in frames per second.
     """
     from tensorboard.compat.proto.summary_pb2 import Summary
 
@@ -37,11 +37,11 @@ def clip_summary(tag: str, clips: NDArray[np.uint8], fps: float) -> "Summary":
 
 
 def tile_clips(clips: NDArray[np.uint8], columns: int | None = None) -> NDArray[np.uint8]:
-    """Lays N clips out in a grid, row by row, small ones enlarged by whole pixels.
+    """Tile clips in a grid, row by row; small ones are upsampled by an integer factor.
 
     Args:
-        clips: Shape (N, T, H, W, 3), uint8.
-        columns: Of the grid; None makes it about square.
+        clips: Clips, shape (N, T, H, W, 3), uint8.
+        columns: Columns of the grid. None makes it about square.
 
     Returns:
         One clip, shape (T, rows · H', columns · W', 3), uint8; cells without a clip are black.

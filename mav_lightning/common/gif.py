@@ -1,4 +1,4 @@
-"""Clips as animated pictures."""
+"""Encoding of clips as animated GIFs."""
 
 import io
 
@@ -10,15 +10,20 @@ __all__ = ["encode_gif"]
 
 
 def encode_gif(frames: NDArray[np.uint8], fps: float, comment: str = "") -> bytes:
-    """Encodes a clip, shape (T, H, W, 3), uint8, as a GIF that loops for ever.
+    """Encode a clip as a GIF that loops forever.
 
-    A GIF counts time in hundredths of a second; frame times are rounded, not durations, so the whole keeps its length.
-    Neighbours that are alike become one longer frame.
+    GIF durations are hundredths of a second; frame times are rounded rather than durations, so the total length is
+    kept. Equal consecutive frames become one longer frame.
+
+    Args:
+        frames: Frames, shape (T, H, W, 3), uint8.
+        fps: Frame rate in frames per second.
+        comment: Text stored in the file; empty for none.
     """
     times = np.round(np.arange(len(frames) + 1) * 100 / fps).astype(int) * 10
     images = [Image.fromarray(frame) for frame in frames]
     buffer = io.BytesIO()
     durations = np.diff(times).tolist()
-    said = {"comment": comment.encode()} if comment else {}
-    images[0].save(buffer, "GIF", save_all=True, append_images=images[1:], duration=durations, loop=0, **said)
+    extra = {"comment": comment.encode()} if comment else {}
+    images[0].save(buffer, "GIF", save_all=True, append_images=images[1:], duration=durations, loop=0, **extra)
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""A folder of generated clips: lossless files and one ``manifest.json`` that says where each came from."""
+"""Folders of generated clips: lossless files and a ``manifest.json`` that records how each was made."""
 
 import hashlib
 import json
@@ -22,12 +22,12 @@ class ClipRecord:
     Attributes:
         id: Unique in the folder; the key under which features and results are kept.
         file: Path relative to the folder.
-        fps: Frames per second the clip was made for.
-        prompt: The text, or None for a clip made without one.
-        attributes: What is known of the content (for Shapes World: colour, shape, ground).
-        seed: Of the clip's own noise generator; None for clips that were not sampled.
-        checkpoints: Stage name → content id of the network that took part.
-        source: File the clip was made from; None for a clip made from text alone.
+        fps: Frame rate the clip was generated for, in frames per second.
+        prompt: Text prompt. None for a clip made without one.
+        attributes: Known content (for Shapes World: colour, shape, ground).
+        seed: Seed of the clip's noise generator. None for clips that were not sampled.
+        checkpoints: Stage name → content id of the network used.
+        source: File the clip was made from. None for a clip made from text alone.
     """
 
     id: str
@@ -41,12 +41,12 @@ class ClipRecord:
 
 
 def write_manifest(folder: Path, clips: Sequence[ClipRecord], made: Mapping[str, Any] | None = None) -> None:
-    """Writes ``folder/manifest.json`` in one step: a reader sees the old one or the new one, never half.
+    """Write ``folder/manifest.json`` atomically.
 
     Args:
-        folder: Of the clips.
-        clips: One record for each.
-        made: How all of them were made, as plain data; None where nobody knows.
+        folder: Folder of the clips.
+        clips: One record per clip.
+        made: How they were made, as plain data. None if unknown.
     """
     _refuse_duplicates(folder, (clip.id for clip in clips))
     with whole_file(folder / MANIFEST) as partial:
@@ -54,15 +54,15 @@ def write_manifest(folder: Path, clips: Sequence[ClipRecord], made: Mapping[str,
 
 
 def manifest_sha256(clips: Sequence[ClipRecord], made: Mapping[str, Any] | None = None) -> str:
-    """The sha256 of the file that `write_manifest` writes."""
+    """Compute the sha256 of the file that `write_manifest` writes."""
     return hashlib.sha256(_text(clips, made).encode()).hexdigest()
 
 
 def read_manifest(folder: Path) -> list[ClipRecord]:
-    """Reads ``folder/manifest.json``.
+    """Read ``folder/manifest.json``.
 
     Raises:
-        UserError: No such file, not a manifest, unknown keys, or the same id twice.
+        UserError: The file is missing or not a manifest, or an id occurs twice.
     """
     path = folder / MANIFEST
     if not path.is_file():

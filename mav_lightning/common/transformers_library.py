@@ -1,4 +1,4 @@
-"""Hugging Face's transformers, an extra, imported where it is used."""
+"""Lazy import of Hugging Face's transformers, an optional dependency."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ __all__ = ["transformers_library"]
 
 
 def transformers_library() -> Any:
-    """The library.
+    """Return the imported library.
 
     Raises:
         UserError: It is not installed.
@@ -16,5 +16,5 @@ def transformers_library() -> Any:
     try:
         import transformers
     except ImportError as error:
-        raise UserError("Hugging Face's CLIPs need the extra `clip`: pip install 'mav-lightning[clip]'.") from error
+        raise UserError("Hugging Face CLIPs require the extra `clip`: pip install 'mav-lightning[clip]'.") from error
     return transformers

@@ -1,6 +1,6 @@
-"""Video files in and out through PyAV: probing, frames by time, H.264 for data sets, lossless FFV1 for results.
+"""Reading and writing videos with PyAV: probing, frames by time, H.264 for datasets, lossless FFV1 for results.
 
-Everything is capped *before* it is decoded, since a hundred kilobytes of H.264 can hold twenty gigabytes of frames.
+Limits are checked *before* decoding, since 100 kB of H.264 can hold 20 GB of frames.
 """
 
 import io
@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -19,34 +20,26 @@ from numpy.typing import NDArray
 from mav_lightning.common.errors import UserError
 
 __all__ = [
-    "VideoError",
-    "VideoInfo",
-    "VideoLimits",
-    "encode_mp4",
-    "probe",
-    "read_comment",
-    "read_frames",
-    "read_frames_at",
-    "read_numbered_frames",
-    "write_lossless",
-]
+    "VideoError", "VideoInfo", "VideoLimits", "encode_mp4", "probe", "read_comment", "read_frames", "read_frames_at",
+    "read_numbered_frames", "write_lossless",
+]  # fmt: skip
 
 Source = bytes | Path
 
 
 class VideoError(UserError):
-    """A video that cannot be decoded, or that is larger than the limits allow."""
+    """A video that cannot be decoded or exceeds a limit."""
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What the packets of a video say, without decoding it.
+    """Properties of a video, read from its packets without decoding.
 
     Attributes:
-        fps: Mean frames per second.
+        fps: Mean frame rate in frames per second.
         frames: Number of frames.
-        width: Pixels.
-        height: Pixels.
+        width: Width in pixels.
+        height: Height in pixels.
     """
 
     fps: float
@@ -62,12 +55,12 @@ class VideoInfo:
 
 @dataclass(frozen=True)
 class VideoLimits:
-    """Caps checked before decoding.
+    """Limits checked before decoding.
 
     Attributes:
         pixels: Largest width × height of a frame.
-        frames: Most frames in one video.
-        bytes: Largest file.
+        frames: Largest number of frames.
+        bytes: Largest file size.
     """
 
     pixels: int = 4096 * 2304
@@ -79,10 +72,10 @@ DEFAULT_LIMITS = VideoLimits()
 
 
 def probe(source: Source, limits: VideoLimits = DEFAULT_LIMITS) -> VideoInfo:
-    """Counts packets and reads the header.
+    """Count packets and read the header.
 
     Raises:
-        VideoError: No video stream, no frames, an unreadable container, or a limit exceeded.
+        VideoError: There is no video stream or frame, the container is unreadable, or a limit is exceeded.
     """
     with _open(source, limits) as (container, stream):
         frames = 0
@@ -99,18 +92,18 @@ def probe(source: Source, limits: VideoLimits = DEFAULT_LIMITS) -> VideoInfo:
 
 
 def read_frames_at(source: Source, seconds: Sequence[float], limits: VideoLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
-    """Decodes the source frame nearest to each time, starting from the keyframe before the first.
+    """Decode the source frame nearest to each time, starting from the keyframe before the first.
 
     Args:
         source: The file, or its bytes.
         seconds: Non-decreasing times since the first frame. Times past the end give the last frame.
-        limits: Caps checked first.
+        limits: Limits checked first.
 
     Returns:
         Frames, shape (len(seconds), H, W, 3), uint8 RGB.
 
     Raises:
-        VideoError: Undecodable, corrupt or over a limit.
+        VideoError: The video cannot be decoded or exceeds a limit.
     """
     with _open(source, limits) as (container, stream):
         if float(seconds[0]) > 0 and _has_times(container, stream):
@@ -128,10 +121,10 @@ def read_frames_at(source: Source, seconds: Sequence[float], limits: VideoLimits
 
 
 def read_frames(source: Source, limits: VideoLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
-    """Decodes every frame, in order: shape (T, H, W, 3), uint8 RGB.
+    """Decode every frame in order: shape (T, H, W, 3), uint8 RGB.
 
     Raises:
-        VideoError: As `read_frames_at`; also where all decoded frames together exceed ``limits.bytes``.
+        VideoError: The video cannot be decoded or exceeds a limit; ``limits.bytes`` also limits the decoded size.
     """
     with _open(source, limits) as (container, stream):
         frames, size, converter = [], 0, VideoReformatter()
@@ -152,18 +145,18 @@ def read_frames(source: Source, limits: VideoLimits = DEFAULT_LIMITS) -> NDArray
 def read_numbered_frames(
     source: Source, numbers: Sequence[int], limits: VideoLimits = DEFAULT_LIMITS
 ) -> NDArray[np.uint8]:
-    """Decodes the frames of these numbers, counted from 0 at the start: exact, whatever times the container names.
+    """Decode frames by number, counted from 0, independent of the container's timestamps.
 
     Args:
         source: The file, or its bytes.
-        numbers: Increasing.
-        limits: Caps checked first.
+        numbers: Increasing frame numbers.
+        limits: Limits checked first.
 
     Returns:
         Frames, shape (len(numbers), H, W, 3), uint8 RGB.
 
     Raises:
-        VideoError: Undecodable, corrupt, over a limit, or with fewer frames.
+        VideoError: The video cannot be decoded, exceeds a limit, or has fewer frames.
     """
     wanted, last, chosen = set(numbers), max(numbers), []
     with _open(source, limits) as (container, stream):
@@ -178,52 +171,44 @@ def read_numbered_frames(
 
 
 def encode_mp4(frames: NDArray[np.uint8], fps: float, crf: int = 18, gop: int = 12, comment: str = "") -> bytes:
-    """Encodes (T, H, W, 3) uint8 RGB as H.264, yuv420p; the same frames give the same bytes.
+    """Encode a clip as H.264, yuv420p; the same frames give the same bytes.
 
     Args:
-        frames: Height and width even, as 4:2:0 demands.
-        fps: Frames per second.
+        frames: Frames (T, H, W, 3), uint8 RGB, with even height and width as 4:2:0 requires.
+        fps: Frame rate in frames per second.
         crf: Constant rate factor; 0 is best, 18 looks lossless, 51 is worst.
-        gop: Most frames between keyframes; short groups make seeking fast.
-        comment: Stored in the container, where `read_comment` finds it.
+        gop: Largest keyframe interval in frames; short ones make seeking fast.
+        comment: Text stored in the container; see `read_comment`.
     """
     buffer = io.BytesIO()
-    # without mbtree: on AVX-512 processors x264's gives other bytes now and then, for the same frames in one process
+    # without mbtree: on AVX-512 processors x264's is not deterministic
     options = {"crf": str(crf), "g": str(gop), "threads": "1", "preset": "fast", "x264-params": "mbtree=0"}
     _encode(buffer, frames, fps, comment, container="mp4", codec="libx264", pixels="yuv420p", options=options)
     return buffer.getvalue()
 
 
 def write_lossless(path: Path, frames: NDArray[np.uint8], fps: float, comment: str = "") -> None:
-    """Writes (T, H, W, 3) uint8 RGB to `path` (.mkv) as FFV1 in RGB: what is read back is bit for bit what went in."""
+    """Write (T, H, W, 3) uint8 RGB to `path` (.mkv) as FFV1 in RGB, which is read back bit for bit."""
     buffer = io.BytesIO()
     _encode(buffer, frames, fps, comment, container="matroska", codec="ffv1", pixels="bgr0", options={"threads": "1"})
     path.write_bytes(buffer.getvalue())
 
 
 def read_comment(path: Path) -> str:
-    """The comment that a video's container holds; empty where there is none.
+    """Return the comment stored in a video's container; empty if there is none.
 
     Raises:
-        VideoError: Not a video.
+        VideoError: The file is not a video.
     """
     with _open(path, DEFAULT_LIMITS) as (container, _):
         tags = {name.lower(): value for name, value in container.metadata.items()}
-        return tags.get("comment", "")
+        return str(tags.get("comment", ""))
 
 
 def _encode(
-    buffer: io.BytesIO,
-    frames: NDArray[np.uint8],
-    fps: float,
-    comment: str,
-    container: str,
-    codec: str,
-    pixels: str,
-    options: dict[str, str],
-) -> None:
-    from fractions import Fraction
-
+    buffer: io.BytesIO, frames: NDArray[np.uint8], fps: float, comment: str,
+    *, container: str, codec: str, pixels: str, options: dict[str, str],
+) -> None:  # fmt: skip
     # bitexact: no version strings or random track ids in the file
     with av.open(buffer, "w", format=container, container_options={"fflags": "+bitexact"}) as output:
         if comment:
@@ -238,7 +223,7 @@ def _encode(
 
 @contextmanager
 def _open(source: Source, limits: VideoLimits) -> Iterator[tuple[Any, Any]]:
-    """Opens the first video stream after checking file and frame size; turns FFmpeg's errors into `VideoError`."""
+    """Open the first video stream after checking file and frame size; convert FFmpeg's errors to `VideoError`."""
     size = len(source) if isinstance(source, bytes) else source.stat().st_size
     if size > limits.bytes:
         raise VideoError(
@@ -272,12 +257,12 @@ def _decode(container: Any, stream: Any) -> Iterator[Any]:
 
 
 def _has_times(container: Any, stream: Any) -> bool:
-    """Whether frames carry the time they are shown at. AVI stores none, and FFmpeg's guesses come out of order."""
+    """Return whether frames have timestamps. AVI stores none, and FFmpeg's guesses are out of order."""
     return container.format.name != "avi" and bool(stream.time_base) and stream.start_time is not None
 
 
 def _timed_frames(container: Any, stream: Any) -> Iterator[tuple[float, Any]]:
-    """Pairs each frame with its seconds since the first; where times are missing, frames are counted from the start."""
+    """Yield (seconds since the first frame, frame); without timestamps, frames are counted from the start."""
     rate = float(stream.average_rate or stream.guessed_rate or 1)
     timed = _has_times(container, stream)
     origin = float(stream.start_time * stream.time_base) if timed else 0.0
@@ -286,7 +271,7 @@ def _timed_frames(container: Any, stream: Any) -> Iterator[tuple[float, Any]]:
 
 
 def _nearest(timed: Iterable[tuple[float, Any]], seconds: Sequence[float]) -> list[Any]:
-    """The frame nearest to each time, the last frame for times past the end; empty if there are no frames."""
+    """Return the frame nearest to each time, the last one for times past the end; empty without frames."""
     chosen: list[Any] = []
     before: tuple[float, Any] | None = None
     for time, frame in timed:
@@ -300,8 +285,8 @@ def _nearest(timed: Iterable[tuple[float, Any]], seconds: Sequence[float]) -> li
 
 
 def _to_array(frames: list[Any]) -> NDArray[np.uint8]:
-    arrays: dict[int, Any] = {}  # a frame wanted twice is converted once
-    converter = VideoReformatter()  # one for all: setting it up takes several times as long as a small frame
+    arrays: dict[int, Any] = {}  # repeated frames are converted once
+    converter = VideoReformatter()  # shared: its set-up takes several times as long as a small frame
     for frame in frames:
         if id(frame) not in arrays:
             arrays[id(frame)] = converter.reformat(frame, format="rgb24").to_ndarray()

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all."""
+"""Files and folders written atomically: they appear complete or not at all."""
 
 import os
 import shutil
@@ -6,26 +6,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mav_lightning.common.errors import UserError
+from mav_lightning.common.output import check_output
 
 __all__ = ["new_folder", "remove_partial_files", "whole_file"]
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yields a temporary name beside `path` to write to; on leaving, the file gets its real name.
+    """Yield a temporary path to write to and rename it to `path` on leaving the block.
 
-    The bytes reach the disk before the name does, and the name before this returns, so neither a killed process nor a
-    power cut leaves half a file under `path`. Where the block raises, `path` is as it was and the temporary is gone.
-    The temporary lies in the same folder because a rename is atomic within one file system only.
+    The content is flushed to disk before the rename, and the rename before this returns, so neither a killed process
+    nor a power cut leaves a partial file. If the block raises, `path` is unchanged and the temporary file is deleted.
+    The temporary file is in the same folder because a rename is atomic within one file system only.
+
+    Raises:
+        UserError: `path` cannot be written; see `check_output`.
     """
+    check_output(path, "file", argument=None)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         partial.touch()
         mode = partial.stat().st_mode
         yield partial
-        partial.chmod(mode)  # some writers replace the file by one that nobody else may read
+        partial.chmod(mode)  # some writers replace the file by one with stricter permissions
         _flush_to_disk(partial)
         os.replace(partial, path)
     except BaseException:
@@ -35,22 +39,21 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Deletes what a killed `whole_file` left in `folder`; to be called while nobody writes there."""
+    """Delete temporary files of interrupted writes. Call it only while no other process writes to `folder`."""
     for partial in folder.glob(".*.partial"):
         partial.unlink(missing_ok=True)
 
 
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
-    """Gives a folder to fill and renames it to `out` at the end, so `out` is whole or absent whatever happens.
+    """Yield a temporary folder to fill and rename it to `out` on leaving the block.
 
     Raises:
-        UserError: `out` holds something already.
+        UserError: `out` holds something already or cannot be written; see `check_output`.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: already holds something; remove it, or choose another folder.")
+    check_output(out, "new folder", argument=None)
     partial = out.absolute().parent / f".{out.absolute().name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)  # what a killed process left
+    shutil.rmtree(partial, ignore_errors=True)  # left by a killed process
     partial.mkdir(parents=True)
     try:
         yield partial

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from mav_lightning.common.terminal import markup
 from mav_lightning.runs.executor import Running
 from mav_lightning.runs.lease import holder
 from mav_lightning.runs.ledger import Ledger
@@ -72,9 +72,9 @@ class Display:
             folder = self._ledger.folder(stage)
             failure = folder.read_failure()
             for line in (failure.log if failure else folder.last_log_lines())[-8:]:
-                self._progress.console.print(f"    [dim]{escape(line)}[/]", highlight=False)
+                self._progress.console.print(f"    [dim]{markup(line)}[/]", highlight=False)
             if folder.log_file.exists():
-                where = escape(str(folder.log_file))
+                where = markup(str(folder.log_file))
                 self._progress.console.print(f"    [dim]{where}[/]", highlight=False, soft_wrap=True)
 
     def tick(self, running: Sequence[Running], elsewhere: Sequence[Stage]) -> None:
@@ -87,7 +87,7 @@ class Display:
         for stage in elsewhere:
             if stage.id not in self._announced:
                 self._announced.add(stage.id)
-                who = escape(holder(self._ledger.folder(stage).path))
+                who = markup(holder(self._ledger.folder(stage).path))
                 self._progress.console.print(f"… {_label(stage)} waits for {who}", highlight=False)
 
 
@@ -104,4 +104,4 @@ class _TimeLeft(ProgressColumn):
 
 
 def _label(stage: Stage) -> str:
-    return f"{escape(stage.name)} [dim]{stage.id[:8]}[/]"
+    return f"{markup(stage.name)} [dim]{stage.id[:8]}[/]"

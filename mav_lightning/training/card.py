@@ -1,6 +1,7 @@
 """The description of a training's network, available from the first step on."""
 
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from datamodules.shapes_world_shards import write_shapes_world
+from datamodules.shapes_world_shards import WriteShapesWorld
 from mav_lightning.ablation.run import load_plan
 from mav_lightning.ablation.study_plan import Trial
 from mav_lightning.config import instantiate, resolve_needs
@@ -32,7 +32,7 @@ class Seen:
 def needs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Data, and an untrained CLIP and image decoder of the quick recipe, as stages leave them."""
     root = tmp_path_factory.mktemp("stages")
-    write_shapes_world(root / "data", images=48, clips=48, val_images=12, val_clips=12, processes=1)
+    WriteShapesWorld(images=48, clips=48, val_images=12, val_clips=12, processes=1).run(root / "data")
     stages = load_plan("ablation/factorized.yaml", [f"seeds=[{SEED}]"]).trials[0].stages
     for role, name in (("clip", "clip"), ("parent", "spatial")):
         config = stages[name].config

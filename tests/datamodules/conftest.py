@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from datamodules.index import build_index
-from datamodules.shapes_world_shards import write_shapes_world
+from datamodules.shapes_world_shards import WriteShapesWorld
 from mav_lightning.common.video import encode_mp4
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `import recording`
@@ -23,9 +23,9 @@ Members = Sequence[tuple[str, bytes]]
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny Shapes World: read only."""
     out = tmp_path_factory.mktemp("data") / "shapes"
-    write_shapes_world(
-        out, images=21, clips=22, val_images=5, val_clips=72, size=16, seconds=2.5, fps=16, shard_size=10, processes=1
-    )
+    WriteShapesWorld(
+        images=21, clips=22, val_images=5, val_clips=72, size=16, seconds=2.5, fps=16, shard_size=10, processes=1
+    ).run(out)
     return out
 
 

@@ -22,7 +22,7 @@ def test_a_batch_moves_all_its_tensors_and_keeps_the_rest() -> None:
         ({"pixels": torch.zeros(2, 4, 3, 8, 8)}, r"must have shape \(B, 3, T, H, W\), got \(2, 4, 3, 8, 8\)"),
         ({"pixels": torch.zeros(2, 3, 8, 8)}, r"must have shape \(B, 3, T, H, W\), got \(2, 3, 8, 8\)"),
         ({"pixels": torch.zeros(2, 3, 4, 8, 8, dtype=torch.uint8)}, r"got torch.uint8; scale by x / 127.5 - 1"),
-        ({"pixels": torch.full((2, 3, 4, 8, 8), 255.0)}, r"must lie in \[-1, 1\], got a size of 255"),
+        ({"pixels": torch.full((2, 3, 4, 8, 8), 255.0)}, r"must be in \[-1, 1\], got magnitude 255"),
         ({"fps": torch.ones(2, dtype=torch.int64)}, r"`fps` must be float of shape \(B,\), got torch.int64"),
         ({"fps": torch.ones(3)}, r"`fps` has 3 entries for 2 samples"),
         ({"key": ["a"]}, r"`key` has 1 entries for 2 samples"),

@@ -10,7 +10,7 @@ from datamodules.decoders import ClipDecoder, ImageDecoder
 from datamodules.fps_sampler import UniformFps
 from datamodules.frame_cache import FrameCache
 from datamodules.media import Media, probe_media
-from datamodules.order import Chance
+from datamodules.order import SampleContext
 from datamodules.shards import SampleError
 from mav_lightning.common.cropping import crop_to_square
 from mav_lightning.common.errors import UserError
@@ -18,8 +18,8 @@ from mav_lightning.common.errors import UserError
 NOTHING = FrameCache(0)
 
 
-def drawn(seed: int) -> Chance:
-    return Chance(np.random.default_rng(seed))
+def drawn(seed: int) -> SampleContext:
+    return SampleContext(np.random.default_rng(seed))
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:

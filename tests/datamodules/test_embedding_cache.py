@@ -60,7 +60,7 @@ def test_embeddings_are_kept_until_the_shards_change(clip_folder: Path) -> None:
     assert sum(calls) == 12 * FRAMES
     (clip_folder / "00001.tar").unlink()
     index = build_index(clip_folder)
-    with pytest.raises(UserError, match="made for other shards than lie there now; run `mav data embed"):
+    with pytest.raises(UserError, match="made for other shards; run `mav data embed"):
         read_embeddings(index, "e1")
     write_embeddings(clip_folder, counted, "e1", size=16)
     assert len(read_embeddings(index, "e1")) == 6
@@ -88,7 +88,7 @@ def test_a_sample_that_cannot_be_decoded_is_named_and_never_read(
 
 
 def test_a_stream_has_no_place_for_embeddings(shapes: Path) -> None:
-    with pytest.raises(UserError, match="lie beside indexed shards; use reader=indexed, or embeddings=null"):
+    with pytest.raises(UserError, match="embeddings: are stored for indexed shards only; use reader=indexed or None"):
         image_data(shapes, reader="streaming")
 
 

@@ -42,5 +42,5 @@ def test_workers_change_nothing(shapes: Path) -> None:
 def test_a_stream_cannot_be_mixed(shapes: Path) -> None:
     clips = ClipData(shapes, 8, 9, UniformFps(4, 16), batch_size=4)
     images = ImageData(shapes, 8, batch_size=7, reader="streaming")
-    with pytest.raises(UserError, match="data.images.reader: must be `indexed` to be mixed, got `streaming`"):
+    with pytest.raises(UserError, match="images: must use the indexed reader, got `streaming`"):
         JointData(clips, images)

@@ -62,5 +62,5 @@ def test_empty_places_are_refused(tmp_path: Path, shapes: Path) -> None:
             call(tmp_path)
         with pytest.raises(UserError, match="no such folder"):
             call(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="rows and columns: must be 1 or more, got 0 and 8"):
+    with pytest.raises(UserError, match="rows: must be .* above 0, got 0"):
         contact_sheet(shapes, tmp_path / "x.png", rows=0)

@@ -54,11 +54,11 @@ def test_the_official_test_side_becomes_val_and_the_validate_side_is_left_out(an
 def test_the_validate_side_goes_where_it_is_asked_for(annotation: Path) -> None:
     files = ["video0.mp4", "video6513.mp4"]
 
-    assert (read_msrvtt(annotation, files, validate="train").splits or {})["video6513.mp4"] == "train"
-    assert (read_msrvtt(annotation, files, validate="val").splits or {})["video6513.mp4"] == "val"
-    assert "video6513" in read_msrvtt(annotation, files[:1], validate="val").absent
-    with pytest.raises(UserError, match="--validate-as: must be train or val, got `test`"):
-        read_msrvtt(annotation, files, validate="test")
+    assert (read_msrvtt(annotation, files, validate_as="train").splits or {})["video6513.mp4"] == "train"
+    assert (read_msrvtt(annotation, files, validate_as="val").splits or {})["video6513.mp4"] == "val"
+    assert "video6513" in read_msrvtt(annotation, files[:1], validate_as="val").absent
+    with pytest.raises(UserError, match="validate_as: must be train or val, got `test`"):
+        read_msrvtt(annotation, files, validate_as="test")
 
 
 def test_a_second_file_of_a_video_is_left_out(annotation: Path) -> None:
@@ -84,7 +84,7 @@ def test_the_caption_drawn_depends_on_the_seed_and_the_video_alone(annotation: P
     texts = [f"text {number}" for number in range(20)]
 
     def drawn(path: Path, seed: int) -> str:
-        return read_msrvtt(path, ["video7010.mp4"], seed=seed).rows["video7010.mp4"].caption
+        return read_msrvtt(path, ["video7010.mp4"], caption_seed=seed).rows["video7010.mp4"].caption
 
     assert [drawn(annotation, seed) for seed in range(5)] == [drawn(tmp_path / "less.json", seed) for seed in range(5)]
     assert {draw_caption("video7010", texts, seed) for seed in range(200)} == set(texts)
@@ -127,7 +127,7 @@ def test_captions_become_one_line_and_empty_ones_are_dropped(tmp_path: Path) -> 
         ("a.json", json.dumps(official()).replace('"validate"', '"dev"'), "video6513: the split must be .*, got `dev`"),
         ("a.tsv", "video_id\tcaption\nvideo0\ta car\n", "has no column `official_split`"),
         ("a.tsv", TABLE + "video0\ttest\ta car\n", "line 5 puts video0 in `test`, another in `train`"),
-        ("a.tsv", TABLE.replace("video", "film").replace("film_id", "video_id"), "none of its 3 videos is there"),
+        ("a.tsv", TABLE.replace("video", "film").replace("film_id", "video_id"), "none of its 3 videos exists"),
     ],
 )
 def test_what_is_no_annotation_of_these_videos_is_refused(
@@ -148,7 +148,7 @@ def test_a_folder_is_packed_as_the_official_split_says(
     for video in SPLITS:
         (source / f"{video}.mp4").write_bytes(make_mp4(12))
 
-    report = pack(source, partial(read_msrvtt, annotation, seed=3), tmp_path / "out", stills=1)
+    report = pack(source, partial(read_msrvtt, annotation, caption_seed=3), tmp_path / "out", stills=1)
 
     assert report.written == {"clips/train": 1, "images/train": 1, "clips/val": 2, "images/val": 2}
     index = load_index(tmp_path / "out" / "clips" / "train")

@@ -40,7 +40,7 @@ def test_pack_tells_how_many_were_left_out_and_why_but_names_only_the_first(fold
 
     assert f"{folder / 'out/clips/train'}: 2 samples" in output
     assert "1 left out, not in the annotation:\n  holiday.mp4\n" in output
-    assert "12 listed, but not there:\n  video1\n" in output
+    assert "12 listed, but missing:\n  video1\n" in output
     assert output.endswith("  video10\n  … and 2 more\n")
 
 
@@ -54,7 +54,7 @@ def test_pack_reads_an_official_split_of_ucf101(folder: Path, make_mp4: Callable
 
     output = mav_data("pack", folder / "UCF-101", *words)
 
-    assert "1 listed, but not there:\n  Archery/v_Archery_g01_c01.avi\n" in output
+    assert "1 listed, but missing:\n  Archery/v_Archery_g01_c01.avi\n" in output
     index = load_index(folder / "out" / "clips" / "val")
     assert [index.read(shard, sample, ["txt"])["txt"] for shard, sample in index] == [b"a bow"]
 
@@ -63,12 +63,12 @@ def test_pack_wants_one_source_and_its_own_options(folder: Path) -> None:
     command = ["pack", folder, "--out", folder / "out"]
     msrvtt = ["--msrvtt", folder / "msrvtt.tsv"]
 
-    assert "give one of --captions, --ucf101, --msrvtt, and one of them only; got none" in refusal(*command)
+    assert "give one of --captions, --ucf101, --msrvtt, exactly one of them; got none" in refusal(*command)
     assert "got --ucf101, --msrvtt" in refusal(*command, *msrvtt, "--ucf101", folder)
-    assert refusal(*command, *msrvtt, "--val", 0) == "--val: goes with --captions, got it with --msrvtt; leave it out."
-    assert "--split: goes with --ucf101" in refusal(*command, *msrvtt, "--split", 1)
-    assert "--caption-seed: goes with --msrvtt" in refusal(*command, "--ucf101", folder, "--caption-seed", 0)
-    assert "--validate-as: must be train or val" in refusal(*command, *msrvtt, "--validate-as", "test")
+    assert refusal(*command, *msrvtt, "--val", 0) == "--val: applies to --captions, got --msrvtt; omit it."
+    assert "--split: applies to --ucf101" in refusal(*command, *msrvtt, "--split", 1)
+    assert "--caption-seed: applies to --msrvtt" in refusal(*command, "--ucf101", folder, "--caption-seed", 0)
+    assert "validate_as: must be train or val" in refusal(*command, *msrvtt, "--validate-as", "test")
 
 
 def test_prompts_are_written_as_a_table(folder: Path) -> None:
@@ -86,8 +86,8 @@ def test_prompts_are_written_as_a_table(folder: Path) -> None:
 def test_prompts_wants_to_know_what_it_reads(folder: Path) -> None:
     command = ["prompts", folder / "classes.tsv", "--out", folder / "a.tsv"]
 
-    assert "--per-video for MSR-VTT or --per-class for UCF-101, and one of them only; got neither" in refusal(*command)
+    assert "--per-video for MSR-VTT or --per-class for UCF-101, exactly one of them; got neither" in refusal(*command)
     assert "got both" in refusal(*command, "--per-class", 1, "--per-video", "all")
-    assert "nothing is drawn with --per-class" in refusal(*command, "--per-class", 1, "--caption-seed", 0)
-    assert "nothing is drawn with --per-video all" in refusal(*command, "--per-video", "all", "--caption-seed", 0)
+    assert "has no effect with --per-class" in refusal(*command, "--per-class", 1, "--caption-seed", 0)
+    assert "has no effect with --per-video all" in refusal(*command, "--per-video", "all", "--caption-seed", 0)
     assert not (folder / "a.tsv").exists()

@@ -77,9 +77,9 @@ def test_groups_stay_together_and_the_split_is_repeatable(source: Path) -> None:
     ("table", "message"),
     [
         (HEADER + "a1.mp4\tx\t\t\na1.mp4\ty\t\t\n", r"1 file\(s\) have more than one row: a1.mp4 \(line 3\); keep one"),
-        (HEADER + "a1.mp5\tx\t\t\n", r"1 row\(s\) name files that are not there: a1.mp5; did you mean `a1.mp4`\?"),
-        (HEADER + "../a1.mp4\tx\t\t\n", r"name files that are not there: ../a1.mp4"),
-        ("file\tcaptoin\na1.mp4\tx\n", "has no column `caption`; did you mean `captoin`"),
+        (HEADER + "a1.mp5\tx\t\t\n", r"1 row\(s\) name missing files: a1.mp5; .* Did you mean `a1.mp4`\?"),
+        (HEADER + "../a1.mp4\tx\t\t\n", r"name missing files: ../a1.mp4"),
+        ("file\tcaptoin\na1.mp4\tx\n", "has no column `caption`; .* Did you mean `captoin`"),
         (HEADER + "a1.mp4\tx\n", "line 2 has 2 columns, its header 4; separate by tabs"),
         (HEADER, "holds no rows"),
     ],
@@ -104,7 +104,7 @@ def test_bad_places_and_numbers_are_refused(source: Path, tmp_path: Path) -> Non
     ]:
         with pytest.raises(UserError, match=message):
             pack(*wrong)
-    with pytest.raises(UserError, match=r"val: must be in \[0, 1\), got 1"):
+    with pytest.raises(UserError, match=r"val: must be below 1"):
         run(source, val=1.0)
 
 

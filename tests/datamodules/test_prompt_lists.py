@@ -35,7 +35,7 @@ def test_all_captions_of_the_test_split_are_numbered_within_their_video(annotati
 
 def test_one_caption_of_each_test_video_is_the_one_that_packing_draws(annotation: Path) -> None:
     for seed in range(5):
-        packed = read_msrvtt(annotation, ["video7010.mp4"], seed=seed).rows["video7010.mp4"].caption
+        packed = read_msrvtt(annotation, ["video7010.mp4"], caption_seed=seed).rows["video7010.mp4"].caption
         assert caption_prompts(annotation, "one", seed) == [("video7010", packed), ("video7011", "a cat")]
 
 
@@ -50,9 +50,9 @@ def test_classes_take_turns(tmp_path: Path) -> None:
 def test_numbers_and_words_out_of_range_are_refused(annotation: Path, tmp_path: Path) -> None:
     (tmp_path / "train.tsv").write_text("video_id\tofficial_split\tcaption\nvideo0\ttrain\ta car\n")
 
-    with pytest.raises(UserError, match="--per-video: must be one or all, got `two`"):
+    with pytest.raises(UserError, match="per_video: must be one or all, got `two`"):
         caption_prompts(annotation, "two")
-    with pytest.raises(UserError, match="--per-class: must be at least 1, got 0"):
+    with pytest.raises(UserError, match="per_class: must be at least 1, got 0"):
         class_prompts(annotation, 0)
-    with pytest.raises(UserError, match="has no captions of the split test"):
+    with pytest.raises(UserError, match="has no captions of the test split"):
         caption_prompts(tmp_path / "train.tsv", "one")

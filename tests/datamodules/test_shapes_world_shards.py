@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from datamodules.index import build_index, load_index
-from datamodules.shapes_world_shards import write_shapes_world
+from datamodules.shapes_world_shards import WriteShapesWorld
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.shapes_world.laws import LAW_OF_SHAPE
 from mav_lightning.common.shapes_world.scene import HELD_OUT_PAIRS, all_scenes
@@ -41,7 +41,7 @@ def test_stills_tell_their_appearance_and_no_motion(shapes: Path) -> None:
 
 def test_the_same_seed_writes_the_same_bytes_with_any_number_of_processes(tmp_path: Path) -> None:
     for name, seed, processes in (("one", 5, 1), ("two", 5, 2), ("other", 6, 1)):
-        write_shapes_world(tmp_path / name, seed=seed, processes=processes, **SMALL)
+        WriteShapesWorld(seed=seed, processes=processes, **SMALL).run(tmp_path / name)
 
     for kind in ("images/train", "images/val", "clips/train", "clips/val"):
         one, two, other = ((tmp_path / name / kind / "00000.tar").read_bytes() for name in ("one", "two", "other"))
@@ -59,14 +59,20 @@ def test_shards_are_indexed_and_as_large_as_asked(shapes: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"size": 15}, "size: H.264 needs an even number of pixels, got 15; use 16"),
-        ({"fps": 0}, "fps: must be above 0, got 0"),
-        ({"val_clips": 0}, "clips/val: needs at least 1 sample, got 0"),
+        ({"size": 15}, "size: H.264 needs an even number of pixels, got 15"),
+        ({"fps": 0}, "fps: must be .* above 0, got 0"),
+        ({"fps": float("nan")}, "fps: must be a finite number"),
+        ({"seconds": float("inf")}, "seconds: must be a finite number"),
+        ({"seconds": 1e9}, "seconds: .* more than 100000 frames"),
+        ({"size": 1_000_000}, "size: must be at most 3072 pixels"),
+        ({"seed": -1}, "seed: must be"),
+        ({"processes": 0}, "processes: must be"),
+        ({"val_clips": 0}, "val_clips: must be .* above 0, got 0"),
     ],
 )
 def test_bad_arguments_write_nothing(tmp_path: Path, changes: dict[str, int], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        write_shapes_world(tmp_path / "out", **{**SMALL, **changes}, processes=1)
+        WriteShapesWorld(**{**SMALL, "processes": 1, **changes}).run(tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -74,4 +80,4 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("precious")
 
     with pytest.raises(UserError, match="already holds something; remove it, or choose another folder"):
-        write_shapes_world(tmp_path, **SMALL)
+        WriteShapesWorld(**SMALL).run(tmp_path)

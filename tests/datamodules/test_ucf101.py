@@ -99,7 +99,7 @@ def test_lists_that_are_not_the_official_ones_are_refused(
     ("table", "message"),
     [
         ("class_name\tprompt\nArchery\ta bow\n", "no prompt for 1 of 2 classes, such as `HandstandPushups`; add them"),
-        (PROMPTS.replace("Pushups", "PushUps"), r"`HandstandPushups`; did you mean `HandstandPushUps`\?; add them"),
+        (PROMPTS.replace("Pushups", "PushUps"), r"`HandstandPushups`; add them. Did you mean `HandstandPushUps`\?"),
         (PROMPTS + "1\tArchery\tbows\n", "line 5 has the class `Archery` twice"),
         (PROMPTS + "3\tYoYo\t\n", "line 5 has the class `YoYo` without a prompt"),
         ("archery\nhandstand pushups\n", "has no column `class_name`"),
@@ -114,11 +114,9 @@ def test_prompts_that_do_not_fit_the_classes_are_refused(lists: Path, tmp_path: 
 
 
 def test_another_split_and_another_folder_are_refused(lists: Path) -> None:
-    with pytest.raises(UserError, match="--split: UCF-101 has the splits 1, 2, 3, got 4"):
+    with pytest.raises(UserError, match="split: must be one of 1, 2, 3, got 4"):
         read_ucf101(lists, [ARCHERY.format("08")], split=4)
-    with pytest.raises(
-        UserError, match="none of the 6 files of split 1 is there; pack the folder that holds the class"
-    ):
+    with pytest.raises(UserError, match="none of the 6 files of split 1 exists; pack the folder that holds the class"):
         read_ucf101(lists, [f"UCF-101/{ARCHERY.format('08')}"])
 
 

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
-from datamodules.shapes_world_shards import write_shapes_world
+from datamodules.shapes_world_shards import WriteShapesWorld
 from evaluation import Protocol, baselines, evaluate, load_protocol
 from evaluation.baselines import WriteFloor, write_baseline, write_nearest
 from evaluation.folders import open_clips
@@ -36,7 +36,7 @@ def only(metric: str, extractor: str) -> Protocol:
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small Shapes World: two and a half seconds at 16 fps."""
     root, small = tmp_path_factory.mktemp("world") / "shapes", {"images": 1, "val_images": 1, "processes": 1}
-    write_shapes_world(root, clips=48, val_clips=36, size=32, seconds=2.5, fps=16, **small)
+    WriteShapesWorld(clips=48, val_clips=36, size=32, seconds=2.5, fps=16, **small).run(root)
     return root
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from datamodules.index import build_index
-from datamodules.linked_shards import link_shards
-from datamodules.shapes_world_shards import write_shapes_world
+from datamodules.linked_shards import LinkShards
+from datamodules.shapes_world_shards import WriteShapesWorld
 from mav_lightning.common.errors import UserError
 from mav_lightning.runs.recipe import Recipe, load_recipe, plan_recipe
 from mav_lightning.runs.stage_folder import Stage, StageFolder
@@ -16,7 +16,7 @@ from mav_lightning.runs.stage_folder import Stage, StageFolder
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("mine") / "shards"
-    write_shapes_world(out, images=2, clips=2, val_images=1, val_clips=1, size=16, seconds=0.5, fps=8, processes=1)
+    WriteShapesWorld(images=2, clips=2, val_images=1, val_clips=1, size=16, seconds=0.5, fps=8, processes=1).run(out)
     return out
 
 
@@ -79,10 +79,10 @@ def test_other_shards_are_other_stages_and_other_prompts_only_other_clips(
 def test_the_shards_are_linked_and_refused_once_they_changed(recipe: Recipe, shards: Path, tmp_path: Path) -> None:
     task = planned(recipe, shards, prompts_in(tmp_path, "a cat\n"))["data"].config["task"]
 
-    link_shards(task["root"], task["root_sha256"], tmp_path / "linked")
+    LinkShards(root=task["root"], root_sha256=task["root_sha256"]).run(tmp_path / "linked")
     assert (tmp_path / "linked" / "images" / "train").samefile(shards / "images" / "train")
-    with pytest.raises(UserError, match="its shards have changed since the study was planned .*give the command again"):
-        link_shards(task["root"], "0" * 64, tmp_path / "again")
+    with pytest.raises(UserError, match="the shards have changed since the study was planned .*run the command again"):
+        LinkShards(root=task["root"], root_sha256="0" * 64).run(tmp_path / "again")
     assert not (tmp_path / "again").exists()
 
 

@@ -1,6 +1,6 @@
-"""The motion laws: analytic trajectories in frame widths and seconds.
+"""Motion laws: analytic trajectories in frame widths and seconds.
 
-A law maps time to the object's centre, x to the right and y down, both in [0, 1] frame widths. It is exact at any time,
+A law maps time to the object's center, x to the right and y down, both in [0, 1] frame widths. It is exact at any time,
 so a clip can be rendered at any fps, size and start time, and a measured track can be fitted to it.
 """
 
@@ -20,12 +20,12 @@ class Law:
     """A periodic motion.
 
     Attributes:
-        name: What the object does.
-        period: Seconds until the motion repeats.
+        name: Name of the motion.
+        period: Period in seconds.
         speed: Mean speed along the path, in frame widths per second.
         path: Maps cycles (time / period, any shape) to the offset from the object's place, shape (..., 2), in widths.
         place: Lowest and highest place, ((x, x), (y, y)), that keeps the whole object inside the frame.
-        directions: Whether mirrored time is another motion of this law (an orbit has a sense of turning).
+        directions: Directions of time that give distinct motions (an orbit has a sense of rotation).
     """
 
     name: str
@@ -84,9 +84,9 @@ class Motion:
 
     Attributes:
         law: Key of `LAWS`.
-        phase: Cycles already run at time 0, in [0, 1).
+        phase: Cycles completed at time 0, in [0, 1).
         place: Offset of the path, (x, y) in widths.
-        direction: 1, or -1 for the other sense of turning.
+        direction: 1, or -1 for the opposite sense of rotation.
     """
 
     law: str
@@ -95,14 +95,15 @@ class Motion:
     direction: int = 1
 
     def at(self, seconds: Array) -> Array:
-        """Centres at the given times: shape (T,) in seconds → (T, 2) in widths."""
+        """Compute the object's centers: times (T,) in seconds to positions (T, 2) in frame widths."""
         law = LAWS[self.law]
         cycles = self.direction * np.asarray(seconds, dtype=np.float64) / law.period + self.phase
-        return law.path(cycles) + np.asarray(self.place)
+        centers: Array = law.path(cycles) + np.asarray(self.place)
+        return centers
 
 
 def sample_motion(law: str, rng: np.random.Generator) -> Motion:
-    """Draws phase, place and direction uniformly for the named law."""
+    """Sample phase, place and direction uniformly for the named law."""
     (x_low, x_high), (y_low, y_high) = LAWS[law].place
     return Motion(
         law,

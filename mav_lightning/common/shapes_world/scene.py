@@ -1,4 +1,4 @@
-"""What an object looks like, how it is captioned, and how it is drawn."""
+"""Appearance of an object, its captions, and its rendering."""
 
 import itertools
 import math
@@ -22,7 +22,7 @@ __all__ = [
     "render_motion",
 ]
 
-RADIUS = 0.2  # of the object, in frame widths: large enough to be told apart at 16 pixels
+RADIUS = 0.2  # of the object, in frame widths: large enough to be recognized at 16 pixels
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (225, 40, 40),
     "green": (40, 190, 60),
@@ -32,7 +32,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "cyan": (40, 205, 215),
 }
 SHAPES = tuple(LAW_OF_SHAPE)
-# Grounds are grey and objects are not, so saturation alone finds the object: no measure needs to be told its colour.
+# Grounds are gray and objects are not, so saturation alone locates the object whatever its color.
 GROUNDS = ("dark", "light", "checkered")
 # Seen in stills, never in clips: animating these well is the sharpest test of motion without text.
 HELD_OUT_PAIRS = frozenset({
@@ -50,14 +50,14 @@ _TEMPLATES = (
 
 @dataclass(frozen=True)
 class Scene:
-    """Colour, shape and ground of one picture: all that a caption may tell."""
+    """Color, shape and ground of one image: everything a caption may describe."""
 
     colour: str
     shape: str
     ground: str
 
     def attributes(self) -> dict[str, str]:
-        """As plain data, for manifests and sample metadata."""
+        """Return the fields as plain data, for manifests and sample metadata."""
         return asdict(self)
 
     @property
@@ -67,12 +67,16 @@ class Scene:
 
 
 def all_scenes() -> list[Scene]:
-    """Every scene, in a fixed order."""
+    """Return every scene, in a fixed order."""
     return [Scene(*names) for names in itertools.product(COLOURS, SHAPES, GROUNDS)]
 
 
 def caption(scene: Scene, phrasing: int = 0) -> str:
-    """Describes the appearance, never the motion; `phrasing` chooses a template, modulo their number.
+    """Describe the appearance, never the motion.
+
+    Args:
+        scene: The scene.
+        phrasing: Number of the template, modulo their count.
 
     Example:
         >>> caption(Scene("red", "circle", "dark"))
@@ -82,11 +86,11 @@ def caption(scene: Scene, phrasing: int = 0) -> str:
 
 
 def render(scene: Scene, centres: NDArray[np.float64], size: int, supersample: int = 3) -> NDArray[np.uint8]:
-    """Draws the object at each centre.
+    """Render the object at each center.
 
     Args:
-        scene: What to draw.
-        centres: Shape (T, 2), in frame widths, x right and y down.
+        scene: The scene.
+        centres: Centers, shape (T, 2), in frame widths, x right and y down.
         size: Side of the square frame, in pixels.
         supersample: Samples per pixel and axis, for smooth edges.
 
@@ -97,19 +101,19 @@ def render(scene: Scene, centres: NDArray[np.float64], size: int, supersample: i
     ticks = (np.arange(fine) + 0.5) / fine
     ground = np.broadcast_to(_ground(scene.ground, ticks), (fine, fine))
     colour = np.asarray(COLOURS[scene.colour], np.float64)
-    empty = _shrink(np.repeat(ground[..., None], 3, axis=2), supersample)
+    empty = _downsample(np.repeat(ground[..., None], 3, axis=2), supersample)
     frames = np.broadcast_to(empty, (len(centres), *empty.shape)).copy()
     for frame, (x, y) in zip(frames, centres, strict=True):
         rows, columns = (_touched(centre, size) for centre in (y, x))  # the rest of the frame is ground
         u, v = (ticks[_fine(part, supersample)] for part in (columns, rows))
         inside = _inside(scene.shape, (u[None, :] - x) / RADIUS, (v[:, None] - y) / RADIUS)
         behind = ground[_fine(rows, supersample), _fine(columns, supersample)]
-        frame[rows, columns] = _shrink(np.where(inside[..., None], colour, behind[..., None]), supersample)
+        frame[rows, columns] = _downsample(np.where(inside[..., None], colour, behind[..., None]), supersample)
     return frames
 
 
 def render_motion(scene: Scene, motion: Motion, seconds: NDArray[np.float64], size: int) -> NDArray[np.uint8]:
-    """Draws a clip of `motion` at the given times: shape (T,) in seconds → (T, size, size, 3) uint8."""
+    """Render a clip: times (T,) in seconds to frames (T, size, size, 3) uint8."""
     return render(scene, motion.at(seconds), size)
 
 
@@ -123,10 +127,12 @@ def _fine(pixels: slice, supersample: int) -> slice:
     return slice(pixels.start * supersample, pixels.stop * supersample)
 
 
-def _shrink(image: NDArray[np.float64], supersample: int) -> NDArray[np.uint8]:
-    """Averages the samples of each pixel: (H * s, W * s, 3) → (H, W, 3) uint8."""
+def _downsample(image: NDArray[np.float64], supersample: int) -> NDArray[np.uint8]:
+    """Average the samples of each pixel: (H * s, W * s, 3) → (H, W, 3) uint8."""
     height, width = (side // supersample for side in image.shape[:2])
-    return np.rint(image.reshape(height, supersample, width, supersample, 3).mean(axis=(1, 3))).astype(np.uint8)
+    means = image.reshape(height, supersample, width, supersample, 3).mean(axis=(1, 3))
+    pixels: NDArray[np.uint8] = np.rint(means).astype(np.uint8)
+    return pixels
 
 
 def _ground(name: str, ticks: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -138,7 +144,7 @@ def _ground(name: str, ticks: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _inside(shape: str, u: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether points, in radii from the centre (v down), lie in the shape. Areas' centroids are at the centre."""
+    """Return which points, in radii from the center (v down), are in the shape, whose centroid is the center."""
     if shape == "circle":
         return u**2 + v**2 <= 1.0
     if shape == "square":

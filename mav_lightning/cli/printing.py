@@ -1,0 +1,37 @@
+"""Plain lines and lists of files on the terminal."""
+
+from collections.abc import Sequence
+
+import typer
+
+from mav_lightning.common.terminal import visible
+
+__all__ = ["echo", "list_files"]
+
+
+def echo(message: object = "", *, err: bool = False, nl: bool = True) -> None:
+    """Print plain text with control characters escaped.
+
+    Args:
+        message: The text.
+        err: Whether it goes to standard error.
+        nl: Whether a line feed is added.
+    """
+    typer.echo(visible(message), err=err, nl=nl)
+
+
+def list_files(what: str, lines: Sequence[str], most: int | None = None) -> None:
+    """Print a counted list to standard error; print nothing if it is empty.
+
+    Args:
+        what: What the lines are, after their number, for example ``bad``.
+        lines: One for each file.
+        most: Lines to print at most. None prints all.
+    """
+    if not lines:
+        return
+    echo(f"{len(lines)} {what}:", err=True)
+    for line in lines[:most]:
+        echo(f"  {line}", err=True)
+    if most is not None and len(lines) > most:
+        echo(f"  … and {len(lines) - most} more", err=True)

@@ -1,0 +1,110 @@
+"""The check of output paths, made before any work is done."""
+
+import errno
+import os
+import stat
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+from mav_lightning.common.errors import UserError
+
+__all__ = ["OutputKind", "check_output", "disk_message"]
+
+OutputKind = Literal["file", "folder", "new folder"]
+_LONGEST_NAME = 255 - len("..4194304.partial")  # bytes; files are written under a longer temporary name first
+
+
+def check_output(path: str | Path, kind: OutputKind = "file", argument: str | None = "out") -> Path:
+    """Check that output can be written to a path.
+
+    Args:
+        path: Where the output goes. Missing parent folders are fine; they are created on writing.
+        kind: ``file`` may replace a regular file; ``folder`` may exist and hold something, for work that resumes;
+            ``new folder`` must be absent or empty.
+        argument: Name of the argument that gave the path, for messages. None if there is none.
+
+    Returns:
+        The path.
+
+    Raises:
+        UserError: The path is the root folder, a device or a dangling link, is under a file, has too long a name,
+            is of the other kind, holds something already, or its folder is read-only.
+    """
+    path = Path(path)
+    problem = _problem(path, kind)
+    if problem is not None:
+        raise UserError(f"{path}: {problem}", argument=argument)
+    return path
+
+
+def disk_message(error: BaseException | None) -> str | None:
+    """Return the message for a failed read or write of a file, or None if the error is not one.
+
+    Libraries wrap the operating system's error in their own; the chain of causes is searched for a full disk.
+    """
+    full = os.strerror(errno.ENOSPC)
+    if isinstance(error, OSError) and error.strerror and error.errno != errno.ENOSPC:
+        return f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
+    while error is not None:
+        if full in str(error) or "os error 28" in str(error):
+            place = getattr(error, "filename2", None) or getattr(error, "filename", None)
+            return f"{f'{place}: ' if place else ''}the disk is full; free some space and run the command again."
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _problem(path: Path, kind: OutputKind) -> str | None:
+    """What is wrong with a path, or None."""
+    try:
+        if path.resolve() == Path(path.resolve().anchor):
+            return "is the root of the file system; choose a path below it."
+        if len(os.fsencode(path.name)) > _LONGEST_NAME:
+            return f"the name has more than {_LONGEST_NAME} bytes; choose a shorter one."
+        if path.is_symlink() and not path.exists():
+            return "is a link to something that does not exist; remove it or choose another path."
+        if path.exists():
+            return _existing_problem(path, kind)
+        return _parent_problem(path)
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a loop of links
+        reason = getattr(error, "strerror", None) or error
+        return f"cannot be written ({reason}); choose another path."
+
+
+def _existing_problem(path: Path, kind: OutputKind) -> str | None:
+    mode = path.stat().st_mode
+    if kind == "file":
+        if stat.S_ISDIR(mode):
+            return "is a folder; give the name of a file."
+        if not stat.S_ISREG(mode):
+            return "is not a regular file (a device, pipe or socket); choose another path."
+        return _parent_problem(path)
+    if not stat.S_ISDIR(mode):
+        return "is not a folder; choose another path."
+    if kind == "new folder":
+        if path.resolve() == Path.cwd():
+            return "is the current folder; give the name of a new one."
+        if any(path.iterdir()):
+            return "already holds something; remove it, or choose another folder."
+        return _parent_problem(path)
+    return _write_problem(path)
+
+
+def _parent_problem(path: Path) -> str | None:
+    """Check the nearest folder above the path that exists."""
+    parent = path.absolute().parent
+    while not parent.exists():
+        if parent.is_symlink():
+            return f"is under {parent}, a link to something that does not exist; choose another path."
+        parent = parent.parent
+    if not parent.is_dir():
+        return f"is under {parent}, which is a file; choose another path."
+    return _write_problem(parent)
+
+
+def _write_problem(folder: Path) -> str | None:
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return f"cannot be written: {folder} does not take files ({error.strerror}); choose another path."

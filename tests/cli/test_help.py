@@ -1,0 +1,94 @@
+"""Help texts flow at any width, and their examples are commands that exist."""
+
+import errno
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.core import TyperCommand, TyperGroup
+
+from mav_lightning.cli import app as app_module
+from mav_lightning.cli.app import command_line, main
+from mav_lightning.config import find_config
+
+
+def commands(command: TyperCommand | TyperGroup, name: str = "mav") -> Iterator[tuple[str, TyperCommand | TyperGroup]]:
+    yield name, command
+    for word, subcommand in getattr(command, "commands", {}).items():
+        yield from commands(subcommand, f"{name} {word}")
+
+
+def examples() -> list[str]:
+    lines = [line for _, command in commands(command_line()) for line in (command.help or "").split("\n")]
+    found = [line.removeprefix("Example: ").strip() for line in lines]
+    return [line for line in found if line.startswith("mav ")]
+
+
+def test_many_commands_show_examples() -> None:
+    assert len(examples()) > 20
+
+
+@pytest.mark.parametrize("example", examples())
+def test_an_example_is_a_command_with_options_and_configs_that_exist(
+    example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(example, comments=True)[1:]
+    command: TyperCommand | TyperGroup = command_line()
+    while words and words[0] in getattr(command, "commands", {}):
+        command = command.commands[words.pop(0)]  # type: ignore[union-attr]
+    assert not getattr(command, "commands", {}), "the example names no command"
+
+    command.make_context(command.name, list(words))
+
+    for word in words:
+        if word.split("/")[0] in ("stage", "ablation", "recipe") and word.endswith(".yaml"):
+            find_config(word)
+
+
+def test_paragraphs_are_not_wrapped_in_the_source() -> None:
+    for name, command in commands(command_line()):
+        for paragraph in (command.help or "").split("\n\n"):
+            lines = [line for line in paragraph.split("\n") if not line.startswith("mav ") and line.strip()]
+            assert len(lines) <= 1, f"{name}: {lines}"
+
+
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+    monkeypatch.setattr(sys, "argv", ["mav", *words])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    return int(caught.value.code or 0), capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--fps", "nan"),
+        ("--seconds", "inf"),
+        ("--seed", "-1"),
+        ("--processes", "0"),
+        ("--size", "15"),
+        ("--size", "1000000"),
+    ],
+)
+def test_errors_name_the_option_at_fault(
+    option: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, printed = run(monkeypatch, capsys, "data", "shapes", "--out", str(tmp_path / "out"), option, value)
+    assert code == 2
+    assert printed.startswith(f"error: {option}: ")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_one_message(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def full() -> TyperGroup:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a[/]b")
+
+    monkeypatch.setattr(app_module, "command_line", full)
+    assert run(monkeypatch, capsys) == (
+        2,
+        "error: a[/]b: the disk is full; free some space and run the command again.\n",
+    )

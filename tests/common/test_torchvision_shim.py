@@ -1,0 +1,30 @@
+"""torchvision imports first in a script, whether or not its operators match torch."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from mav_lightning.common.torchvision_shim import HOOK, shim_is_needed, write_hook
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def test_torchvision_imports_as_the_first_line_of_a_script(tmp_path: Path) -> None:
+    written = write_hook(tmp_path)
+    assert (written == tmp_path / HOOK) == shim_is_needed()
+    script = f"import site; site.addsitedir({str(tmp_path)!r}); import torchvision; print(torchvision.__version__)"
+
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_hook_is_silent_without_this_project(tmp_path: Path) -> None:
+    if write_hook(tmp_path) is None:
+        return
+    code = (tmp_path / HOOK).read_text().replace("mav_lightning", "absent_package")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
