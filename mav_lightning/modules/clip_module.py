@@ -40,6 +40,14 @@ class CLIPModule(NetworkModule):
         accuracy = sum(captions[i] == captions[j] for i, j in enumerate(nearest)) / len(captions)
         self.log("val/retrieval", accuracy, batch_size=len(captions), sync_dist=True)
 
+    def test_step(self, batch: ImageBatch, batch_idx: int) -> None:
+        """Log the loss of test pairs."""
+        self._loss(batch, "test")
+
+    def predict_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
+        """Return the embeddings of a batch's images, shape (B, D)."""
+        return self.clip.encode_image(batch.pixels)
+
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return one optimizer for both encoders."""
         return optimization(self, self.make_optimizer, self.schedule)
@@ -47,5 +55,5 @@ class CLIPModule(NetworkModule):
     def _loss(self, batch: ImageBatch, stage: str) -> Tensor:
         captions = batch.captions()
         loss = self.clip.loss(batch.pixels, captions)
-        self.log(f"{stage}/loss", loss, batch_size=len(captions), sync_dist=stage == "val", prog_bar=True)
+        self.log(f"{stage}/loss", loss, batch_size=len(captions), sync_dist=stage != "train", prog_bar=True)
         return loss

@@ -1,7 +1,7 @@
 """What all trainings of denoisers of images and clips share: conditioning, noise, optimizer, and a parent network."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -11,14 +11,20 @@ from torch import Tensor
 from datamodules.batch import ClipBatch, ImageBatch, JointBatch
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import Fraction, NonNegativeFloat
+from mav_lightning.diffusion.denoised import Denoised
 from mav_lightning.diffusion.denoiser import EDMDenoiser, NetDenoiser, space_time_network
-from mav_lightning.diffusion.noise_levels import LogNormalNoise
+from mav_lightning.diffusion.noise import SeededNoise
+from mav_lightning.diffusion.noise_levels import LogNormalNoise, karras_sigmas
+from mav_lightning.diffusion.samplers import dpm_solver_pp_2m
 from mav_lightning.modules.base import ImageEncoder, NetworkModule
 from mav_lightning.modules.optim import DEFAULT_OPTIMIZER, DEFAULT_SCHEDULE, MakeOptimizer, Schedule, optimization
 from mav_lightning.modules.transfer import TransferReport, freeze_spatial, transfer
 from mav_lightning.nn.base import SpaceTimeNetwork
 
-__all__ = ["Denoising", "DenoisingModule"]
+__all__ = ["BoundDenoiser", "Denoising", "DenoisingModule"]
+
+PREDICT_STEPS = 16  # of DPM-Solver++ (2M), as the cascade takes by default
+BoundDenoiser = Callable[[Tensor, Tensor, Tensor, Tensor | None], Denoised]  # x, sigma, cond, fps
 
 B = TypeVar("B", ImageBatch, ClipBatch, ImageBatch | ClipBatch, ClipBatch | JointBatch)
 
@@ -146,6 +152,36 @@ class DenoisingModule(NetworkModule, Generic[B]):
         """Log the denoising loss of held-out samples."""
         self._step(batch, "val")
 
+    def test_step(self, batch: B, batch_idx: int) -> None:
+        """Log the denoising loss of test samples."""
+        self._step(batch, "test")
+
+    @torch.no_grad()
+    def predict_step(self, batch: B, batch_idx: int) -> Tensor:
+        """Sample an image or a clip for each sample of a batch, conditioned on what the batch holds.
+
+        Args:
+            batch: Batch as in training; its pixels are used for conditioning only.
+            batch_idx: Number of the batch; it seeds the noise.
+
+        Returns:
+            Samples in [-1, 1], shape of the batch's pixels.
+        """
+        one = batch.clips if isinstance(batch, JointBatch) else batch
+        first = (batch_idx * self.trainer.world_size + self.trainer.global_rank) << 16  # room for any batch size
+        draw = SeededNoise(range(first, first + len(one)), one.pixels.shape[1:], self.device)
+        frame = one.pixels if isinstance(one, ImageBatch) else one.pixels[:, :, 0]
+        exact = replace(self.denoising, cond_dropout=0.0, cond_noise=0.0)
+        cond = exact.condition(frame, one.embedding, self.net.cond_channels)
+        fps = None if isinstance(one, ImageBatch) else one.fps
+        denoise = self.sampling_denoiser(one)
+        sample = dpm_solver_pp_2m(lambda x, sigma: denoise(x, sigma, cond, fps), draw, karras_sigmas(PREDICT_STEPS))
+        return sample.clamp(-1, 1)
+
+    def sampling_denoiser(self, batch: ImageBatch | ClipBatch) -> BoundDenoiser:
+        """Return the denoiser that `predict_step` samples from, with its concatenated conditioning bound."""
+        return self.denoiser
+
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return one optimizer of all trainable weights; spatial layers may have their own learning rate."""
         temporal = {f"{self.network_name}.net.{name}" for name in self.net.temporal_names()}
@@ -186,5 +222,5 @@ class DenoisingModule(NetworkModule, Generic[B]):
 
     def _step(self, batch: B, stage: str) -> Tensor:
         loss = self.losses(batch).mean()
-        self.log(f"{stage}/loss", loss, batch_size=len(batch), sync_dist=stage == "val", prog_bar=True)
+        self.log(f"{stage}/loss", loss, batch_size=len(batch), sync_dist=stage != "train", prog_bar=True)
         return loss

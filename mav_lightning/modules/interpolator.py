@@ -2,10 +2,10 @@
 
 from torch import Tensor
 
-from datamodules.batch import ClipBatch
+from datamodules.batch import ClipBatch, ImageBatch
 from mav_lightning.diffusion.denoiser import NetDenoiser
-from mav_lightning.diffusion.masks import MaskedFrames, MaskSampler
-from mav_lightning.modules.denoising import Denoising, DenoisingModule
+from mav_lightning.diffusion.masks import MaskedDenoiser, MaskedFrames, MaskSampler, every
+from mav_lightning.modules.denoising import BoundDenoiser, Denoising, DenoisingModule
 from mav_lightning.nn.base import SpaceTimeNetwork
 
 __all__ = ["Interpolator"]
@@ -41,6 +41,12 @@ class Interpolator(DenoisingModule[ClipBatch]):
     ) -> None:
         super().__init__(denoiser, denoising, parent, spatial_lr)
         self.masks = MaskSampler() if masks is None else masks
+
+    def sampling_denoiser(self, batch: ImageBatch | ClipBatch) -> BoundDenoiser:
+        """Return the denoiser conditioned on every known frame: those that its largest fitting skip leaves."""
+        frames = batch.pixels.shape[2]
+        mask = every(frames - 1, frames).to(self.device).expand(len(batch), frames)
+        return MaskedDenoiser(self.denoiser, MaskedFrames(batch.pixels, mask))
 
     def losses(self, batch: ClipBatch) -> Tensor:
         """Compute the loss of the unknown frames of each clip, shape (B,)."""

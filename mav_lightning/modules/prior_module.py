@@ -66,6 +66,16 @@ class PriorModule(NetworkModule):
         similarity = (samples * self._images(batch)).sum(dim=1).mean()
         self.log("val/similarity", similarity, batch_size=len(batch), sync_dist=True)
 
+    def test_step(self, batch: ImageBatch, batch_idx: int) -> None:
+        """Log the loss of test pairs."""
+        self._loss(batch, "test")
+
+    def predict_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
+        """Sample an image embedding, shape (B, D), for each caption of a batch."""
+        captions = self.encoder.encode_words(batch.captions(), self.device)
+        first = (batch_idx * self.trainer.world_size + self.trainer.global_rank) << 16  # room for any batch size
+        return self.denoiser.predict(captions, range(first, first + len(batch)))
+
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return one optimizer for the network."""
         return optimization(self, self.make_optimizer, self.schedule)
@@ -82,5 +92,5 @@ class PriorModule(NetworkModule):
 
     def _loss(self, batch: ImageBatch, stage: str) -> Tensor:
         loss = self.losses(batch).mean()
-        self.log(f"{stage}/loss", loss, batch_size=len(batch), sync_dist=stage == "val", prog_bar=True)
+        self.log(f"{stage}/loss", loss, batch_size=len(batch), sync_dist=stage != "train", prog_bar=True)
         return loss

@@ -9,7 +9,7 @@ from mav_lightning.common.schema import PositiveInt
 from mav_lightning.diffusion.conditioning import augment_conditioning, downsample, upsample
 from mav_lightning.diffusion.denoiser import NetDenoiser
 from mav_lightning.diffusion.noise_levels import LogNormalNoise
-from mav_lightning.modules.denoising import Denoising, DenoisingModule
+from mav_lightning.modules.denoising import BoundDenoiser, Denoising, DenoisingModule
 from mav_lightning.nn.base import SpaceTimeNetwork
 
 __all__ = ["SuperResolution"]
@@ -55,6 +55,13 @@ class SuperResolution(DenoisingModule[ImageBatch | ClipBatch]):
             )
         self.factor, self.crop = factor, crop
         self.augmentation = LogNormalNoise(-2.0, 0.7) if augmentation is None else augmentation
+
+    def sampling_denoiser(self, batch: ImageBatch | ClipBatch) -> BoundDenoiser:
+        """Return the denoiser conditioned on the downsampled pixels, without noise on them."""
+        low = upsample(downsample(batch.pixels, self.factor), self.factor)
+        level = torch.full((len(batch),), 1e-3, device=self.device)
+        concat_cond = augment_conditioning(low, level, torch.zeros_like(low))
+        return lambda x, sigma, cond, fps: self.denoiser(x, sigma, cond, fps, concat_cond)
 
     def losses(self, batch: ImageBatch | ClipBatch) -> Tensor:
         """Compute the loss of a crop of each image or clip, shape (B,)."""

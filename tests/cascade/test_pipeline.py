@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import shutil
 import subprocess
 import sys
@@ -227,3 +228,34 @@ def test_a_network_of_another_shape_is_refused_by_the_name_of_a_weight(stages: d
 def test_a_folder_without_weights_says_how_to_train(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no trained network here, `weights.safetensors` is missing; train the stage"):
         load_network(tmp_path)
+
+
+def test_a_pipeline_with_an_exchanged_network_is_refused(text_pipeline: Path, tmp_path: Path) -> None:
+    shutil.copytree(text_pipeline, tmp_path / "p")
+    file = tmp_path / "p" / "pipeline.json"
+    content = json.loads(file.read_text())
+    content["checkpoints"]["decoder"] = "0" * 16
+    file.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="decoder: holds network .*, but pipeline.json records 0000000000000000"):
+        Pipeline.from_pretrained(tmp_path / "p")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "pipeline.json: not valid JSON"),
+        ("[" * 100_000, "nested too deeply"),
+        ("[]", "pipeline.json: must be"),
+        ('{"version": 2}', "pipeline.json"),
+        ('{"version": 1, "sampling": {"size": 8, "frames": 3, "steps": NaN}, "checkpoints": {}}', "pipeline.json"),
+        (
+            '{"version": 1, "sampling": {"size": 8, "frames": 3, "shared_noise": false}, '
+            '"checkpoints": {"clip": "a", "prior": "b", "decoder": "c"}}',
+            "pipeline.json: shared_noise: False has no effect",
+        ),
+    ],
+)
+def test_a_broken_pipeline_file_is_named(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "pipeline.json").write_text(text)
+    with pytest.raises(UserError, match=message):
+        Pipeline.from_pretrained(tmp_path)
