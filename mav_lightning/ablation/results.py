@@ -1,17 +1,27 @@
 """Results of a study's trials, read from their stage folders."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mav_lightning.ablation.paired_statistics import Comparison, compare
-from mav_lightning.ablation.records import read_done, read_scores
 from mav_lightning.ablation.study import StudyMetric
 from mav_lightning.ablation.study_plan import Plan, Trial
+from mav_lightning.common.schema import check, read_json
 from mav_lightning.runs.ledger import Ledger, State
 from mav_lightning.runs.stage_folder import Stage, StageFolder
 
 __all__ = ["StudyResults", "TrialResult", "read_results"]
+
+_METRIC = {"value": float | None, "interval": tuple[float, float] | None, "better": str, "unit": str}
+_SCORES = {
+    "protocol": dict[str, Any],
+    "extractors": dict[str, str],
+    "n": dict[str, int | None],
+    "metrics": dict[str, dict[str, Any]],
+    "clips": dict[str, dict[str, Any]],
+}
 
 
 @dataclass(frozen=True)
@@ -22,7 +32,7 @@ class TrialResult:
         trial: The trial.
         states: Stage name → state recorded in its folder.
         scores: Content of the evaluation's ``results.json``; empty until the evaluation is done.
-        done: Stage name → content of its ``done.json``; finished stages only.
+        done: Stage name → figures and provenance from its ``done.json``; finished stages only.
         clips: Folder of the scored clips; None until they are sampled.
     """
 
@@ -98,12 +108,29 @@ def read_results(root: Path, plan: Plan) -> StudyResults:
 def _read_trial(ledger: Ledger, trial: Trial) -> TrialResult:
     states = {name: ledger.state(stage) for name, stage in trial.stages.items()}
     folders = {name: ledger.folder(stage) for name, stage in trial.stages.items()}
-    done = {name: read_done(folders[name].done_file) for name, state in states.items() if state is State.DONE}
+    records = {name: folders[name].read_done() for name, state in states.items() if state is State.DONE}
+    done = {name: {"commit": None, "dirty": None} | record.known() for name, record in records.items() if record}
     scored, sampled = trial.score.name in done, trial.sample.name in done
     return TrialResult(
         trial,
         states,
-        scores=read_scores(folders[trial.score.name].results_file) if scored else {},
+        scores=_read_scores(folders[trial.score.name].results_file) if scored else {},
         done=done,
         clips=folders[trial.sample.name].clips if sampled else None,
     )
+
+
+def _read_scores(file: Path) -> dict[str, Any]:
+    """Read and check ``results.json``, which a score stage writes."""
+    scores: dict[str, Any] = read_json(file, dict[str, Any], "run the study again to make it")
+    _check_fields(scores, _SCORES, ("metrics",), str(file))
+    for name, metric in scores["metrics"].items():
+        _check_fields(metric, _METRIC, ("value", "better"), f"{file}: metrics.{name}")
+    return scores
+
+
+def _check_fields(content: Mapping[str, Any], hints: Mapping[str, Any], required: tuple[str, ...], where: str) -> None:
+    """Check the values of known keys; there may be others."""
+    for key, hint in hints.items():
+        if key in content or key in required:
+            check(content.get(key), hint, f"{where}: {key}")

@@ -15,10 +15,9 @@ from mav_lightning.runs.ledger import Ledger
 from mav_lightning.runs.recipe import Recipe, plan_recipe
 from mav_lightning.runs.stage_folder import Stage, StageFolder
 
-__all__ = ["STUDY", "TAGS", "Plan", "Trial", "freeze", "plan_study", "read_plan"]
+__all__ = ["STUDY", "Plan", "Trial", "freeze", "plan_study", "read_plan"]
 
 STUDY = "study.json"
-TAGS = "tags.json"
 
 
 @dataclass(frozen=True)
@@ -157,7 +156,7 @@ def freeze(plan: Plan, root: Path) -> None:
         folder = ledger.folder(stage)
         folder.create(stage)
         if not folder.done_file.exists():
-            write_json(folder.path / TAGS, {"tags": _tags(plan, stage)})
+            folder.write_tags(_tags(plan, stage))
     trials = [
         FrozenTrial(trial.variant, trial.seed, {name: stage.id for name, stage in trial.stages.items()})
         for trial in plan.trials

@@ -6,7 +6,6 @@ from typing import Any
 
 from mav_lightning.ablation.differences import config_differences
 from mav_lightning.ablation.paired_statistics import Comparison, verdict
-from mav_lightning.ablation.records import read_failure
 from mav_lightning.ablation.report.answer import answer
 from mav_lightning.ablation.report.cost_tables import stage_costs, variant_costs
 from mav_lightning.ablation.report.marks import marks
@@ -125,10 +124,10 @@ def _failures(results: StudyResults) -> list[dict[str, Any]]:
     found = []
     for stage in results.plan.stages:
         folder = results.folder(stage)
-        failed = read_failure(folder.failed_file)
+        failed = folder.read_failure()
         if failed and not folder.done_file.exists():
             users = [f"{t.variant}, seed {t.seed}" for t in results.plan.trials if stage in t.stages.values()]
-            kept = {"exit": failed["exit"], "how": _how(failed["exit"]), "log": failed["log"]}
+            kept = {"exit": failed.exit, "how": _how(failed.exit), "log": failed.log}
             found.append({"stage": stage.name, "id": stage.id, "trials": users, **kept})
     return found
 
