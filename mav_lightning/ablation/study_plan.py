@@ -13,6 +13,7 @@ from mav_lightning.common.json_files import write_json
 from mav_lightning.common.schema import Seed, read_json
 from mav_lightning.runs.ledger import Ledger
 from mav_lightning.runs.recipe import Recipe, plan_recipe
+from mav_lightning.runs.records import RunTags
 from mav_lightning.runs.stage_folder import Stage, StageFolder
 
 __all__ = ["STUDY", "Plan", "Trial", "freeze", "plan_study", "read_plan"]
@@ -144,8 +145,7 @@ def plan_study(study: Study, recipe: Recipe) -> Plan:
 def freeze(plan: Plan, root: Path) -> None:
     """Write ``study.json`` and every ``stage.json`` of a plan, so that later edits of configs do not change it.
 
-    Each unfinished stage also gets ``tags.json``, with which its training labels logs: ``study`` (name), ``variant``
-    (names of the variants that use the stage, joined by commas) and, unless trials of several seeds share it, ``seed``.
+    Each unfinished stage also gets ``tags.json``, with which its training labels logs; see `RunTags`.
 
     Args:
         plan: The plan.
@@ -156,7 +156,7 @@ def freeze(plan: Plan, root: Path) -> None:
         folder = ledger.folder(stage)
         folder.create(stage)
         if not folder.done_file.exists():
-            folder.write_tags(_tags(plan, stage))
+            write_json(folder.tags_file, asdict(_tags(plan, stage)))
     trials = [
         FrozenTrial(trial.variant, trial.seed, {name: stage.id for name, stage in trial.stages.items()})
         for trial in plan.trials
@@ -194,11 +194,11 @@ def _read_stage(root: Path, id: str, folders: Mapping[str, StageFolder]) -> Stag
     return folders[id].read_stage()
 
 
-def _tags(plan: Plan, stage: Stage) -> dict[str, str | int]:
+def _tags(plan: Plan, stage: Stage) -> RunTags:
     users = [trial for trial in plan.trials if any(one.id == stage.id for one in trial.stages.values())]
     seeds = list({trial.seed for trial in users})
-    variants = ", ".join(dict.fromkeys(trial.variant for trial in users))
-    return {"study": plan.study.name, "variant": variants} | ({"seed": seeds[0]} if len(seeds) == 1 else {})
+    variants = list(dict.fromkeys(trial.variant for trial in users))
+    return RunTags(plan.study.name, variants, seeds[0] if len(seeds) == 1 else None)
 
 
 def _check_ends(recipe: Recipe, trial: Trial) -> None:

@@ -1,4 +1,3 @@
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -240,7 +239,7 @@ def test_stages_are_tagged_with_study_variants_and_seed(write_study: Write, tmp_
 
     def tags(variant: str, stage: str) -> dict[str, Any]:
         folder = Ledger(tmp_path / "out").folder(study.trial(variant, 1).stages[stage])
-        return json.loads((folder.path / "tags.json").read_text())["tags"]
+        return folder.read_tags()
 
     assert tags("per_frame", "sample") == {"study": "quick", "variant": "per_frame", "seed": 1}
     assert tags("temporal", "spatial") == {"study": "quick", "variant": "temporal, per_frame", "seed": 1}

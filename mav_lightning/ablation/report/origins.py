@@ -17,7 +17,8 @@ def origins(results: StudyResults) -> dict[str, Any]:
 
     Returns:
         ``stages`` (one row per stage), ``versions`` (package → versions used), ``common`` (commit, device, … → values
-        over all stages, as text) and ``warnings`` (sentences about stages of one name that differ in them).
+        over all stages, as text), ``packages`` (package of the user's own → sha256 of its source) and ``warnings``
+        (sentences about stages of one name that differ in device, threads or code).
     """
     done: dict[str, dict[str, Any]] = {}
     for result in results.trials:
@@ -35,6 +36,7 @@ def origins(results: StudyResults) -> dict[str, Any]:
             key: sorted({_text(row.get(key)) for row in done.values()})
             for key in ("commit", "dirty", "host", "device", "platform", "threads")
         },
+        "packages": {name: sha256 for stage in results.plan.stages for name, sha256 in stage.packages.items()},
         "warnings": _warnings(list(done.values())),
     }
 
