@@ -13,6 +13,7 @@ from evaluation.extractors.weight_file import WeightFileSettings
 from evaluation.resize import Resize
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import PositiveInt
+from mav_lightning.common.torchvision_shim import ensure_torchvision_imports
 
 __all__ = ["Inception", "InceptionSettings"]
 
@@ -40,6 +41,7 @@ class Inception(FrameFeatures):
         super().__init__()
         if path.name != INCEPTION_FILE:
             raise UserError(f"{path}: clean-fid looks for `{INCEPTION_FILE}` alone; rename the file or link it so.")
+        ensure_torchvision_imports()
         from cleanfid.inception_torchscript import InceptionV3W  # here, as it takes a while
 
         if not hasattr(load_torchscript(path), "layers"):
