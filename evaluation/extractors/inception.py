@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from evaluation.clip_sources import Clip
@@ -63,8 +64,9 @@ class Inception(FrameFeatures):
 
     def forward(self, prepared: Tensor) -> Tensor:
         """Features: (N, T, 3, 299, 299) → (N, T, 2048)."""
-        images = prepared.flatten(0, 1).split(_IMAGES)
-        return torch.cat([self.network(part) for part in images]).float().unflatten(0, prepared.shape[:2])
+        images = torch.split(rearrange(prepared, "n t c h w -> (n t) c h w"), _IMAGES)
+        features = torch.cat([self.network(part) for part in images]).float()
+        return rearrange(features, "(n t) d -> n t d", n=len(prepared))
 
 
 @dataclass(frozen=True)
