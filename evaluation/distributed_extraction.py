@@ -4,10 +4,14 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from lightning import LightningModule
 from torch import nn
 
 from evaluation.extraction import Extraction, Reading
+from mav_lightning.common.torchvision_shim import ensure_torchvision_imports
+
+ensure_torchvision_imports()
+
+from lightning import LightningModule  # noqa: E402
 
 __all__ = ["Extracting"]
 

@@ -13,7 +13,7 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.common.whole_file import whole_file
 
 if TYPE_CHECKING:
-    from evaluation.evaluator import Track
+    from mav_lightning.common.tracking import Track
 
 __all__ = ["HTTPSRedirects", "fetch_weights"]
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from evaluation.clip_sources import Clip
@@ -13,6 +14,7 @@ from evaluation.extractors.weight_file import WeightFileSettings
 from evaluation.resize import Resize
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import PositiveInt
+from mav_lightning.common.torchvision_shim import ensure_torchvision_imports
 
 __all__ = ["Inception", "InceptionSettings"]
 
@@ -40,6 +42,7 @@ class Inception(FrameFeatures):
         super().__init__()
         if path.name != INCEPTION_FILE:
             raise UserError(f"{path}: clean-fid looks for `{INCEPTION_FILE}` alone; rename the file or link it so.")
+        ensure_torchvision_imports()
         from cleanfid.inception_torchscript import InceptionV3W  # here, as it takes a while
 
         if not hasattr(load_torchscript(path), "layers"):
@@ -61,8 +64,9 @@ class Inception(FrameFeatures):
 
     def forward(self, prepared: Tensor) -> Tensor:
         """Features: (N, T, 3, 299, 299) → (N, T, 2048)."""
-        images = prepared.flatten(0, 1).split(_IMAGES)
-        return torch.cat([self.network(part) for part in images]).float().unflatten(0, prepared.shape[:2])
+        images = torch.split(rearrange(prepared, "n t c h w -> (n t) c h w"), _IMAGES)
+        features = torch.cat([self.network(part) for part in images]).float()
+        return rearrange(features, "(n t) d -> n t d", n=len(prepared))
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -33,7 +34,8 @@ class ShapesClip(ShapesExtractor, TextExtractor):
 
     def forward(self, prepared: Tensor) -> Tensor:
         """Unit vectors: (N, T, 3, 32, 32) → (N, T, 32)."""
-        return self.images(prepared.flatten(0, 1)).unflatten(0, prepared.shape[:2])
+        features = self.images(rearrange(prepared, "n t c h w -> (n t) c h w"))
+        return rearrange(features, "(n t) d -> n t d", n=len(prepared))
 
     def images(self, frames: Tensor) -> Tensor:
         """Unit vectors: (N, 3, 32, 32) → (N, 32)."""

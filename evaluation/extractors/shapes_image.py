@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from einops import rearrange
 from torch import Tensor
 
 from evaluation.extractors.base import FrameFeatures
@@ -26,11 +27,13 @@ class ShapesImage(ShapesExtractor, FrameFeatures):
 
     def forward(self, prepared: Tensor) -> Tensor:
         """Features: (N, T, 3, 32, 32) → (N, T, 32)."""
-        return self.images(prepared.flatten(0, 1)).unflatten(0, prepared.shape[:2])
+        features = self.images(rearrange(prepared, "n t c h w -> (n t) c h w"))
+        return rearrange(features, "(n t) d -> n t d", n=len(prepared))
 
     def images(self, frames: Tensor) -> Tensor:
         """Features: (N, 3, 32, 32) → (N, 32)."""
-        return self.trunk(frames)
+        features: Tensor = self.trunk(frames)
+        return features
 
     def classify(self, features: Tensor) -> dict[str, Tensor]:
         """Logits over `APPEARANCE`, by attribute: (N, 32) → (N, classes)."""

@@ -51,13 +51,14 @@ def motion_of(folder: Path, frames: int, rates: Sequence[float] = (), track: Tra
     cuts, values = _measured(folder, wishes, frames, track)
     fps, groups = np.array([cut.fps for cut in cuts]), [cut.source.group for cut in cuts]
     scores = MotionSummary.summarize(values, fps, groups, by_rate=all(rate for _, rate in wishes))
-    return to_plain({
+    results: dict[str, Any] = to_plain({
         "protocol": {"name": "motion", "frames": frames, "fps": list(rates) or None, "longer_side": LONGER_SIDE},
         "n": {"generated": len(cuts)},
         "metrics": {name: asdict(score) for name, score in scores.items()},
         "clips": {cut.id: dict(zip(NAMES, row.tolist(), strict=True)) for cut, row in zip(cuts, values, strict=True)},
         "generated_sha256": sources_sha256(sources),
     })  # fmt: skip
+    return results
 
 
 def _measured(

@@ -271,7 +271,7 @@ def test_files_that_hold_no_state_dict_are_told(tmp_path: Path) -> None:
     (tmp_path / "text.safetensors").write_text("not weights\n")
     torch.jit.script(torch.nn.Linear(2, 2)).save(str(tmp_path / "script.pt"))
     wanted = {
-        "none.pt": "no such file; `mav weights list` tells",
+        "none.pt": "no such file; `mav weights list` shows",
         "list.pt": "holds no state dict but a list; give one of names and tensors",
         "checkpoint.pt": "holds no state dict but a dict; give one of names and tensors",
         "module.pt": "not readable as tensors alone",

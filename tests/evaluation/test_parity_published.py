@@ -80,7 +80,7 @@ def scored(
         text = re.sub(old, new, text)
     # real clips begin where anybody can tell
     (weights / "mine.yaml").write_text(text.replace("start: random", "start: centre"))
-    results = evaluate(generated, real, load_protocol(str(weights / "mine.yaml")), force, weights=weights)
+    results = evaluate(generated, real, load_protocol(str(weights / "mine.yaml")), force=force, weights=weights)
     return {metric: score["value"] for metric, score in results["metrics"].items()}
 
 

@@ -137,7 +137,7 @@ def test_outputs_that_are_not_rows_are_refused(tmp_path: Path) -> None:
             return x.float().mean(dim=[4])
 
     extractor = TorchScriptClassifier(script(Maps(), tmp_path / "maps.pt"))
-    with pytest.raises(UserError, match=r"one row a clip, \(N, d\), got \(1, 3, 10, 14\)"):
+    with pytest.raises(UserError, match=r"one row per clip, \(N, d\), got \(1, 3, 10, 14\)"):
         extractor(extractor.prepare(clip())[None])
 
 
