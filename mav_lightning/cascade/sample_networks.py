@@ -19,7 +19,7 @@ from mav_lightning.diffusion.interpolation_baselines import INTERPOLATIONS
 from mav_lightning.diffusion.masks import MaskedDenoiser, MaskedFrames
 from mav_lightning.diffusion.noise import SeededNoise
 from mav_lightning.diffusion.noise_levels import karras_sigmas
-from mav_lightning.diffusion.samplers import SAMPLERS
+from mav_lightning.diffusion.samplers import find_sampler
 from mav_lightning.diffusion.windows import SlidingDenoiser
 
 __all__ = ["fill_frames", "interpolate_clips", "sample_decoder", "super_resolve_clips", "super_resolve_frames"]
@@ -167,4 +167,4 @@ def _sample(
     sampling: Sampling,
 ) -> Tensor:
     sigmas = karras_sigmas(sampling.steps, sigma_max=sampling.sigma_max)
-    return SAMPLERS[sampling.sampler](lambda x, sigma: denoiser(x, sigma, cond, fps), draw, sigmas)
+    return find_sampler(sampling.sampler)(lambda x, sigma: denoiser(x, sigma, cond, fps), draw, sigmas)

@@ -7,12 +7,12 @@ from annotated_types import Ge, Gt, Le
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import PositiveFloat, check
+from mav_lightning.diffusion.samplers import find_sampler
 from mav_lightning.diffusion.windows import Windows
 
-__all__ = ["Interpolation", "Sampler", "Sampling"]
+__all__ = ["Interpolation", "Sampling"]
 
 Interpolation = Literal["network", "linear", "repeat"]
-Sampler = Literal["dpm++2m", "ddim", "heun", "ddpm"]
 _MOST_BYTES = 2**34  # of one float32 tensor: 16 GiB
 _Count = Annotated[int, Ge(1), Le(4096)]
 
@@ -35,7 +35,8 @@ class Sampling:
             each frame has its own.
         chunk: Frames that spatial super-resolution computes at once, which bounds memory. The output does not depend on
             it. It has no effect if `shared_noise` is False: all frames are then computed at once.
-        sampler: Sampler of all denoisers.
+        sampler: Sampler of all denoisers: ``dpm++2m``, ``ddim``, ``heun``, ``ddpm``, or the dotted name of a class in a
+            package of the user's own; see `find_sampler`.
         steps: Sampler steps. Each is one denoiser evaluation, two with ``heun``.
         guidance_scale: Classifier-free guidance scale of the decoder; 1 disables guidance. Interpolation uses none:
             with guidance it overshot between known frames (docs/results/tiny.md).
@@ -57,7 +58,7 @@ class Sampling:
     augmentation: PositiveFloat = 0.1
     shared_noise: bool = True
     chunk: _Count = 8
-    sampler: Sampler = "dpm++2m"
+    sampler: str = "dpm++2m"
     steps: Annotated[int, Ge(2), Le(10_000)] = 16
     guidance_scale: Annotated[float, Ge(0), Le(1000)] = 1.0
     sigma_max: Annotated[float, Gt(0.02), Le(1e6)] = 80.0
@@ -67,6 +68,7 @@ class Sampling:
         """Check the values and their combination."""
         for name, hint in get_type_hints(Sampling, include_extras=True).items():
             check(vars(self)[name], hint, name)
+        find_sampler(self.sampler)
         if self.skip > 1:
             try:
                 self.windows.count(self.frames)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mav_lightning.cli.options import output
+from mav_lightning.cli.options import Allow, output
 from mav_lightning.cli.printing import echo
 from mav_lightning.cli.progress import exit_if_failed
 from mav_lightning.common.terminal import markup
@@ -40,9 +40,7 @@ def ablate(
     ] = None,
     gpus: Annotated[float, typer.Option(min=0.0, help="Ray: GPUs per stage; with 0.5 two stages share one.")] = 0.0,
     retries: Annotated[int, typer.Option(min=0, help="Ray: retries of a stage whose worker was lost.")] = 3,
-    allow: Annotated[
-        list[str] | None, typer.Option(help="Package of yours whose classes the configs may name; repeatable.")
-    ] = None,
+    allow: Allow = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything and list the stages, run nothing.")
     ] = False,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mav_lightning.cli.options import output
+from mav_lightning.cli.options import Allow, output
 from mav_lightning.cli.printing import echo
 from mav_lightning.cli.progress import tracker
 
@@ -49,10 +49,7 @@ def baseline(
             help="For nearest: where features are kept; default: ~/.cache/mav-lightning/features.", show_default=False
         ),
     ] = None,
-    allow: Annotated[
-        list[str] | None,
-        typer.Option(help="Package of your own whose metrics and extractors the protocol names.", show_default=False),
-    ] = None,
+    allow: Allow = None,
 ) -> None:
     """Write a trivial baseline: clips without a generator, as floor or ceiling of a table of results.
 
@@ -75,11 +72,9 @@ def baseline(
     from evaluation.feature_store import features_folder
     from evaluation.folders import Split
     from mav_lightning.cli.evaluate import prompts_by_id
-    from mav_lightning.common.allowed import allow as permit
     from mav_lightning.common.errors import UserError, nearest
     from mav_lightning.common.machine import default_device
 
-    permit(allow or ())
     if split not in get_args(Split):
         raise UserError(
             f"must be one of {', '.join(get_args(Split))}; got `{split}`.",

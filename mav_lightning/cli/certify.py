@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from mav_lightning.cli.options import Allow
 from mav_lightning.cli.printing import echo
 
 __all__ = ["certify"]
@@ -15,6 +16,7 @@ def certify(
         list[str] | None,
         typer.Argument(help="key=value; needs.parent=DIR also compares the network with its trained parent."),
     ] = None,
+    allow: Allow = None,
 ) -> None:
     """Check in float64 that, before training, the output for a clip equals the output for its frames.
 

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from mav_lightning.cli.options import Allow
 from mav_lightning.cli.printing import echo
 
 __all__ = ["config"]
@@ -15,6 +16,7 @@ def config(
         list[str] | None, typer.Argument(help="Overrides key=value, for example module.denoising.cond_dropout=0.2.")
     ] = None,
     list_shipped: Annotated[bool, typer.Option("--list", help="List the shipped configs.")] = False,
+    allow: Allow = None,
 ) -> None:
     """Print a config with its bases merged, overrides applied, interpolations resolved and defaults filled in.
 

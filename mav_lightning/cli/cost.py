@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mav_lightning.cli.options import Allow
 from mav_lightning.cli.printing import echo
 
 __all__ = ["cost"]
@@ -14,6 +15,7 @@ def cost(
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Samples per step. The config's own by default.")
     ] = None,
+    allow: Allow = None,
 ) -> None:
     """Compute parameters, FLOPs and memory of training stages as a Markdown table, without running anything.
 

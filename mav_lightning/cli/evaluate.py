@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mav_lightning.cli.options import output
+from mav_lightning.cli.options import Allow, output
 from mav_lightning.cli.printing import echo
 from mav_lightning.cli.progress import tracker
 
@@ -48,10 +48,7 @@ def evaluate(
     force: Annotated[
         bool, typer.Option("--force", help="Accept fewer clips and other frame rates than the protocol requires.")
     ] = False,
-    allow: Annotated[
-        list[str] | None,
-        typer.Option(help="Package of your own whose metrics and extractors the protocol names.", show_default=False),
-    ] = None,
+    allow: Allow = None,
 ) -> None:
     """Score a folder of clips under a protocol, optionally against real clips.
 
@@ -69,12 +66,10 @@ def evaluate(
     from evaluation import Evaluation, load_protocol
     from evaluation.feature_store import features_folder
     from mav_lightning.cli.devices import predict_on
-    from mav_lightning.common.allowed import allow as permit
     from mav_lightning.common.errors import UserError
     from mav_lightning.common.json_files import write_json
     from mav_lightning.common.machine import default_device
 
-    permit(allow or ())
     if out.is_dir():
         raise UserError(f"{out} is a folder; name the file to write, such as {out / 'results.json'}.", argument="out")
     if features is not None and features.exists() and not features.is_dir():

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mav_lightning.cli.options import output
+from mav_lightning.cli.options import Allow, output
 from mav_lightning.cli.printing import echo
 
 __all__ = ["export"]
@@ -14,6 +14,7 @@ __all__ = ["export"]
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a training, finished or not.")],
     out: Annotated[Path, typer.Option(callback=output("new folder"), help="New folder for the network.")],
+    allow: Allow = None,
 ) -> None:
     """Write the network of a training as a folder: safetensors, a description of the network, and their sha256.
 

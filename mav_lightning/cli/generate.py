@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mav_lightning.cli.options import output
+from mav_lightning.cli.options import Allow, output
 from mav_lightning.cli.printing import echo
 from mav_lightning.cli.progress import tracker
 
@@ -60,6 +60,7 @@ def generate(
         float | None, typer.Option(help="Guidance scale of the decoder; 1 disables guidance. Default: the pipeline's.")
     ] = None,
     devices: Annotated[int, typer.Option(min=1, help="Processes that divide the clips, one per device.")] = 1,
+    allow: Allow = None,
 ) -> None:
     """Generate clips and a contact sheet: every prompt at every frame rate with every seed.
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mav_lightning.cli.options import Allow
 from mav_lightning.cli.printing import echo
 
 __all__ = ["inspect"]
@@ -12,6 +13,7 @@ __all__ = ["inspect"]
 
 def inspect(
     file: Annotated[Path, typer.Argument(help="Clip: mkv, mp4, gif, png, or a folder of frames.")],
+    allow: Allow = None,
 ) -> None:
     """Print what a file claims about its origin, and what was verified, as JSON.
 

@@ -5,11 +5,14 @@ from typing import Annotated
 
 import typer
 
+from mav_lightning.cli.options import Allow
+
 __all__ = ["layers"]
 
 
 def layers(
     network: Annotated[Path, typer.Argument(help="Folder of a trained network.")],
+    allow: Allow = None,
 ) -> None:
     """Print each temporal layer's distance from the identity, computed from its weights.
 

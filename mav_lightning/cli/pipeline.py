@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mav_lightning.cli.options import output
+from mav_lightning.cli.options import Allow, output
 from mav_lightning.cli.printing import echo
 
 __all__ = ["pipeline"]
@@ -32,6 +32,7 @@ def pipeline(
     ] = "dpm++2m",
     steps: Annotated[int, typer.Option(help="Sampler steps.")] = 16,
     guidance_scale: Annotated[float, typer.Option(help="Guidance scale of the decoder; 1 disables guidance.")] = 1.0,
+    allow: Allow = None,
 ) -> None:
     """Put trained networks together into one folder for `mav generate`.
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mav_lightning.cli.options import output
+from mav_lightning.cli.options import Allow, output
 from mav_lightning.cli.printing import echo
 
 __all__ = ["report"]
@@ -16,10 +16,7 @@ def report(
     out: Annotated[
         Path | None, typer.Option(callback=output("folder"), help="Output folder; the study's folder by default.")
     ] = None,
-    allow: Annotated[
-        list[str] | None,
-        typer.Option(help="Package of your own whose networks the study trains, to count their FLOPs."),
-    ] = None,
+    allow: Allow = None,
 ) -> None:
     """Write the report of a study: one self-contained HTML file, and the same as Markdown, LaTeX, CSV and JSON.
 
@@ -27,7 +24,5 @@ def report(
         mav report runs/quick --out paper/supplement
     """
     from mav_lightning.ablation.report import build_report
-    from mav_lightning.common.allowed import allow as allow_packages
 
-    allow_packages(allow or [])
     echo(f"report: {build_report(study, out)}")

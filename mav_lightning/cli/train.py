@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mav_lightning.cli.options import output
+from mav_lightning.cli.options import Allow, output
 from mav_lightning.cli.printing import echo
 from mav_lightning.cli.progress import exit_if_failed
 
@@ -31,9 +31,7 @@ def train(
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Recipes: number of stages that run at once.")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="Recipes: CPU threads per stage.")] = 1,
-    allow: Annotated[
-        list[str] | None, typer.Option(help="Package of yours whose classes the configs may name; repeatable.")
-    ] = None,
+    allow: Allow = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Recipes: check and list the stages only.")] = False,
 ) -> None:
     """Train a stage, or resume its training: rerun the same command after an interruption to get the same bits.
@@ -51,12 +49,10 @@ def train(
 
         mav train recipe/tiny.yaml --out runs/tiny --jobs 2
     """
-    from mav_lightning.common.allowed import allow as allow_packages
     from mav_lightning.common.errors import UserError
     from mav_lightning.config import find_config, load_config, read_yaml, resolve_needs
     from mav_lightning.runs.execute import run_training
 
-    allow_packages(allow or [])
     file = find_config(config)
     if "stages" in read_yaml(file):
         _train_recipe(file, overrides or [], out or Path("runs") / file.stem, jobs, threads, dry_run)

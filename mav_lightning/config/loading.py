@@ -111,6 +111,8 @@ def check(config: Mapping[str, Any], where: str) -> None:
     Raises:
         UserError: If a key is unknown or missing, a target is not allowed, or a value does not fit the signature.
     """
+    from evaluation.protocol import protocol_of_stage
+
     try:
         trunk = build(Trunk, config, "")
         if not _NAME.fullmatch(trunk.name):
@@ -118,6 +120,8 @@ def check(config: Mapping[str, Any], where: str) -> None:
         for section, name in SECTIONS.items():
             if (node := getattr(trunk, section)) is not None:
                 check_node(node, _imported(name), section)
+        if trunk.protocol is not None:
+            protocol_of_stage(trunk.protocol)
         for section, given in _CALLS.items():
             if (arguments := getattr(trunk, section)) is not None:
                 _check_arguments(section, arguments, given)
@@ -200,13 +204,14 @@ def _inline_protocol(config: dict[str, Any]) -> None:
         return
     from evaluation.version import MEASURES
 
-    known = sorted(file.stem for file in (conf_root() / "protocol").glob("*.yaml"))
-    if name not in known:
+    known = {file.stem: file for file in sorted((conf_root() / "protocol").glob("*.yaml"))}
+    file = Path(name) if name.endswith(".yaml") else known.get(name)
+    if file is None or not file.is_file():
         raise UserError(
-            f"protocol: there is no protocol `{name}`; there are {', '.join(known)}.", suggestion=nearest(name, known)
+            f"protocol: there is no protocol `{name}`; there are {', '.join(known)}, or give the path of a .yaml file.",
+            suggestion=nearest(name, known),
         )
-    content = read_yaml(conf_root() / "protocol" / f"{name}.yaml")
-    config["protocol"] = {"name": name, "measures": MEASURES, **content}
+    config["protocol"] = {"name": file.stem, "measures": MEASURES, **read_yaml(file)}
 
 
 def _check_arguments(section: str, arguments: Mapping[str, Any], given: frozenset[str]) -> None:

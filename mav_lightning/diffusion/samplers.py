@@ -15,9 +15,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from mav_lightning.common.allowed import import_class
+from mav_lightning.common.errors import UserError, nearest
 from mav_lightning.diffusion.denoised import Denoised, step_variance
 
-__all__ = ["SAMPLERS", "Denoise", "Draw", "Sampler", "ddim", "ddpm", "dpm_solver_pp_2m", "heun"]
+__all__ = ["SAMPLERS", "Denoise", "Draw", "Sampler", "ddim", "ddpm", "dpm_solver_pp_2m", "find_sampler", "heun"]
 
 Denoise = Callable[[Tensor, Tensor], Denoised]
 Draw = Callable[[], Tensor]
@@ -95,6 +97,31 @@ def dpm_solver_pp_2m(denoise: Denoise, draw: Draw, sigmas: Tensor) -> Tensor:
         x = ratio * x + (1 - ratio) * estimate
         previous = x0
     return x
+
+
+def find_sampler(name: str) -> Sampler:
+    """Return a sampler by its name, or by the dotted name of a class in a package that the user has allowed.
+
+    Args:
+        name: ``ddpm``, ``ddim``, ``heun``, ``dpm++2m``, or ``package.module.Class``. The class is built without
+            arguments and called like any sampler.
+
+    Raises:
+        UserError: If there is no such sampler, or the class's package is not allowed.
+    """
+    if name in SAMPLERS:
+        return SAMPLERS[name]
+    if "." not in name:
+        known = ", ".join(f"`{one}`" for one in SAMPLERS)
+        raise UserError(
+            f"must be one of {known}, or a class of a package of your own, got '{name}'.",
+            argument="sampler",
+            suggestion=nearest(name, SAMPLERS),
+        )
+    found: Sampler = import_class(name)()
+    if not callable(found):
+        raise UserError(f"`{name}` cannot be called with (denoise, draw, sigmas).", argument="sampler")
+    return found
 
 
 SAMPLERS: dict[str, Sampler] = {"ddpm": ddpm, "ddim": ddim, "heun": heun, "dpm++2m": dpm_solver_pp_2m}

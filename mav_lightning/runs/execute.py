@@ -129,7 +129,9 @@ def _trained_for(config: Config) -> dict[str, Any]:
     data = config.get("data", {})
     fps = data.get("clips", data).get("fps")
     kept = {key: config[key] for key in ("name", "seed", "size", "frames") if key in config}
-    return kept | ({"fps": [fps["low"], fps["high"]]} if fps else {})
+    if isinstance(fps, Mapping) and {"low", "high"} <= fps.keys():
+        return kept | {"fps": [fps["low"], fps["high"]]}
+    return kept | ({"fps": [fps, fps]} if isinstance(fps, int | float) else {})
 
 
 def _data(config: Config, place: StageFolder, needs: Mapping[str, Path], track: Track) -> None:

@@ -1,0 +1,108 @@
+"""Every row of "To add a …" in CONTRIBUTING.md: a package outside of this project adds one of each, in one file."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    """A folder with the package `mylab` in it, as a user has it: not in this project, not installed."""
+    shutil.copytree(ROOT / "tests" / "mylab", tmp_path / "mylab", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path
+
+
+def mav(lab: Path, *words: str, code: int = 0) -> str:
+    """Run the command line in the user's folder; return what it printed."""
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{lab}", "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    done = subprocess.run(
+        [sys.executable, "-m", "mav_lightning", *words], cwd=lab, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout + done.stderr
+
+
+def test_every_row_of_the_table_names_a_file_of_the_package() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    linked = set(re.findall(r"\(tests/mylab/(\w+\.\w+)\)", text))
+    there = {file.name for file in (ROOT / "tests" / "mylab").glob("*.*")} - {
+        "__init__.py",
+        "protocol.yaml",
+        "training.yaml",
+    }
+    assert linked == there
+
+
+def test_a_training_uses_own_data_network_denoiser_callback_and_logger(lab: Path) -> None:
+    mav(lab, "train", "mylab/training.yaml", "--allow", "mylab", "--out", "run")
+    assert (lab / "run" / "steps.txt").read_text() == "3"
+    assert "train/loss" in (lab / "lines.jsonl").read_text()
+    card = json.loads((lab / "run" / "network.json").read_text())
+    assert card["network"]["class"] == "mylab.denoisers.FlowDenoiser"
+    assert "no temporal layer" not in mav(lab, "layers", "run", "--allow", "mylab")
+    assert "--allow mylab" in mav(lab, "layers", "run", code=2)
+
+
+def test_without_permission_every_name_is_refused_with_the_way_out(lab: Path) -> None:
+    assert "add --allow mylab to the command" in mav(lab, "config", "mylab/training.yaml", code=2)
+    study = lab / "mylab" / "study.yaml"
+    study.write_text(study.read_text().replace("allow: [mylab]\n", ""))
+    assert "allow: [mylab]" in mav(lab, "ablate", "mylab/study.yaml", "--dry-run", code=2)
+
+
+def test_the_source_of_the_package_is_part_of_the_ids_of_the_stages_that_use_it(lab: Path) -> None:
+    def ids() -> dict[str, str]:
+        rows = mav(lab, "ablate", "mylab/study.yaml", "--dry-run").splitlines()
+        return {" ".join(words[:1] + words[4:]): words[1] for words in map(str.split, rows) if len(words) > 4}
+
+    before = ids()
+    layer = lab / "mylab" / "layers.py"
+    layer.write_text(layer.read_text().replace("return x + gate", "return x + 2 * gate"))
+    after = ids()
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed and not {name for name in changed if name.startswith(("data", "clip", "prior", "spatial"))}
+    assert any(name.startswith("temporal") for name in changed)
+
+
+@pytest.mark.slow
+def test_a_study_of_own_layers_networks_samplers_and_metrics_runs_and_is_reported(lab: Path) -> None:
+    mav(lab, "ablate", "mylab/study.yaml", "--out", "study")
+    report = (lab / "study" / "report.md").read_text()
+    for variant in ("without", "shifted", "own_network", "own_sampler"):
+        assert variant in report
+    assert "mylab" in report and "shapes-mean-distance" in report
+    results = [json.loads(file.read_text()) for file in (lab / "study" / "stages").glob("score-*/results.json")]
+    assert len(results) == 4
+    assert all({"shapes-mean-distance", "brightness"} <= set(found["metrics"]) for found in results)
+    mav(lab, "report", "study")
+    clips = next((lab / "study" / "stages").glob("sample-*/clips"))
+    shards = next((lab / "study" / "stages").glob("data-*/shards"))
+    mav(lab, "evaluate", "--generated", str(clips), "--real", str(shards), "--protocol", "mylab/protocol.yaml",
+        "--allow", "mylab", "--out", "results.json", "--features", "features")  # fmt: skip
+    assert json.loads((lab / "results.json").read_text())["metrics"]["brightness"]["unit"] == "grey levels"
+
+
+def test_a_temporal_layer_of_ones_own_keeps_the_certificate_and_is_knocked_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tests"))
+    from mylab.layers import GatedShift
+
+    from mav_lightning.certificate import certify_frames
+    from mav_lightning.diffusion.denoiser import EDMDenoiser
+    from mav_lightning.knockout import knock_out
+    from mav_lightning.nn.unet import SpaceTimeUNet
+
+    torch.manual_seed(0)
+    net = SpaceTimeUNet(channels=8, head_channels=8, temporal_layer=GatedShift)
+    assert certify_frames(EDMDenoiser(net)).holds
+    own = [name for name in net.temporal_layers() if name.endswith("temporal_layer")]
+    assert own and set(knock_out(net, ["*temporal_layer"])) == set(own)
