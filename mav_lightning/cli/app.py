@@ -15,6 +15,7 @@ from mav_lightning.cli import (
     certify,
     compare,
     config,
+    convert,
     cost,
     data,
     demo,
@@ -61,6 +62,7 @@ app.command()(motion.motion)
 app.command()(ablate.ablate)
 app.command()(layers.layers)
 app.command()(export.export)
+app.command()(convert.convert)
 app.command()(report.report)
 app.command()(certify.certify)
 app.command()(config.config)

@@ -37,13 +37,12 @@ class HuggingFaceCLIP(TextImageEncoder):
     ) -> None:
         super().__init__()
         transformers = transformers_library()
-        from tokenizers import Tokenizer
-
+        _demand_no_code(config)
         parsed = transformers.CLIPConfig.from_dict(dict(config))
         self.model = transformers.CLIPModel(parsed)
         self.channels, self.size = parsed.projection_dim, parsed.vision_config.image_size
         self.length = parsed.text_config.max_position_embeddings
-        self._tokenizer = Tokenizer.from_str(tokenizer)
+        self._tokenizer = _read_tokenizer(tokenizer)
         self._tokenizer.enable_truncation(self.length)
         self._tokenizer.enable_padding(length=self.length, pad_id=parsed.text_config.eos_token_id)
         self.register_buffer("mean", torch.tensor(list(mean))[:, None, None], persistent=False)
@@ -65,3 +64,23 @@ class HuggingFaceCLIP(TextImageEncoder):
         caption = F.normalize(self.model.text_projection(features.pooler_output), dim=-1)
         words = self.model.text_projection(features.last_hidden_state) * keep[..., None]
         return torch.cat([caption[:, None], words], dim=1)
+
+
+def _demand_no_code(config: Mapping[str, Any]) -> None:
+    """Reject settings by which transformers would import code or fetch kernels; the config may be a stranger's."""
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            _demand_no_code(value)
+        if key in ("auto_map", "quantization_config") and value:
+            raise ValueError(f"`{key}` is not allowed in the config of a CLIP; remove it")
+        if "implementation" in key and value not in (None, True, False, "eager", "sdpa"):
+            raise ValueError(f"`{key}` must be eager or sdpa, got {value!r}")
+
+
+def _read_tokenizer(content: str) -> Any:
+    from tokenizers import Tokenizer
+
+    try:
+        return Tokenizer.from_str(content)
+    except Exception as error:  # the library raises nothing more specific
+        raise ValueError(f"the tokenizer cannot be read ({error})") from error

@@ -13,7 +13,7 @@ from torch import nn
 
 from mav_lightning.common.allowed import import_class, is_allowed
 from mav_lightning.common.errors import UserError, nearest
-from mav_lightning.common.hints import Misfit, describe
+from mav_lightning.common.hints import Misfit, WrongClass, describe
 from mav_lightning.common.schema import check_call
 
 __all__ = ["CATALOGUE", "build_network", "describe_network"]
@@ -88,12 +88,12 @@ def _build(value: Any, hint: Any, path: str) -> Any:
         and not getattr(kind, "_is_protocol", False)
         and not issubclass(target, kind)
     ):
-        raise UserError(f"{path}.class: a {target.__name__} is not a {kind.__name__}, which is needed here.")
+        raise WrongClass(f"{path}.class: a {target.__name__} is not a {kind.__name__}, which is needed here.")
     plain = {key: item for key, item in value.items() if key != "class"}
     arguments = check_call(target, plain, path, partial=False, node=_build)
     try:
         return target(**arguments)
-    except (ValueError, TypeError, RuntimeError, ArithmeticError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, RuntimeError, ArithmeticError, MemoryError) as error:
         raise UserError(f"{path}: a {target.__name__} cannot be built of these arguments ({error}).") from error
 
 

@@ -1,0 +1,52 @@
+"""``mav convert``: rewrite what version 0.1 wrote."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mav_lightning.cli.options import Allow, output
+from mav_lightning.cli.printing import echo
+
+__all__ = ["convert"]
+
+
+def convert(
+    folder: Annotated[Path, typer.Argument(help="Folder of a network or of a pipeline, as version 0.1 wrote it.")],
+    out: Annotated[Path, typer.Option(callback=output("new folder"), help="New folder to write to.")],
+    allow: Allow = None,
+) -> None:
+    """Rewrite a network or a pipeline of version 0.1 in today's format.
+
+    The weights keep their values, so the network gives the same outputs. The source is left as it is.
+
+    Example: mav convert runs/old/pipeline --out runs/pipeline
+    """
+    from mav_lightning.common.whole_file import new_folder
+    from mav_lightning.networks.convert import convert_network
+
+    with new_folder(out) as partial:
+        if (folder / "pipeline.json").is_file():
+            _pipeline(folder, partial)
+        else:
+            convert_network(folder, partial)
+    echo(f"converted: {out}")
+
+
+def _pipeline(folder: Path, out: Path) -> None:
+    import tempfile
+    from dataclasses import fields
+    from typing import Any
+
+    from mav_lightning.cascade.pipeline_folder import NetworkFolders, write_pipeline
+    from mav_lightning.cascade.sampling import Sampling
+    from mav_lightning.common.schema import build, read_json
+    from mav_lightning.networks.convert import convert_network, is_old
+
+    content = read_json(folder / "pipeline.json", dict[str, Any])
+    sampling = build(Sampling, content.get("sampling"), f"{folder / 'pipeline.json'}: sampling")
+    roles = [field.name for field in fields(NetworkFolders) if is_old(folder / field.name)]
+    with tempfile.TemporaryDirectory() as place:
+        for role in roles:
+            convert_network(folder / role, Path(place) / role)
+        write_pipeline(out, sampling, NetworkFolders(**{role: Path(place) / role for role in roles}))

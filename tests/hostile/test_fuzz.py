@@ -1,0 +1,11 @@
+"""A minute of fuzzing finds no exception but the user's, no import, no file touched."""
+
+import pytest
+from hostile.fuzz import fuzz
+
+
+@pytest.mark.slow
+def test_mutated_files_end_in_one_message_and_touch_nothing() -> None:
+    counts, faults = fuzz(60.0)
+    assert len(counts) >= 9 and sum(counts.values()) > 100
+    assert not faults, "\n".join(faults[:10])
