@@ -16,7 +16,7 @@ ALLOWED = {
     "mav_lightning.networks": {"mav_lightning.networks", "mav_lightning.common"},
     "mav_lightning.config": {
         "mav_lightning.config", "mav_lightning.networks", "mav_lightning.training", "mav_lightning.common",
-        "evaluation.version",
+        "evaluation.version", "evaluation.protocol",
     },
     "mav_lightning.modules": {
         "mav_lightning.networks",

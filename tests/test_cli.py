@@ -18,8 +18,8 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *wo
 
 
 WRONG = {
-    "an unknown config key": (("config", "stage/clip_tiny.yaml", "module.clip.chanels=3"), "did you mean `channels`?"),
-    "an unknown config": (("config", "stage/clip_tinny.yaml"), "did you mean `stage/clip_tiny.yaml`?"),
+    "an unknown config key": (("config", "stage/clip_tiny.yaml", "module.clip.chanels=3"), "Did you mean `channels`?"),
+    "an unknown config": (("config", "stage/clip_tinny.yaml"), "Did you mean `stage/clip_tiny.yaml`?"),
     "no config": (("config",), "no config given; for example"),
     "a need without a folder": (("train", "stage/clip_tiny.yaml"), "add `needs.data=DIR`"),
     "a stage that is no training": (("train", "stage/data_tiny.yaml"), "`mav train` takes the kind train"),
@@ -33,26 +33,29 @@ WRONG = {
     ),
     "a missing pipeline": (
         ("generate", "a red circle", "--pipeline", "{tmp}/none", "--out", "{tmp}/o"),
-        "no pipeline here",
+        "no such file; write a pipeline",
     ),
     "two wishes at once": (
         ("generate", "x", "--animate", "{tmp}/a.png", "--pipeline", "{tmp}", "--out", "{tmp}/o"),
-        "one of them only; got prompts, animate",
+        "got prompts and animate",
     ),
     "no wish": (
         ("generate", "--pipeline", "{tmp}", "--out", "{tmp}/o"),
-        "give prompts or one of --animate, --interpolate, --extrapolate, --variation, and one of them only; got none",
+        "give either prompts or one of --animate, --interpolate, --extrapolate, --variation",
     ),
     "no file to inspect": (("inspect", "{tmp}/none.mp4"), "no such file or folder"),
-    "a missing study": (("ablate", "ablation/quik.yaml"), "did you mean `ablation/quick.yaml`?"),
+    "a missing study": (("ablate", "ablation/quik.yaml"), "Did you mean `ablation/quick.yaml`?"),
     "an unknown stage in a study": (("ablate", "ablation/quick.yaml", "temporel.fit.steps=3"), "temporal"),
     "a missing report folder": (("report", "{tmp}/none"), "no such folder"),
     "an unknown protocol": (
         ("evaluate", "--generated", "{tmp}", "--real", "{tmp}", "--protocol", "shapes-tyni"),
         "shapes-tiny",
     ),
-    "a config without a denoiser": (("certify", "stage/clip_tiny.yaml"), "has no denoiser of frames to certify"),
-    "a denoiser that knows no frames": (("certify", "stage/prior_tiny.yaml"), "has no denoiser of frames to certify"),
+    "a config without a denoiser": (("certify", "stage/clip_tiny.yaml"), "trains no denoiser of frames"),
+    "a denoiser that knows no frames": (
+        ("certify", "stage/prior_tiny.yaml"),
+        "must wrap a SpaceTimeNetwork, got a PriorTransformer",
+    ),
     "a missing source of videos": (
         ("data", "pack", "{tmp}/none", "--captions", "{tmp}/none.tsv", "--out", "{tmp}/o"),
         "none",
@@ -76,7 +79,8 @@ def test_a_mistake_is_one_message_and_exit_code_2(
 def test_a_training_without_data_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "half.yaml").write_text("name: half\nkind: train\nmodule: {}\n")
+    module = "{_target_: mav_lightning.modules.decoder.TemporalDecoder, denoiser: '???'}"
+    (tmp_path / "half.yaml").write_text(f"name: half\nkind: train\nmodule: {module}\n")
     monkeypatch.chdir(tmp_path)
     code, printed = run(monkeypatch, capsys, "train", "half.yaml")
     assert code == 2 and "half: a training needs `data`; add it to the config." in printed

@@ -93,7 +93,8 @@ def _sample_flops(config: Mapping[str, Any]) -> int:
     module, data = config.get("module") or {}, config.get("data") or {}
     key = {"name": config.get("name"), "size": config.get("size"), "frames": config.get("frames")}
     key["module"] = {name: module[name] for name in ("denoiser", "crop", "spatial_lr") if name in module}
-    key["data"] = {"_target_": data.get("_target_", "")}
+    clips = data.get("clips", data)
+    key["data"] = {name: clips[name] for name in ("frames",) if name in clips}  # data without frames are images
     return _counted(json.dumps(key, sort_keys=True))
 
 

@@ -1,10 +1,14 @@
 """Generation of clips on several devices."""
 
-from lightning import LightningModule
-from torch import nn
-from torch.utils.data import DataLoader
+from mav_lightning.common.torchvision_shim import ensure_torchvision_imports
 
-from mav_lightning.cascade.generation import Generation
+ensure_torchvision_imports()
+
+from lightning import LightningModule  # noqa: E402
+from torch import nn  # noqa: E402
+from torch.utils.data import DataLoader  # noqa: E402
+
+from mav_lightning.cascade.generation import Generation  # noqa: E402
 
 __all__ = ["DistributedGeneration"]
 

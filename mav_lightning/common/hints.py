@@ -13,7 +13,7 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from mav_lightning.common.errors import UserError, nearest
 
-__all__ = ["Misfit", "describe", "fit"]
+__all__ = ["Misfit", "WrongClass", "describe", "fit"]
 
 _LISTS = (list, tuple, collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection)
 _MAPPINGS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
@@ -61,6 +61,10 @@ class Misfit(UserError):
         if self.suggestion is None and isinstance(default, bool | int | float | str):
             self.suggestion = str(default).lower() if isinstance(default, bool) else str(default)
         return self
+
+
+class WrongClass(UserError):
+    """A node that names a class other than the one needed; another member of a union may still accept it."""
 
 
 def fit(value: Any, hint: Any, path: str, node: Node, build: Build) -> Any:
@@ -128,7 +132,7 @@ def _fit_scalar(value: Any, hint: Any, path: str) -> Any:
     if get_origin(hint) is Literal:
         right = any(value == one and type(value) is type(one) for one in get_args(hint))
     elif hint is float:
-        right = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        right = isinstance(value, int | float) and not isinstance(value, bool) and _is_finite(value)
     elif hint is Path:
         right = isinstance(value, str | Path) and "\0" not in str(value) and str(value) != ""
     elif hint in (None, types.NoneType):
@@ -141,17 +145,19 @@ def _fit_scalar(value: Any, hint: Any, path: str) -> Any:
 
 
 def _fit_union(value: Any, members: tuple[Any, ...], path: str, node: Node, build: Build) -> Any:
-    deepest: Misfit | None = None
+    inside: UserError | None = None
+    wrong_class: UserError | None = None
     for member in members:
         try:
             return fit(value, member, path, node, build)
         except Misfit as misfit:
-            if misfit.path != path and (deepest is None or len(misfit.path) > len(deepest.path)):
-                deepest = misfit
-        except UserError:
-            if isinstance(value, Mapping):  # the right kind of value, wrong inside
-                raise
-    raise deepest or Misfit(path, _any_of(members), value, _closest(value, members))
+            if misfit.path != path:
+                inside = inside or misfit
+        except WrongClass as error:
+            wrong_class = error
+        except UserError as error:
+            inside = inside or error
+    raise inside or wrong_class or Misfit(path, _any_of(members), value, _closest(value, members))
 
 
 def _fit_list(value: Any, hint: Any, path: str, node: Node, build: Build) -> Any:
@@ -230,7 +236,7 @@ def _closest(value: Any, members: tuple[Any, ...]) -> str | None:
     for kind in (int, float):
         if isinstance(value, str) and any(get_origin(one) is None and one is kind for one in map(_bare, members)):
             try:
-                return repr(kind(value)) if math.isfinite(kind(value)) else None
+                return repr(kind(value)) if _is_finite(kind(value)) else None
             except (ValueError, OverflowError):
                 continue
     return None
@@ -248,9 +254,17 @@ def _finite(value: Any, path: str, node: Node) -> Any:
         return {key: _finite(item, f"{path}.{key}", node) for key, item in value.items()}
     if isinstance(value, list):
         return [_finite(item, f"{path}.{i}", node) for i, item in enumerate(value)]
-    if isinstance(value, float) and not math.isfinite(value):
+    if isinstance(value, float) and not _is_finite(value):
         raise Misfit(path, "a finite number", value)
     return value
+
+
+def _is_finite(value: float) -> bool:
+    """Return whether a number is finite as a float; whole numbers can be too large for one."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _is_node(value: Mapping[str, Any]) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.hints import Misfit, describe
+from mav_lightning.common.hints import Misfit, WrongClass, describe
 from mav_lightning.common.schema import check, check_call
 from mav_lightning.config.targets import locate
 
@@ -119,7 +119,7 @@ def _demand_class(target: type, hint: Any, path: str, partial: bool) -> None:
     elif partial:
         raise UserError(f"{path}._partial_: a complete {kind.__name__} is needed; take `_partial_` out.")
     elif not issubclass(target, kind):
-        raise UserError(f"{path}._target_: a {target.__name__} is not a {kind.__name__}, which is needed here.")
+        raise WrongClass(f"{path}._target_: a {target.__name__} is not a {kind.__name__}, which is needed here.")
 
 
 def _is_callable(target: type) -> bool:

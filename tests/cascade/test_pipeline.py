@@ -187,7 +187,7 @@ def test_a_folder_without_a_pipeline_is_refused(tmp_path: Path) -> None:
         ({"interpolation": "repeat"}, "interpolation: `repeat` has no effect with skip=1"),
         ({"size": 4096, "batch_size": 1024}, "one batch of the decoder has 576 GiB of pixels as float32, at most 16"),
         ({"size": 2048, "high_factor": 16}, "one clip has 36 GiB"),
-        ({"skip": 4}, "skip: a frame skip of 4 does not fit 3 frames, .*; legal are 1, 2"),
+        ({"skip": 4}, "skip: a frame skip of 4 does not fit 3 frames, .*; use one of 1, 2"),
     ],
 )
 def test_impossible_settings_are_refused(setting: dict[str, Any], message: str) -> None:

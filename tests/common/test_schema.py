@@ -67,6 +67,7 @@ def test_values_that_fit_come_back_as_the_declared_type(value: Any, hint: Any, r
         (1.5, Fraction, "x: must be a finite number ≥ 0 and ≤ 1, got 1.5. Did you mean `1`?"),
         (0, PositiveFloat, "x: must be a finite number above 0, got 0."),
         (float("nan"), float, "x: must be a finite number, got nan."),
+        (10**400, float, "x: must be a finite number, got 1000"),
         ("1e-3", float, "x: must be a finite number, got '1e-3'. Did you mean `0.001`?"),
         ("8", int, "x: must be a whole number, got '8'. Did you mean `8`?"),
         (2.0, int, "x: must be a whole number, got 2.0."),

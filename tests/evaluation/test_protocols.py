@@ -57,7 +57,7 @@ def test_an_unknown_protocol_lists_the_known_ones() -> None:
     ("old", "new", "message"),
     [
         ("frames:", "framez:", r"framez: .* has no argument `framez`.*Did you mean `frames`\?"),
-        ("seed: 0", "", r"needs `seed`; add it"),
+        ("seed: 0", "", r"seed: is missing"),
         ("frames: 9", "frames: nine", r"frames: must be a whole number, got 'nine'"),
         ("fps: [4, 8, 16]", "fps: [0]", r"fps\.0: must be a finite number above 0, got 0"),
         ("fps: [4, 8, 16]", "fps: null", r"exactly one of `fps` and `stride` must be given, the other null"),

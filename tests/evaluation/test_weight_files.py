@@ -149,7 +149,7 @@ def test_unknown_weights_are_told_apart() -> None:
     [
         ("[a]", "must hold `key: value` pairs"),
         ("a: [", "not a readable YAML file"),
-        ("a.pt: {what: x, where: y}", "needs `files`; add it"),
+        ("a.pt: {what: x, where: y}", "files: is missing"),
         ("a.pt: {what: x, where: y, lisence: z, files: {a.pt: {}}}", "no argument `lisence`.*Did you mean `licence`"),
         ("a.pt: {what: 3, where: y, files: {a.pt: {}}}", r"a\.pt\.what: must be text, got 3"),
         ("a.pt: {what: x, where: y, files: {}}", r"`a\.pt` must have one file of its own name"),

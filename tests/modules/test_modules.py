@@ -222,7 +222,7 @@ def test_clip_without_captions_is_refused_by_key() -> None:
     module = CLIPModule(SmallCLIP(size=8), optimizer, WarmupCosine(10))
     with pytest.raises(
         UserError,
-        match="sample `lonely` has no caption, and this stage learns from image-text pairs: pack images with captions",
+        match="sample `lonely` has no caption, but this stage trains on image-text pairs: pack images with captions",
     ):
         module.training_step(ImageBatch(torch.zeros(1, 3, 8, 8), None, ["lonely"]), 0)
 

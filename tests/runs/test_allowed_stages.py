@@ -39,5 +39,5 @@ def test_a_stage_keeps_its_packages_and_rejects_changed_source(source: Path, tmp
     source.write_text("import os\n")
 
     assert folder.read_stage() == stage
-    with pytest.raises(UserError, match="source of `lab_of_stages` has changed since this stage"):
+    with pytest.raises(UserError, match="source of `lab_of_stages` has changed since stage a was planned"):
         run_stage(folder.path)

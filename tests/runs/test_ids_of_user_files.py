@@ -94,7 +94,7 @@ def test_the_shards_are_linked_and_refused_once_they_changed(recipe: Recipe, sha
             "stage `data`: `task.root`: must be the path of your file or folder, got None",
         ),
         ({"data.task.root": "/not/there"}, "`task.root`: /not/there: cannot be read"),
-        ({"sample.task.prompts": None}, "stage `sample`: `task.prompts`: must be the path of your file or folder"),
+        ({"sample.task.prompts": None}, "stage `sample`: .*task.prompts: must be a path, got None"),
         (
             {"spatial.data.root": "."},
             "stage `spatial`: `data.root` is ., whose content could change unnoticed; .*folder",

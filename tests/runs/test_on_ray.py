@@ -256,7 +256,7 @@ def test_two_stages_share_a_gpu_where_each_asks_for_half_of_it(chain: list[Stage
 def test_a_request_that_no_node_can_meet_is_refused_at_once(cluster: OnRay) -> None:
     with pytest.raises(UserError, match=r"needs 1 CPUs and 0.5 GPUs, and no node .* so it would wait forever"):
         OnRay(threads=1, gpus=0.5)
-    with pytest.raises(UserError, match=r"asks for 4096 CPUs .* lower `threads` in the study or --gpus"):
+    with pytest.raises(UserError, match=r"needs 4096 CPUs .* lower `threads` or `gpus`"):
         OnRay(threads=4096)
 
 
