@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.schema import PositiveFloat, build, check, read_json
 from mav_lightning.common.whole_file import whole_file
 
 __all__ = ["MANIFEST", "ClipRecord", "manifest_sha256", "read_manifest", "write_manifest"]
@@ -32,7 +33,7 @@ class ClipRecord:
 
     id: str
     file: str
-    fps: float
+    fps: PositiveFloat
     prompt: str | None = None
     attributes: dict[str, str] = field(default_factory=dict)
     seed: int | None = None
@@ -67,14 +68,15 @@ def read_manifest(folder: Path) -> list[ClipRecord]:
     path = folder / MANIFEST
     if not path.is_file():
         raise UserError(f"{path}: no such manifest; generate clips with `mav generate … --out {folder}` first.")
+    content = read_json(path, dict[str, Any])
+    if "clips" not in content:
+        raise UserError(f"{path}: is not a clip manifest, it has no `clips`; write it again with `mav generate`.")
     known = {entry.name for entry in fields(ClipRecord)}
-    try:
-        clips = [
-            ClipRecord(**{key: value for key, value in clip.items() if key in known})
-            for clip in json.loads(path.read_text())["clips"]
-        ]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: not a clip manifest ({error}); write it again with `mav generate`.") from error
+    rows: list[dict[str, Any]] = check(content["clips"], list[dict[str, Any]], f"{path}: clips")
+    clips = [
+        build(ClipRecord, {key: value for key, value in row.items() if key in known}, f"{path}: clips.{number}")
+        for number, row in enumerate(rows)
+    ]
     _refuse_duplicates(folder, (clip.id for clip in clips))
     return clips
 

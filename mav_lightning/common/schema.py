@@ -81,12 +81,8 @@ def build(kind: type[T], values: Any, path: str, node: Node | None = None) -> T:
     Raises:
         UserError: If a key is unknown or missing, or a value does not fit.
     """
-    declared = {field.name: field for field in fields(kind) if field.init}  # type: ignore[arg-type]  # a dataclass
-    required = {
-        name for name, field in declared.items() if field.default is MISSING and field.default_factory is MISSING
-    }
-    hints = get_type_hints(kind, include_extras=True)
-    checked = _checked(values, {name: hints[name] for name in declared}, required, path, kind.__name__, node, None)
+    hints, required = _fields(kind)  # type: ignore[arg-type]  # classes are hashable
+    checked = _checked(values, hints, required, path, kind.__name__, node, None)
     return kind(**checked)
 
 
@@ -176,6 +172,17 @@ def read_json(file: Path, hint: Any, missing: str = "give a file that exists") -
     except ValueError as error:
         raise UserError(f"{file}: not valid JSON ({error}).") from error
     return check(content, hint, str(file))
+
+
+@functools.cache
+def _fields(kind: type) -> tuple[dict[str, Any], set[str]]:
+    """Return the type hints of a dataclass's fields and the names of the required ones."""
+    declared = {field.name: field for field in fields(kind) if field.init}
+    required = {
+        name for name, field in declared.items() if field.default is MISSING and field.default_factory is MISSING
+    }
+    hints = get_type_hints(kind, include_extras=True)
+    return {name: hints[name] for name in declared}, required
 
 
 def _checked(

@@ -165,7 +165,7 @@ def test_an_fps_of_zero_is_refused(tmp_path: Path) -> None:
     generated(tmp_path)
     write_manifest(tmp_path, [ClipRecord("0", "0.mkv", 0.0)])
 
-    with pytest.raises(UserError, match=r"clip `0`: fps must be positive, got 0\.0"):
+    with pytest.raises(UserError, match=r"clips.0.fps: must be a finite number above 0, got 0\.0"):
         open_clips(tmp_path)
 
 
