@@ -65,14 +65,16 @@ class AtomicCheckpointIO(CheckpointIO):
         if _recorded_sha256(path) not in (None, _sha256(path)):
             raise UserError(f"{path}: does not match its checksum in {_sidecar(path).name}; use an older checkpoint.")
         try:
-            checkpoint: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
-            return checkpoint
-        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-            reason = str(error).splitlines()[0]
+            checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+        except Exception as error:  # torch's reader raises whatever damaged bytes lead it to
+            reason = (str(error) or type(error).__name__).splitlines()[0]
             raise UserError(
                 f"{path}: cannot be loaded as a checkpoint of tensors and plain values ({reason}); "
                 "give a file that this project wrote."
             ) from error
+        if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
+            raise UserError(f"{path}: holds no `state_dict`, so it is not a checkpoint; give a file of a training.")
+        return checkpoint
 
     def remove_checkpoint(self, path: str | Path) -> None:
         """Delete the checkpoint, then its checksum."""

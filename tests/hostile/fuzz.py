@@ -225,5 +225,6 @@ def _outcome(read: Callable[[], object]) -> str:
 if __name__ == "__main__":
     found, wrong = fuzz(float(sys.argv[1]) if len(sys.argv) > 1 else 60.0, int(sys.argv[2]) if len(sys.argv) > 2 else 0)
     print(dict(found), f"{sum(found.values())} rounds, {len(wrong)} faults")
-    print("\n".join(sorted(set(wrong))[:40]))
+    shortest = {line.split(";")[0][:90]: line for line in sorted(wrong, key=len, reverse=True)}  # one of each kind
+    print("\n".join(sorted(shortest.values())[:40]))
     sys.exit(bool(wrong))
