@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mav_lightning.common.errors import UserError
@@ -52,7 +52,7 @@ def network_cost(config: Mapping[str, Any]) -> NetworkCost:
     if "denoiser" not in module:
         raise UserError(f"{config['name']}: trains no denoiser; give the config of a prior, decoder or one after it.")
     with torch.device("meta"):
-        denoiser: NetDenoiser = instantiate(module["denoiser"])
+        denoiser: NetDenoiser = instantiate(module["denoiser"], nn.Module, "module.denoiser")
     if module.get("spatial_lr") == 0:
         freeze_spatial(denoiser)
     of_clips = "frames" in data.get("clips", data)

@@ -76,11 +76,19 @@ class StageFolder:
 
         An existing stage is never replaced by another. Only the location of a user's files may change, until the stage
         is done.
+
+        Raises:
+            UserError: If the folder holds another stage. Its config, which a stranger may have written, would run.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         if self.stage_file.exists():
             written = self.read_stage()
-            if self.done_file.exists() or written.id != stage.id or written == stage:
+            if written.id != stage.id:
+                raise UserError(
+                    f"{self.stage_file}: describes stage {written.id}, not {stage.id}; it was edited or copied. Remove "
+                    "the folder, and the stage runs anew."
+                )
+            if self.done_file.exists() or written == stage:
                 return
         write_json(self.stage_file, asdict(stage))
 

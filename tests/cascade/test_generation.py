@@ -304,4 +304,4 @@ def test_the_example_of_the_documents_runs(cascade_folder: Path) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     names: dict[str, Any] = {}
     exec(example.replace("runs/cascade", str(cascade_folder)), names)
-    assert names["clips"].shape == (1, 9, 32, 32, 3) and names["keys"].shape == (1, 5, 8, 8, 3)
+    assert names["clips"].shape == (1, 9, 32, 32, 3) and names["keyframes"].shape == (1, 5, 8, 8, 3)

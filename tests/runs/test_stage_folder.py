@@ -16,7 +16,8 @@ CLIP = Stage.of("clip", {"kind": "train", "seed": 0}, {"data": DATA.id})
 def test_what_a_stage_is_never_changes_once_written(tmp_path: Path) -> None:
     folder = StageFolder(tmp_path / "stage")
     folder.create(DATA)
-    folder.create(CLIP)
+    with pytest.raises(UserError, match=f"describes stage {DATA.id}, not {CLIP.id}"):
+        folder.create(CLIP)
 
     assert folder.read_stage() == DATA
 
