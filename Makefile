@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
 DEMO   ?= runs/demo
 
-# Some machines forbid bytecode files. Here they lie in our own .venv, and without them each stage of a study would compile
+# Some machines forbid bytecode files. Here they are in our own .venv, and without them each stage of a study would compile
 # lightning anew, for 13 seconds in place of 8.
 export PYTHONDONTWRITEBYTECODE =
 
@@ -52,7 +52,7 @@ lint: $(DEV)  ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(DEV)  ## Mend style
+format: $(DEV)  ## Fix style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

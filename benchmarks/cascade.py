@@ -19,7 +19,7 @@ from evaluation.ground_truth.flicker import flicker
 from evaluation.ground_truth.ghosting import ghosting, object_area
 from evaluation.ground_truth.object_tracking import track
 from evaluation.intervals import mean
-from mav_lightning.cascade.pipeline import Pipeline
+from mav_lightning.cascade.video_pipeline import Pipeline
 from mav_lightning.common.shapes_world.laws import LAW_OF_SHAPE, sample_motion
 from mav_lightning.common.shapes_world.scene import Scene, render_motion
 from mav_lightning.prompts import shapes_prompts

@@ -105,7 +105,7 @@ def _index_of(path: Path) -> str | None:
 
 
 def _embed_all(index: Index, embed: Embed, size: int, bad: dict[str, str]) -> Iterator[NDArray[np.float32] | None]:
-    """A row for every sample of the index, None where it cannot be decoded."""
+    """Yield a row for every sample of the index, None for samples that cannot be decoded."""
     samples = list(index)
     for start in range(0, len(samples), _TOGETHER):
         found: list[NDArray[np.uint8] | None] = []

@@ -222,7 +222,7 @@ def _scan(path: Path, seen: dict[str, str]) -> Shard:
 
 
 def _members(file: BinaryIO, path: Path) -> Iterator[tuple[str, Member]]:
-    """Names and places of the files in an uncompressed tar, in order; refuses one whose end is missing."""
+    """Yield names and offsets of the files in an uncompressed tar, in order; reject one whose end is missing."""
     try:
         file.seek(0)
         with tarfile.open(fileobj=file, mode="r:") as archive:

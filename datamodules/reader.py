@@ -39,7 +39,7 @@ class SampleReader(Generic[B]):
 
     Attributes:
         samples: The usable samples, with their shards, in the order of the index.
-        refused: ``shard:key`` → why a sample is left out before decoding.
+        refused: ``shard:key`` → why a sample is skipped before decoding.
 
     Raises:
         UserError: No sample is usable.

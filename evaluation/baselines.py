@@ -1,4 +1,4 @@
-"""Trivial baselines: clips that nobody generated, so that every table of numbers has a floor and a ceiling."""
+"""Trivial baselines: clips from real videos, as a floor and a ceiling for every table of results."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,6 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional as F
 
-from evaluation.arguments import check_argument
 from evaluation.clip_selection import plan_real
 from evaluation.clip_sources import Frames, VideoSource, with_content
 from evaluation.cuts import Cut, read_cut
@@ -22,6 +21,7 @@ from evaluation.failures import Failures
 from evaluation.folders import Split, open_clips
 from evaluation.protocol import Protocol, RealClips, load_protocol
 from evaluation.weight_files import weights_folder
+from mav_lightning.common.arguments import check_argument
 from mav_lightning.common.errors import UserError, nearest
 from mav_lightning.common.manifest import ClipRecord, write_manifest
 from mav_lightning.common.schema import PositiveInt
@@ -32,8 +32,8 @@ from mav_lightning.common.whole_file import new_folder
 
 __all__ = ["KINDS", "WriteFloor", "write_baseline", "write_nearest"]
 
-KINDS = ("static", "shuffled", "real")  # that need no prompts
-_STREAM = 0xBA5E  # keeps what is drawn here apart from a protocol's own draws, whose seed may be the same number
+KINDS = ("static", "shuffled", "real")  # kinds that need no prompts
+_STREAM = 0xBA5E  # separates these random numbers from a protocol's, whose seed may be the same number
 
 
 def write_baseline(
@@ -47,29 +47,29 @@ def write_baseline(
     split: Split = "train",
     track: Track = untracked,
 ) -> int:
-    """Writes clips that a protocol can measure, cut from real videos and then spoilt, or not.
+    """Write clips cut from real videos, optionally corrupted, that a protocol can measure.
 
-    Under a stride all frames between are written too, as `evaluate` will pass over them.
+    If the protocol has a stride, the frames in between are written too, and skipped by `evaluate`.
 
     Args:
-        kind: ``static`` holds the first frame of each clip; ``shuffled`` puts its frames in a random order, never their
-            own; ``real`` leaves them, and writes ``out/generated`` and ``out/real`` from two halves of the videos that
+        kind: ``static`` repeats the first frame of each clip; ``shuffled`` permutes its frames, never as the identity;
+            ``real`` keeps them, and writes ``out/generated`` and ``out/real`` from two halves of the videos that
             share no group.
-        source: As `evaluation.folders.open_clips` takes it.
-        protocol: Gives the frames of a clip, their rate and size, and where in a video the clip begins.
-        out: Folder that does not exist yet, or is empty; it appears when all is written.
-        clips: How many, on the generated side; None takes what the protocol counts, or as many as there are videos.
-            Videos are used again where there are fewer.
-        seed: Of everything drawn; the same gives the same bytes.
-        split: Part of a data set that has parts.
-        track: Wraps the clips, to show progress.
+        source: Folder of real videos, see `evaluation.folders.open_clips`.
+        protocol: Protocol that sets length, frame rate and size of clips, and where in a video they start.
+        out: Folder that does not exist yet or is empty; it appears when all clips are written.
+        clips: Number of clips on the generated side. None for the protocol's number, or one per video. Videos are
+            reused if there are fewer.
+        seed: Random seed; the same seed gives the same bytes.
+        split: Split of a dataset that has splits.
+        track: Progress tracker that wraps the iteration over clips.
 
     Returns:
         Number of clips written, on all sides.
 
     Raises:
-        UserError: `out` holds something, an argument is out of range, videos are too short, or of one group where two
-            are needed; videos that cannot be read: all are counted, the first named.
+        UserError: If `out` is not empty, an argument is out of range, videos are too short, two groups are needed and
+            there is one, or videos are unreadable (the message counts them and names the first).
     """
     if kind not in KINDS:
         known = ", ".join(KINDS)
@@ -109,29 +109,29 @@ def write_nearest(
     device: str = "cpu",
     track: Track = untracked,
 ) -> int:
-    """Writes the real clip that matches each prompt best: what a system gives that remembers and makes nothing.
+    """Write the real clip that matches each prompt best, as a retrieval baseline.
 
-    Which that is, the protocol's extractor of frames and texts says, by the mean cosine over frames. Captions of the
-    source are not read, and nothing is said of the content, since only the prompts are known.
+    The match is the mean cosine similarity over frames of the protocol's text-image extractor. Captions and attributes
+    of the source are not used.
 
     Args:
-        source: See `write_baseline`.
-        protocol: See `write_baseline`.
-        out: See `write_baseline`.
-        prompts: Id of a clip to be written → its prompt.
-        clips: How many clips to choose from; None takes as many as there are videos.
-        seed: See `write_baseline`.
-        split: See `write_baseline`.
+        source: Folder of real videos, see `evaluation.folders.open_clips`.
+        protocol: Protocol that sets length, frame rate and size of clips, and the extractor.
+        out: Folder that does not exist yet or is empty; it appears when all clips are written.
+        prompts: Id of each clip to write → its prompt.
+        clips: Number of candidate clips. None for one per video.
+        seed: Random seed; the same seed gives the same bytes.
+        split: Split of a dataset that has splits.
         weights: Folder of the weights that the extractor is loaded from; see `evaluation.weight_files.weights_folder`.
-        features: Folder that features are kept in and taken from; None keeps none.
-        device: Of the extractor.
-        track: See `write_baseline`.
+        features: Cache folder of features. None for no cache.
+        device: Device of the extractor, for example ``cuda``.
+        track: Progress tracker that wraps the iteration over clips.
 
     Returns:
         Number of clips written.
 
     Raises:
-        UserError: As `write_baseline`; also a protocol without an extractor that reads texts.
+        UserError: See `write_baseline`; also if the protocol has no extractor that embeds text.
     """
     name, rng = _text_extractor(protocol), np.random.default_rng((_STREAM, seed))
     with new_folder(out) as folder, ExitStack() as stack:
@@ -155,7 +155,7 @@ def write_nearest(
 class WriteFloor(Task):
     """Write a trivial baseline for a study, in place of sampled clips.
 
-    The clips are cut from the training split, since those they are compared with are of the other.
+    The clips are cut from the training split, since they are compared with the other split.
 
     Args:
         kind: ``static`` or ``shuffled``.
@@ -184,7 +184,7 @@ class WriteFloor(Task):
 def _plan(
     sources: Sequence[VideoSource], protocol: Protocol, seed: int, clips: int | None, rates: Sequence[float]
 ) -> list[Cut]:
-    """Clips cut as a protocol cuts real ones, but by another seed, and numbered."""
+    """Cut clips as the protocol cuts real ones, with another seed, and number them."""
     check_argument("clips", clips, PositiveInt | None)
     stride = protocol.stride or 1
     frames, every = (protocol.frames - 1) * stride + 1, None if protocol.stride is None else 1
@@ -223,7 +223,7 @@ def _text_extractor(protocol: Protocol) -> str:
 
 
 def _best(features: Tensor, texts: Mapping[str, Tensor], cuts: Sequence[Cut]) -> dict[str, Cut]:
-    """Prompt → the clip of the highest mean cosine over frames."""
+    """Return for each prompt the clip of the highest mean cosine similarity over frames."""
     clips = F.normalize(features.double(), dim=-1).mean(dim=1)
     return {text: cuts[int((clips @ row.double()).argmax())] for text, row in texts.items()}
 
@@ -237,11 +237,11 @@ def _write(
     rng: np.random.Generator,
     track: Track,
 ) -> int:
-    """Writes clips and manifest; their number."""
+    """Write clips and manifest; return the number of clips."""
     folder.mkdir(exist_ok=True)
     records, failures = list[ClipRecord](), Failures()
     tracked = track(cuts, len(cuts), "clips")
-    for name, cut in zip(_names(len(cuts)), tracked, strict=True):  # ids, if of prompts, may be no names of files
+    for name, cut in zip(_names(len(cuts)), tracked, strict=True):  # ids of prompts may be invalid file names
         try:
             pixels = read_cut(cut, protocol.size).pixels
         except UserError as error:
@@ -266,7 +266,7 @@ def _changed(kind: str, pixels: Frames, rng: np.random.Generator) -> Frames:
 
 
 def _order(frames: int, rng: np.random.Generator) -> list[int]:
-    """A random order of two frames or more that is not their own."""
+    """Draw a permutation of two or more frames other than the identity."""
     order = rng.permutation(frames).tolist()
     return order if order != sorted(order) else _order(frames, rng)
 

@@ -145,7 +145,7 @@ def _infos(sources: Sequence[VideoSource]) -> list[VideoInfo]:
 
 
 def _rooms(infos: Sequence[VideoInfo], window: Window) -> dict[int, float]:
-    """Number of a video that is long enough → the latest start in it."""
+    """Return, for each video that is long enough, its number and the latest start in it."""
     rooms = {index: room for index, info in enumerate(infos) if (room := window.room(info)) is not None}
     if not rooms:
         longest = max(infos, key=lambda info: info.duration)

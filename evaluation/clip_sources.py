@@ -151,7 +151,7 @@ def _picture(file: Path) -> Frames:
         with Image.open(file) as image:
             if image.mode not in _COLOURS:
                 raise UserError(
-                    f"{file}: has values of kind `{image.mode}`, not 0 to 255; save it with 8 bits a colour."
+                    f"{file}: has values of kind `{image.mode}`, not 0 to 255; save it with 8 bits per channel."
                 )
             return np.asarray(image.convert("RGB"))
     except (UnidentifiedImageError, OSError, SyntaxError) as error:

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from evaluation.arguments import check_argument, check_device
 from evaluation.clip_selection import plan_generated, plan_real
 from evaluation.clip_sources import VideoSource, sources_sha256, with_content
 from evaluation.cuts import Cut
@@ -19,6 +18,7 @@ from evaluation.folders import Clips, open_clips, with_prompts
 from evaluation.metrics.base import Features, MetricResult, Side, to_plain
 from evaluation.protocol import Protocol, load_protocol
 from evaluation.weight_files import weights_folder
+from mav_lightning.common.arguments import check_argument
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import PositiveFloat, PositiveInt
 from mav_lightning.common.tracking import Track, untracked
@@ -82,7 +82,7 @@ def evaluate(
             workers=workers,
             force=force,
         )
-        evaluation.extraction.to(check_device(device))
+        evaluation.extraction.to(_known_device(device))
         return evaluation.results(track)
 
 
@@ -223,3 +223,13 @@ def _read_on(side: Side, protocol: Protocol) -> set[str]:
 def _load(protocol: Protocol, weights: Path) -> dict[str, LoadedExtractor]:
     with torch.no_grad():
         return {name: settings.load(weights) for name, settings in protocol.extractors.items()}
+
+
+def _known_device(device: str | torch.device) -> torch.device:
+    try:
+        return torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"PyTorch has no device {device!r} ({reason}); pass `cpu` or `cuda`.", argument="device"
+        ) from error

@@ -10,9 +10,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.arguments import check_argument
 from evaluation.clip_sources import ArraySource, Clip, VideoSource
 from evaluation.resize import check_frames
+from mav_lightning.common.arguments import check_argument
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import MANIFEST, read_manifest
 from mav_lightning.common.schema import PositiveFloat, check
@@ -30,7 +30,7 @@ _MOST_JSON = 1 << 20  # bytes
 def open_clips(clips: Clips, split: Split = "val", fps: float | None = None) -> list[VideoSource]:
     """List videos, ordered by id, without decoding any.
 
-    A folder is one of: clips with a ``manifest.json``; ``*.tar`` shards of videos with ``json`` beside them, or a root
+    A folder is one of: clips with a ``manifest.json``; ``*.tar`` shards of videos with ``json`` next to them, or a root
     with such shards under ``clips/<split>``; and at any depth, videos of any container FFmpeg reads, folders of
     ``.png`` frames, and ``.npy`` arrays (T, H, W, 3) uint8.
 
@@ -62,7 +62,7 @@ def open_clips(clips: Clips, split: Split = "val", fps: float | None = None) -> 
 
 
 def with_prompts(sources: Sequence[VideoSource], prompts: Mapping[str, str]) -> list[VideoSource]:
-    """Gives every video its prompt.
+    """Assign a prompt to every video.
 
     Args:
         sources: The videos.
@@ -115,7 +115,7 @@ def _names(name: str) -> tuple[str, str]:
 
 
 def _root(folder: Path, split: str) -> Path:
-    """Where the clips are: a data set keeps them by split."""
+    """Where the clips are: a dataset stores them by split."""
     part = folder / "clips" / split
     return part if part.is_dir() and not (folder / MANIFEST).is_file() else folder
 

@@ -1,6 +1,6 @@
-"""Resizing by name: each rule does what the code behind some published numbers does, to float32 rounding.
+"""Named resizing rules, each equal to the code behind some published numbers up to float32 rounding.
 
-Resizing moves the Fréchet distances more than most models do (Parmar et al., 2022), so a protocol names its rule.
+Resizing changes Fréchet distances more than most models do (Parmar et al., 2022), so a protocol names its rule.
 """
 
 import math
@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from mav_lightning.common.errors import UserError, did_you_mean
+from mav_lightning.common.errors import UserError, nearest
 
 __all__ = ["RESIZERS", "Resize", "check_frames", "resizer"]
 
@@ -23,17 +23,17 @@ Resize = Callable[[NDArray[np.uint8]], Tensor]
 
 
 def resizer(name: str, size: int) -> Resize:
-    """The rule `name` of `RESIZERS`, for square results; it can be pickled, as the processes that read clips need.
+    """Return a function that resizes to squares of `size` pixels and can be pickled for worker processes.
 
-    Every rule but ``short-side-centre-crop`` ignores the aspect ratio. None leaves [0, 255] by more than float32
-    rounding: clean-fid clips what its filter overshoots.
+    Every rule except ``short-side-centre-crop`` ignores the aspect ratio. Results stay in [0, 255] up to float32
+    rounding: clean-fid clips the overshoot of its filter.
 
     - ``tf1-bilinear``: ``resize_bilinear`` of TensorFlow 1, as in the first FVD and FID: pixel i is read at i · scale,
-      not at the centre of the area it covers.
+      not at the center of the area it covers.
     - ``torch-bilinear``: `torch.nn.functional.interpolate` without antialiasing, as in TATS.
     - ``torch-bilinear-antialias``: the same with antialiasing, as `torchmetrics` computes FID.
     - ``clean-bicubic``: clean-fid's: Pillow's bicubic filter, channel by channel in float.
-    - ``short-side-centre-crop``: VideoGPT's and PVDM's: the short side to `size`, then the centre.
+    - ``short-side-centre-crop``: VideoGPT's and PVDM's: resizes the short side to `size`, then crops the center.
 
     References:
         On Aliased Resizing and Surprising Subtleties in GAN Evaluation (Parmar et al., 2022).
@@ -44,20 +44,21 @@ def resizer(name: str, size: int) -> Resize:
         size: Height and width of the result, in pixels.
 
     Raises:
-        UserError: Unknown name or a size below 1; when called, frames that are not uint8 (T, H, W, 3).
+        UserError: If the name is unknown or `size` is below 1; when the function is called, if frames are not uint8
+            of shape (T, H, W, 3).
     """
     if name not in RESIZERS:
-        raise UserError(f"no resizing `{name}`{did_you_mean(name, RESIZERS)}; known: {', '.join(RESIZERS)}.")
+        raise UserError(f"no resizing `{name}`; known: {', '.join(RESIZERS)}.", suggestion=nearest(name, RESIZERS))
     if size < 1:
         raise UserError(f"resizing `{name}`: size must be at least 1 pixel, got {size}; I3D takes 224, Inception 299.")
     return partial(_resized, name=name, size=size)
 
 
 def check_frames(frames: NDArray[np.uint8]) -> None:
-    """Refuses what is not frames (T, H, W, 3) uint8.
+    """Check that frames are uint8 of shape (T, H, W, 3).
 
     Raises:
-        UserError: Another dtype, with the way to make it uint8, or another shape.
+        UserError: If the dtype or the shape is another.
     """
     if frames.dtype != np.uint8:
         raise UserError(
@@ -65,7 +66,7 @@ def check_frames(frames: NDArray[np.uint8]) -> None:
             "numpy.round((x + 1) * 127.5).clip(0, 255).astype(numpy.uint8)."
         )
     if frames.ndim != 4 or frames.shape[-1] != 3 or 0 in frames.shape[1:]:
-        raise UserError(f"frames must have shape (T, H, W, 3), got {frames.shape}; put the colours last.")
+        raise UserError(f"frames must have shape (T, H, W, 3), got {frames.shape}; put the color channels last.")
 
 
 def _resized(frames: NDArray[np.uint8], name: str, size: int) -> Tensor:
@@ -75,14 +76,14 @@ def _resized(frames: NDArray[np.uint8], name: str, size: int) -> Tensor:
 
 def _tf1_bilinear(frames: NDArray[np.uint8], size: int) -> Tensor:
     x = _channels_first(frames)
-    (top, bottom, down), (left, right, across) = (_tf1_neighbours(side, size) for side in x.shape[-2:])
+    (top, bottom, down), (left, right, across) = (_tf1_neighbors(side, size) for side in x.shape[-2:])
     x = x[..., left] + (x[..., right] - x[..., left]) * across
     return x[..., top, :] + (x[..., bottom, :] - x[..., top, :]) * down[:, None]
 
 
-def _tf1_neighbours(side: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Both source pixels of each of `size` pixels, and the weight of the second."""
-    # TensorFlow computes places in float32: from 320 to 224 pixels that moves values by up to 0.006 grey levels
+def _tf1_neighbors(side: int, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return both source pixels of each of `size` pixels, and the weight of the second."""
+    # TensorFlow computes positions in float32: from 320 to 224 pixels that changes values by up to 0.006 gray levels
     places = torch.arange(size, dtype=torch.float32) * (torch.tensor(side, dtype=torch.float32) / size)
     first = places.floor()
     return first.long(), (first.long() + 1).clamp(max=side - 1), places - first
@@ -102,7 +103,7 @@ def _clean_bicubic(frames: NDArray[np.uint8], size: int) -> Tensor:
     return torch.from_numpy(np.clip(resized, 0, 255, out=resized))
 
 
-def _short_side_centre_crop(frames: NDArray[np.uint8], size: int) -> Tensor:
+def _short_side_center_crop(frames: NDArray[np.uint8], size: int) -> Tensor:
     x = _channels_first(frames)
     height, width = x.shape[-2:]
     scale = size / min(height, width)
@@ -122,5 +123,5 @@ RESIZERS: dict[str, Callable[[NDArray[np.uint8], int], Tensor]] = {
     "torch-bilinear": partial(_torch_bilinear, antialias=False),
     "torch-bilinear-antialias": partial(_torch_bilinear, antialias=True),
     "clean-bicubic": _clean_bicubic,
-    "short-side-centre-crop": _short_side_centre_crop,
+    "short-side-centre-crop": _short_side_center_crop,
 }

@@ -1,4 +1,4 @@
-"""Downloads of known weights: only when asked for, over https alone, and named only once they are the right bytes."""
+"""Downloads of known weights: on request only, over https only, and stored only after their hashes are checked."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,51 +18,51 @@ if TYPE_CHECKING:
 __all__ = ["HTTPSRedirects", "fetch_weights"]
 
 _MIB = 1 << 20
-_LARGEST = 4096 * _MIB  # of files whose size is not known
+_LARGEST = 4096 * _MIB  # bytes, for files of unknown size
 _TIMEOUT = 60.0  # seconds without an answer
 
 
 def fetch_weights(
     weights: Weights, folder: Path, track: "Track | None" = None, opener: OpenerDirector | None = None
 ) -> dict[Path, str]:
-    """Downloads what `folder` lacks of some weights, or has with other bytes than are known.
+    """Download the files of some weights that are missing in `folder` or have other hashes than the catalogue records.
 
-    A file gets its name when all of it is there and has the hashes of the catalogue. What nobody pinned is taken as it
-    comes, and a file of which there is another version instead is not fetched.
+    A file appears under its name after it is complete and its hashes match. Files without a recorded hash are accepted
+    as they are. A file that an existing other file replaces is not downloaded.
 
     Args:
-        weights: From `evaluation.weight_files.known_weights`.
-        folder: See `evaluation.weight_files.weights_folder`; made if need be.
-        track: Wraps the pieces, to show progress in MiB. None shows nothing.
-        opener: Opens addresses; None takes one that follows redirections to https alone.
+        weights: Entry of `evaluation.weight_files.known_weights`.
+        folder: Folder of the weights, see `evaluation.weight_files.weights_folder`; created if missing.
+        track: Progress tracker that wraps the iteration over MiB. None for no progress.
+        opener: Opener of URLs. None for one that follows redirects to https only.
 
     Returns:
         Path → sha256 of each file that was downloaded.
 
     Raises:
-        UserError: No address is known, the network fails, or other bytes come than are known; then the folder is as it
-            was, except for files that came before.
+        UserError: If no URL is known, the network fails, or a hash does not match. Files downloaded before the error
+            are kept.
     """
     lacking = [file for file in weights.files if _lacks(weights, file, folder)]
     if without := [file.name for file in lacking if file.url is None]:
         raise UserError(
-            f"`{weights.name}`: no address to fetch {', '.join(without)} from; get it by hand ({weights.where}) and "
-            f"put it at {weights.path(lacking[0], folder)}."
+            f"`{weights.name}`: no URL is known for {', '.join(without)}; download it manually ({weights.where}) and "
+            f"store it as {weights.path(lacking[0], folder)}."
         )
     opener = opener or build_opener(HTTPSRedirects)
     return {weights.path(file, folder): _download(weights, file, folder, track, opener) for file in lacking}
 
 
 class HTTPSRedirects(HTTPRedirectHandler):
-    """Follows redirections, but to https alone: weights can hold code."""
+    """Redirect handler that follows redirects to https only, since weights can contain code."""
 
     def redirect_request(
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> Request | None:
-        """The request that follows.
+        """Return the redirected request.
 
         Raises:
-            URLError: It would not be encrypted.
+            URLError: If it is not https.
         """
         if not newurl.startswith("https://"):
             raise URLError(f"sent on to {newurl}, which is not https")
@@ -93,7 +93,7 @@ def _download(weights: Weights, file: WeightsFile, folder: Path, track: "Track |
 
 
 def _length(url: str, response: Any, most: int) -> int | None:
-    """Bytes that the server announces, or None."""
+    """Return the number of bytes that the server announces, or None."""
     if response.headers.get_content_type() == "text/html":
         raise UserError(f"{url}: gave a web page, no file; open it in a browser and get the file by hand.")
     announced = response.headers.get("Content-Length") or ""

@@ -56,6 +56,12 @@ def test_defaults_of_the_target_are_filled_in(config: Path) -> None:
     assert load_config(config)["module"]["clip"]["vocabulary"] == 2048
 
 
+def test_defaults_of_dataclasses_are_filled_in() -> None:
+    task = load_config("stage/sample_tiny.yaml")["task"]
+    assert task["sampling"]["sampler"] == "dpm++2m"
+    assert task["networks"]["interpolator"] is None
+
+
 def test_an_override_may_set_an_argument_that_the_file_does_not_name(config: Path) -> None:
     assert load_config(config, ["module.clip.width=16"])["module"]["clip"]["width"] == 16
 

@@ -8,6 +8,7 @@ from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.cli.app import app
 from mav_lightning.common.configs import conf_root
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.schema import build
 from mav_lightning.config import instantiate, load_config
 from mav_lightning.flops import network_cost
 
@@ -26,7 +27,7 @@ def test_every_stage_of_every_scale_is_built_and_costed_without_memory(stage: st
 @pytest.mark.parametrize("scale", SCALES)
 def test_the_stages_of_a_scale_fit_each_other(scale: str) -> None:
     stages = {name: load_config(f"stage/{name}_{scale}.yaml") for name in (*DENOISERS, "pipeline")}
-    sampling: Sampling = instantiate(stages["pipeline"]["task"]["sampling"])
+    sampling = build(Sampling, stages["pipeline"]["task"]["sampling"], "sampling")
     assert stages["sr_low"]["size"] == sampling.size * sampling.low_factor == stages["sr_low_image"]["size"]
     assert stages["sr_high"]["size"] == stages["sr_low"]["size"] * sampling.high_factor
     assert {stages[name]["frames"] for name in ("temporal", "interpolator", "sr_low")} == {sampling.frames}
@@ -76,7 +77,7 @@ def test_a_step_fits_into_one_device(scale: str) -> None:
 
 
 def test_the_geometry_of_the_paper() -> None:
-    sampling: Sampling = instantiate(load_config("stage/pipeline_paper.yaml")["task"]["sampling"])
+    sampling = build(Sampling, load_config("stage/pipeline_paper.yaml")["task"]["sampling"], "sampling")
     frames = sampling.windows.count(sampling.frames) * (sampling.frames - 1) + 1
     side = sampling.size * sampling.low_factor * sampling.high_factor
     assert (sampling.frames, frames, sampling.size, side) == (16, 76, 64, 768)

@@ -130,7 +130,7 @@ def test_fetch_says_when_nobody_published_a_hash(tmp_path: Path, folder: Path, m
     code, printed = run(monkeypatch, capsys, "fetch", "free.pt", "--folder", str(tmp_path / "mine"))
 
     assert code == 0
-    assert "unpinned: nobody published a hash of free.pt" in printed
+    assert "unpinned: no published hash exists of free.pt" in printed
     assert f"{tmp_path / 'mine' / 'free.pt'}  sha256 {HELLO_SHA256}" in printed
     assert not (folder / "free.pt").exists()
 
@@ -150,7 +150,7 @@ def test_fetch_of_other_bytes_ends_in_one_message_and_leaves_nothing(
 def test_fetch_by_hand_and_of_unknown_names_say_what_to_do(folder: Path, monkeypatch: Any, capsys: Any) -> None:
     code, printed = run(monkeypatch, capsys, "fetch", "us/net")
     assert code == 2
-    assert "`us/net`: no address to fetch net.bin from; get it by hand (a friend)" in printed
+    assert "`us/net`: no URL is known for net.bin; download it manually (a friend)" in printed
     assert list((folder / "us" / "net").iterdir()) == []
 
     code, printed = run(monkeypatch, capsys, "fetch", "pined.pt")

@@ -1,4 +1,4 @@
-"""CLIP in Hugging Face's format, from a local folder: for CLIPSIM, and for Fréchet distances of CLIP features."""
+"""CLIP in Hugging Face format, from a local folder, for CLIPSIM and Fréchet distances of CLIP features."""
 
 import hashlib
 from collections.abc import Sequence
@@ -20,27 +20,26 @@ from mav_lightning.common.transformers_library import transformers_library
 
 __all__ = ["CLIP", "CLIPIdentity", "CLIPSettings", "clip_identity"]
 
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the first that is there
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the first that exists
 _CONFIG = "config.json"
 _PROCESSOR = ("preprocessor_config.json", "processor_config.json")
 _TOKENIZER = (
     "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "special_tokens_map.json",
     "added_tokens.json",
 )  # fmt: skip
-_IMAGES = 64  # at once through the network
+_IMAGES = 64  # images per forward pass
 _CAPTIONS = 256
 
 
 class CLIP(TextExtractor):
-    """Any `transformers.CLIPModel`, such as ViT-B/32, B/16 or L/14; one row a frame.
+    """Any `transformers.CLIPModel`, such as ViT-B/32, B/16 or L/14; one row per frame.
 
-    Frames go through Pillow's processor (bicubic, in uint8, as OpenAI's own), whichever the library would prefer: the
-    torchvision one rounds otherwise. Nothing is downloaded, and weights in ``pytorch_model.bin`` are read as tensors
-    alone.
+    Frames are preprocessed with Pillow (bicubic, uint8, as in OpenAI's code), since torchvision rounds differently.
+    Nothing is downloaded, and ``pytorch_model.bin`` is loaded with `weights_only`.
 
-    CLIPSIM (GODIVA, 2021) is the mean cosine of frames and caption, hence takes unit vectors, as
-    `torchmetrics.multimodal.CLIPScore` does, which is 100 times that and at least 0. The Fréchet distance of CLIP
-    features takes them as they leave the projection: clean-fid's ``clip_vit_b_32`` does not normalise.
+    CLIPSIM (GODIVA, 2021) is the mean cosine similarity of frames and caption, so it takes unit vectors;
+    `torchmetrics.multimodal.CLIPScore` is 100 times that and at least 0. The Fréchet distance of CLIP features takes
+    unnormalized features, as clean-fid's ``clip_vit_b_32`` does.
 
     References:
         Learning Transferable Visual Models From Natural Language Supervision (Radford et al., 2021).
@@ -49,11 +48,11 @@ class CLIP(TextExtractor):
         https://arxiv.org/abs/2203.06026
 
     Args:
-        folder: What `save_pretrained` or a download wrote: configuration, weights, tokenizer and image processor.
-        normalise: Whether image features become unit vectors; those of captions always do.
+        folder: Folder that `save_pretrained` wrote: configuration, weights, tokenizer and image processor.
+        normalise: Whether image features are scaled to unit length; text features always are.
 
     Raises:
-        UserError: The extra `clip` is not installed, a file or weight is missing, or one is not readable.
+        UserError: If the extra `clip` is not installed, or a file or weight is missing or unreadable.
     """
 
     def __init__(self, folder: Path, normalise: bool = True) -> None:
@@ -63,43 +62,48 @@ class CLIP(TextExtractor):
         self._length = int(self.model.config.text_config.max_position_embeddings)
 
     def prepare(self, clip: Clip) -> Tensor:
-        """(T, 3, 224, 224) float32, resized, cropped and normalised as the folder's image processor says."""
+        """Resize, crop and normalize frames with the folder's image processor: (T, 3, 224, 224) float32."""
         check_frames(clip.pixels)
         seen = self._processor(images=list(clip.pixels), input_data_format="channels_last", return_tensors="pt")
-        return seen["pixel_values"]
+        pixels: Tensor = seen["pixel_values"]
+        return pixels
 
     def forward(self, prepared: Tensor) -> Tensor:
-        """Features: (N, T, 3, 224, 224) → (N, T, d); unit vectors, unless `normalise` is False."""
+        """Compute features: (N, T, 3, 224, 224) → (N, T, d); unit vectors, unless `normalise` is False."""
         found = torch.cat([self._images(part) for part in prepared.flatten(0, 1).split(_IMAGES)])
-        return (F.normalize(found, dim=-1) if self.normalise else found).unflatten(0, prepared.shape[:2])
+        features: Tensor = (F.normalize(found, dim=-1) if self.normalise else found).unflatten(0, prepared.shape[:2])
+        return features
 
     def texts(self, captions: Sequence[str]) -> Tensor:
-        """Unit vectors of N captions, (N, d).
+        """Embed N captions as unit vectors, shape (N, d).
 
-        Captions are cut at the model's length (77 tokens) and keep their end token, whose features are read.
-        `torchmetrics` cuts it off, so that its scores of longer captions are others.
+        Captions are truncated at the model's length (77 tokens) and keep their end token, whose features are used.
+        `torchmetrics` cuts the end token off, so its scores of longer captions differ.
         """
         parts = [captions[start : start + _CAPTIONS] for start in range(0, len(captions), _CAPTIONS)]
         return F.normalize(torch.cat([self._texts(part) for part in parts]), dim=-1)
 
     def _images(self, pixels: Tensor) -> Tensor:
-        return self.model.visual_projection(self.model.vision_model(pixel_values=pixels).pooler_output).float()
+        found = self.model.vision_model(pixel_values=pixels)
+        features: Tensor = self.model.visual_projection(found.pooler_output).float()
+        return features
 
     def _texts(self, captions: Sequence[str]) -> Tensor:
         read = self._tokenizer(
             list(captions), padding=True, truncation=True, max_length=self._length, return_tensors="pt"
         ).to(self.model.device)
         found = self.model.text_model(input_ids=read["input_ids"], attention_mask=read["attention_mask"])
-        return self.model.text_projection(found.pooler_output).float()
+        features: Tensor = self.model.text_projection(found.pooler_output).float()
+        return features
 
 
 @dataclass(frozen=True)
 class CLIPIdentity:
-    """Which CLIP a folder holds.
+    """Hashes that identify the CLIP in a folder.
 
     Attributes:
         files: sha256 over names and bytes of every file that `CLIP` reads, independent of where the folder is.
-        weights: sha256 of the weights' file alone, as Hugging Face's site shows it.
+        weights: sha256 of the weights file, as Hugging Face's site shows it.
     """
 
     files: str
@@ -107,10 +111,10 @@ class CLIPIdentity:
 
 
 def clip_identity(folder: Path) -> CLIPIdentity:
-    """Hashes what `CLIP` would read of a folder; other files in it do not count.
+    """Hash the files that `CLIP` reads from a folder.
 
     Raises:
-        UserError: A file is missing.
+        UserError: If a file is missing.
     """
     digest, hashes = hashlib.sha256(), {}
     for path in _files(folder):
@@ -156,7 +160,7 @@ class CLIPSettings(ExtractorSettings):
 
 
 def _files(folder: Path) -> list[Path]:
-    """All files that are read, ordered by name."""
+    """Return all files that are read, sorted by name."""
     names = [_CONFIG, _weights(folder).name]
     for needed, kinds in (("an image processor", _PROCESSOR), ("a tokenizer", _TOKENIZER)):
         there = [name for name in kinds if (folder / name).is_file()]
@@ -180,7 +184,7 @@ def _load(folder: Path) -> tuple[Any, Any, Any]:
     """Model in evaluation mode, tokenizer and image processor."""
     transformers, weights = transformers_library(), _weights(folder)
     _files(folder)
-    # before transformers 5, Pillow's had the plain name
+    # before transformers 5, the Pillow one had the plain name
     processor = getattr(transformers, "CLIPImageProcessorPil", None) or transformers.CLIPImageProcessor
     try:
         model, found = transformers.CLIPModel.from_pretrained(

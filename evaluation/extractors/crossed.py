@@ -1,7 +1,7 @@
-"""Training clips for the extractors: every shape with every law, through the codec.
+"""Training clips for the extractors: shape and motion law drawn independently, with video compression.
 
-In Shapes World the law follows from the shape. A network trained there could read one from the other, and would then
-miss exactly what is to be measured; trained without the codec, it would lose its accuracy on real, compressed clips.
+In Shapes World the shape determines the law. A network trained there could infer one from the other and miss what is to
+be measured. A network trained without compression would lose accuracy on compressed clips.
 """
 
 from dataclasses import dataclass
@@ -21,17 +21,17 @@ from mav_lightning.common.video import encode_mp4, read_frames
 __all__ = ["FRAMES", "CrossedClips", "crossed_clips", "through_codec"]
 
 FRAMES = 9
-_SIZES = (16, 32, 64)  # pixels, at which clips are encoded and then seen
+_SIZES = (16, 32, 64)  # pixels: sizes at which clips are encoded and then downsampled
 
 
 @dataclass(frozen=True)
 class CrossedClips:
-    """N clips and what they show.
+    """N clips with labels of their content.
 
     Attributes:
-        pixels: Shape (N, T, 32, 32, 3), uint8.
-        centres: Of the object, shape (N, T, 2), in widths.
-        captions: One caption each, in a random phrasing.
+        pixels: Frames, shape (N, T, 32, 32, 3), uint8.
+        centres: Object centers, shape (N, T, 2), in frame widths.
+        captions: One caption per clip, in a random phrasing.
         labels: Attribute → class numbers, shape (N,), over `APPEARANCE` and ``motion`` over `MOTIONS`.
     """
 
@@ -42,7 +42,7 @@ class CrossedClips:
 
 
 def crossed_clips(count: int, seed: int) -> CrossedClips:
-    """Renders `count` clips with scene and motion drawn independently; the same seed gives the same clips."""
+    """Render `count` clips with scene and motion drawn independently; the same seed gives the same clips."""
     rng, scenes = np.random.default_rng(seed), all_scenes()
     pixels, centres = torch.empty(count, FRAMES, 32, 32, 3, dtype=torch.uint8), torch.empty(count, FRAMES, 2)
     captions: list[str] = []
@@ -61,7 +61,7 @@ def crossed_clips(count: int, seed: int) -> CrossedClips:
 
 
 def through_codec(frames: NDArray[np.uint8], fps: float, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Encodes as H.264 at a random rate factor from 18 to 32, and decodes."""
+    """Encode as H.264 at a random rate factor from 18 to 32, and decode."""
     return read_frames(encode_mp4(frames, fps, crf=int(rng.integers(18, 33))))
 
 
@@ -74,7 +74,7 @@ def _clip(scene: Scene, centres: NDArray[np.float64], fps: float, rng: np.random
 
 
 def _centres(motion: str, fps: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Centres of one clip, (T, 2) in widths; for ``none``, a law's track stopped, shuffled, or thrown anywhere."""
+    """Return the centers of one clip, (T, 2), in widths; for ``none``, a frozen, shuffled or uniformly random track."""
     law = motion if motion != "none" else str(rng.choice(MOTIONS[:-1]))
     track = sample_motion(law, rng).at(np.arange(FRAMES) / fps)
     if motion != "none":

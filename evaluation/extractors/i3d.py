@@ -1,9 +1,9 @@
-"""I3D in PyTorch, for the converted Kinetics-400 weights that circulate as state dicts."""
+"""I3D in PyTorch, for published state dicts of converted Kinetics-400 weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeGuard
 
 import torch
 from einops import rearrange
@@ -22,14 +22,14 @@ __all__ = ["I3D", "I3DSettings"]
 
 
 class I3D(ClipFeatures):
-    """Logits of Kinetics-400 before the softmax, averaged over time: what FVD is computed on; one row a clip.
+    """Logits of Kinetics-400 before the softmax, averaged over time, one row per clip: the features of FVD.
 
     References:
         Towards Accurate Generative Models of Video (Unterthiner et al., 2018), §3. https://arxiv.org/abs/1812.01717
 
     Args:
-        network: In evaluation mode.
-        resize: To 224 pixels, as the network was trained; other sizes work, but no published number has them.
+        network: The network, in evaluation mode.
+        resize: Resizing of frames, to 224 pixels as in training; no published number uses other sizes.
     """
 
     def __init__(self, network: I3DNetwork, resize: Resize) -> None:
@@ -38,15 +38,15 @@ class I3D(ClipFeatures):
 
     @classmethod
     def from_file(cls, path: Path, resize: Resize, epsilon: float = EPSILON) -> "I3D":
-        """Loads a state dict in one of the layouts that `state_dict_of` knows; no code in the file is run.
+        """Load a state dict in one of the layouts of `state_dict_of`. No code in the file is run.
 
         Args:
-            path: ``.safetensors``, or anything else for what `torch.save` wrote.
-            resize: See the class.
-            epsilon: Of batch normalisation, see `I3DNetwork`.
+            path: File, ``.safetensors`` or written by `torch.save`.
+            resize: Resizing of frames.
+            epsilon: Epsilon of batch normalization, see `I3DNetwork`.
 
         Raises:
-            UserError: No such file, not a state dict, or not that of an RGB I3D with 400 classes.
+            UserError: If the file is missing or holds no state dict of an RGB I3D with 400 classes.
         """
         network = I3DNetwork(epsilon)
         try:
@@ -56,18 +56,19 @@ class I3D(ClipFeatures):
         return cls(network.eval().requires_grad_(False), resize)
 
     def prepare(self, clip: Clip) -> Tensor:
-        """Resized frames: (T, 3, h, w) float32 in [0, 255].
+        """Resize frames: (T, 3, h, w) float32 in [0, 255].
 
         Raises:
-            UserError: Fewer than 9 frames.
+            UserError: If there are fewer than 9 frames.
         """
         require_frames(len(clip.pixels), f"clip `{clip.id}`: ")
         return self.resize(clip.pixels)
 
     def forward(self, prepared: Tensor) -> Tensor:
-        """Logits: (N, T, 3, h, w) in [0, 255] → (N, 1, 400) float32."""
+        """Compute logits: (N, T, 3, h, w) in [0, 255] → (N, 1, 400) float32."""
         clips = rearrange(prepared, "n t c h w -> n c t h w")
-        return self.network(2 * clips / 255 - 1).float()[:, None]
+        logits: Tensor = self.network(2 * clips / 255 - 1).float()[:, None]
+        return logits
 
 
 @dataclass(frozen=True)
@@ -96,13 +97,18 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     except Exception as error:  # a damaged pickle can raise anything
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"not readable as tensors alone ({reason}); give a state dict, no TorchScript.") from error
-    entries = found.items() if isinstance(found, Mapping) else ((None, None),)
-    if not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in entries):
-        raise UserError(f"holds no state dict but a {type(found).__name__}; give one of names and tensors alone.")
+    if not _is_state_dict(found):
+        raise UserError(f"not a state dict but a {type(found).__name__}; provide one of names and tensors only.")
     return found
 
 
-def _loaded(path: Path) -> Any:
+def _is_state_dict(found: object) -> TypeGuard[Mapping[str, Tensor]]:
+    return isinstance(found, Mapping) and all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in found.items()
+    )
+
+
+def _loaded(path: Path) -> object:
     if path.suffix == ".safetensors":
         return load_file(path)
     return torch.load(path, map_location="cpu", weights_only=True)

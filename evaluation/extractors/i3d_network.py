@@ -12,10 +12,10 @@ from mav_lightning.common.errors import UserError
 __all__ = ["CLASSES", "EPSILON", "FEWEST_FRAMES", "I3DNetwork", "require_frames", "state_dict_of"]
 
 CLASSES = 400
-FEWEST_FRAMES = 9  # halved three times, rounding up, they leave the 2 steps that the last pooling spans
-EPSILON = 1e-3  # of batch normalisation, as in the original
+FEWEST_FRAMES = 9  # halved three times, rounding up, they leave the 2 steps of the last pooling
+EPSILON = 1e-3  # of batch normalization, as in the original
 
-# Before what and how the maxima are taken: kernel and stride along time, height and width.
+# Layer → max pooling before it: name, kernel and stride along time, height and width.
 _POOLS = {
     "Conv3d_2b_1x1": ("MaxPool3d_2a_3x3", (1, 3, 3), (1, 2, 2)),
     "Mixed_3b": ("MaxPool3d_3a_3x3", (1, 3, 3), (1, 2, 2)),
@@ -34,7 +34,7 @@ _INCEPTION = {
     "Mixed_5b": (256, 160, 320, 32, 128, 128),
     "Mixed_5c": (384, 192, 384, 48, 128, 128),
 }
-# What kinetics_i3d_pytorch calls the parts of a name; the rest it writes in lower case.
+# Part of a name → its name in kinetics_i3d_pytorch; all others are lower case there.
 _OTHER_NAMES = {
     "b0": "branch_0", "b1a": "branch_1.0", "b1b": "branch_1.1", "b2a": "branch_2.0", "b2b": "branch_2.1",
     "b3b": "branch_3.1", "bn": "batch3d", "logits": "conv3d_0c_1x1",
@@ -47,13 +47,13 @@ class I3DNetwork(nn.Sequential):
     It computes what the original in TensorFlow does: every convolution and pooling pads as ``SAME``, with the smaller
     half in front. The ports differ from one another in three ways:
 
-    - Weights: ``rgb_imagenet.pt`` (pytorch-i3d) and ``model_rgb.pth`` (kinetics_i3d_pytorch) are the checkpoint that
-      the paper's authors released; ``i3d_pretrained_400.pt`` (TATS, VideoGPT) and ``i3d_torchscript.pt`` (StyleGAN-V)
-      are TensorFlow Hub's ``i3d-kinetics-400``, whose weights are others, and which FVD was defined on.
-    - Batch normalisation: VideoGPT and those who took its code, such as cd-fvd and torchmetrics, use an epsilon of
+    - Weights: ``rgb_imagenet.pt`` (pytorch-i3d) and ``model_rgb.pth`` (kinetics_i3d_pytorch) hold the checkpoint
+      released by the paper's authors. ``i3d_pretrained_400.pt`` (TATS, VideoGPT) and ``i3d_torchscript.pt``
+      (StyleGAN-V) are TensorFlow Hub's ``i3d-kinetics-400``, other weights, on which FVD was defined.
+    - Batch normalization: VideoGPT and code derived from it, such as cd-fvd and torchmetrics, use an epsilon of
       1e-5 with the latter weights; the original, pytorch-i3d and, since 2020, kinetics_i3d_pytorch use 1e-3.
     - Padding: kinetics_i3d_pytorch pads its poolings as if all sizes were even, which they are for 16 frames of
-      224 x 224. With other numbers of frames its numbers differ from the original's, hence from these.
+      224 x 224. With other numbers of frames its numbers differ from the original's and from these.
 
     References:
         Quo Vadis, Action Recognition? A New Model and the Kinetics Dataset (Carreira & Zisserman, 2017), fig. 3.
@@ -61,7 +61,7 @@ class I3DNetwork(nn.Sequential):
         Going Deeper with Convolutions (Szegedy et al., 2015), table 1. https://arxiv.org/abs/1409.4842
 
     Args:
-        epsilon: Of batch normalisation.
+        epsilon: Epsilon of batch normalization.
     """
 
     def __init__(self, epsilon: float = EPSILON) -> None:
@@ -70,26 +70,27 @@ class I3DNetwork(nn.Sequential):
             self.add_module(name, layer)
 
     def forward(self, input: Tensor) -> Tensor:
-        """Logits averaged over time: (N, 3, T, H, W) in [-1, 1] → (N, 400).
+        """Compute logits averaged over time: (N, 3, T, H, W) in [-1, 1] → (N, 400).
 
-        Pooling takes in all that is left of height and width: 7 x 7 at 224 pixels, as in the paper.
+        The last pooling covers all of height and width: 7 x 7 at 224 pixels, as in the paper.
 
         Raises:
-            UserError: Fewer than 9 frames.
+            UserError: If there are fewer than 9 frames.
         """
         require_frames(input.shape[2])
-        return super().forward(input).mean(dim=(2, 3, 4))
+        for layer in self:
+            input = layer(input)
+        return input.mean(dim=(2, 3, 4))
 
 
 def state_dict_of(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of an `I3DNetwork`, float32, out of a state dict in either layout.
+    """Convert a state dict in either layout to that of an `I3DNetwork`, float32.
 
-    Known are pytorch-i3d's names (``Mixed_3b.b1a.conv3d.weight``), which are ours, and kinetics_i3d_pytorch's
-    (``mixed_3b.branch_1.0.conv3d.weight``). Every weight must be there, and nothing else may; only
-    ``num_batches_tracked``, which evaluation does not use, is dropped.
+    The layouts are pytorch-i3d's (``Mixed_3b.b1a.conv3d.weight``), which is used here, and kinetics_i3d_pytorch's
+    (``mixed_3b.branch_1.0.conv3d.weight``). Keys must match exactly, except ``num_batches_tracked``, which is dropped.
 
     Raises:
-        UserError: Neither layout; or missing, unknown or wrongly shaped weights: how many, and the first of each.
+        UserError: If the layout is another, or weights are missing, unknown or of wrong shape.
     """
     shapes = _shapes()
     keys = {key for key in found if not key.endswith(".num_batches_tracked")}
@@ -110,13 +111,13 @@ def state_dict_of(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
         "unknown": {f"`{key}`" for key in keys - layout.keys()},
         "wrongly shaped": misfits,
     }
-    if told := [f"{len(names)} {kind}, first {min(names)}" for kind, names in problems.items() if names]:
-        raise UserError(f"no RGB I3D of {CLASSES} classes: {'; '.join(told)}; get the file again, or the right one.")
+    if details := [f"{len(names)} {kind}, first {min(names)}" for kind, names in problems.items() if names]:
+        raise UserError(f"no RGB I3D of {CLASSES} classes: {'; '.join(details)}; get the file again, or the right one.")
     return {ours: found[theirs].float() for theirs, ours in layout.items()}
 
 
 class _Unit(nn.Module):
-    """Convolution, batch normalisation, rectification."""
+    """Convolution, batch normalization, ReLU."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, epsilon: float, stride: int = 1) -> None:
         super().__init__()
@@ -133,12 +134,12 @@ class _MaxPool(nn.Module):
         self.kernel, self.stride = tuple(kernel), tuple(stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        # TensorFlow leaves the padding out; zeros never win either, as all that is pooled has been rectified
+        # TensorFlow ignores padding; zero padding is equivalent, since all inputs passed a ReLU
         return F.max_pool3d(_padded(x, self.kernel, self.stride), self.kernel, self.stride)
 
 
 class _Mixed(nn.Module):
-    """An Inception block; its second 3x3 stands where Inception-v1 has a 5x5."""
+    """An Inception block; its second 3x3 replaces the 5x5 of Inception-v1."""
 
     def __init__(self, inputs: int, widths: Sequence[int], epsilon: float) -> None:
         super().__init__()
@@ -152,7 +153,7 @@ class _Mixed(nn.Module):
 
 
 class _AveragePool(nn.Module):
-    """Means of all height and width over two steps each, so that the outer steps count half."""
+    """Average over height, width and two adjacent time steps, so that the outer steps count half."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.avg_pool3d(x, (2, *x.shape[-2:]), stride=1)
@@ -164,11 +165,12 @@ class _Logits(nn.Module):
         self.conv3d = nn.Conv3d(inputs, CLASSES, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv3d(x)
+        logits: Tensor = self.conv3d(x)
+        return logits
 
 
 def _layers(epsilon: float) -> Iterator[tuple[str, nn.Module]]:
-    """The network by the names of the original."""
+    """Yield the layers under the names of the original."""
     yield "Conv3d_1a_7x7", _Unit(3, 64, 7, epsilon, stride=2)
     yield _pool_before("Conv3d_2b_1x1")
     yield "Conv3d_2b_1x1", _Unit(64, 64, 1, epsilon)
@@ -189,7 +191,7 @@ def _pool_before(name: str) -> tuple[str, nn.Module]:
 
 
 def _padded(x: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Tensor:
-    """TensorFlow's ``SAME``: zeros until there are ceil(size / stride) steps, an odd one behind."""
+    """Pad as TensorFlow's ``SAME``: zeros for ceil(size / stride) outputs, an odd one at the end."""
     amounts: list[int] = []
     for size, width, step in reversed(list(zip(x.shape[2:], kernel, stride, strict=True))):  # F.pad begins at the end
         total = max((-(-size // step) - 1) * step + width - size, 0)
@@ -202,7 +204,7 @@ def require_frames(frames: int, clip: str = "") -> None:
 
     Args:
         frames: Number of frames.
-        clip: First words of the message, which name the clip; empty for none.
+        clip: Prefix of the message that names the clip; empty for none.
 
     Raises:
         UserError: If there are fewer than 9 frames.

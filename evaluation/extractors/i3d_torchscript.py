@@ -21,7 +21,7 @@ _FRAMES = 9  # pooled to 2, which the last pooling spans
 class TorchScriptI3D(ClipFeatures):
     """``i3d_torchscript.pt``: the I3D of the first FVD, in StyleGAN-V's port; 400 logits of Kinetics a clip.
 
-    The file scales 0..255 to [-1, 1] by itself, and resizes too if it is told. It is called as StyleGAN-V calls it,
+    The file scales 0..255 to [-1, 1] by itself, and optionally resizes. It is called as StyleGAN-V calls it,
     ``network(x, rescale=True, resize=..., return_features=True)``.
 
     References:

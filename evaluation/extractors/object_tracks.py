@@ -17,9 +17,9 @@ __all__ = ["ObjectTracks", "ObjectTracksSettings"]
 
 
 class ObjectTracks(Measurement):
-    """One row per frame: the object's centre (x, y) in frame widths, and the clip's flicker in gray levels.
+    """One row per frame: the object's center (x, y) in frame widths, and the clip's flicker in gray levels.
 
-    The centre is NaN in frames that show no object.
+    The center is NaN in frames that show no object.
     """
 
     def prepare(self, clip: Clip) -> Tensor:

@@ -16,12 +16,12 @@ __all__ = ["ShapesClip", "ShapesClipSettings", "split_words"]
 
 
 class ShapesClip(ShapesExtractor, TextExtractor):
-    """``shapes-clip``: frames and captions in one space, for ``shapes-clipsim``.
+    """``shapes-clip``: joint embedding of frames and captions, for ``shapes-clipsim``.
 
-    It never conditions a generator: a similarity measured by the network that a sample was made for flatters it.
+    It never conditions a generator: similarity to the embedding that a sample was conditioned on would be biased.
 
     Args:
-        words: The vocabulary; other words are not heard.
+        words: Vocabulary; other words are ignored.
     """
 
     def __init__(self, words: Sequence[str]) -> None:
@@ -33,20 +33,20 @@ class ShapesClip(ShapesExtractor, TextExtractor):
         self.temperature = nn.Parameter(torch.tensor(2.3))  # log of the logits' scale, about 10
 
     def forward(self, prepared: Tensor) -> Tensor:
-        """Unit vectors: (N, T, 3, 32, 32) → (N, T, 32)."""
+        """Embed clips as unit vectors: (N, T, 3, 32, 32) → (N, T, 32)."""
         features = self.images(rearrange(prepared, "n t c h w -> (n t) c h w"))
         return rearrange(features, "(n t) d -> n t d", n=len(prepared))
 
     def images(self, frames: Tensor) -> Tensor:
-        """Unit vectors: (N, 3, 32, 32) → (N, 32)."""
+        """Embed frames as unit vectors: (N, 3, 32, 32) → (N, 32)."""
         return F.normalize(self.trunk(frames), dim=-1)
 
     def texts(self, captions: Sequence[str]) -> Tensor:
-        """Unit vectors of N captions: (N, 32)."""
+        """Embed N captions as unit vectors: (N, 32)."""
         index = {word: number for number, word in enumerate(self.words)}
-        heard = [[index[word] for word in split_words(text) if word in index] for text in captions]
-        longest = max((len(words) for words in heard), default=0) or 1
-        padded = [words + [len(index)] * (longest - len(words)) for words in heard]
+        known = [[index[word] for word in split_words(text) if word in index] for text in captions]
+        longest = max((len(words) for words in known), default=0) or 1
+        padded = [words + [len(index)] * (longest - len(words)) for words in known]
         device = self.embedding.weight.device
         return F.normalize(self.text(self.embedding(torch.tensor(padded, device=device))), dim=-1)
 
@@ -60,7 +60,7 @@ class ShapesClipSettings(ShapesSettings):
 
 
 def split_words(text: str) -> list[str]:
-    """Lower-case words.
+    """Split a text into lower-case words.
 
     Example:
         >>> split_words("Red circle, dark ground")

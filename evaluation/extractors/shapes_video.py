@@ -21,11 +21,11 @@ __all__ = ["ShapesVideo", "ShapesVideoSettings"]
 
 
 class ShapesVideo(ShapesExtractor, ClipFeatures):
-    """``shapes-video``: features of clips, for ``shapes-fvd``. It is not told the frame rate.
+    """``shapes-video``: features of clips, for ``shapes-fvd``. The frame rate is not an input.
 
-    Every frame gives an appearance and a few key points (expected coordinates under a softmax over places), since
-    pooling alone loses where things are. The appearance leaves its mean and mean deviation over time; the key points
-    go through convolutions along time, apart from it, as their small steps would drown.
+    Each frame yields an appearance vector and key points (expected coordinates under a spatial softmax), since pooling
+    loses positions. Appearance is reduced to its mean and mean deviation over time. Key points pass through separate
+    temporal convolutions, as their small displacements would be lost next to the appearance.
     """
 
     def __init__(self) -> None:
@@ -41,11 +41,11 @@ class ShapesVideo(ShapesExtractor, ClipFeatures):
         self.heads = attribute_heads(APPEARANCE | {"motion": MOTIONS})
 
     def forward(self, prepared: Tensor) -> Tensor:
-        """Features: (N, T, 3, 32, 32), any T → (N, 1, 32)."""
+        """Compute features: (N, T, 3, 32, 32), any T → (N, 1, 32)."""
         return self.features_and_centres(prepared)[0][:, None]
 
     def features_and_centres(self, prepared: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (N, 32), and the first key point, (N, T, 2) in widths, which training ties to the object."""
+        """Compute features (N, 32), and the first key point, (N, T, 2) in widths, which training ties to the object."""
         clips = prepared.shape[:2]
         maps = self.stem(prepared.flatten(0, 1))
         looks, places = self.appearance(maps).unflatten(0, clips), _expected_places(self.points(maps))
@@ -55,7 +55,7 @@ class ShapesVideo(ShapesExtractor, ClipFeatures):
         return self.features(torch.cat(pooled, dim=1)), places[:, 0].unflatten(0, clips)
 
     def classify(self, features: Tensor) -> dict[str, Tensor]:
-        """Logits over `APPEARANCE` and `MOTIONS`, by attribute: (N, 32) → (N, classes)."""
+        """Compute logits over `APPEARANCE` and `MOTIONS`, by attribute: (N, 32) → (N, classes)."""
         return {name: head(features) for name, head in self.heads.items()}
 
 
@@ -68,7 +68,7 @@ class ShapesVideoSettings(ShapesSettings):
 
 
 def _expected_places(maps: Tensor) -> Tensor:
-    """Mean x and y, in widths, under the softmax of each map: (N, K, H, W) → (N, K, 2)."""
+    """Compute the mean x and y, in widths, under the softmax of each map: (N, K, H, W) → (N, K, 2)."""
     weight = maps.flatten(2).softmax(dim=2).unflatten(2, maps.shape[2:])
     y, x = ((torch.arange(side, device=maps.device) + 0.5) / side for side in maps.shape[2:])
     return torch.stack([weight.sum(dim=2) @ x, weight.sum(dim=3) @ y], dim=2)

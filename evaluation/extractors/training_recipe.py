@@ -3,7 +3,7 @@
 Run it as ``python -m evaluation.extractors.training_recipe``: about five minutes on one core.
 
 The weights in ``evaluation/extractors/weights`` came from this recipe. Training again gives other bytes on another
-machine, hence other numbers: give a protocol that pins them a name of its own.
+machine and therefore other numbers: rename a protocol that pins such weights.
 """
 
 import logging
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 def main() -> None:
-    """Renders the clips, then trains, tests and saves the three networks in turn."""
+    """Render the clips, then train, test and save the three networks in turn."""
     logging.basicConfig(level=logging.INFO, format="%(relativeCreated)7.0f ms  %(message)s")
     torch.manual_seed(SEED)
     clips, held_out = crossed_clips(CLIPS, seed=SEED + 1), crossed_clips(HELD_OUT, seed=SEED + 2)
@@ -39,7 +39,7 @@ def main() -> None:
     _train("shapes-clip", ShapesClip(words), _matches, clips, held_out, steps=600, batch=96, words=words)
 
 
-LossAndAccuracy = tuple[Tensor, dict[str, float]]  # the loss, and shares that are right
+LossAndAccuracy = tuple[Tensor, dict[str, float]]  # the loss, and accuracies
 Objective = Callable[[Any, CrossedClips, Tensor, Tensor], LossAndAccuracy]
 
 
@@ -52,7 +52,7 @@ def _train(
     steps: int,
     batch: int,
     rate: float = 3e-3,
-    **arguments: Any,  # of the constructor, for the card
+    **arguments: Any,  # constructor arguments, stored with the weights
 ) -> None:
     started = time.perf_counter()
     optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=1e-2)
@@ -84,14 +84,15 @@ def _batches(count: int, size: int, steps: int) -> Iterator[Tensor]:
 
 
 def _disturbed(pixels: Tensor) -> Tensor:
-    """Adds a little noise and a shift of brightness per clip: generated frames are never quite clean."""
+    """Add slight noise and a brightness shift per clip, since generated frames are never free of noise."""
     shape = (len(pixels), 1, 1, 1, 1)
     noise = torch.randn(pixels.shape) * torch.rand(shape) * 10.0 + torch.randn(shape) * 5.0
     return (pixels + noise).round().clamp(0, 255).to(torch.uint8)
 
 
 def _clips_input(pixels: Tensor) -> Tensor:
-    return network_input(pixels.flatten(0, 1)).unflatten(0, pixels.shape[:2])
+    clips: Tensor = network_input(pixels.flatten(0, 1)).unflatten(0, pixels.shape[:2])
+    return clips
 
 
 def _one_frame(pixels: Tensor) -> Tensor:
@@ -103,7 +104,7 @@ def _classes_of_frames(net: ShapesImage, clips: CrossedClips, rows: Tensor, seen
 
 
 def _classes_of_clips(net: ShapesVideo, clips: CrossedClips, rows: Tensor, seen: Tensor) -> LossAndAccuracy:
-    """Also ties a key point to the object: the motion is hardly found without a place to follow."""
+    """Compute the loss with a key-point term: motion is hardly learned without a position to follow."""
     features, centres = net.features_and_centres(_clips_input(seen))
     loss, scores = _cross_entropy(net.classify(features), clips, rows)
     off = torch.linalg.vector_norm(centres - clips.centres[rows], dim=-1).mean()
@@ -118,7 +119,7 @@ def _cross_entropy(logits: dict[str, Tensor], clips: CrossedClips, rows: Tensor)
 
 
 def _matches(net: ShapesClip, clips: CrossedClips, rows: Tensor, seen: Tensor) -> LossAndAccuracy:
-    """Contrastive loss in which all captions of the same scene are right."""
+    """Compute the contrastive loss in which all captions of the same scene are positives."""
     scene = torch.stack([clips.labels[name][rows] for name in ("colour", "shape", "ground")], dim=1)
     same = (scene[:, None] == scene[None]).all(dim=2).float()
     similarity = (

@@ -8,7 +8,7 @@ from mav_lightning.common.shapes_world.laws import LAWS, Law
 
 __all__ = ["FASTEST", "flicker"]
 
-_SLACK = 0.03  # widths that a centre may be off by
+_SLACK = 0.03  # widths that a center may be off by
 
 
 def _fastest(law: Law) -> float:
@@ -20,21 +20,21 @@ FASTEST = max(_fastest(law) for law in LAWS.values())  # widths per second; no o
 
 
 def flicker(video: NDArray[np.uint8], track: NDArray[np.float64], fps: float) -> float:
-    """Mean absolute change between adjacent frames, in grey levels, after taking out the object's motion.
+    """Mean absolute change between adjacent frames, in gray levels, after taking out the object's motion.
 
-    Away from the object, frames are compared pixel by pixel; near it, the mean colour of the object is compared with
-    its mean colour in the next frame. Nothing is taken out between frames where no object can have moved that far, or
+    Away from the object, frames are compared pixel by pixel; near it, the mean color of the object is compared with
+    its mean color in the next frame. Nothing is taken out between frames where no object can have moved that far, or
     where one of them shows none: an object that jumps about flickers.
 
     Args:
         video: One clip, shape (T, H, W, 3), uint8, T ≥ 2.
-        track: Its object's centres, shape (T, 2), in widths, NaN where there is none.
+        track: Its object's centers, shape (T, 2), in widths, NaN where there is none.
         fps: Frames per second.
     """
     pixels, weight = video.astype(np.float64), object_weight(video).astype(np.float64)
     change = np.abs(np.diff(pixels, axis=0)).mean(axis=-1)
     near = weight > 0
-    inside = weight**8  # the edge's colour is a mixture, and depends on where between two pixels it falls
+    inside = weight**8  # the edge's color is a mixture, and depends on where between two pixels it falls
     with np.errstate(invalid="ignore"):
         colour = np.einsum("thw,thwc->tc", inside, pixels) / inside.sum(axis=(1, 2))[:, None]
         step = np.linalg.norm(np.diff(track, axis=0), axis=1)

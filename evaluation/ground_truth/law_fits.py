@@ -1,4 +1,4 @@
-"""Which motion law a track follows, and how fast: every law is fitted with its phase, place and direction free."""
+"""Least-squares fits of motion laws to tracks, with phase, place, direction and optionally speed as parameters."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ __all__ = ["SPEED_RANGE", "LawFit", "fit_law", "fit_laws", "fitted_speed"]
 
 Array = NDArray[np.float64]
 
-SPEED_RANGE = (0.25, 2.0)  # of the law's own; a bounce at 4 fps runs 0.23 cycles a frame, so faster ones alias
+SPEED_RANGE = (0.25, 2.0)  # relative to the law's speed; a bounce at 4 fps runs 0.23 cycles a frame: faster ones alias
 _SLACK = 0.02  # widths a fitted place may leave the law's bounds by: a third of a pixel at 16 pixels
 _PHASES = 64  # of a cycle, in the coarse search
 _SPEEDS = np.geomspace(*SPEED_RANGE, 33)
@@ -24,12 +24,12 @@ class LawFit:
     """The best fit of one law to each of N tracks.
 
     Attributes:
-        residual: RMS distance between track and path, shape (N,), in widths; infinite where a frame shows no object.
+        residual: RMS distance between track and path, shape (N,), in widths; infinite if a frame shows no object.
         phase: Cycles at the first frame, shape (N,).
         place: Offset of the path, shape (N, 2), in widths, inside the law's own bounds.
         direction: 1 or -1, shape (N,).
-        speed: Ratio to the law's own speed, shape (N,); all 1 unless it was fitted.
-        path: The fitted centres, shape (N, T, 2), in widths.
+        speed: Ratio to the law's speed, shape (N,); all 1 unless fitted.
+        path: Fitted centers, shape (N, T, 2), in widths.
     """
 
     residual: Array
@@ -41,32 +41,34 @@ class LawFit:
 
     @property
     def excursion(self) -> Array:
-        """RMS distance of the fitted path from its own mean, shape (N,), in widths: how much the law moves there."""
-        return np.sqrt(np.square(self.path - self.path.mean(axis=1, keepdims=True)).sum(axis=-1).mean(axis=-1))
+        """RMS distance of the fitted path from its own mean, shape (N,), in widths: the amount of motion of the law."""
+        offset = self.path - self.path.mean(axis=1, keepdims=True)
+        distance: Array = np.sqrt(np.square(offset).sum(axis=-1).mean(axis=-1))
+        return distance
 
 
 def fit_laws(track: Array, fps: Array) -> dict[str, LawFit]:
-    """Fits every law at its own speed.
+    """Fit every law at its own speed.
 
     Args:
-        track: Centres, shape (N, T, 2), in widths; NaN where a frame shows no object.
+        track: Object centers, shape (N, T, 2), in frame widths; NaN in frames that show no object.
         fps: Frames per second of each clip, shape (N,).
     """
     return {name: fit_law(track, fps, name) for name in LAWS}
 
 
 def fitted_speed(track: Array, fps: Array, laws: Sequence[str]) -> Array:
-    """How fast each clip follows its law: the time scale that fits best, searched in `SPEED_RANGE`.
+    """Fit the speed at which each clip follows its law, within `SPEED_RANGE`.
 
-    A still clip gives the lowest speed of the range, as the slowest path is nearest to rest.
+    A still clip gets the lowest speed of the range.
 
     Args:
-        track: As in `fit_laws`.
-        fps: As in `fit_laws`.
-        laws: Name of each clip's law, N of them.
+        track: Object centers, shape (N, T, 2), in frame widths; NaN in frames that show no object.
+        fps: Frames per second of each clip, shape (N,).
+        laws: Name of each clip's law, N names.
 
     Returns:
-        Ratios to the laws' own speeds, shape (N,); 1 is right, NaN where a frame shows no object.
+        Ratios to the laws' speeds, shape (N,); 1 is correct, NaN if a frame shows no object.
     """
     names, speed = np.asarray(laws), np.full(len(track), np.nan)
     for name in np.unique(names):
@@ -77,13 +79,13 @@ def fitted_speed(track: Array, fps: Array, laws: Sequence[str]) -> Array:
 
 
 def fit_law(track: Array, fps: Array, law: str, speeds: Array | None = None) -> LawFit:
-    """Fits one law by exhaustive search over phase, direction and, if asked, speed; the place is solved for exactly.
+    """Fit one law by exhaustive search over phase, direction and optionally speed; the place is solved in closed form.
 
     Args:
-        track: As in `fit_laws`.
-        fps: As in `fit_laws`.
+        track: Object centers, shape (N, T, 2), in frame widths; NaN in frames that show no object.
+        fps: Frames per second of each clip, shape (N,).
         law: Key of `LAWS`.
-        speeds: Geometric grid of speed ratios, refined around the best. None keeps the law's own speed.
+        speeds: Geometric grid of speed ratios, refined around the best. None for the law's own speed.
     """
     n, frames, _ = track.shape
     fit = LawFit(np.full(n, np.inf), np.zeros(n), np.zeros((n, 2)), np.ones(n), np.ones(n), np.zeros(track.shape))
@@ -102,7 +104,7 @@ def fit_law(track: Array, fps: Array, law: str, speeds: Array | None = None) -> 
 
 
 def _fit_direction(track: Array, clock: Array, law: Law, direction: int, speeds: Array | None) -> LawFit:
-    """Searches a coarse grid, then a fine one around its best; `clock` is the cycles run at each frame, (T,)."""
+    """Search a coarse grid, then a fine one around its best; `clock` holds the cycles elapsed at each frame, (T,)."""
     grid, zoom = (np.ones(1), np.ones(1)) if speeds is None else (speeds, _zoom(speeds))
     _, speed, phase = _search(track, clock, law, *_pairs(grid, np.arange(_PHASES) / _PHASES))
     factor, shift = _pairs(zoom, np.linspace(-1.0, 1.0, 33) / _PHASES)
@@ -115,14 +117,14 @@ def _fit_direction(track: Array, clock: Array, law: Law, direction: int, speeds:
 
 
 def _search(track: Array, clock: Array, law: Law, speed: Array, phase: Array) -> tuple[Array, Array, Array]:
-    """Residual, speed and phase, each (N, 1), of the best candidate: (K,) for all tracks, or (N, K), each its own."""
+    """Return residual, speed and phase, each (N, 1), of the best of K candidates, shared (K,) or per track (N, K)."""
     path = law.path(speed[..., None] * clock + phase[..., None])  # (K, T, 2) or (N, K, T, 2)
     track_mean, path_mean = track.mean(axis=1), path.mean(axis=-2)
-    centred, moving = track - track_mean[:, None], path - path_mean[..., None, :]
+    centered, moving = track - track_mean[:, None], path - path_mean[..., None, :]
     offset = track_mean[:, None] - path_mean
     # |track - path - place|^2, expanded: the cross term is one matrix product
-    product = np.einsum("ntx,ktx->nk" if path.ndim == 3 else "ntx,nktx->nk", centred, moving, optimize=True)
-    squares = np.square(centred).sum(axis=(1, 2))[:, None] + np.square(moving).sum(axis=(-2, -1)) - 2.0 * product
+    product = np.einsum("ntx,ktx->nk" if path.ndim == 3 else "ntx,nktx->nk", centered, moving, optimize=True)
+    squares = np.square(centered).sum(axis=(1, 2))[:, None] + np.square(moving).sum(axis=(-2, -1)) - 2.0 * product
     error = squares / track.shape[1] + np.square(offset - _place(offset, law)).sum(axis=-1)
     best = error.argmin(axis=1)[:, None]
     residual = np.sqrt(np.maximum(np.take_along_axis(error, best, axis=1), 0.0))
@@ -131,16 +133,17 @@ def _search(track: Array, clock: Array, law: Law, speed: Array, phase: Array) ->
 
 
 def _place(offset: Array, law: Law) -> Array:
-    """The allowed place nearest to the mean offset, (..., 2), which is the least-squares one."""
+    """Return the allowed place nearest to the mean offset, (..., 2), which minimizes the squared error."""
     low, high = np.asarray(law.place).T
     return np.clip(offset, low - _SLACK, high + _SLACK)
 
 
 def _zoom(speeds: Array) -> Array:
-    """Factors spanning one step of the grid to either side."""
-    return (speeds[1] / speeds[0]) ** np.linspace(-1.0, 1.0, 17)
+    """Return factors that span one grid step to either side."""
+    factors: Array = (speeds[1] / speeds[0]) ** np.linspace(-1.0, 1.0, 17)
+    return factors
 
 
 def _pairs(first: Array, second: Array) -> tuple[Array, Array]:
-    """Every combination of two axes, flattened: shapes (A,), (B,) → (A·B,) each."""
+    """Return all combinations of two axes, flattened: shapes (A,), (B,) → (A·B,) each."""
     return np.repeat(first, len(second)), np.tile(second, len(first))

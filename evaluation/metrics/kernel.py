@@ -141,4 +141,5 @@ class _KernelSums:
 
 
 def _kernel(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    return (x @ y.T / x.shape[1] + _OFFSET) ** _DEGREE
+    values: NDArray[np.float64] = (x @ y.T / x.shape[1] + _OFFSET) ** _DEGREE
+    return values

@@ -16,7 +16,7 @@ __all__ = ["MotionSummary"]
 _MEASURES = {
     "displacement": Number(None, "widths per frame"),
     "moving-displacement": Number(None, "widths per frame"),
-    "warped-flicker": Number("lower", "grey levels"),
+    "warped-flicker": Number("lower", "gray levels"),
     "compared-share": Number("higher", "share of pixels"),
     "temporal-consistency": Number("higher", "SSIM"),
     "loop-closure": Number(None, "median steps"),

@@ -47,7 +47,7 @@ class ShapesWorld(Metric):
         "speed-ratio": Number("one", _SPEED),
         "speed-ratio@{fps}": Number("one", _SPEED),
         "arc-slope": Number("one", "log-log slope"),
-        "flicker": Number("lower", "grey levels"),
+        "flicker": Number("lower", "gray levels"),
     }
     roles = {"appearance": ShapesImage, "tracks": ObjectTracks}
 

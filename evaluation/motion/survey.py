@@ -1,4 +1,4 @@
-"""The motion measures of a whole folder, at one frame rate or several."""
+"""Motion measures of a folder of clips, at one frame rate or several."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -9,7 +9,6 @@ import numpy as np
 from annotated_types import Ge
 from numpy.typing import NDArray
 
-from evaluation.arguments import check_argument
 from evaluation.clip_sources import VideoSource, sources_sha256, with_content
 from evaluation.cuts import Cut, Window, read_cut, source_info
 from evaluation.extractors.motion_measures import NAMES, MotionMeasures
@@ -18,6 +17,7 @@ from evaluation.folders import open_clips
 from evaluation.metrics.base import to_plain
 from evaluation.metrics.motion_summary import MotionSummary
 from evaluation.motion.working_size import LONGER_SIDE
+from mav_lightning.common.arguments import check_argument
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import PositiveFloat
 from mav_lightning.common.tracking import Track, untracked
@@ -26,31 +26,31 @@ __all__ = ["motion_of"]
 
 
 def motion_of(folder: Path, frames: int, rates: Sequence[float] = (), track: Track = untracked) -> dict[str, Any]:
-    """Measures the motion of every clip of a folder, by no network at all.
+    """Measure the motion of every clip of a folder, without any network.
 
     Args:
-        folder: As `evaluation.folders.open_clips` takes it.
-        frames: Of each clip, from its start; 3 or more.
-        rates: Frames per second to cut videos at, each at all of them. Empty: consecutive frames, as they are stored.
-            Clips of a manifest are always taken as they are.
-        track: Wraps the clips, to show progress.
+        folder: Folder of clips, see `evaluation.folders.open_clips`.
+        frames: Number of frames measured per clip, from its start; 3 or more.
+        rates: Frame rates in frames per second; each video is cut at all of them. Empty for consecutive frames as
+            stored. Clips with a manifest are never resampled.
+        track: Progress tracker that wraps the iteration over clips.
 
     Returns:
         Plain data: ``protocol``, ``n``, ``metrics`` (name → `Score`; with several rates also ``name@fps``, and
         ``displacement-slope``, 1 for clips that play real time), ``clips`` (id → values) and ``generated_sha256``.
 
     Raises:
-        UserError: A folder without clips, an argument out of range, or clips that cannot be measured: all of them are
-            counted, the first named.
+        UserError: If the folder has no clips, an argument is out of range, or clips cannot be measured (the message
+            counts them and names the first).
     """
     check_argument("frames", frames, Annotated[int, Ge(3)])
     check_argument("rates", list(rates), list[PositiveFloat])
     sources = with_content(open_clips(folder))
-    asked: list[float | None] = [*rates] or [None]
-    wishes = [(source, rate) for source in sources for rate in (asked if source.fps is None else [source.fps])]
-    cuts, values = _measured(folder, wishes, frames, track)
+    wanted: list[float | None] = [*rates] or [None]
+    requests = [(source, rate) for source in sources for rate in (wanted if source.fps is None else [source.fps])]
+    cuts, values = _measured(folder, requests, frames, track)
     fps, groups = np.array([cut.fps for cut in cuts]), [cut.source.group for cut in cuts]
-    scores = MotionSummary.summarize(values, fps, groups, by_rate=all(rate for _, rate in wishes))
+    scores = MotionSummary.summarize(values, fps, groups, by_rate=all(rate for _, rate in requests))
     results: dict[str, Any] = to_plain({
         "protocol": {"name": "motion", "frames": frames, "fps": list(rates) or None, "longer_side": LONGER_SIDE},
         "n": {"generated": len(cuts)},
@@ -62,23 +62,23 @@ def motion_of(folder: Path, frames: int, rates: Sequence[float] = (), track: Tra
 
 
 def _measured(
-    folder: Path, wishes: Sequence[tuple[VideoSource, float | None]], frames: int, track: Track
+    folder: Path, requests: Sequence[tuple[VideoSource, float | None]], frames: int, track: Track
 ) -> tuple[list[Cut], NDArray[np.float64]]:
-    """The clips and their values, in the order of `NAMES`."""
+    """Return the clips and their values, in the order of `NAMES`."""
     cuts, rows, failures, motion = list[Cut](), [], Failures(), MotionMeasures()
-    for source, rate in track(wishes, len(wishes), "clips"):
+    for source, rate in track(requests, len(requests), "clips"):
         try:
             cut = _cut(source, rate, frames)
             rows.append(motion.prepare(read_cut(cut, None))[0].double().numpy())
             cuts.append(cut)
         except UserError as error:
             failures.add(f"{source.id} at {rate:g} fps" if rate else source.id, str(error))
-    failures.raise_any(len(wishes), f"clips of {folder}")
+    failures.raise_any(len(requests), f"clips of {folder}")
     return cuts, np.array(rows)
 
 
 def _cut(source: VideoSource, rate: float | None, frames: int) -> Cut:
-    """The first frames: as stored, or cut by time where a rate is asked of a video that names none itself."""
+    """Return the first frames: as stored, or resampled if `rate` is set and the source has no rate of its own."""
     info = source_info(source)
     window = Window(frames, rate if source.fps is None else None)
     if window.room(info) is None:

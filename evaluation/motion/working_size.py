@@ -1,7 +1,7 @@
-"""The one size at which motion is measured, so that a clip's values do not depend on the size it was stored at.
+"""The size at which motion is measured, so that values do not depend on the size a clip is stored at.
 
-That holds above this size. Smaller clips are enlarged, and what they lack in detail cannot flicker: compare flicker and
-consistency only among them. Displacement stays comparable.
+This holds above the working size. Smaller clips are upsampled and lack detail that could flicker: compare their flicker
+and consistency only with each other. Displacement stays comparable.
 """
 
 import cv2
@@ -12,21 +12,21 @@ from mav_lightning.common.errors import UserError
 
 __all__ = ["LONGER_SIDE", "SHORTEST_SIDE", "at_working_size"]
 
-LONGER_SIDE = 128  # pixels; at 256 flow takes four times as long and takes more of compression for motion
+LONGER_SIDE = 128  # pixels; at 256 flow is four times slower and mistakes more compression artifacts for motion
 SHORTEST_SIDE = 16  # pixels; on narrower frames OpenCV's flow reads outside its own pyramid and crashes
 
 
 def at_working_size(frames: Frames) -> Frames:
-    """Scales frames until their longer side is `LONGER_SIDE`, keeping their shape.
+    """Resize frames so that their longer side is `LONGER_SIDE`, keeping the aspect ratio.
 
-    Shrinking averages areas. Enlarging is bilinear: flow is found by patches of 8 pixels at half of this size, which is
-    all of a frame of 16 pixels, and sharper interpolations draw steps along slanted edges that then seem to race.
+    Downsampling averages areas; upsampling is bilinear. Higher-order interpolation makes stair steps along slanted
+    edges of small frames, which the flow takes for fast motion.
 
     Args:
-        frames: Shape (T, H, W, 3), uint8.
+        frames: Frames, shape (T, H, W, 3), uint8.
 
     Raises:
-        UserError: Other shapes or types, or frames so narrow that too little would be left of them.
+        UserError: If shape or dtype is another, or frames are too narrow.
     """
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or 0 in frames.shape:
         raise UserError(f"motion is measured on uint8 frames (T, H, W, 3), got {frames.dtype} {frames.shape}.")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from mav_lightning.cascade.clip_requests import TextRequest
 from mav_lightning.cascade.generation import Generation, check_clip_count
-from mav_lightning.cascade.pipeline import Pipeline
 from mav_lightning.cascade.pipeline_folder import NetworkFolders, write_pipeline
 from mav_lightning.cascade.sampling import Sampling
+from mav_lightning.cascade.video_pipeline import Pipeline
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.hashing import file_sha256
 from mav_lightning.common.machine import default_device

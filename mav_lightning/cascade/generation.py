@@ -9,8 +9,8 @@ from typing import Any
 from mav_lightning.cascade.clip_files import FORMATS, Format, read_facts, write_clip
 from mav_lightning.cascade.clip_requests import ClipRequest, FramesRequest, TextRequest, output_fps, same_kind
 from mav_lightning.cascade.mark import draw_mark, provenance
-from mav_lightning.cascade.pipeline import Pipeline
 from mav_lightning.cascade.sign import SIGNED_FORMATS, Signing
+from mav_lightning.cascade.video_pipeline import Pipeline
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import MANIFEST, ClipRecord, manifest_sha256, write_manifest
 from mav_lightning.common.schema import check

@@ -58,7 +58,7 @@ class NetworkFolders:
             "sr_low": self.sr_low,
             "sr_high": self.sr_high,
         }
-        return {role: Path(folder) for role, folder in every.items() if folder is not None}
+        return {role: folder for role, folder in every.items() if folder is not None}
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,6 @@ class WritePipeline(Task):
 
     networks: NetworkFolders
     sampling: Sampling
-
-    def __post_init__(self) -> None:
-        """Accept the folders as a plain mapping, as configs write them."""
-        if isinstance(self.networks, Mapping):
-            object.__setattr__(self, "networks", build(NetworkFolders, self.networks, "networks"))
 
     def run(self, place: Path, *, seed: int | None, track: Track) -> None:
         """Write the pipeline folder."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.diffusion.conditioning import augment_conditioning, upsample
 from mav_lightning.diffusion.denoised import Denoised
-from mav_lightning.diffusion.denoiser import Denoiser, NetDenoiser
+from mav_lightning.diffusion.denoiser import Denoiser, NetDenoiser, space_time_network
 from mav_lightning.diffusion.guidance import Guided
 from mav_lightning.diffusion.interpolation_baselines import INTERPOLATIONS
 from mav_lightning.diffusion.masks import MaskedDenoiser, MaskedFrames
@@ -155,7 +155,7 @@ def _super_resolve(
         return noise().expand_as(large)
 
     concat = augment_conditioning(large, large.new_full((len(large),), sampling.augmentation), draw())
-    cond = large.new_zeros(len(large), network.net.cond_channels)  # type: ignore[call-overload]
+    cond = large.new_zeros(len(large), space_time_network(network).cond_channels)
     return _sample(lambda x, sigma, cond, fps: denoiser(x, sigma, cond, fps, concat), draw, cond, fps, sampling)
 
 

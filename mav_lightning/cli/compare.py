@@ -48,9 +48,12 @@ def _best(values: list[float | None], better: str) -> int | None:
     """Return the index of the best value, or None if all are equal or missing, or there is no better direction."""
     if better == "neither":
         return None
-    cost = {"lower": lambda value: value, "higher": lambda value: -value, "one": lambda value: abs(value - 1)}[better]
-    costs = {number: cost(value) for number, value in enumerate(values) if value is not None}
+    costs = {number: _cost(value, better) for number, value in enumerate(values) if value is not None}
     return min(costs, key=costs.__getitem__) if len(set(costs.values())) > 1 else None
+
+
+def _cost(value: float, better: str) -> float:
+    return {"lower": value, "higher": -value, "one": abs(value - 1)}[better]
 
 
 def _cell(score: dict[str, Any] | None, best: bool) -> str:

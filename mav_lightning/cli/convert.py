@@ -23,7 +23,7 @@ def convert(
     Example: mav convert runs/old/pipeline --out runs/pipeline
     """
     from mav_lightning.common.whole_file import new_folder
-    from mav_lightning.networks.convert import convert_network
+    from mav_lightning.networks.conversion import convert_network
 
     with new_folder(out) as partial:
         if (folder / "pipeline.json").is_file():
@@ -41,7 +41,7 @@ def _pipeline(folder: Path, out: Path) -> None:
     from mav_lightning.cascade.pipeline_folder import NetworkFolders, write_pipeline
     from mav_lightning.cascade.sampling import Sampling
     from mav_lightning.common.schema import build, read_json
-    from mav_lightning.networks.convert import convert_network, is_old
+    from mav_lightning.networks.conversion import convert_network, is_old
 
     content = read_json(folder / "pipeline.json", dict[str, Any])
     sampling = build(Sampling, content.get("sampling"), f"{folder / 'pipeline.json'}: sampling")

@@ -23,7 +23,7 @@ def export(
 
     Example: mav export runs/temporal --out share/temporal
     """
-    from mav_lightning.training.export import export_network
+    from mav_lightning.training.network_export import export_network
 
     step = export_network(run, out)
     echo(f"exported{'' if step is None else f' step {step}'}: {out}")

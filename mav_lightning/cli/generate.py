@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from mav_lightning.cascade.clip_requests import ClipRequest, Clips, FramesRequest
     from mav_lightning.cascade.generation import Generation
-    from mav_lightning.cascade.pipeline import Pipeline
+    from mav_lightning.cascade.video_pipeline import Pipeline
 
 __all__ = ["generate"]
 
@@ -78,9 +78,9 @@ def generate(
     """
     from mav_lightning.cascade.clip_files import Format
     from mav_lightning.cascade.generation import Generation
-    from mav_lightning.cascade.pipeline import Pipeline
     from mav_lightning.cascade.sheet import write_sheet
     from mav_lightning.cascade.sign import Signing
+    from mav_lightning.cascade.video_pipeline import Pipeline
     from mav_lightning.common.schema import check
 
     rates, seeds = fps or [8.0], range(seed, seed + per_prompt)

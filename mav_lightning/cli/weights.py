@@ -98,5 +98,5 @@ def fetch(
         echo(f"{root / weights.name}: all there already")
     unpinned = [file.name for file in weights.files if not file.pinned]
     if fetched and unpinned:
-        echo(f"unpinned: nobody published a hash of {', '.join(unpinned)}; keep the one above with your results")
+        echo(f"unpinned: no published hash exists of {', '.join(unpinned)}; keep the one above with your results")
     echo(f"licence: {weights.licence or 'not stated'}")

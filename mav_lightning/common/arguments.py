@@ -8,7 +8,7 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.common.hints import Misfit
 from mav_lightning.common.schema import check, parameters
 
-__all__ = ["check_arguments", "check_fields"]
+__all__ = ["check_argument", "check_arguments", "check_fields"]
 
 
 def check_arguments(function: Callable[..., Any], values: Mapping[str, Any]) -> None:
@@ -23,7 +23,7 @@ def check_arguments(function: Callable[..., Any], values: Mapping[str, Any]) -> 
     """
     for name, parameter in parameters(function).items():
         if name in values and parameter.annotation is not Any:
-            _check(name, values[name], parameter.annotation)
+            check_argument(name, values[name], parameter.annotation)
 
 
 def check_fields(instance: Any) -> None:
@@ -34,10 +34,20 @@ def check_fields(instance: Any) -> None:
     """
     hints = get_type_hints(type(instance), include_extras=True)
     for field in fields(instance):
-        _check(field.name, getattr(instance, field.name), hints[field.name])
+        check_argument(field.name, getattr(instance, field.name), hints[field.name])
 
 
-def _check(name: str, value: Any, hint: Any) -> None:
+def check_argument(name: str, value: Any, hint: Any) -> None:
+    """Check one argument against a type hint.
+
+    Args:
+        name: Name of the argument.
+        value: Value received.
+        hint: Type hint, as `mav_lightning.common.schema.check` takes it.
+
+    Raises:
+        UserError: If the value does not fit.
+    """
     try:
         check(value, hint, name, node=_any_object)
     except Misfit as misfit:

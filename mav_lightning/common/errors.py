@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["UserError", "did_you_mean", "nearest"]
+__all__ = ["UserError", "nearest"]
 
 
 class UserError(Exception):
@@ -51,17 +51,6 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     words = list(known)
     near = difflib.get_close_matches(word, words, n=1) or [one for one in words if word and one.startswith(word)]
     return near[0] if near else None
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean `x`?"`` for the known word most similar to `word`, or an empty string.
-
-    Example:
-        >>> did_you_mean("framez", ["frames", "seed"])
-        '; did you mean `frames`?'
-    """
-    near = nearest(word, known)
-    return f"; did you mean `{near}`?" if near else ""
 
 
 def _rebuild(kind: type[UserError], message: str, argument: str | None, suggestion: str | None) -> UserError:

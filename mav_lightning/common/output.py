@@ -55,7 +55,7 @@ def disk_message(error: BaseException | None) -> str | None:
 
 
 def _problem(path: Path, kind: OutputKind) -> str | None:
-    """What is wrong with a path, or None."""
+    """Return what is wrong with a path, or None."""
     try:
         if path.resolve() == Path(path.resolve().anchor):
             return "is the root of the file system; choose a path below it."

@@ -8,9 +8,9 @@ before anything is built, and the plain defaults of all targets are filled in.
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -98,7 +98,8 @@ def load_config(
     resolved = {key: value for key, value in resolve_references(config, str(file)).items() if value is not None}
     _inline_protocol(resolved)
     check(resolved, str(file))
-    return _with_defaults(resolved)
+    filled: dict[str, Any] = _with_defaults(resolved)
+    return filled
 
 
 def check(config: Mapping[str, Any], where: str) -> None:
@@ -220,29 +221,34 @@ def _check_arguments(section: str, arguments: Mapping[str, Any], given: frozense
     check_arguments(_call(section), arguments, section)
 
 
-def _with_defaults(value: Any, path: str = "") -> Any:
-    """Add to every node the default values of its target that are plain data."""
+def _with_defaults(value: Any, path: str = "", hint: Any = None) -> Any:
+    """Add the defaults that are plain data to every node and to every mapping that a dataclass is built from."""
     if isinstance(value, list):
         return [_with_defaults(item, f"{path}.{index}") for index, item in enumerate(value)]
     if not isinstance(value, Mapping):
         return value
-    filled = {key: _with_defaults(item, f"{path}.{key}" if path else key) for key, item in value.items()}
+    known = _parameters_of(path, value, hint)
+    hints = {name: parameter.annotation for name, parameter in known.items()}
+    filled = {
+        key: _with_defaults(item, f"{path}.{key}" if path else key, hints.get(key)) for key, item in value.items()
+    }
     if path == "trainer":  # Lightning's own defaults are filled in by `fit`, and by each version of Lightning
         return filled
-    for name, parameter in _parameters_of(path, value).items():
+    for name, parameter in known.items():
         default = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
         if name not in filled and isinstance(default, _PLAIN) and parameter.kind is not parameter.VAR_KEYWORD:
             filled[name] = default
     return filled
 
 
-def _parameters_of(path: str, node: Mapping[str, Any]) -> Mapping[str, inspect.Parameter]:
-    """Return the arguments that a node or a section takes; none for any other mapping."""
+def _parameters_of(path: str, node: Mapping[str, Any], hint: Any = None) -> Mapping[str, inspect.Parameter]:
+    """Return the arguments that a node, a section or a dataclass takes; none for any other mapping."""
     if "_target_" in node:
         return parameters(locate(node["_target_"], path))
     if path in _CALLS:
         return {name: one for name, one in parameters(_call(path)).items() if name not in _CALLS[path]}
-    return {}
+    built = [kind for kind in (hint, *get_args(hint)) if isinstance(kind, type) and is_dataclass(kind)]
+    return {} if "_network_" in node or not built else parameters(built[0])
 
 
 def _call(section: str) -> Callable[..., Any]:

@@ -78,7 +78,7 @@ def _own(module_name: str, attribute: str) -> type:
     module = _imported(module_name, attribute)
     public = getattr(module, "__all__", [])
     found = getattr(module, attribute, None)
-    if attribute not in public or not callable(found):
+    if attribute not in public or not isinstance(found, type):
         classes = [one for one in public if isinstance(getattr(module, one, None), type)]
         raise UserError(
             f"`{module_name}` has no public class `{attribute}`; it has {', '.join(classes) or 'none'}.",

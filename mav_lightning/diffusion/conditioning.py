@@ -17,13 +17,15 @@ __all__ = ["augment_conditioning", "downsample", "upsample"]
 
 def downsample(x: Tensor, factor: int) -> Tensor:
     """Average blocks of factor × factor pixels: (..., C, H, W) → (..., C, H / factor, W / factor)."""
-    return F.avg_pool2d(x.flatten(0, -4), factor).unflatten(0, x.shape[:-3])
+    blocks: Tensor = F.avg_pool2d(x.flatten(0, -4), factor).unflatten(0, x.shape[:-3])
+    return blocks
 
 
 def upsample(x: Tensor, factor: int) -> Tensor:
     """Upsample bilinearly: (..., C, H, W) → (..., C, H * factor, W * factor)."""
-    flat = x.flatten(0, -4)
-    return F.interpolate(flat, scale_factor=factor, mode="bilinear").unflatten(0, x.shape[:-3])
+    flat = F.interpolate(x.flatten(0, -4), scale_factor=factor, mode="bilinear")
+    upsampled: Tensor = flat.unflatten(0, x.shape[:-3])
+    return upsampled
 
 
 def augment_conditioning(x: Tensor, level: Tensor, noise: Tensor) -> Tensor:

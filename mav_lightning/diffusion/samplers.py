@@ -32,7 +32,7 @@ def ddim(denoise: Denoise, draw: Draw, sigmas: Tensor) -> Tensor:
     References:
         DDIM (Song et al., 2021), Equation 12 with η = 0, in the variable σ. https://arxiv.org/abs/2010.02502
     """
-    levels = sigmas.tolist()
+    levels: list[float] = sigmas.tolist()
     x = draw() * levels[0]
     for sigma, sigma_next in zip(levels[:-1], levels[1:], strict=True):
         x0 = denoise(x, _batch(sigma, x)).x0
@@ -49,7 +49,7 @@ def ddpm(denoise: Denoise, draw: Draw, sigmas: Tensor) -> Tensor:
     References:
         DDPM (Ho et al., 2020), Equations 6 and 7, in the variable σ. https://arxiv.org/abs/2006.11239
     """
-    levels = sigmas.tolist()
+    levels: list[float] = sigmas.tolist()
     x = draw() * levels[0]
     for sigma, sigma_next in zip(levels[:-1], levels[1:], strict=True):
         x0, fraction = denoise(x, _batch(sigma, x))
@@ -65,7 +65,7 @@ def heun(denoise: Denoise, draw: Draw, sigmas: Tensor) -> Tensor:
     References:
         EDM (Karras et al., 2022), Algorithm 1. https://arxiv.org/abs/2206.00364
     """
-    levels = sigmas.tolist()
+    levels: list[float] = sigmas.tolist()
     x = draw() * levels[0]
     for sigma, sigma_next in zip(levels[:-1], levels[1:], strict=True):
         slope = (x - denoise(x, _batch(sigma, x)).x0) / sigma

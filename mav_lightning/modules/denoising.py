@@ -76,7 +76,8 @@ class Denoising:
                 argument="embeddings",
             )
         cond = cond + self.cond_noise / cond.shape[1] ** 0.5 * torch.randn_like(cond)
-        return cond * (torch.rand(len(cond), 1, device=cond.device) >= self.cond_dropout)
+        kept: Tensor = cond * (torch.rand(len(cond), 1, device=cond.device) >= self.cond_dropout)
+        return kept
 
     def condition_of_clips(self, batch: ClipBatch, channels: int) -> Tensor:
         """Compute `condition` from one random frame, at the same position in all clips, or from cached embeddings.

@@ -30,7 +30,7 @@ def init_by_name(init: Callable[Concatenate[N, P], None]) -> Callable[Concatenat
     """
 
     @functools.wraps(init)
-    def seeded(self: N, *args: P.args, **kwargs: P.kwargs) -> None:
+    def seeded(self: N, /, *args: P.args, **kwargs: P.kwargs) -> None:
         seed = int(torch.randint(2**62, (), device="cpu"))
         with torch.random.fork_rng(devices=[]):
             init(self, *args, **kwargs)

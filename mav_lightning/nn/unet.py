@@ -91,9 +91,36 @@ class SpaceTimeUNet(SpaceTimeNetwork):
         self.in_channels, self.out_channels, self.cond_channels = in_channels, out_channels, cond_channels
         self.patch_size, self.downsampling = patch_size, patch_size * 2 ** (len(widths) - 1)
         self.context_tokens = context_tokens
+        self._add_embeddings(emb, fps, timed, identity_init)
+        mixing_levels = range(len(widths)) if temporal_attention_everywhere else attention if temporal_attention else ()
+        conv = functools.partial(
+            PseudoConv3d, temporal_kernel_size=temporal_kernel_size, factorized=factorized, identity_init=identity_init
+        )
+        layers = LayerFactory(
+            emb=emb,
+            context_channels=emb if context_tokens else 0,
+            time_channels=self.frame_time.channels,
+            head_channels=head_channels,
+            spatial_levels=frozenset(attention),
+            temporal_levels=frozenset(mixing_levels),
+            conv=conv,
+            identity_init=identity_init,
+            temporal_layer=temporal_layer,
+        )
+        self.conv_in = layers.conv(in_channels * patch_size**2, widths[0])
+        self.down_blocks, skips = _down_blocks(layers, widths, blocks)
+        mid = (layers.block(widths[-1], widths[-1], len(widths) - 1) for _ in range(mid_blocks))
+        self.mid_blocks = nn.ModuleList(mid)
+        self.up_blocks = _up_blocks(layers, widths, blocks, skips)
+        self.norm_out = nn.GroupNorm(8, widths[0])
+        self.conv_out = layers.conv(widths[0], out_channels * patch_size**2)
+        nn.init.zeros_(self.conv_out.spatial.weight)
+
+    def _add_embeddings(self, emb: int, fps: FpsConditioning, timed: bool, identity_init: bool) -> None:
+        """Build the embeddings of noise level, condition, frame rate and frame time, of length `emb`."""
         self.noise_embedding = NumberEmbedding(emb, 0.3, 8.0)
-        self.cond_proj = nn.Linear(cond_channels, emb)
-        self.context_proj = nn.Linear(cond_channels, context_tokens * emb) if context_tokens else None
+        self.cond_proj = nn.Linear(self.cond_channels, emb)
+        self.context_proj = nn.Linear(self.cond_channels, self.context_tokens * emb) if self.context_tokens else None
         self.fps_embedding = NumberEmbedding(emb, 0.3, 6.0, zero=identity_init) if fps != "off" else None
         self.emb_mlp = nn.Sequential(nn.SiLU(), nn.Linear(emb, emb))
         self.frame_time = FrameTime(32, seconds=fps == "seconds")
@@ -101,33 +128,6 @@ class SpaceTimeUNet(SpaceTimeNetwork):
         self.time_proj = nn.Linear(self.frame_time.channels, emb) if timed else None
         if self.time_proj is not None and identity_init:
             zero_init(self.time_proj)
-        layers = LayerFactory(
-            emb=emb,
-            context_channels=emb if context_tokens else 0,
-            time_channels=self.frame_time.channels,
-            head_channels=head_channels,
-            spatial_levels=frozenset(attention),
-            temporal_levels=frozenset(
-                range(len(widths)) if temporal_attention_everywhere else attention if temporal_attention else ()
-            ),
-            conv=functools.partial(
-                PseudoConv3d,
-                temporal_kernel_size=temporal_kernel_size,
-                factorized=factorized,
-                identity_init=identity_init,
-            ),
-            identity_init=identity_init,
-            temporal_layer=temporal_layer,
-        )
-        self.conv_in = layers.conv(in_channels * patch_size**2, widths[0])
-        self.down_blocks, skips = _down_blocks(layers, widths, blocks)
-        self.mid_blocks = nn.ModuleList(
-            layers.block(widths[-1], widths[-1], len(widths) - 1) for _ in range(mid_blocks)
-        )
-        self.up_blocks = _up_blocks(layers, widths, blocks, skips)
-        self.norm_out = nn.GroupNorm(8, widths[0])
-        self.conv_out = layers.conv(widths[0], out_channels * patch_size**2)
-        nn.init.zeros_(self.conv_out.spatial.weight)
 
     @property
     def input_weight(self) -> nn.Parameter:

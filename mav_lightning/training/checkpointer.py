@@ -1,20 +1,21 @@
-"""When checkpoints are saved, how many are kept, and how a run stops on a signal."""
+"""When checkpoints are saved, what describes them, how many are kept, and how a run stops on a signal."""
 
 import signal
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.networks.stored import Card, write_card
 from mav_lightning.training.checkpoint_io import checkpoint_path, checkpoints
 from mav_lightning.training.resume import warn_if_inexact
 from mav_lightning.training.signals import StopSignals
 from mav_lightning.training.step_callback import StepCallback
 
-__all__ = ["Checkpointer"]
+__all__ = ["CardWriter", "Checkpointer"]
 
 
 class Checkpointer(StepCallback, Checkpoint):
@@ -79,6 +80,29 @@ class Checkpointer(StepCallback, Checkpoint):
         trainer.save_checkpoint(checkpoint_path(self.folder, trainer.global_step), weights_only=False)
         for old in checkpoints(self.folder)[self.keep :]:
             trainer.strategy.remove_checkpoint(old)
+
+
+class CardWriter(Callback):
+    """Write ``network.json`` when a training begins, and the same description into every checkpoint.
+
+    Checkpoints can then be exported before the training ends, and `load_from_checkpoint` can build the network.
+
+    Args:
+        out: The run's folder.
+        card: Description of the network that is trained.
+    """
+
+    def __init__(self, out: Path, card: Card) -> None:
+        self.out, self.card = out, card
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the description, in the first process."""
+        if trainer.is_global_zero:
+            write_card(self.out, self.card)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Add the description of the network to the checkpoint, as plain data."""
+        checkpoint["network"] = self.card.network
 
 
 def _refuse_nonfinite(module: LightningModule, folder: Path, step: int) -> None:

@@ -1,6 +1,7 @@
 """One training from the first step to the weights; the same call resumes it after any interruption, bit for bit."""
 
 import inspect
+import json
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -10,12 +11,14 @@ from typing import Any
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning_utilities.core.rank_zero import rank_zero_only
+from torch import Tensor
 from torch.utils import deterministic
 
 from mav_lightning.common.errors import UserError, nearest
 from mav_lightning.common.schema import NonNegativeInt, PositiveInt
-from mav_lightning.common.whole_file import remove_partial_files
+from mav_lightning.common.whole_file import remove_partial_files, whole_file
 from mav_lightning.modules.base import NetworkModule
+from mav_lightning.networks.stored import WEIGHTS, write_network
 from mav_lightning.training.checkpoint_io import AtomicCheckpointIO, checkpoint_step, newest_checkpoint
 from mav_lightning.training.checkpointer import Checkpointer
 from mav_lightning.training.ema import EMA, state_dict_copy
@@ -27,9 +30,10 @@ from mav_lightning.training.quiet import quiet_lightning
 from mav_lightning.training.resume import refuse_other_run
 from mav_lightning.training.rng import SeedEveryBatch
 from mav_lightning.training.timing import Cost
-from mav_lightning.training.weights import is_finished, write_results
 
 __all__ = ["fit"]
+
+_COST = "cost.json"
 
 # Trainer arguments that the run sets itself → the argument of `fit` that controls them.
 OWNED = {
@@ -104,7 +108,7 @@ def fit(
     # a debugging aid of torch that costs a few per cent
     deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     with quiet_lightning():
-        loggers = [] if is_finished(out) else make_loggers(logger, out, resumed, tags)
+        loggers = [] if _is_finished(out) else make_loggers(logger, out, resumed, tags)
         run = Trainer(
             **_with_defaults(options, checkpoint_every),
             max_steps=steps,
@@ -116,7 +120,7 @@ def fit(
         checkpointer.run = {"steps": steps, "seed": seed, "ema_decay": ema_decay, **_shape_of(run)}
         if newest is not None:
             refuse_other_run(newest, checkpointer.run, module)
-        if is_finished(out):
+        if _is_finished(out):
             return
         log_tags(loggers, tags)
         run.fit(module, datamodule=data, ckpt_path=newest, weights_only=True)
@@ -124,7 +128,7 @@ def fit(
         result = module.network if isinstance(module, NetworkModule) else module
         with ema.in_place(module) if ema else nullcontext():
             weights = state_dict_copy(result)
-        write_results(out, weights, cost.summary(module, run.global_step))
+        _write_results(out, weights, cost.summary(module, run.global_step))
 
 
 def _monitors(checkpoint_every: int, options: Mapping[str, Any], given: list[Callback]) -> list[Callback]:
@@ -182,3 +186,14 @@ def _shape_of(trainer: Trainer) -> dict[str, Any]:
         "accumulate_grad_batches": trainer.accumulate_grad_batches,
         "gradient_clip_val": trainer.gradient_clip_val,
     }
+
+
+def _write_results(out: Path, weights: Mapping[str, Tensor], cost: Mapping[str, Any]) -> None:
+    """Write the weights, then the cost: a run with a cost file is finished."""
+    write_network(out, weights)
+    with whole_file(out / _COST) as partial:
+        partial.write_text(json.dumps(cost, indent=1) + "\n")
+
+
+def _is_finished(out: Path) -> bool:
+    return (out / _COST).is_file() and (out / WEIGHTS).is_file()

@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
 
-from mav_lightning.training.media import log_clips, log_histogram, log_scalars
+from mav_lightning.training.logger_media import log_clips, log_histogram, log_scalars
 from mav_lightning.training.step_callback import StepCallback
 
 __all__ = ["FpsHistogram", "HasActivity", "HasClips", "LearningRate", "PlayingClips", "TemporalActivity"]

@@ -18,9 +18,9 @@ from mav_lightning.cascade.clip_files import read_clip
 from mav_lightning.cascade.clip_requests import ClipRequest, TextRequest
 from mav_lightning.cascade.generation import Generation
 from mav_lightning.cascade.mark import has_mark
-from mav_lightning.cascade.pipeline import Pipeline
 from mav_lightning.cascade.pipeline_folder import NetworkFolders
 from mav_lightning.cascade.sheet import write_sheet
+from mav_lightning.cascade.video_pipeline import Pipeline
 from mav_lightning.cli.app import app
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.hashing import file_sha256

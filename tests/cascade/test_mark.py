@@ -14,8 +14,8 @@ from mav_lightning.cascade.clip_files import FORMATS, read_clip, read_facts, wri
 from mav_lightning.cascade.clip_requests import ClipRequest, TextRequest
 from mav_lightning.cascade.generation import Generation
 from mav_lightning.cascade.mark import SOURCE_TYPE, draw_mark, has_mark
-from mav_lightning.cascade.pipeline import Pipeline
 from mav_lightning.cascade.sampling import Sampling
+from mav_lightning.cascade.video_pipeline import Pipeline
 from mav_lightning.cli.app import app
 from mav_lightning.common.errors import UserError
 from mav_lightning.prompts import Prompt

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from mav_lightning.cascade.clip_files import read_clip
 from mav_lightning.cascade.clip_requests import SuperResolveRequest, TextRequest
-from mav_lightning.cascade.pipeline import Pipeline
+from mav_lightning.cascade.video_pipeline import Pipeline
 from mav_lightning.cli.app import app
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import read_manifest

@@ -12,10 +12,10 @@ import pytest
 import torch
 from doll_cascade import NODES, pictures
 
-from mav_lightning.cascade.pipeline import Pipeline
 from mav_lightning.cascade.pipeline_folder import NetworkFolders, write_pipeline
 from mav_lightning.cascade.sample_networks import super_resolve_frames
 from mav_lightning.cascade.sampling import Sampling
+from mav_lightning.cascade.video_pipeline import Pipeline
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.pixels import from_uint8, to_uint8
 from mav_lightning.networks.stored import Card, Trained, load_network, read_card, write_card
@@ -44,7 +44,7 @@ def test_a_clip_alone_is_the_same_bits_as_among_others(text_pipeline: Path) -> N
 def test_a_clip_is_the_same_bits_in_another_process(text_pipeline: Path, tmp_path: Path) -> None:
     program = (
         "import sys, numpy, torch; torch.set_num_threads(1)\n"
-        "from mav_lightning.cascade.pipeline import Pipeline\n"
+        "from mav_lightning.cascade.video_pipeline import Pipeline\n"
         "numpy.save(sys.argv[2], Pipeline.from_pretrained(sys.argv[1])(['a red circle'], [8.0], [5]))\n"
     )
     subprocess.run([sys.executable, "-c", program, str(text_pipeline), str(tmp_path / "clip.npy")], check=True)

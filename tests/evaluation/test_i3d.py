@@ -272,8 +272,8 @@ def test_files_that_hold_no_state_dict_are_told(tmp_path: Path) -> None:
     torch.jit.script(torch.nn.Linear(2, 2)).save(str(tmp_path / "script.pt"))
     wanted = {
         "none.pt": "no such file; `mav weights list` shows",
-        "list.pt": "holds no state dict but a list; give one of names and tensors",
-        "checkpoint.pt": "holds no state dict but a dict; give one of names and tensors",
+        "list.pt": "not a state dict but a list; provide one of names and tensors",
+        "checkpoint.pt": "not a state dict but a dict; provide one of names and tensors",
         "module.pt": "not readable as tensors alone",
         "text.pt": "not readable as tensors alone",
         "text.safetensors": "not readable as tensors alone",

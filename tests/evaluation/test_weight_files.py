@@ -307,7 +307,7 @@ def test_another_version_of_a_file_is_enough(tmp_path: Path) -> None:
 def test_weights_without_an_address_are_for_hands(tmp_path: Path) -> None:
     with pytest.raises(
         UserError,
-        match=r"^`a\.pt`: no address to fetch a\.pt from; get it by hand \(a friend\) and put it at /.*/a\.pt\.$",
+        match=r"^`a\.pt`: no URL is known for a\.pt; download it manually \(a friend\) and store it as /.*/a\.pt\.$",
     ):
         fetch_weights(one(url=None), tmp_path, opener=stub({}))
 

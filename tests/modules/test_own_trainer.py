@@ -17,7 +17,7 @@ from mav_lightning.modules.interpolator import Interpolator
 from mav_lightning.modules.super_resolution import SuperResolution
 from mav_lightning.networks.stored import Card
 from mav_lightning.nn.unet import SpaceTimeUNet
-from mav_lightning.training.card import CardWriter
+from mav_lightning.training.checkpointer import CardWriter
 
 CHANNELS: dict[str, Any] = {"channels": 8, "multipliers": [1], "attention": [0], "head_channels": 8, "cond_channels": 4}
 

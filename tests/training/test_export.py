@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from mav_lightning.cli.app import app
 from mav_lightning.common.errors import UserError
 from mav_lightning.networks.stored import Card, read_card, write_card
-from mav_lightning.training.card import CardWriter
-from mav_lightning.training.export import export_network
+from mav_lightning.training.checkpointer import CardWriter
+from mav_lightning.training.network_export import export_network
 
 NODE = {"_target_": "mav_lightning.nn.small_clip.SmallCLIP"}
 

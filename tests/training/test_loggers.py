@@ -22,7 +22,7 @@ from toy_training import At, ToyModule, fail, run
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.training import loggers
-from mav_lightning.training.media import log_clips, log_histogram
+from mav_lightning.training.logger_media import log_clips, log_histogram
 
 
 def clips() -> NDArray[np.uint8]:

@@ -36,7 +36,7 @@ class Law:
     directions: tuple[int, ...] = (1,)
 
 
-_REACH = 0.27  # half the free way of the object's centre, in widths: from 0.23 to 0.77
+_REACH = 0.27  # half the free way of the object's center, in widths: from 0.23 to 0.77
 _DROP, _BOUNCE = 0.5, 1.1  # height of the fall in widths, seconds from bounce to bounce
 _SLIDE_SPEED, _CLIMB_SPEED, _ORBIT_SPEED, _ORBIT_RADIUS = 0.5, 0.3, 0.7, 0.22
 

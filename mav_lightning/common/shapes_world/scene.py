@@ -62,7 +62,7 @@ class Scene:
 
     @property
     def held_out(self) -> bool:
-        """Whether this colour and shape never appear together in training clips."""
+        """Whether this color and shape never appear together in training clips."""
         return (self.colour, self.shape) in HELD_OUT_PAIRS
 
 
@@ -118,7 +118,7 @@ def render_motion(scene: Scene, motion: Motion, seconds: NDArray[np.float64], si
 
 
 def _touched(centre: float, size: int) -> slice:
-    """The pixels of one axis that an object at `centre` may cover; the triangle reaches furthest, 1.1 radii."""
+    """Return the pixels of one axis that an object at `centre` may cover; the triangle extends furthest, 1.1 radii."""
     low, high = ((centre + side * 1.1 * RADIUS) * size for side in (-1, 1))
     return slice(min(max(math.floor(low), 0), size), min(max(math.ceil(high), 0), size))
 

@@ -15,12 +15,12 @@ from mav_lightning.common.gif import encode_gif
 from mav_lightning.common.json_files import write_json
 from mav_lightning.common.whole_file import whole_file
 
-__all__ = ["Media", "log_clips", "log_histogram", "log_scalars"]
+__all__ = ["LoggerMedia", "log_clips", "log_histogram", "log_scalars"]
 
 BINS = 30
 
 
-class Media(ABC):
+class LoggerMedia(ABC):
     """Contract of what one kind of logger does with clips and histograms.
 
     Args:
@@ -41,7 +41,7 @@ class Media(ABC):
         """Log the distribution of values, shape (N,)."""
 
 
-class FileMedia(Media):
+class FileMedia(LoggerMedia):
     """Clips as animated GIFs and histograms as JSON, in ``media/<tag>/step-<step>`` of the run's folder."""
 
     def clips(self, tag: str, clips: NDArray[np.uint8], fps: float, step: int) -> None:
@@ -63,7 +63,7 @@ class FileMedia(Media):
         return self.folder / tag / f"step-{step:08d}.{suffix}"
 
 
-class TensorBoardMedia(Media):
+class TensorBoardMedia(LoggerMedia):
     """Clips as image summaries that play, histograms as TensorBoard's own."""
 
     def clips(self, tag: str, clips: NDArray[np.uint8], fps: float, step: int) -> None:
@@ -106,7 +106,7 @@ class MLflowMedia(FileMedia):
         self.logger.experiment.log_artifact(self.logger.run_id, str(file), f"media/{tag}")
 
 
-_KINDS: dict[type[Logger], type[Media]] = {
+_KINDS: dict[type[Logger], type[LoggerMedia]] = {
     TensorBoardLogger: TensorBoardMedia,
     CSVLogger: FileMedia,
     WandbLogger: WandbMedia,
@@ -150,9 +150,9 @@ def log_scalars(loggers: Sequence[Logger], values: Mapping[str, float], step: in
             logger.log_metrics(dict(values), step)
 
 
-def _media(loggers: Sequence[Logger], out: Path) -> list[Media]:
+def _media(loggers: Sequence[Logger], out: Path) -> list[LoggerMedia]:
     folder = out / "media"
-    found: list[Media] = []
+    found: list[LoggerMedia] = []
     for logger in loggers:
         kind = next((media for known, media in _KINDS.items() if isinstance(logger, known)), None)
         if kind is None:

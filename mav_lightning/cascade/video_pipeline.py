@@ -62,7 +62,7 @@ class Pipeline:
         UserError: If the settings need a network that the cascade does not have.
 
     Example:
-        >>> from mav_lightning.cascade.pipeline import Pipeline
+        >>> from mav_lightning.cascade.video_pipeline import Pipeline
         >>> clips = Pipeline.from_pretrained()("a red circle on a dark background", fps=8, seeds=0)  # doctest: +SKIP
         >>> clips.shape  # doctest: +SKIP
         (1, 33, 64, 64, 3)

@@ -1,4 +1,4 @@
-"""Networks in the form they are shared in, out of finished and of unfinished trainings."""
+"""Export of networks from finished and unfinished trainings, in the form they are shared in."""
 
 import hashlib
 from pathlib import Path
@@ -17,18 +17,18 @@ SUMS = "SHA256SUMS"
 
 
 def export_network(run: Path, out: Path) -> int | None:
-    """Writes ``weights.safetensors``, ``network.json`` and ``SHA256SUMS``: all that others need of a training.
+    """Write ``weights.safetensors``, ``network.json`` and ``SHA256SUMS`` of a training to a folder to share.
 
     Args:
-        run: Folder of the training, which may still be going on: then its newest checkpoint counts, with the averaged
-            weights where it averages.
-        out: A folder that does not exist yet, or is empty.
+        run: Folder of the training. If it is unfinished, its newest checkpoint is exported, with the averaged weights
+            if available.
+        out: Folder that does not exist yet or is empty.
 
     Returns:
-        The step of the checkpoint; None for a finished training.
+        Step of the exported checkpoint, or None for a finished training.
 
     Raises:
-        UserError: No training, no checkpoint yet, or `out` holds something.
+        UserError: If `run` is no training or has no checkpoint yet, or `out` is not empty.
     """
     card = read_card(run)
     finished = (run / WEIGHTS).is_file()
