@@ -104,7 +104,7 @@ def convert_network(source: Path, out: Path) -> None:
 def _described(node: Any, where: str) -> tuple[dict[str, Any], list[str]]:
     """Return the description of a network, and its classes from the outside in."""
     target = node.get("_target_") if isinstance(node, Mapping) else None
-    if target not in _CLASSES:
+    if not isinstance(target, str) or target not in _CLASSES:
         raise UserError(f"{where}: `{target}` was not a network of version 0.1.")
     name = _CLASSES[target]
     classes = [name]
