@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 ROOT = Path(__file__).parent.parent
 
@@ -39,6 +40,7 @@ def test_every_row_of_the_table_names_a_file_of_the_package() -> None:
         "__init__.py",
         "protocol.yaml",
         "training.yaml",
+        "scaled.yaml",
     }
     assert linked == there
 
@@ -51,6 +53,9 @@ def test_a_training_uses_own_data_network_denoiser_callback_and_logger(lab: Path
     assert card["network"]["class"] == "mylab.denoisers.FlowDenoiser"
     assert "no temporal layer" not in mav(lab, "layers", "run", "--allow", "mylab")
     assert "--allow mylab" in mav(lab, "layers", "run", code=2)
+    mav(lab, "train", "mylab/scaled.yaml", "task.source=run", "--allow", "mylab", "--out", "scaled")
+    before, after = (load_file(lab / name / "weights.safetensors") for name in ("run", "scaled"))
+    assert all(torch.equal(after[name], 0.5 * before[name]) for name in before)
 
 
 def test_without_permission_every_name_is_refused_with_the_way_out(lab: Path) -> None:

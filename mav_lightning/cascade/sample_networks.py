@@ -88,7 +88,7 @@ def fill_frames(
         sampling: Sampler settings.
 
     Returns:
-        The windows, shape (B · n, 3, T, H, W). MaskedFrames frames are unchanged.
+        The windows, shape (B · n, 3, T, H, W). Known frames are unchanged.
     """
     shape = (len(known.pixels) // len(seeds), *known.pixels.shape[1:])
     noise = SeededNoise(seeds, shape, cond.device, _INTERPOLATOR)

@@ -112,8 +112,6 @@ def check(config: Mapping[str, Any], where: str) -> None:
     Raises:
         UserError: If a key is unknown or missing, a target is not allowed, or a value does not fit the signature.
     """
-    from evaluation.protocol import protocol_of_stage
-
     try:
         trunk = build(Trunk, config, "")
         if not _NAME.fullmatch(trunk.name):
@@ -122,6 +120,8 @@ def check(config: Mapping[str, Any], where: str) -> None:
             if (node := getattr(trunk, section)) is not None:
                 check_node(node, _imported(name), section)
         if trunk.protocol is not None:
+            from evaluation.protocol import protocol_of_stage
+
             protocol_of_stage(trunk.protocol)
         for section, given in _CALLS.items():
             if (arguments := getattr(trunk, section)) is not None:
@@ -186,13 +186,16 @@ def _override(config: dict[str, Any], key: str, value: Any, file: Path) -> None:
     """Set one dotted key that exists, or that is an argument of the target it is set on."""
     *parents, last = key.split(".")
     node: Any = config
+    hint: Any = None
     for depth, part in enumerate(parents):
+        declared = _parameters_of(".".join(parents[:depth]), node, hint)
+        hint = declared[part].annotation if part in declared else None
         if isinstance(node, dict) and node.get(part) is None and part in _CALLS and not depth:
             node[part] = {}
         node = node.get(part) if isinstance(node, dict) else None
         if not isinstance(node, dict):
             raise UserError(f"override `{key}`: {file} has no `{'.'.join(parents[: depth + 1])}` to set it in.")
-    known = set(node) | set(_parameters_of(".".join(parents), node))
+    known = set(node) | set(_parameters_of(".".join(parents), node, hint))
     if last not in known:
         raise UserError(f"override `{key}`: no such key in {file}.", suggestion=nearest(last, known))
     node[last] = value

@@ -1,14 +1,13 @@
 """The trunk of a stage's config: the keys that all stages share, with their types."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from mav_lightning.common.schema import PositiveInt, Seed
 
-__all__ = ["KINDS", "SECTIONS", "Kind", "Trunk"]
+__all__ = ["SECTIONS", "Kind", "Trunk"]
 
 Kind = Literal["data", "train", "pipeline", "sample", "score"]
-KINDS: tuple[str, ...] = get_args(Kind)
 
 # Key that holds a node → the class that the node must build.
 SECTIONS = {

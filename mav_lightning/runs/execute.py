@@ -19,8 +19,9 @@ from mav_lightning.common.machine import peak_rss_bytes
 from mav_lightning.common.task import Task
 from mav_lightning.common.tracking import Track, untracked
 from mav_lightning.config import instantiate, resolve_needs
+from mav_lightning.config.trunk import Kind
 from mav_lightning.runs.records import TimeSpent, read_record
-from mav_lightning.runs.stage_folder import Kind, Stage, StageFolder
+from mav_lightning.runs.stage_folder import Stage, StageFolder
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback

@@ -2,17 +2,17 @@
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.json_files import write_json
 from mav_lightning.common.schema import read_json
+from mav_lightning.config.trunk import Kind
 from mav_lightning.runs.ids import SCHEMA, packages_of, stage_id
 from mav_lightning.runs.records import DoneRecord, FailureRecord, RunTags, StageCost, StageProgress, read_record
 
-__all__ = ["Kind", "Stage", "StageFolder"]
+__all__ = ["Stage", "StageFolder"]
 
-Kind = Literal["data", "train", "pipeline", "sample", "score"]
 _ARTIFACTS = {"data": "shards", "pipeline": "pipeline", "sample": "clips"}
 
 
