@@ -34,7 +34,7 @@ def evaluate(
     prompts: Mapping[str, str] | None = None,
     fps: float | None = None,
     weights: Path | None = None,
-    features: Path | None = None,
+    features: str | Path | None = None,
     device: str | torch.device = "cpu",
     workers: int | None = None,
     force: bool = False,
@@ -78,7 +78,7 @@ def evaluate(
             prompts=prompts,
             fps=fps,
             weights=weights,
-            features=features or Path(stack.enter_context(tempfile.TemporaryDirectory())),
+            features=Path(features or stack.enter_context(tempfile.TemporaryDirectory())),
             workers=workers,
             force=force,
         )

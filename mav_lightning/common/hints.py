@@ -83,7 +83,7 @@ def fit(value: Any, hint: Any, path: str, node: Node, build: Build) -> Any:
     """
     origin = get_origin(hint)
     if origin is Annotated:
-        return _in_range(fit(value, get_args(hint)[0], path, node, build), hint, path)
+        return _fit_annotated(value, hint, path, node, build)
     if origin in (Union, types.UnionType):
         return _fit_union(value, get_args(hint), path, node, build)
     if isinstance(hint, TypeVar):
@@ -126,6 +126,16 @@ def describe(hint: Any) -> str:
     if hint is collections.abc.Callable or origin is collections.abc.Callable:
         return "a node with `_target_`, and `_partial_: true` where arguments are left open"
     return f"a node with `_target_` that builds a {getattr(origin or hint, '__name__', hint)}"
+
+
+def _fit_annotated(value: Any, hint: Any, path: str, node: Node, build: Build) -> Any:
+    try:
+        found = fit(value, get_args(hint)[0], path, node, build)
+    except Misfit as misfit:
+        if misfit.path != path:
+            raise
+        raise Misfit(path, describe(hint), value, misfit.suggestion) from None  # with the range
+    return _in_range(found, hint, path)
 
 
 def _fit_scalar(value: Any, hint: Any, path: str) -> Any:

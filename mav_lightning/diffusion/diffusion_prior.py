@@ -7,7 +7,7 @@ from einops import rearrange, repeat
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from mav_lightning.common.schema import PositiveInt, checked
+from mav_lightning.common.schema import NonNegativeFloat, PositiveInt, checked
 from mav_lightning.diffusion.denoiser import X0Denoiser
 from mav_lightning.diffusion.guidance import Guided
 from mav_lightning.diffusion.noise import SeededNoise
@@ -42,7 +42,7 @@ class DiffusionPrior(X0Denoiser, ImagePrior):
         self,
         net: PriorNetwork,
         steps: PositiveInt = 8,
-        guidance_scale: float = 1.0,
+        guidance_scale: NonNegativeFloat = 1.0,
         candidates: PositiveInt = 2,
     ) -> None:
         super().__init__(net, sigma_data=1.0)

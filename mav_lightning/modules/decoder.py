@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules.batch import ClipBatch, ImageBatch, JointBatch
+from mav_lightning.common.schema import NonNegativeFloat
 from mav_lightning.diffusion.denoiser import NetDenoiser
 from mav_lightning.modules.denoising import Denoising, DenoisingModule
 from mav_lightning.modules.preview import ShapesPreview
@@ -57,7 +58,7 @@ class TemporalDecoder(DenoisingModule[ClipBatch | JointBatch]):
         denoiser: NetDenoiser | SpaceTimeNetwork,
         denoising: Denoising | None = None,
         parent: NetDenoiser | None = None,
-        spatial_lr: float = 1.0,
+        spatial_lr: NonNegativeFloat = 1.0,
         preview: ShapesPreview | None = None,
     ) -> None:
         super().__init__(denoiser, denoising, parent, spatial_lr)

@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from datamodules.batch import ClipBatch, ImageBatch
+from mav_lightning.common.schema import NonNegativeFloat
 from mav_lightning.diffusion.denoiser import NetDenoiser
 from mav_lightning.diffusion.masks import MaskedDenoiser, MaskedFrames, MaskSampler, every
 from mav_lightning.modules.denoising import BoundDenoiser, Denoising, DenoisingModule
@@ -37,7 +38,7 @@ class Interpolator(DenoisingModule[ClipBatch]):
         denoising: Denoising | None = None,
         masks: MaskSampler | None = None,
         parent: NetDenoiser | None = None,
-        spatial_lr: float = 1.0,
+        spatial_lr: NonNegativeFloat = 1.0,
     ) -> None:
         super().__init__(denoiser, denoising, parent, spatial_lr)
         self.masks = MaskSampler() if masks is None else masks

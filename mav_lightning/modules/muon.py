@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from mav_lightning.common.schema import Fraction, NonNegativeFloat, PositiveFloat
+
 __all__ = ["Muon", "orthogonalize"]
 
 # Coefficients of the quintic iteration, chosen by its author for speed over exactness.
@@ -39,11 +41,11 @@ class Muon(Optimizer):
     def __init__(
         self,
         params: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
-        lr: float = 0.02,
-        momentum: float = 0.95,
-        vector_lr: float = 2e-3,
+        lr: NonNegativeFloat = 0.02,
+        momentum: Fraction = 0.95,
+        vector_lr: NonNegativeFloat = 2e-3,
         betas: tuple[float, float] = (0.9, 0.99),
-        eps: float = 1e-8,
+        eps: PositiveFloat = 1e-8,
     ) -> None:
         ratio = vector_lr / lr
         super().__init__(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mav_lightning.common.pixels import dequantize, to_uint8
-from mav_lightning.common.schema import NonNegativeInt, PositiveFloat, PositiveInt
+from mav_lightning.common.schema import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from mav_lightning.diffusion.denoiser import Denoiser
 from mav_lightning.diffusion.guidance import Guided
 from mav_lightning.diffusion.noise import SeededNoise
@@ -45,7 +45,7 @@ class ShapesPreview:
         fps: Sequence[PositiveFloat] = (4.0, 8.0, 16.0),
         per_pair: PositiveInt = 1,
         steps: PositiveInt = 12,
-        guidance_scale: float = 1.0,
+        guidance_scale: NonNegativeFloat = 1.0,
         score: Score | None = None,
         shown: NonNegativeInt = 8,
     ) -> None:

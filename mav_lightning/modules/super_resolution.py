@@ -5,7 +5,7 @@ from torch import Tensor
 
 from datamodules.batch import ClipBatch, ImageBatch
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.schema import PositiveInt
+from mav_lightning.common.schema import NonNegativeFloat, PositiveInt
 from mav_lightning.diffusion.conditioning import augment_conditioning, downsample, upsample
 from mav_lightning.diffusion.denoiser import NetDenoiser
 from mav_lightning.diffusion.noise_levels import LogNormalNoise
@@ -46,7 +46,7 @@ class SuperResolution(DenoisingModule[ImageBatch | ClipBatch]):
         crop: PositiveInt = 32,
         augmentation: LogNormalNoise | None = None,
         parent: NetDenoiser | None = None,
-        spatial_lr: float = 1.0,
+        spatial_lr: NonNegativeFloat = 1.0,
     ) -> None:
         super().__init__(denoiser, denoising, parent, spatial_lr)
         if factor < 2 or crop % factor:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils import deterministic
 
 from mav_lightning.common.errors import UserError, nearest
-from mav_lightning.common.schema import NonNegativeInt, PositiveInt
+from mav_lightning.common.schema import Fraction, NonNegativeInt, PositiveInt
 from mav_lightning.common.whole_file import remove_partial_files, whole_file
 from mav_lightning.modules.base import NetworkModule
 from mav_lightning.networks.stored import WEIGHTS, write_network
@@ -56,7 +56,7 @@ def fit(
     out: str | Path,
     steps: PositiveInt,
     checkpoint_every: PositiveInt = 500,
-    ema_decay: float | None = 0.999,
+    ema_decay: Fraction | None = 0.999,
     seed: NonNegativeInt = 0,
     trainer: Mapping[str, Any] | None = None,
     logger: LoggerChoice = True,
