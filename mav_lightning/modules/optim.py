@@ -43,7 +43,7 @@ class Warmup:
 
     def __call__(self, step: int) -> float:
         """Return the factor at a step counted from 0."""
-        return min(1.0, (step + 1) / max(self.steps, 1))
+        return _warm(step, self.steps)
 
 
 class WarmupCosine:
@@ -57,13 +57,13 @@ class WarmupCosine:
 
     @checked
     def __init__(self, steps: PositiveInt, warmup: NonNegativeInt = 100, final: Fraction = 0.02) -> None:
-        self.steps, self.final, self.warmup = steps, final, Warmup(warmup)
+        self.steps, self.final, self.warmup = steps, final, warmup  # plain: checkpoints hold them
 
     def __call__(self, step: int) -> float:
         """Return the factor at a step counted from 0."""
         progress = min(1.0, step / self.steps)
         cosine = self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * progress))
-        return self.warmup(step) * cosine
+        return _warm(step, self.warmup) * cosine
 
 
 class WarmupStableDecay:
@@ -89,12 +89,17 @@ class WarmupStableDecay:
         decay: Annotated[float, Gt(0), Le(1)] = 0.4,
         final: Fraction = 0.02,
     ) -> None:
-        self.steps, self.decay, self.final, self.warmup = steps, decay, final, Warmup(warmup)
+        self.steps, self.decay, self.final, self.warmup = steps, decay, final, warmup
 
     def __call__(self, step: int) -> float:
         """Return the factor at a step counted from 0."""
         left = max(0.0, 1 - step / self.steps) / self.decay
-        return self.warmup(step) * (self.final + (1 - self.final) * min(1.0, left))
+        return _warm(step, self.warmup) * (self.final + (1 - self.final) * min(1.0, left))
+
+
+def _warm(step: int, steps: int) -> float:
+    """Return the factor of a linear warm-up of so many steps."""
+    return min(1.0, (step + 1) / max(steps, 1))
 
 
 DEFAULT_OPTIMIZER: MakeOptimizer = functools.partial(torch.optim.AdamW, lr=3e-4, betas=(0.9, 0.99))

@@ -4,6 +4,7 @@ A stored network describes itself in JSON. That description comes from strangers
 neither imported nor called. The only exception is a class of a package that the user has allowed in so many words.
 """
 
+import collections.abc
 import functools
 import importlib
 from collections.abc import Iterator, Mapping
@@ -54,7 +55,9 @@ def describe_network(node: Mapping[str, Any], path: str = "network") -> dict[str
         raise UserError(f"{path}: `{target}` cannot be stored; networks on disk are {', '.join(CATALOGUE)}.")
     described: dict[str, Any] = {"class": names.get(target, target)}
     for key, value in node.items():
-        if key not in ("_target_", "_partial_"):
+        if key == "_partial_" and value:  # a class that the network around it builds, such as a temporal layer
+            described["partial"] = True
+        elif key not in ("_target_", "_partial_"):
             nested = isinstance(value, Mapping) and "_target_" in value
             described[key] = describe_network(value, f"{path}.{key}") if nested else value
     return described
@@ -89,8 +92,13 @@ def _build(value: Any, hint: Any, path: str) -> Any:
         and not issubclass(target, kind)
     ):
         raise WrongClass(f"{path}.class: a {target.__name__} is not a {kind.__name__}, which is needed here.")
-    plain = {key: item for key, item in value.items() if key != "class"}
-    arguments = check_call(target, plain, path, partial=False, node=_build)
+    plain = {key: item for key, item in value.items() if key not in ("class", "partial")}
+    partial = value.get("partial") is True
+    if partial and kind is not collections.abc.Callable:
+        raise UserError(f"{path}.partial: a complete {getattr(kind, '__name__', kind)} is needed here.")
+    arguments = check_call(target, plain, path, partial=partial, node=_build)
+    if partial:
+        return functools.partial(target, **arguments)
     try:
         return target(**arguments)
     except (ValueError, TypeError, LookupError, AttributeError, RuntimeError, ArithmeticError, MemoryError) as error:

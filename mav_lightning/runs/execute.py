@@ -21,7 +21,7 @@ from mav_lightning.common.tracking import Track, untracked
 from mav_lightning.config import instantiate, resolve_needs
 from mav_lightning.config.trunk import Kind
 from mav_lightning.runs.records import TimeSpent, read_record
-from mav_lightning.runs.stage_folder import Stage, StageFolder
+from mav_lightning.runs.stage_folder import StageFolder
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback
@@ -43,7 +43,7 @@ def run_stage(folder: str | Path) -> None:
     """
     place = StageFolder(Path(folder))
     stage = place.read_stage()
-    _allow(stage)
+    _allow_packages(place)
     needs = {role: StageFolder(path).artifact for role, path in place.needed().items()}
     clock = _Clock(place)
     _RUNNERS[stage.kind](resolve_needs(stage.config, needs), place, needs, clock.track)
@@ -52,8 +52,14 @@ def run_stage(folder: str | Path) -> None:
         write_json(place.cost_file, figures)
 
 
-def _allow(stage: Stage) -> None:
-    """Allow the packages that the stage was planned with, if their source has not changed since."""
+def _allow_packages(place: StageFolder) -> None:
+    """Allow the packages that a stage and those it needs were planned with, if their source has not changed since.
+
+    A stage that samples from a network of the user's own names it only through the stage that trained it.
+    """
+    for needed in place.needed().values():
+        _allow_packages(StageFolder(needed))
+    stage = place.read_stage()
     allow(stage.packages)
     for package, planned in stage.packages.items():
         if source_sha256(package) != planned:

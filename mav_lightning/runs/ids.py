@@ -88,7 +88,8 @@ def packages_of(config: Mapping[str, Any]) -> dict[str, str]:
 
     Changed code of a user's own package thereby changes the ids of the stages that use it.
     """
-    named = [str(value) for key, value in leaves(config) if key.rpartition(".")[2] == "_target_"]
+    # targets, samplers, and the kinds of metrics and extractors are all named by text
+    named = [value for _, value in leaves(config) if isinstance(value, str)]
     used = [one for one in allowed_packages() if any(name.startswith(f"{one}.") for name in named)]
     return {package: source_sha256(package) for package in used}
 

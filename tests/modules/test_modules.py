@@ -19,7 +19,7 @@ from mav_lightning.modules.decoder import SpatialDecoder, TemporalDecoder
 from mav_lightning.modules.denoising import Denoising
 from mav_lightning.modules.frozen import FrozenCLIP
 from mav_lightning.modules.interpolator import Interpolator
-from mav_lightning.modules.optim import WarmupCosine, WarmupStableDecay
+from mav_lightning.modules.optim import Schedule, Warmup, WarmupCosine, WarmupStableDecay
 from mav_lightning.modules.preview import ShapesPreview
 from mav_lightning.modules.prior_module import PriorModule
 from mav_lightning.modules.super_resolution import SuperResolution
@@ -225,6 +225,11 @@ def test_clip_without_captions_is_refused_by_key() -> None:
         match="sample `lonely` has no caption, but this stage trains on image-text pairs: pack images with captions",
     ):
         module.training_step(ImageBatch(torch.zeros(1, 3, 8, 8), None, ["lonely"]), 0)
+
+
+@pytest.mark.parametrize("schedule", [WarmupCosine(10), WarmupStableDecay(10), Warmup(3)])
+def test_schedules_hold_plain_values_which_checkpoints_accept(schedule: Schedule) -> None:
+    assert all(isinstance(value, int | float) for value in vars(schedule).values())
 
 
 def test_the_learning_rate_warms_up_and_ends_low() -> None:
