@@ -58,7 +58,7 @@ def test_an_unknown_protocol_lists_the_known_ones() -> None:
     [
         ("frames:", "framez:", r"framez: .* has no argument `framez`.*Did you mean `frames`\?"),
         ("seed: 0", "", r"seed: is missing"),
-        ("frames: 9", "frames: nine", r"frames: must be a whole number, got 'nine'"),
+        ("frames: 9", "frames: nine", r"frames: must be a whole number above 0, got 'nine'"),
         ("fps: [4, 8, 16]", "fps: [0]", r"fps\.0: must be a finite number above 0, got 0"),
         ("fps: [4, 8, 16]", "fps: null", r"exactly one of `fps` and `stride` must be given, the other null"),
         ("stride: null", "stride: true", r"stride: must be a whole number.* or null, got True"),
@@ -93,7 +93,7 @@ def test_an_unknown_protocol_lists_the_known_ones() -> None:
         ("seed: 0", "seed: ${oc.env:HOME}", r"only references to keys are allowed"),
         ("batch: 16", "batch: ${nothing}", r"there is no such key"),
         ("size: 16", "size: 0", r"size: must be a whole number above 0"),
-        ("fps: [4, 8, 16]", "fps: [.nan]", r"fps\.0: must be a finite number, got nan"),
+        ("fps: [4, 8, 16]", "fps: [.nan]", r"fps\.0: must be a finite number above 0, got nan"),
         ("fps: [4, 8, 16]", "fps: []", r"`fps` must list at least one"),
         ("kind: kernel", "kind: os.path.join", r"`os` is not allowed"),
         ("frames: 9", "frames: [", r"not a readable YAML"),
