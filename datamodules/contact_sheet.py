@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from datamodules.index import Index, Sample, Shard, load_index, shard_folders
 from datamodules.media import decode_image, find_media
 from datamodules.shards import IMAGE_SUFFIXES
-from mav_lightning.common.arguments import check_arguments
+from mav_lightning.common.arguments import checked
 from mav_lightning.common.cropping import crop_to_square
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.output import check_output
@@ -25,6 +25,7 @@ _PAPER, _INK, _FAINT = (250, 250, 248), (25, 25, 30), (120, 120, 128)
 Tile = tuple[NDArray[np.uint8], str, int]  # image, text below it, width of the text in tiles
 
 
+@checked
 def contact_sheet(root: Path, out: Path, rows: PositiveInt = 4, columns: PositiveInt = 8, seed: Seed = 0) -> None:
     """Draw samples of every folder of shards at `root` and below.
 
@@ -40,7 +41,6 @@ def contact_sheet(root: Path, out: Path, rows: PositiveInt = 4, columns: Positiv
     Raises:
         UserError: There are no shards or no index, a value is below 1, or `out` cannot be written.
     """
-    check_arguments(contact_sheet, locals())
     check_output(out, "file")
     sections = [_section(load_index(folder), root, rows, columns, seed) for folder in shard_folders(root)]
     width = 2 * _MARGIN + columns * (_TILE + _GAP) - _GAP

@@ -13,7 +13,7 @@ from datamodules.index import Index, load_index
 from datamodules.order import EvalOrder, TrainOrder
 from datamodules.reader import EvalLoader, SampleReader, TrainLoader
 from datamodules.streaming import StreamingLoader, shard_urls
-from mav_lightning.common.arguments import check_arguments
+from mav_lightning.common.arguments import checked
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import NonNegativeInt, PositiveInt, Seed
 
@@ -47,6 +47,7 @@ class ShardData(LightningDataModule, Generic[B]):
         UserError: A value is out of range, or an argument has no effect with the streaming reader.
     """
 
+    @checked
     def __init__(
         self,
         root: str | Path,
@@ -60,7 +61,6 @@ class ShardData(LightningDataModule, Generic[B]):
         embeddings: str | None,
     ) -> None:
         super().__init__()
-        check_arguments(ShardData.__init__, locals())
         if reader == "streaming" and embeddings is not None:
             raise UserError("are stored for indexed shards only; use reader=indexed or None.", argument="embeddings")
         if reader == "streaming" and cache_mb:
@@ -160,6 +160,7 @@ class ImageData(ShardData[ImageBatch]):
         UserError: A value is out of range, or an argument has no effect with the streaming reader.
     """
 
+    @checked
     def __init__(
         self,
         root: str | Path,
@@ -172,7 +173,6 @@ class ImageData(ShardData[ImageBatch]):
         captioned: bool = True,
         embeddings: str | None = None,
     ) -> None:
-        check_arguments(ImageData.__init__, locals())
         decoder = ImageDecoder(size, captioned)
         super().__init__(root, "images", decoder, batch_size, seed, workers, reader, cache_mb, embeddings)
 
@@ -199,6 +199,7 @@ class ClipData(ShardData[ClipBatch]):
             frame rates is combined with it, which does not know the training progress.
     """
 
+    @checked
     def __init__(
         self,
         root: str | Path,
@@ -212,7 +213,6 @@ class ClipData(ShardData[ClipBatch]):
         cache_mb: NonNegativeInt = 0,
         embeddings: str | None = None,
     ) -> None:
-        check_arguments(ClipData.__init__, locals())
         if isinstance(fps, int | float | str) or not hasattr(fps, "sample"):
             raise UserError(f"must be a sampler such as UniformFps(low=4, high=16), got {fps!r}.", argument="fps")
         if reader == "streaming" and isinstance(fps, BetaFps):

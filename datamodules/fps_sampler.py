@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mav_lightning.common.arguments import check_arguments
+from mav_lightning.common.arguments import checked
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import Fraction, PositiveFloat, PositiveInt
 
@@ -40,8 +40,8 @@ class FpsSampler(Protocol):
 class _Range:
     """Frame rates between two bounds, counted as they are trained on."""
 
+    @checked
     def __init__(self, low: PositiveFloat, high: PositiveFloat) -> None:
-        check_arguments(_Range.__init__, locals())
         if low > high:
             raise UserError(f"must be at most high ({high:g}), got {low:g}.", argument="low")
         self.low, self.high = low, high
@@ -99,6 +99,7 @@ class BetaFps(_Range):
         UserError: A value is out of range.
     """
 
+    @checked
     def __init__(
         self,
         low: PositiveFloat,
@@ -108,7 +109,6 @@ class BetaFps(_Range):
         last: Fraction = 0.2,
         concentration: PositiveFloat = 4.0,
     ) -> None:
-        check_arguments(BetaFps.__init__, locals())
         super().__init__(low, high)
         for name, mean in (("first", first), ("last", last)):
             if mean in (0, 1):

@@ -23,7 +23,7 @@ from datamodules.captions import read_captions
 from datamodules.index import build_index
 from datamodules.media import decode_image, probe_media
 from datamodules.shards import IMAGE_SUFFIXES, VIDEO_SUFFIXES, write_shards
-from mav_lightning.common.arguments import check_arguments
+from mav_lightning.common.arguments import checked
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import Fraction, NonNegativeInt, PositiveInt
 from mav_lightning.common.tracking import Track, untracked
@@ -52,6 +52,7 @@ class PackReport:
     absent: list[str] = field(default_factory=list)
 
 
+@checked
 def pack(
     src: Path,
     captions: Path | Annotator,
@@ -83,7 +84,6 @@ def pack(
     Raises:
         UserError: The folder is missing or holds nothing to pack, annotations do not fit, or a value is out of range.
     """
-    check_arguments(pack, {"val": val, "stills": stills, "shard_size": shard_size})
     if val == 1:
         raise UserError("must be below 1, got 1; 0.1 holds out a tenth of the groups.", argument="val")
     files, known = _find_files(src, captions if callable(captions) else partial(read_captions, captions))

@@ -189,6 +189,31 @@ def test_an_argument_that_is_still_to_be_given_is_named_when_it_is_built(config:
         instantiate(loaded["module"], path="module")
 
 
+@pytest.mark.parametrize(
+    ("stage", "override", "message"),
+    [
+        ("temporal_tiny", "module.denoiser.net.attention=[7]", "module.denoiser.net.attention: level 7 does not exist"),
+        ("temporal_tiny", "module.denoiser.net.temporal_kernel_size=4", "net.temporal_kernel_size: must be odd"),
+        ("sample_tiny", "task.sampling.sampler=huen", r"task.sampling.sampler: .*Did you mean `heun`\?"),
+        ("sample_tiny", "task.sampling.skip=3", "task.sampling.skip: a frame skip of 3 does not fit 9 frames"),
+        ("sample_tiny", "task.sampling.steps=1", "task.sampling.steps: must be a whole number ≥ 2"),
+    ],
+)
+def test_what_only_a_class_knows_is_checked_before_anything_runs(stage: str, override: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_config(f"stage/{stage}.yaml", [override])
+
+
+def test_checking_a_network_draws_nothing() -> None:
+    import torch
+
+    torch.manual_seed(5)
+    expected = torch.rand(2)
+    torch.manual_seed(5)
+    load_config("stage/temporal_tiny.yaml")
+    assert torch.equal(torch.rand(2), expected)
+
+
 def test_a_missing_config_suggests_the_nearest_shipped_one() -> None:
     with pytest.raises(UserError, match=r"mav config --list.*Did you mean `stage/temporal_tiny.yaml`\?"):
         find_config("stage/temporal_tinny.yaml")

@@ -164,12 +164,7 @@ def copy_pipeline(source: Path, out: Path) -> None:
 
 def _read_file(folder: Path) -> _PipelineFile:
     missing = "write a pipeline of trained networks with `mav pipeline`, or train a small one with `mav demo`"
-    try:
-        stored: _PipelineFile = read_json(folder / CONFIG, _PipelineFile, missing)
-    except UserError as error:
-        if str(folder) in str(error):
-            raise
-        raise UserError(f"{folder / CONFIG}: {error}") from error  # settings that exclude each other
+    stored: _PipelineFile = read_json(folder / CONFIG, _PipelineFile, missing)
     return stored
 
 

@@ -1,12 +1,13 @@
 """Settings of the sampling chain."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, get_type_hints
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le
 
+from mav_lightning.common.arguments import check_fields
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.schema import PositiveFloat, check
+from mav_lightning.common.schema import PositiveFloat
 from mav_lightning.diffusion.samplers import find_sampler
 from mav_lightning.diffusion.windows import Windows
 
@@ -66,8 +67,7 @@ class Sampling:
 
     def __post_init__(self) -> None:
         """Check the values and their combination."""
-        for name, hint in get_type_hints(Sampling, include_extras=True).items():
-            check(vars(self)[name], hint, name)
+        check_fields(self)
         find_sampler(self.sampler)
         if self.skip > 1:
             try:

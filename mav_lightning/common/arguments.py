@@ -1,29 +1,37 @@
 """Checks of constructor arguments against their type hints, for callers in Python as for configs."""
 
-from collections.abc import Callable, Mapping
+import functools
+import inspect
+from collections.abc import Callable
 from dataclasses import fields
-from typing import Any, get_type_hints
+from typing import Any, ParamSpec, TypeVar, get_type_hints
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.hints import Misfit
-from mav_lightning.common.schema import check, parameters
+from mav_lightning.common.schema import check
 
-__all__ = ["check_argument", "check_arguments", "check_fields"]
+__all__ = ["check_argument", "check_fields", "checked"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-def check_arguments(function: Callable[..., Any], values: Mapping[str, Any]) -> None:
-    """Check the arguments of a call against the function's signature, from inside the function.
+def checked(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a constructor or function so that its arguments are checked against its annotations at every call.
 
-    Args:
-        function: The function, for example ``ClipData.__init__``.
-        values: Argument name → value, for example ``locals()``. Names that are no arguments are ignored.
-
-    Raises:
-        UserError: A value does not fit its type hint, for example a negative number for a `PositiveInt`.
+    Objects are accepted as they are; their classes check themselves. Raises `UserError`, like `check_argument`.
     """
-    for name, parameter in parameters(function).items():
-        if name in values and parameter.annotation is not Any:
-            check_argument(name, values[name], parameter.annotation)
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        hints = get_type_hints(function, include_extras=True)
+        for name, value in signature.bind(*args, **kwargs).arguments.items():
+            if name in hints:
+                check_argument(name, value, hints[name])
+        return function(*args, **kwargs)
+
+    return call
 
 
 def check_fields(instance: Any) -> None:

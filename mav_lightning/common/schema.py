@@ -12,10 +12,11 @@ import.
 import functools
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 from annotated_types import Ge, Gt, Le
 
@@ -32,7 +33,7 @@ __all__ = [
     "build",
     "check",
     "check_call",
-    "checked",
+    "located",
     "parameters",
     "read_json",
 ]
@@ -45,7 +46,6 @@ Fraction = Annotated[float, Ge(0), Le(1)]
 Seed = Annotated[int, Ge(0), Le(2**63 - 1)]
 
 T = TypeVar("T")
-P = ParamSpec("P")
 Node = Callable[[Any, Any, str], Any]
 
 
@@ -82,8 +82,29 @@ def build(kind: type[T], values: Any, path: str, node: Node | None = None) -> T:
         UserError: If a key is unknown or missing, or a value does not fit.
     """
     hints, required = _fields(kind)  # type: ignore[arg-type]  # classes are hashable
-    checked = _checked(values, hints, required, path, kind.__name__, node, None)
-    return kind(**checked)
+    found = _checked(values, hints, required, path, kind.__name__, node, None)
+    with located(path):
+        return kind(**found)
+
+
+@contextmanager
+def located(path: str) -> Iterator[None]:
+    """Put the dotted path of an object before the error that its class raises for a combination of arguments.
+
+    Args:
+        path: Dotted path of the object, for example ``task.sampling``.
+
+    Raises:
+        UserError: The error with its path: ``task.sampling.skip: …``.
+    """
+    try:
+        yield
+    except Misfit as misfit:
+        raise Misfit(_join(path, misfit.path), misfit.expected, misfit.value, misfit.suggestion) from misfit
+    except UserError as error:
+        where = _join(path, error.argument) if error.argument else path
+        message = f"{where}: {error.message}" if where else error.message
+        raise UserError(message, suggestion=error.suggestion) from error
 
 
 def parameters(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
@@ -130,24 +151,6 @@ def check_call(
         hints |= {key: Any for key in values if key not in hints}
     required = set() if partial else {name for name, one in named.items() if one.default is one.empty}
     return _checked(values, hints, required, path, target.__name__, node, named)
-
-
-def checked(init: Callable[P, None]) -> Callable[P, None]:
-    """Decorate a constructor so that plain arguments are checked against its annotations, wherever it is called from.
-
-    Objects are accepted as they are. Raises `UserError`, like `check`.
-    """
-    signature = inspect.signature(init)
-
-    @functools.wraps(init)
-    def constructor(*args: P.args, **kwargs: P.kwargs) -> None:
-        hints = get_type_hints(init, include_extras=True)
-        for name, value in signature.bind(*args, **kwargs).arguments.items():
-            if name in hints:
-                check(value, hints[name], name, lambda value, hint, path: value)
-        init(*args, **kwargs)
-
-    return constructor
 
 
 def read_json(file: Path, hint: Any, missing: str = "give a file that exists") -> Any:

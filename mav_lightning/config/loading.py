@@ -20,7 +20,7 @@ from mav_lightning.common.configs import conf_root
 from mav_lightning.common.errors import UserError, nearest
 from mav_lightning.common.schema import build, parameters
 from mav_lightning.common.yaml_files import read_mapping, resolve_references
-from mav_lightning.config.nodes import check_arguments, check_node
+from mav_lightning.config.nodes import check_arguments, check_networks, check_node
 from mav_lightning.config.targets import locate
 from mav_lightning.config.trunk import SECTIONS, Trunk
 
@@ -119,6 +119,8 @@ def check(config: Mapping[str, Any], where: str) -> None:
         for section, name in SECTIONS.items():
             if (node := getattr(trunk, section)) is not None:
                 check_node(node, _imported(name), section)
+                if section == "module":
+                    check_networks(node, section)
         if trunk.protocol is not None:
             from evaluation.protocol import protocol_of_stage
 

@@ -7,16 +7,17 @@ the user must still give.
 
 import collections.abc
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
+from mav_lightning.common.configs import leaves
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.hints import Misfit, WrongClass, describe
-from mav_lightning.common.schema import check, check_call
+from mav_lightning.common.schema import check, check_call, located
 from mav_lightning.config.targets import locate
 
-__all__ = ["MISSING", "arguments_of", "check_arguments", "check_node", "instantiate"]
+__all__ = ["MISSING", "arguments_of", "check_arguments", "check_networks", "check_node", "instantiate"]
 
 _MARKS = ("_target_", "_partial_")
 MISSING = "???"  # an argument that whoever runs the stage must give
@@ -43,6 +44,49 @@ def check_node(node: Any, hint: Any, path: str) -> None:
         UserError: If a key or a value does not fit the signature of the class.
     """
     check(node, hint, path, functools.partial(_visit, build=False))
+
+
+def check_networks(node: Any, path: str) -> None:
+    """Build the networks that a node describes on the meta device, to check what only their classes know.
+
+    An attention level that does not exist, or a setting without effect, is then found before anything runs. Networks
+    that need a stored one or an argument still to be given are left out, and so are those that cannot be built without
+    memory.
+
+    Raises:
+        UserError: If a network rejects its arguments.
+    """
+    import torch
+
+    for where, network in _networks(node, path):
+        try:
+            with torch.random.fork_rng(devices=[]), torch.device("meta"):
+                instantiate(network, path=where)
+        except (RuntimeError, NotImplementedError):  # data-dependent construction
+            continue
+
+
+def _networks(node: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the outermost networks of a node that are described completely, with their dotted paths."""
+    if isinstance(node, list):
+        for index, item in enumerate(node):
+            yield from _networks(item, f"{path}.{index}")
+    if not isinstance(node, Mapping):
+        return
+    if "_target_" in node and _is_network(locate(node["_target_"], path)):
+        values = [value for _, value in leaves(node)]
+        if MISSING not in values and not any(key.rpartition(".")[2] == "_network_" for key, _ in leaves(node)):
+            yield path, node
+        return
+    for key, item in node.items():
+        yield from _networks(item, f"{path}.{key}" if path else key)
+
+
+def _is_network(target: type) -> bool:
+    from lightning.pytorch import LightningModule
+    from torch import nn
+
+    return issubclass(target, nn.Module) and not issubclass(target, LightningModule)
 
 
 def check_arguments(call: Callable[..., Any], arguments: Mapping[str, Any], path: str) -> None:
@@ -85,7 +129,8 @@ def _visit(value: Any, hint: Any, path: str, build: bool) -> Any:
     if partial:
         return functools.partial(target, **arguments)
     try:
-        return target(**arguments)
+        with located(path):
+            return target(**arguments)
     except (ValueError, TypeError) as error:
         raise UserError(f"{path}: {error}" if path else str(error)) from error
 
@@ -107,8 +152,6 @@ def _network(value: Mapping[str, Any], hint: Any, path: str, build: bool) -> Any
 def _demand_class(target: type, hint: Any, path: str, partial: bool) -> None:
     """Demand that a class builds what the hint asks for."""
     kind = get_origin(hint) or hint
-    if not isinstance(target, type):
-        return
     if kind is collections.abc.Callable:
         if not partial and not _is_callable(target):
             raise UserError(

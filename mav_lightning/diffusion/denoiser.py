@@ -6,8 +6,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from mav_lightning.common.arguments import checked
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.schema import NonNegativeFloat, PositiveFloat, PositiveInt, checked
+from mav_lightning.common.schema import NonNegativeFloat, PositiveFloat, PositiveInt
 from mav_lightning.diffusion.denoised import Denoised, step_variance
 from mav_lightning.nn.base import Network, SpaceTimeNetwork
 

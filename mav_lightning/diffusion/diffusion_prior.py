@@ -7,7 +7,8 @@ from einops import rearrange, repeat
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from mav_lightning.common.schema import NonNegativeFloat, PositiveInt, checked
+from mav_lightning.common.arguments import checked
+from mav_lightning.common.schema import NonNegativeFloat, PositiveInt
 from mav_lightning.diffusion.denoiser import X0Denoiser
 from mav_lightning.diffusion.guidance import Guided
 from mav_lightning.diffusion.noise import SeededNoise

@@ -13,7 +13,8 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from mav_lightning.common.schema import Fraction, NonNegativeInt, PositiveInt, checked
+from mav_lightning.common.arguments import checked
+from mav_lightning.common.schema import Fraction, NonNegativeInt, PositiveInt
 
 __all__ = [
     "DEFAULT_OPTIMIZER",

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from mav_lightning.common.arguments import checked
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.schema import PositiveInt, checked
+from mav_lightning.common.schema import PositiveInt
 from mav_lightning.nn.base import PriorNetwork
 from mav_lightning.nn.embeddings import NumberEmbedding
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from mav_lightning.common.arguments import checked
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.schema import PositiveInt, checked
+from mav_lightning.common.schema import PositiveInt
 from mav_lightning.nn.base import TextImageEncoder
 
 __all__ = ["SmallCLIP", "tokenize"]

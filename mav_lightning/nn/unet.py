@@ -9,8 +9,9 @@ from einops import rearrange, repeat
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from mav_lightning.common.arguments import checked
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.schema import NonNegativeInt, PositiveInt, checked
+from mav_lightning.common.schema import NonNegativeInt, PositiveInt
 from mav_lightning.nn.base import SpaceTimeNetwork, TemporalLayer
 from mav_lightning.nn.embeddings import FrameTime, NumberEmbedding
 from mav_lightning.nn.initialization import init_by_name, zero_init

@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from types import MappingProxyType
@@ -14,6 +14,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from torch import Tensor
 from torch.utils import deterministic
 
+from mav_lightning.common.arguments import checked
 from mav_lightning.common.errors import UserError, nearest
 from mav_lightning.common.schema import Fraction, NonNegativeInt, PositiveInt
 from mav_lightning.common.whole_file import remove_partial_files, whole_file
@@ -49,6 +50,7 @@ OWNED = {
 }
 
 
+@checked
 def fit(
     module: LightningModule,
     data: LightningDataModule,
@@ -60,7 +62,7 @@ def fit(
     seed: NonNegativeInt = 0,
     trainer: Mapping[str, Any] | None = None,
     logger: LoggerChoice = True,
-    callbacks: Iterable[Callback] = (),
+    callbacks: Sequence[Callback] = (),
     tags: Tags = MappingProxyType({}),
 ) -> None:
     """Train `module` on `data` for `steps` optimizer steps, resuming from the newest good checkpoint in `out`.
@@ -95,7 +97,7 @@ def fit(
         SystemExit: With 143 after SIGTERM or 130 after Ctrl-C, once the checkpoint is written.
     """
     out, options, given = Path(out), dict(trainer or {}), list(callbacks)
-    _check(out, options, steps=steps, checkpoint_every=checkpoint_every, seed=seed)
+    _check(out, options)
     for folder in (out, out / "checkpoints"):
         rank_zero_only(remove_partial_files)(folder)
     newest = newest_checkpoint(out / "checkpoints")
@@ -144,14 +146,10 @@ def _monitors(checkpoint_every: int, options: Mapping[str, Any], given: list[Cal
     return shown
 
 
-def _check(out: Path, options: Mapping[str, Any], **counts: int) -> None:
+def _check(out: Path, options: Mapping[str, Any]) -> None:
     """Reject arguments that cannot work, before anything is built."""
     if out.exists() and not out.is_dir():
         raise UserError(f"{out}: `out` must be a folder, and this is a file; give another path.")
-    for name, value in counts.items():
-        least = 0 if name == "seed" else 1
-        if value < least:
-            raise UserError(f"must be at least {least}, got {value}.", argument=name)
     if any(word in str(options.get("strategy")) for word in ("spawn", "fork", "notebook")):
         raise UserError(f"trainer.strategy={options['strategy']}: its processes cannot return results; use ddp.")
     known = inspect.signature(Trainer).parameters

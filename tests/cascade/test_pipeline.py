@@ -251,7 +251,7 @@ def test_a_pipeline_with_an_exchanged_network_is_refused(text_pipeline: Path, tm
         (
             '{"version": 1, "sampling": {"size": 8, "frames": 3, "shared_noise": false}, '
             '"checkpoints": {"clip": "a", "prior": "b", "decoder": "c"}}',
-            "pipeline.json: shared_noise: False has no effect",
+            "pipeline.json.sampling.shared_noise: False has no effect",
         ),
     ],
 )

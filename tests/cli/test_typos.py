@@ -21,6 +21,7 @@ TYPOS = {
     f"{NET}.chanels=3": "Did you mean `channels`?",
     f"{NET}.fps=secnds": "Did you mean `seconds`?",
     f"{NET}.attention=2": "attention: must be a list",
+    f"{NET}.attention=[7]": f"{NET}.attention: level 7 does not exist",
     f"{NET}.attention=[two]": "attention.0: must be a whole number",
     f"{NET}.multipliers=[1,-2,4]": "multipliers.1: must be a whole number above 0, got -2",
     f"{NET}.factorized=[true]": "factorized: must be true or false",
