@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -138,3 +139,19 @@ def test_without_the_extra_what_to_install_is_told(
 def test_an_adapter_needs_no_other_import_first(module: str) -> None:
     code = f"from mav_lightning.baselines import {module} as it; getattr(it, it.__all__[0])(channels=8)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"attention": [7]}, r"attention: level 7 does not exist; `multipliers` defines levels 0 to 2"),
+        ({"multipliers": []}, "multipliers: needs one number per level"),
+        ({"channels": "8"}, r"channels: must be a whole number above 0, got '8'"),
+    ],
+)
+def test_arguments_that_cannot_work_are_refused(
+    network: Callable[..., Adapter], arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        network(**arguments)

@@ -37,7 +37,7 @@ def load_torchscript(path: Path) -> Any:
 
 def freeze(network: nn.Module) -> Any:
     """Turn off gradients of all weights and return the network."""
-    for weight in network.parameters():  # one by one: `requires_grad_` of a script module raises
+    for weight in network.parameters():  # per parameter, since `requires_grad_` of a script module raises
         weight.requires_grad_(False)
     return network
 

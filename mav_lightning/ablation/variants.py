@@ -1,4 +1,4 @@
-"""Variants of a study: listed one by one, every combination of the levels of some factors, or levels in pairs."""
+"""Variants of a study: an explicit list, every combination of the levels of some factors, or levels in pairs."""
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -5,7 +5,9 @@ from collections.abc import Iterator, Sequence
 from torch import Tensor, nn
 
 from mav_lightning.baselines.adapter import Adapter, foreign
+from mav_lightning.common.arguments import checked
 from mav_lightning.common.schema import NonNegativeInt, PositiveInt
+from mav_lightning.nn.base import check_levels
 
 __all__ = ["UNet3D"]
 
@@ -28,9 +30,10 @@ class UNet3D(Adapter):
         cond_channels: Length of the image embedding.
 
     Raises:
-        UserError: If the library is not installed.
+        UserError: If the library is not installed, or an argument is out of range.
     """
 
+    @checked
     def __init__(
         self,
         channels: PositiveInt = 16,
@@ -41,6 +44,7 @@ class UNet3D(Adapter):
         context_tokens: PositiveInt = 4,
         cond_channels: PositiveInt = 64,
     ) -> None:
+        check_levels(multipliers, attention)
         emb = 4 * channels
         super().__init__(cond_channels, emb, downsampling=2 ** (len(multipliers) - 1))
         with_attention = [level in attention for level in range(len(multipliers))]

@@ -5,7 +5,9 @@ from collections.abc import Iterator, Sequence
 from torch import Tensor, nn
 
 from mav_lightning.baselines.adapter import Adapter, foreign
+from mav_lightning.common.arguments import checked
 from mav_lightning.common.schema import NonNegativeInt, PositiveInt
+from mav_lightning.nn.base import check_levels
 
 __all__ = ["SpaceTimeUnet"]
 
@@ -31,9 +33,10 @@ class SpaceTimeUnet(Adapter):
         cond_channels: Length of the image embedding.
 
     Raises:
-        UserError: If the library is not installed.
+        UserError: If the library is not installed, or an argument is out of range.
     """
 
+    @checked
     def __init__(
         self,
         channels: PositiveInt = 16,
@@ -44,6 +47,7 @@ class SpaceTimeUnet(Adapter):
         heads: PositiveInt = 4,
         cond_channels: PositiveInt = 64,
     ) -> None:
+        check_levels(multipliers, attention)
         super().__init__(cond_channels, 4 * channels, downsampling=2 ** len(multipliers))
         levels = range(len(multipliers))
         self.net = foreign("make_a_video_pytorch", "SpaceTimeUnet")(

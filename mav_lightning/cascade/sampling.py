@@ -43,7 +43,7 @@ class Sampling:
             with guidance it overshot between known frames (docs/results/tiny.md).
         sigma_max: Noise level at which sampling starts; above 0.02, the last noise level before 0.
         batch_size: Clips that the decoder samples at once. Batches are padded to this size, so that a clip is
-            bit-identical alone and in a batch. The other networks process clips one by one.
+            bit-identical alone and in a batch. The other networks process one clip at a time.
 
     Raises:
         UserError: If a value is out of range, settings exclude each other, a setting has no effect, or a clip would not

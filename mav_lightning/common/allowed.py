@@ -15,7 +15,7 @@ _allowed: dict[str, None] = {}
 
 
 def allow(packages: Iterable[str]) -> None:
-    """Let configs of this process name the public classes of `packages`. Nothing is imported yet.
+    """Let configs of this process name the public classes of `packages`.
 
     Args:
         packages: Names of importable packages or modules, for example ``mylab``.

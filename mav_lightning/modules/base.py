@@ -1,7 +1,6 @@
 """The contracts of modules: a module that trains one network, and the image encoder that conditions it."""
 
 import inspect
-import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.networks.catalogue import build_network
+from mav_lightning.networks.checkpoint_reader import read_checkpoint
 
 __all__ = ["ImageEncoder", "NetworkModule"]
 
@@ -69,13 +69,21 @@ class NetworkModule(LightningModule):
         Raises:
             UserError: If the file is no such checkpoint, or its network cannot be built.
         """
-        file, known = Path(checkpoint_path), inspect.signature(cls).parameters
-        arguments = _arguments(file, cls.CHECKPOINT_HYPER_PARAMS_KEY, known)
-        if cls.network_name not in kwargs:
-            arguments[cls.network_name] = _described_network(file, cls.network_name)
-        module = cls(**arguments | kwargs)
-        stored = torch.load(checkpoint_path, map_location=map_location, weights_only=True)["state_dict"]
-        module.load_state_dict(stored, strict=strict is not False)
+        file = Path(checkpoint_path)
+        checkpoint = read_checkpoint(file, map_location)
+        arguments = _plain_arguments(cls, checkpoint.get(cls.CHECKPOINT_HYPER_PARAMS_KEY)) | kwargs
+        if cls.network_name not in arguments:
+            description = checkpoint.get("network")
+            if not isinstance(description, dict):
+                raise UserError(f"{file}: does not describe its network; pass it as `{cls.network_name}`.")
+            arguments[cls.network_name] = build_network(description, f"{file}: network")
+        module, stored = cls(**arguments), checkpoint["state_dict"]
+        try:
+            module.load_state_dict(stored, strict=strict is not False)
+        except RuntimeError as error:
+            raise UserError(
+                f"{file}: the weights do not fit a {cls.__name__} ({str(error).splitlines()[0]})."
+            ) from error
         device = next((value.device for value in stored.values()), torch.device("cpu"))
         return module.to(device).eval()
 
@@ -94,29 +102,8 @@ class ImageEncoder(ABC):
         """Embed images (B, 3, H, W) in [-1, 1] as vectors (B, D), on the device of the images."""
 
 
-def _skeleton(file: Path) -> dict[str, Any]:
-    """Read a checkpoint without the bytes of its tensors."""
-    if not file.is_file():
-        raise UserError(f"{file}: no such checkpoint; give the path of a .ckpt file.")
-    try:
-        content = torch.load(file, weights_only=True, mmap=True, map_location="meta")
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{file}: cannot be loaded as a checkpoint of tensors and plain values ({reason}).") from error
-    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
-        raise UserError(f"{file}: holds no checkpoint of a training.")
-    return content
-
-
-def _arguments(file: Path, key: str, known: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
-    """Return the plain arguments that a checkpoint holds for the module."""
-    kept = _skeleton(file).get(key)
+def _plain_arguments(module: type[LightningModule], kept: object) -> dict[str, Any]:
+    """Return the arguments of a module among plain values from a checkpoint."""
+    known = inspect.signature(module).parameters
     given = kept.items() if isinstance(kept, dict) else ()
     return {name: value for name, value in given if name in known and isinstance(value, bool | int | float | str)}
-
-
-def _described_network(file: Path, name: str) -> nn.Module:
-    described = _skeleton(file).get("network")
-    if not isinstance(described, dict):
-        raise UserError(f"{file}: does not describe its network; pass it as `{name}`.")
-    return build_network(described, f"{file}: network")

@@ -50,6 +50,10 @@ _WEIGHTS = {
         r"\.spatial\.context\.": ".spatial.context_kv.",
         r"\.(spatial|temporal)\.project\.": r".\1.out_proj.",
     },
+    **{
+        adapter: {r"^cond\.": "cond_proj.", r"^fps\.": "fps_embedding.", r"^context\.": "context_proj."}
+        for adapter in ("DiffusersUNet", "MakeAVideoUNet")
+    },
     "PriorTransformer": {
         r"^noise\.": "noise_embedding.",
         r"^(text|image)\.": r"\1_proj.",

@@ -9,7 +9,17 @@ from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
 
-__all__ = ["ImagePrior", "Network", "PriorNetwork", "SpaceTimeNetwork", "TemporalLayer", "TextImageEncoder"]
+from mav_lightning.common.errors import UserError
+
+__all__ = [
+    "ImagePrior",
+    "Network",
+    "PriorNetwork",
+    "SpaceTimeNetwork",
+    "TemporalLayer",
+    "TextImageEncoder",
+    "check_levels",
+]
 
 
 class TemporalLayer(nn.Module, ABC):
@@ -155,3 +165,22 @@ class TextImageEncoder(nn.Module, ABC):
     def encode_text(self, captions: Sequence[str]) -> Tensor:
         """Embed N captions as unit vectors (N, D). An empty caption is allowed."""
         return self.encode_words(captions)[:, 0]
+
+
+def check_levels(multipliers: Sequence[int], attention: Sequence[int]) -> None:
+    """Check that a U-Net has levels, and has all those that are given attention.
+
+    Args:
+        multipliers: Channels of each level, in multiples of the first one's.
+        attention: Levels with attention, counted from 0 at the finest.
+
+    Raises:
+        UserError: If there is no level, or a level with attention does not exist.
+    """
+    if not multipliers:
+        raise UserError("needs one number per level, at least one.", argument="multipliers")
+    if wrong := [level for level in attention if level >= len(multipliers)]:
+        raise UserError(
+            f"level {wrong[0]} does not exist; `multipliers` defines levels 0 to {len(multipliers) - 1}.",
+            argument="attention",
+        )

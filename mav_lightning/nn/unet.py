@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812
 from mav_lightning.common.arguments import checked
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import NonNegativeInt, PositiveInt
-from mav_lightning.nn.base import SpaceTimeNetwork, TemporalLayer
+from mav_lightning.nn.base import SpaceTimeNetwork, TemporalLayer, check_levels
 from mav_lightning.nn.embeddings import FrameTime, NumberEmbedding
 from mav_lightning.nn.initialization import init_by_name, zero_init
 from mav_lightning.nn.pseudo3d import PseudoConv3d
@@ -238,13 +238,7 @@ def _check_levels(channels: int, multipliers: Sequence[int], attention: Sequence
         raise UserError(
             f"must be a multiple of 8, the number of normalization groups, got {channels}.", argument="channels"
         )
-    if not multipliers:
-        raise UserError("needs one number per level, at least one.", argument="multipliers")
-    if wrong := [level for level in attention if level >= len(multipliers)]:
-        raise UserError(
-            f"level {wrong[0]} does not exist; `multipliers` defines levels 0 to {len(multipliers) - 1}.",
-            argument="attention",
-        )
+    check_levels(multipliers, attention)
 
 
 def _check_temporal(

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.whole_file import whole_file
+from mav_lightning.networks.checkpoint_reader import read_checkpoint
 
 __all__ = ["AtomicCheckpointIO", "checkpoint_path", "checkpoint_step", "checkpoints", "newest_checkpoint"]
 
@@ -57,24 +58,12 @@ class AtomicCheckpointIO(CheckpointIO):
 
         Raises:
             UserError: If there is no such file, `path` is a URL, the bytes differ from the recorded sha256, or the file
-                holds more than tensors and plain values.
+                is not a checkpoint of tensors and plain values.
         """
         path = _local(path)
-        if not path.is_file():
-            raise UserError(f"{path}: no such checkpoint; give the path of a .ckpt file.")
-        if _recorded_sha256(path) not in (None, _sha256(path)):
+        if path.is_file() and _recorded_sha256(path) not in (None, _sha256(path)):
             raise UserError(f"{path}: does not match its checksum in {_sidecar(path).name}; use an older checkpoint.")
-        try:
-            checkpoint = torch.load(path, map_location=map_location, weights_only=True)
-        except Exception as error:  # torch's reader raises whatever damaged bytes lead it to
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise UserError(
-                f"{path}: cannot be loaded as a checkpoint of tensors and plain values ({reason}); "
-                "give a file that this project wrote."
-            ) from error
-        if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("state_dict"), dict):
-            raise UserError(f"{path}: holds no `state_dict`, so it is not a checkpoint; give a file of a training.")
-        return checkpoint
+        return read_checkpoint(path, map_location)
 
     def remove_checkpoint(self, path: str | Path) -> None:
         """Delete the checkpoint, then its checksum."""

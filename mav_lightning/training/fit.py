@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import Ge, Lt
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning_utilities.core.rank_zero import rank_zero_only
@@ -16,7 +17,7 @@ from torch.utils import deterministic
 
 from mav_lightning.common.arguments import checked
 from mav_lightning.common.errors import UserError, nearest
-from mav_lightning.common.schema import Fraction, NonNegativeInt, PositiveInt
+from mav_lightning.common.schema import NonNegativeInt, PositiveInt
 from mav_lightning.common.whole_file import remove_partial_files, whole_file
 from mav_lightning.modules.base import NetworkModule
 from mav_lightning.networks.stored import WEIGHTS, write_network
@@ -58,7 +59,7 @@ def fit(
     out: str | Path,
     steps: PositiveInt,
     checkpoint_every: PositiveInt = 500,
-    ema_decay: Fraction | None = 0.999,
+    ema_decay: Annotated[float, Ge(0), Lt(1)] | None = 0.999,
     seed: NonNegativeInt = 0,
     trainer: Mapping[str, Any] | None = None,
     logger: LoggerChoice = True,

@@ -11,6 +11,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoa
 from lightning_utilities.core.rank_zero import rank_zero_only
 
 from mav_lightning.common.errors import UserError, nearest
+from mav_lightning.common.schema import read_json
 from mav_lightning.common.whole_file import whole_file
 
 __all__ = ["LoggerChoice", "LoggerName", "Tags", "log_tags", "make_loggers", "with_offline_loggers"]
@@ -135,10 +136,8 @@ def _kept_id(out: Path, name: str) -> str:
 
 
 def _read_ids(out: Path) -> dict[str, str]:
-    try:
-        found: dict[str, str] = json.loads((out / IDS).read_text())
-    except FileNotFoundError:
-        return {}
+    file = out / IDS
+    found: dict[str, str] = read_json(file, dict[str, str]) if file.exists() else {}
     return found
 
 

@@ -47,10 +47,15 @@ def export_network(run: Path, out: Path) -> int | None:
 
 def _averaged(file: Path) -> dict[str, Tensor]:
     checkpoint = AtomicCheckpointIO().load_checkpoint(file)
-    callbacks = checkpoint.get("callbacks") or {}
-    averages = [state.get("average") for name, state in callbacks.items() if name.startswith(EMA.__qualname__)]
-    weights = {**checkpoint["state_dict"], **(averages[0] if averages and averages[0] else {})}
+    callbacks = checkpoint.get("callbacks")
+    states = callbacks.items() if isinstance(callbacks, dict) else ()
+    averages = [
+        state["average"]
+        for name, state in states
+        if str(name).startswith(EMA.__qualname__) and isinstance(state, dict) and isinstance(state.get("average"), dict)
+    ]
+    weights = {**checkpoint["state_dict"], **(averages[0] if averages else {})}
     if not all(isinstance(value, Tensor) for value in weights.values()):
-        raise UserError(f"{file}: the weights in it are not tensors; give a checkpoint of a training.")
+        raise UserError(f"{file}: the averaged weights in it are not tensors; give a checkpoint of a training.")
     prefix = f"{checkpoint['network_name']}." if "network_name" in checkpoint else ""
     return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}

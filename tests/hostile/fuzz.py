@@ -140,6 +140,7 @@ def cases(root: Path) -> list[Case]:
     from mav_lightning.common.configs import conf_root
     from mav_lightning.config import load_config
     from mav_lightning.config.loading import read_yaml
+    from mav_lightning.modules.decoder import TemporalDecoder
     from mav_lightning.networks.stored import load_network
     from mav_lightning.training.checkpoint_io import AtomicCheckpointIO
 
@@ -164,6 +165,11 @@ def cases(root: Path) -> list[Case]:
     (root / "study").mkdir()
     (root / "study" / "study.json").write_text(json.dumps({"study": {"name": "x"}, "trials": []}))
     torch.save({"state_dict": {}, "callbacks": {}, "epoch": 1}, root / "a.ckpt")
+    card = json.loads((root / "pipe/decoder/network.json").read_text())
+    weights = load_network(root / "pipe/decoder").state_dict()
+    prefixed = {f"denoiser.{name}": value for name, value in weights.items()}
+    kept = {"state_dict": prefixed, "network": card["network"], "hyper_parameters": {"spatial_lr": 0.5}}
+    torch.save(kept, root / "b.ckpt")
     return [
         ("network.json", root / "pipe/prior/network.json", lambda: load_network(root / "pipe/prior")),
         ("network.json", root / "pipe/decoder/network.json", lambda: load_network(root / "pipe/decoder")),
@@ -175,6 +181,7 @@ def cases(root: Path) -> list[Case]:
         ("study", root / "study.yaml", lambda: load_plan(root / "study.yaml")),
         ("protocol", root / "protocol.yaml", lambda: load_protocol(str(root / "protocol.yaml"))),
         ("checkpoint", root / "a.ckpt", lambda: AtomicCheckpointIO().load_checkpoint(root / "a.ckpt")),
+        ("module's checkpoint", root / "b.ckpt", lambda: TemporalDecoder.load_from_checkpoint(root / "b.ckpt")),
     ]
 
 

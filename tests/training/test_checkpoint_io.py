@@ -105,3 +105,20 @@ def test_a_removed_checkpoint_takes_its_checksum_with_it(tmp_path: Path) -> None
     IO.remove_checkpoint(tmp_path / "a.ckpt")
 
     assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [None, [1], {"a": 1}, {"state_dict": None}, {"state_dict": {"w": 5}}, {"state_dict": {5: torch.zeros(1)}}],
+)
+def test_what_is_no_checkpoint_of_a_training_is_one_message(tmp_path: Path, content: Any) -> None:
+    torch.save(content, tmp_path / "a.ckpt")
+    with pytest.raises(UserError, match="holds no `state_dict` of tensors"):
+        IO.load_checkpoint(tmp_path / "a.ckpt")
+
+
+@pytest.mark.parametrize("data", [b"", b"x" * 100, b"PK\x03\x04" + b"\x99" * 200])
+def test_damaged_bytes_are_one_message(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "a.ckpt").write_bytes(data)
+    with pytest.raises(UserError, match="cannot be loaded as a checkpoint"):
+        IO.load_checkpoint(tmp_path / "a.ckpt")

@@ -1,0 +1,41 @@
+"""The one reader of checkpoints, which may come from anyone: tensors and plain values only, whatever the bytes."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mav_lightning.common.errors import UserError
+
+__all__ = ["read_checkpoint"]
+
+
+def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
+    """Read a checkpoint with torch's safe unpickler, which runs no code.
+
+    Args:
+        path: Local file.
+        map_location: Device of the tensors, see `torch.load`. None for the devices they were saved from.
+
+    Returns:
+        The checkpoint; its ``state_dict`` maps names to tensors.
+
+    Raises:
+        UserError: If there is no such file, or it holds anything else.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such checkpoint; give the path of a .ckpt file.")
+    try:
+        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+    except Exception as error:  # torch's reader raises whatever damaged bytes lead it to
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"{path}: cannot be loaded as a checkpoint of tensors and plain values ({reason}); give a file that this "
+            "project wrote."
+        ) from error
+    weights = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
+    named = weights.items() if isinstance(weights, dict) else ((None, None),)
+    if not all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in named):
+        raise UserError(f"{path}: holds no `state_dict` of tensors, so it is not a checkpoint of a training.")
+    found: dict[str, Any] = checkpoint
+    return found
