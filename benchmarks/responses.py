@@ -143,7 +143,7 @@ def write_clips(folder: Path, cuts: Sequence[Cut], row: Row) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with tarfile.open(folder / "clips.tar", "w") as shard, tempfile.TemporaryDirectory() as scratch:
         for number, cut in enumerate(cuts):
-            pixels = read_cut(cut, None).pixels
+            pixels = read_cut(cut, ()).pixels
             height, width = (side // 2 * 2 for side in pixels.shape[1:3])  # even, as H.264 needs
             frames = row.alter(pixels[:, :height, :width], np.random.default_rng(number))
             if row.crf is None:
@@ -167,7 +167,7 @@ def write_random_i3d(path: Path, cuts: Sequence[Cut], seed: int = 0) -> None:
         if isinstance(layer, nn.BatchNorm3d):
             layer.momentum = None  # one pass sets the statistics to those of the batch
     chosen = cuts[:: max(len(cuts) // CALIBRATION, 1)][:CALIBRATION]
-    clips = torch.stack([resize(read_cut(cut, None).pixels[:FRAMES]) for cut in chosen])
+    clips = torch.stack([resize(read_cut(cut, ()).pixels[:FRAMES]) for cut in chosen])
     with torch.no_grad():
         network.train()(2 * clips.transpose(1, 2) / 255 - 1)
         logits, last = network.eval()(2 * clips.transpose(1, 2) / 255 - 1), network.logits.conv3d
@@ -184,26 +184,27 @@ def protocols(i3d: bool) -> Iterator[Protocol]:
         "frames": FRAMES,
         "fps": None,
         "stride": 1,
-        "resize": "box",
+        "resize": [],
         "seed": 0,
         "batch": 8,
         "generated": every,
     }
-    shared["real"] = every | {"split": "val", "repeat": False}
+    shared["real"] = every | {"split": "val", "choice": "shuffled", "repeat": False, "fewer": False}
     shapes = {name: {"kind": kind, "sha256": read_card(kind).sha256} for name, kind in SHAPES.items()}
     distances = {
         "shapes-fvd": {"kind": "frechet", "of": "video", "divisor": "n-1"},
         "shapes-kvd": {"kind": "kernel", "of": "video"},
         "shapes-fid": {"kind": "frechet", "of": "image", "divisor": "n-1"},
     }
-    yield _protocol("responses-64", shared | {"size": SMALL, "extractors": shapes, "metrics": distances})
+    squares = [{"rule": "box", "size": SMALL}]
+    yield _protocol("responses-64", shared | {"resize": squares, "extractors": shapes, "metrics": distances})
     native: dict[str, Any] = {"motion": {"kind": "motion"}}
     measures: dict[str, Any] = {"motion": {"kind": "motion", "of": "motion"}}
     if i3d:
         native["i3d"] = {"kind": "i3d", "weights": WEIGHTS, "resize": "torch-bilinear", "size": I3D_SIZE}
         measures["random-i3d-fvd"] = {"kind": "frechet", "of": "i3d", "divisor": "n-1"}
         measures["random-i3d-kvd"] = {"kind": "kernel", "of": "i3d"}
-    yield _protocol("responses-stored", shared | {"size": None, "extractors": native, "metrics": measures})
+    yield _protocol("responses-stored", shared | {"extractors": native, "metrics": measures})
 
 
 def _protocol(name: str, values: dict[str, Any]) -> Protocol:

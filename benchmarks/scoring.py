@@ -29,7 +29,7 @@ from evaluation.extractors.base import Extractor, ExtractorSettings, LoadedExtra
 from evaluation.extractors.i3d import I3D, I3DNetwork
 from evaluation.extractors.motion_measures import MotionMeasures
 from evaluation.extractors.shipped_weights import load_extractor
-from evaluation.metrics.clipsim import CLIPSIM, ClipSimilarity
+from evaluation.metrics.clipsim import ClipSimilarity, FrameTextSimilarity
 from evaluation.metrics.frechet import Frechet, FrechetDistance
 from evaluation.protocol import GeneratedClips, RealClips
 from evaluation.resize import Resize, resizer
@@ -86,7 +86,7 @@ def kinds(shrink: int) -> dict[str, StandInSettings]:
     return {
         "fvd": StandInSettings("torch-bilinear", 224, 400 // shrink, per_frame=False),
         "fid": StandInSettings("clean-bicubic", 299, 2048 // shrink, per_frame=True),
-        "clipsim": StandInSettings("short-side-centre-crop", 224, 512 // shrink, per_frame=True),
+        "clipsim": StandInSettings("short-side-center-crop", 224, 512 // shrink, per_frame=True),
     }
 
 
@@ -117,7 +117,7 @@ def protocol(frames: int, extractors: dict[str, StandInSettings]) -> Protocol:
         seed=0,
         batch=BATCH,
         generated=GeneratedClips(None, "first"),
-        real=RealClips(None, "first", "val", False),
+        real=RealClips(None, "first", "val", "shuffled", repeat=False, fewer=False),
         extractors=extractors,
         metrics=metrics,
     )
@@ -146,7 +146,7 @@ def measured(evaluation: Evaluation) -> dict[str, float]:
             found = evaluation.features(name, side)  # type: ignore[arg-type]
             metric.update(torch.from_numpy(found.values), found.ids, real=side == "real")
         values[name] = float(metric.compute())
-    found, similarity = evaluation.features("clipsim", "generated"), CLIPSIM()
+    found, similarity = evaluation.features("clipsim", "generated"), FrameTextSimilarity("clipsim")
     texts = torch.from_numpy(evaluation.texts("clipsim")["a shape"]).expand(len(found.ids), -1)
     similarity.update(torch.from_numpy(found.values), texts, found.ids)
     return values | {"clipsim": float(similarity.compute())}

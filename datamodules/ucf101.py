@@ -5,6 +5,7 @@ References:
 """
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from datamodules.annotations import Annotations, Row
 from datamodules.caption_tables import read_table, read_text
 from mav_lightning.common.errors import UserError, nearest
 
-__all__ = ["SPLITS", "class_words", "read_class_prompts", "read_ucf101"]
+__all__ = ["SPLITS", "class_words", "read_class_frequencies", "read_class_prompts", "read_ucf101"]
 
 SPLITS = (1, 2, 3)
 _NAME = re.compile(r"(?P<label>[^/]+)/(?P<group>v_\w+_g\d+)_c\d+\.avi")
@@ -78,6 +79,20 @@ def read_class_prompts(path: Path) -> dict[str, str]:
             raise UserError(f"{path}: line {number} has the class `{label}` {fault}; write one prompt for each class.")
         prompts[label] = prompt
     return prompts
+
+
+def read_class_frequencies(path: Path) -> dict[str, int]:
+    """Count the videos of each class in an official list, for example ``trainlist01.txt``.
+
+    Raises:
+        UserError: The list is missing, empty, or has a line of another form.
+    """
+    names = [line.split()[0] for line in read_text(path, f"no such file; {_LISTS}").splitlines() if line.strip()]
+    wrong = next((name for name in names if not _NAME.fullmatch(name)), None)
+    if wrong or not names:
+        got = f"`{wrong}`" if wrong else "an empty file"
+        raise UserError(f"{path}: must list files such as Archery/v_Archery_g01_c01.avi, got {got}; {_LISTS}.")
+    return dict(Counter(name.split("/")[0] for name in names))
 
 
 def class_words(label: str) -> str:

@@ -8,11 +8,24 @@ about Shapes World.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from evaluation.clip_metrics import CLIPSIM, FVD, KVD, FrameFID, VideoIS
     from evaluation.clip_sources import Clip
     from evaluation.evaluator import Evaluation, evaluate
     from evaluation.protocol import Protocol, load_protocol
 
-__all__ = ["Clip", "Evaluation", "Protocol", "evaluate", "load_protocol"]
+__all__ = [
+    "CLIPSIM",
+    "FVD",
+    "KVD",
+    "Clip",
+    "Evaluation",
+    "FrameFID",
+    "Protocol",
+    "VideoIS",
+    "evaluate",
+    "load_protocol",
+]
+_METRICS = ("CLIPSIM", "FVD", "KVD", "FrameFID", "VideoIS")
 
 
 def __getattr__(name: str) -> Any:
@@ -20,6 +33,7 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     homes = {"Clip": "clip_sources", "Protocol": "protocol", "load_protocol": "protocol"}
+    homes |= dict.fromkeys(_METRICS, "clip_metrics")
     if name not in __all__:
         raise AttributeError(f"module `{__name__}` has no attribute `{name}`")
     return getattr(import_module(f"{__name__}.{homes.get(name, 'evaluator')}"), name)

@@ -190,7 +190,7 @@ def _plan(
     frames, every = (protocol.frames - 1) * stride + 1, None if protocol.stride is None else 1
     start = protocol.real.start if protocol.real else "random"
     real = RealClips(
-        len(sources) if clips is None else clips, start, "train", repeat=True
+        len(sources) if clips is None else clips, start, "train", "shuffled", repeat=True, fewer=False
     )  # the split was taken where the folder was opened
     cuts = plan_real(sources, replace(protocol, frames=frames, stride=every, seed=seed), real, rates)
     return [replace(cut, id=name) for name, cut in zip(_names(len(cuts)), cuts, strict=True)]
@@ -243,7 +243,7 @@ def _write(
     tracked = track(cuts, len(cuts), "clips")
     for name, cut in zip(_names(len(cuts)), tracked, strict=True):  # ids of prompts may be invalid file names
         try:
-            pixels = read_cut(cut, protocol.size).pixels
+            pixels = read_cut(cut, protocol.resize).pixels
         except UserError as error:
             failures.add(cut.source.id, str(error))
             continue

@@ -44,9 +44,9 @@ def plan_real(sources: Sequence[VideoSource], protocol: Protocol, real: RealClip
     """Select the real clips with the protocol's seed; videos too short or too slow are skipped.
 
     Args:
-        sources: The real videos; each is used once before any is used again.
+        sources: The real videos, ordered by id.
         protocol: Gives length and seed.
-        real: Gives number and start.
+        real: Gives number, choice and start.
         rates: Frame rate of each generated clip, whose proportions the real clips keep. Empty if the protocol has a
             stride instead.
 
@@ -55,6 +55,27 @@ def plan_real(sources: Sequence[VideoSource], protocol: Protocol, real: RealClip
             twice.
     """
     infos = _infos(sources)
+    if real.choice == "windows":
+        cuts = _windows(sources, infos, protocol, real.clips or 0)
+    else:
+        cuts = _by_video(sources, infos, protocol, real, rates)
+    if real.clips is not None and len(cuts) < real.clips and not real.fewer:
+        different = "" if real.choice == "windows" else " of different videos"
+        raise UserError(
+            f"protocol {protocol.name} requires {real.clips} real clips{different}, but the {len(sources)} videos give "
+            f"only {len(cuts)}; provide more or longer ones, or use a protocol with fewer."
+        )
+    return sorted(cuts, key=lambda cut: cut.id)
+
+
+def _by_video(
+    sources: Sequence[VideoSource],
+    infos: Sequence[VideoInfo],
+    protocol: Protocol,
+    real: RealClips,
+    rates: Sequence[float],
+) -> list[Cut]:
+    """Cut clips of videos in the protocol's order, using each once before any is used again."""
     rng, waiting, used = np.random.default_rng(protocol.seed), list[int](), set[int]()
     wanted, cuts = real.clips or len(sources), list[Cut]()
     asked: list[float | None] = [*sorted(rates)] or [None]
@@ -67,19 +88,28 @@ def plan_real(sources: Sequence[VideoSource], protocol: Protocol, real: RealClip
         if not fit:
             break
         if fit.isdisjoint(waiting):
-            waiting += rng.permutation(len(sources)).tolist()
+            order = range(len(sources)) if real.choice == "first" else rng.permutation(len(sources)).tolist()
+            waiting += order
         chosen = next(index for index in waiting if index in fit)
         waiting.remove(chosen)
         used.add(chosen)
         start = _start(real.start, rooms[chosen], window, rng)
-        name = f"{sources[chosen].id}#{number}"
-        cuts.append(window.cut(name, sources[chosen], infos[chosen].fps, start))
-    if real.clips is not None and len(cuts) < real.clips:
-        raise UserError(
-            f"protocol {protocol.name} requires {real.clips} real clips of different videos, but only {len(cuts)} of "
-            f"the {len(sources)} videos are long enough; provide more, or use a protocol with fewer."
-        )
-    return sorted(cuts, key=lambda cut: cut.id)
+        cuts.append(window.cut(f"{sources[chosen].id}#{number}", sources[chosen], infos[chosen].fps, start))
+    return cuts
+
+
+def _windows(sources: Sequence[VideoSource], infos: Sequence[VideoInfo], protocol: Protocol, wanted: int) -> list[Cut]:
+    """Draw among all runs of frames of all videos, none twice."""
+    window = _window(protocol, None)
+    rooms = _rooms(infos, window)
+    numbers, ends = list(rooms), np.cumsum([int(room) + 1 for room in rooms.values()])
+    drawn = np.random.default_rng(protocol.seed).choice(ends[-1], min(wanted, int(ends[-1])), replace=False)
+    cuts = []
+    for number, place in enumerate(drawn.tolist()):
+        row = int(np.searchsorted(ends, place, side="right"))
+        chosen, start = numbers[row], place - (int(ends[row - 1]) if row else 0)
+        cuts.append(window.cut(f"{sources[chosen].id}#{number}", sources[chosen], infos[chosen].fps, start))
+    return cuts
 
 
 def _as_many(sources: Sequence[VideoSource], protocol: Protocol, force: bool) -> Sequence[VideoSource]:
@@ -125,7 +155,7 @@ def _window(protocol: Protocol, rate: float | None) -> Window:
 def _start(kind: Start, room: float, window: Window, rng: np.random.Generator) -> float:
     by_time: dict[Start, Callable[[], float]] = {
         "first": lambda: 0.0,
-        "centre": lambda: room / 2,
+        "center": lambda: room / 2,
         "random": lambda: float(rng.uniform(0.0, room)),
     }
     if window.rate is not None:

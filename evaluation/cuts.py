@@ -1,12 +1,12 @@
 """One clip of a video: its frames, and how they are read."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from evaluation.clip_sources import Clip, Frames, VideoSource
-from evaluation.resize import check_frames
-from mav_lightning.common.cropping import crop_to_square
+from evaluation.resize import ResizeStep, check_frames, resize_frames
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.video import VideoInfo, probe, read_frames_at, read_numbered_frames
 
@@ -85,21 +85,21 @@ class Window:
         )
 
 
-def read_cut(cut: Cut, size: int | None) -> Clip:
+def read_cut(cut: Cut, resize: Sequence[ResizeStep]) -> Clip:
     """Decode a clip.
 
     Args:
         cut: The clip.
-        size: Height and width that frames are cropped and scaled to, in pixels. None leaves frames as stored.
+        resize: Steps by which its frames are resized; empty leaves frames as stored.
 
     Raises:
         UserError: If the video cannot be decoded, has too few frames, or holds frames that are not uint8 (T, H, W, 3).
     """
     frames = _frames(cut)
     check_frames(frames)
-    if size is not None:
-        frames = np.stack([crop_to_square(frame, size) for frame in frames])
-    return Clip(cut.id, frames, cut.fps, cut.source.prompt, cut.source.attributes, cut.source.group)
+    return Clip(
+        cut.id, resize_frames(frames, resize), cut.fps, cut.source.prompt, cut.source.attributes, cut.source.group
+    )
 
 
 def source_info(source: VideoSource) -> VideoInfo:

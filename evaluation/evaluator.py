@@ -52,7 +52,7 @@ def evaluate(
         protocol: A protocol, the name of a shipped one, or the path of a ``.yaml`` file.
         prompts: Id of a generated clip → its prompt, for folders that contain no prompts. None leaves prompts as they
             are in the folder.
-        fps: Frames per second of generated clips that are stored as images or arrays. None if there are none.
+        fps: Frames per second of clips that are stored as images or arrays. None if there are none.
         weights: Folder of extractor weights. None: see `evaluation.weight_files.weights_folder`.
         features: Folder in which features are kept for later runs. None keeps none.
         device: Device of the extractors.
@@ -129,7 +129,7 @@ class Evaluation:
         self.force, self.rates = force, self.protocol.fps or ()
         made = open_clips(generated, fps=fps)
         made = with_content(made if prompts is None else with_prompts(made, prompts))
-        found = self._real_sources(real)
+        found = self._real_sources(real, fps)
         self._cuts: dict[Side, list[Cut]] = {"generated": plan_generated(made, self.protocol, force), "real": []}
         if self.protocol.real is not None:
             rates = [cut.fps for cut in self._cuts["generated"]] if self.protocol.fps else []
@@ -181,14 +181,14 @@ class Evaluation:
         """Return the prompts of the generated clips, sorted, with repetitions."""
         return sorted(cut.source.prompt for cut in self._cuts["generated"] if cut.source.prompt)
 
-    def _real_sources(self, real: Clips | None) -> list[VideoSource]:
+    def _real_sources(self, real: Clips | None, fps: float | None) -> list[VideoSource]:
         if self.protocol.real is None:
             return []
         if real is None:
             raise UserError(
                 f"protocol {self.protocol.name} compares with real clips; give their folder.", argument="real"
             )
-        return with_content(open_clips(real, self.protocol.real.split))
+        return with_content(open_clips(real, self.protocol.real.split, fps))
 
     def _assemble(self, found: Sequence[MetricResult]) -> dict[str, Any]:
         clips: dict[str, dict[str, Any]] = {cut.id: {"fps": cut.fps} for cut in self._cuts["generated"]}

@@ -5,7 +5,7 @@ import platform
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -163,14 +163,14 @@ class Extraction:
         return {
             "of": of,
             "extractor": {"kind": kind_of(own), "sha256": self.loaded[name].sha256} | settings | source_of(own),
-            "frames": {"size": protocol.size, "resize": protocol.resize, "batch": protocol.batch},
+            "frames": {"resize": [asdict(step) for step in protocol.resize], "batch": protocol.batch},
             "measures": protocol.measures,
             "versions": versions(),
         }
 
     def _read(self, cut: Cut, names: Sequence[str]) -> Reading:
         try:
-            clip = read_cut(cut, self.protocol.size)
+            clip = read_cut(cut, self.protocol.resize)
             return Reading(cut, {name: self.loaded[name].extractor.prepare(clip) for name in names})
         except UserError as error:
             return Reading(cut, {}, str(error))

@@ -5,7 +5,7 @@ import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from mav_lightning.common.video import VideoLimits
 
 __all__ = ["Clips", "Split", "open_clips", "with_prompts"]
 
-Split = Literal["train", "val"]
+Split = Literal["train", "val", "all"]
 Clips = Path | str | Sequence[Clip] | NDArray[np.uint8]
 """A folder of clips, clips in memory, or an array (N, T, H, W, 3) uint8."""
 VIDEOS = (".mp4", ".avi", ".webm", ".mkv", ".gif", ".mov")
@@ -36,7 +36,7 @@ def open_clips(clips: Clips, split: Split = "val", fps: float | None = None) -> 
 
     Args:
         clips: The folder; or clips in memory.
-        split: Split of a dataset that has ``clips/<split>``.
+        split: Split of a dataset that has ``clips/<split>``; ``all`` takes all splits, and their names begin the ids.
         fps: Frames per second of images and arrays, which have no frame rate of their own. None if there are none.
 
     Raises:
@@ -48,6 +48,8 @@ def open_clips(clips: Clips, split: Split = "val", fps: float | None = None) -> 
     folder = Path(clips)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; give one with clips or shards.")
+    if split == "all" and (parts := _splits(folder)):
+        return [replace(one, id=f"{part}/{one.id}") for part in parts for one in open_clips(clips, part, fps)]
     root = _root(folder, split)
     if (root / MANIFEST).is_file():
         sources = _of_manifest(root)
@@ -112,6 +114,10 @@ def _in_memory(clips: Sequence[Clip] | NDArray[np.uint8], fps: float | None) -> 
 
 def _names(name: str) -> tuple[str, str]:
     return name, str(PurePosixPath(name).with_suffix(""))
+
+
+def _splits(folder: Path) -> list[Split]:
+    return [split for split in get_args(Split) if split != "all" and _root(folder, split) != folder]
 
 
 def _root(folder: Path, split: str) -> Path:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
@@ -11,6 +11,7 @@ from evaluation.discovery import find_class, kind_of, source_of
 from evaluation.extractors.base import ExtractorSettings
 from evaluation.folders import Split
 from evaluation.metrics.base import Metric, Number
+from evaluation.resize import ResizeStep
 from evaluation.version import MEASURES
 from mav_lightning.common.configs import conf_root
 from mav_lightning.common.errors import UserError, nearest
@@ -18,6 +19,8 @@ from mav_lightning.common.schema import PositiveFloat, PositiveInt, Seed, build,
 from mav_lightning.common.yaml_files import read_mapping, resolve_references
 
 __all__ = [
+    "Choice",
+    "CodeReference",
     "GeneratedClips",
     "Protocol",
     "RealClips",
@@ -29,7 +32,8 @@ __all__ = [
 ]
 
 FOLDER = conf_root() / "protocol"
-Start = Literal["first", "centre", "random"]
+Start = Literal["first", "center", "random"]
+Choice = Literal["shuffled", "first", "windows"]
 
 
 @dataclass(frozen=True)
@@ -52,14 +56,37 @@ class RealClips:
     Attributes:
         clips: Number of clips. None takes one of every video that is long enough.
         start: Where in a video the frames begin.
-        split: Split of a dataset that has splits; other folders are taken whole.
+        split: Split of a dataset that has splits, or ``all`` of them; other folders are taken whole.
+        choice: ``shuffled`` takes the videos in an order drawn by the seed; ``first`` takes them in the order of their
+            ids; ``windows`` draws among all runs of consecutive frames of all videos, so that long videos give more
+            clips. Videos that are too short are skipped.
         repeat: Whether several clips may be cut from one video if there are fewer videos than clips.
+        fewer: Whether fewer clips are accepted if there are not as many videos.
     """
 
     clips: PositiveInt | None
     start: Start
     split: Split
+    choice: Choice
     repeat: bool
+    fewer: bool
+
+
+@dataclass(frozen=True)
+class CodeReference:
+    """Published code that a protocol follows.
+
+    Attributes:
+        repository: Address of the repository.
+        file: Path of the file in it.
+        lines: Lines of the file, for example ``20-55``. None for the whole file.
+        commit: Commit, 40 hexadecimal digits. None if the code was read elsewhere.
+    """
+
+    repository: str
+    file: str
+    lines: str | None = None
+    commit: str | None = None
 
 
 @dataclass(frozen=True)
@@ -71,27 +98,30 @@ class ProtocolFields:
         fps: Frame rates of the clips: videos are cut at these by time, and generated clips must have one of them. None
             if `stride` is given.
         stride: Take every `stride`-th stored frame, whatever the frame rate. None if `fps` is given.
-        size: Height and width of the frames that every extractor is given, in pixels. None leaves frames as stored.
-        resize: ``box`` crops the largest centered square and scales it; downsampling averages areas.
+        resize: Steps by which frames are resized before any extractor, which may resize them further. Empty leaves
+            frames as stored.
         seed: Seed of everything drawn.
         batch: Clips an extractor processes at once; it moves the last digit.
         generated: Which generated clips are measured.
         real: Which real clips are measured. None if no metric needs any.
         extractors: Name, as the metrics use it → settings.
         metrics: Name of the metric → settings.
+        follows: Published code that the protocol follows; part of no hash.
+        unknown: What the protocol's authors do not state, or where it departs from them; part of no hash.
     """
 
     frames: PositiveInt
     fps: tuple[PositiveFloat, ...] | None
     stride: PositiveInt | None
-    size: PositiveInt | None
-    resize: Literal["box"]
+    resize: tuple[ResizeStep, ...]
     seed: Seed
     batch: PositiveInt
     generated: GeneratedClips
     real: RealClips | None
     extractors: Mapping[str, ExtractorSettings]
     metrics: Mapping[str, Metric]
+    follows: tuple[CodeReference, ...] = field(default=(), kw_only=True)
+    unknown: tuple[str, ...] = field(default=(), kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -112,16 +142,16 @@ class Protocol(ProtocolFields):
     def __post_init__(self) -> None:
         """Check the fields, whether they come from a file or from Python."""
         hints = get_type_hints(type(self), include_extras=True)
-        for field in fields(self):
-            check(getattr(self, field.name), hints[field.name], field.name, _instance)
+        for own in fields(self):
+            check(getattr(self, own.name), hints[own.name], own.name, _instance)
         if self.fps is not None:
             object.__setattr__(self, "fps", tuple(float(rate) for rate in self.fps))
         _require_consistent(self)
 
     @property
     def hash(self) -> str:
-        """16 hexadecimal digits over every field but the name: numbers of different hashes are not comparable."""
-        plain = {key: value for key, value in self._plain().items() if key != "name"}
+        """16 hexadecimal digits over every field that moves numbers: those of different hashes are not comparable."""
+        plain = {key: value for key, value in self._plain().items() if key not in ("name", "follows", "unknown")}
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, Any]:
@@ -221,6 +251,8 @@ def _require_consistent(protocol: Protocol) -> None:
         raise UserError("`fps` must list at least one frame rate.")
     if protocol.real is not None and protocol.real.repeat and protocol.real.clips is None:
         raise UserError("`real.repeat` needs a number of `real.clips`, got null.")
+    if protocol.real is not None and protocol.real.choice == "windows":
+        _require_windows(protocol.real, protocol.stride)
     if not protocol.metrics:
         raise UserError("`metrics` must name at least one metric.")
     for name, metric in protocol.metrics.items():
@@ -230,6 +262,14 @@ def _require_consistent(protocol: Protocol) -> None:
     used = {extractor for metric in protocol.metrics.values() for extractor in metric.extractors().values()}
     if unused := [name for name in protocol.extractors if name not in used]:
         raise UserError(f"`extractors.{unused[0]}` is used by no metric; remove it, or name it in one.")
+
+
+def _require_windows(real: RealClips, stride: int | None) -> None:
+    if stride is None or real.clips is None or real.start != "random":
+        raise UserError(
+            "`real.choice: windows` needs a `stride`, a number of `real.clips` and `real.start: random`; got stride "
+            f"{stride}, {real.clips} clips and start {real.start}."
+        )
 
 
 def _require_extractors(protocol: Protocol, name: str, metric: Metric) -> None:

@@ -1,10 +1,12 @@
 """Named resizing rules, each equal to the code behind some published numbers up to float32 rounding.
 
-Resizing changes Fréchet distances more than most models do (Parmar et al., 2022), so a protocol names its rule.
+Resizing changes Fréchet distances more than most models do (Parmar et al., 2022), so a protocol names its rules: steps
+that turn stored frames into the frames that a published evaluation starts from, and the rule of each network's input.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -14,9 +16,11 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from mav_lightning.common.cropping import crop_to_square
 from mav_lightning.common.errors import UserError, nearest
+from mav_lightning.common.schema import PositiveInt
 
-__all__ = ["RESIZERS", "Resize", "check_frames", "resizer"]
+__all__ = ["RESIZERS", "STEPS", "Resize", "ResizeStep", "check_frames", "resize_frames", "resizer"]
 
 Resize = Callable[[NDArray[np.uint8]], Tensor]
 """Frames (T, H, W, 3) uint8 → (T, 3, h, w) float32 in [0, 255], not rounded to whole levels."""
@@ -25,7 +29,7 @@ Resize = Callable[[NDArray[np.uint8]], Tensor]
 def resizer(name: str, size: int) -> Resize:
     """Return a function that resizes to squares of `size` pixels and can be pickled for worker processes.
 
-    Every rule except ``short-side-centre-crop`` ignores the aspect ratio. Results stay in [0, 255] up to float32
+    Every rule except ``short-side-center-crop`` ignores the aspect ratio. Results stay in [0, 255] up to float32
     rounding: clean-fid clips the overshoot of its filter.
 
     - ``tf1-bilinear``: ``resize_bilinear`` of TensorFlow 1, as in the first FVD and FID: pixel i is read at i · scale,
@@ -33,7 +37,7 @@ def resizer(name: str, size: int) -> Resize:
     - ``torch-bilinear``: `torch.nn.functional.interpolate` without antialiasing, as in TATS.
     - ``torch-bilinear-antialias``: the same with antialiasing, as `torchmetrics` computes FID.
     - ``clean-bicubic``: clean-fid's: Pillow's bicubic filter, channel by channel in float.
-    - ``short-side-centre-crop``: VideoGPT's and PVDM's: resizes the short side to `size`, then crops the center.
+    - ``short-side-center-crop``: VideoGPT's and PVDM's: resizes the short side to `size`, then crops the center.
 
     References:
         On Aliased Resizing and Surprising Subtleties in GAN Evaluation (Parmar et al., 2022).
@@ -52,6 +56,45 @@ def resizer(name: str, size: int) -> Resize:
     if size < 1:
         raise UserError(f"resizing `{name}`: size must be at least 1 pixel, got {size}; I3D takes 224, Inception 299.")
     return partial(_resized, name=name, size=size)
+
+
+@dataclass(frozen=True)
+class ResizeStep:
+    """One step of a protocol's resizing; its result is rounded to whole levels.
+
+    Attributes:
+        rule: A key of `STEPS`: a rule of `resizer`, rounded to the nearest level; ``box``, which crops the largest
+            centered square and averages areas; or ``tats``, which scales the short side, crops the center and truncates
+            to bytes as TATS does.
+        size: Height and width of the result, in pixels.
+    """
+
+    rule: str
+    size: PositiveInt
+
+    def __post_init__(self) -> None:
+        """Check the rule's name."""
+        if self.rule not in STEPS:
+            raise UserError(
+                f"no resizing `{self.rule}`; known: {', '.join(STEPS)}.",
+                argument="rule",
+                suggestion=nearest(self.rule, STEPS),
+            )
+
+
+def resize_frames(frames: NDArray[np.uint8], steps: Sequence[ResizeStep]) -> NDArray[np.uint8]:
+    """Apply the steps of a protocol in order.
+
+    Args:
+        frames: Frames, shape (T, H, W, 3).
+        steps: The steps; empty leaves frames as stored.
+
+    Returns:
+        Frames, shape (T, h, w, 3), uint8.
+    """
+    for step in steps:
+        frames = STEPS[step.rule](frames, step.size)
+    return frames
 
 
 def check_frames(frames: NDArray[np.uint8]) -> None:
@@ -103,8 +146,8 @@ def _clean_bicubic(frames: NDArray[np.uint8], size: int) -> Tensor:
     return torch.from_numpy(np.clip(resized, 0, 255, out=resized))
 
 
-def _short_side_center_crop(frames: NDArray[np.uint8], size: int) -> Tensor:
-    x = _channels_first(frames)
+def _short_side_center_crop(frames: NDArray[np.uint8], size: int, scale_by: float = 1.0) -> Tensor:
+    x = _channels_first(frames) / scale_by
     height, width = x.shape[-2:]
     scale = size / min(height, width)
     # rounded up as the recipe does, float error and all: 50 x 50 becomes 225 x 224, which then loses its last row
@@ -118,10 +161,34 @@ def _channels_first(frames: NDArray[np.uint8]) -> Tensor:
     return torch.tensor(np.ascontiguousarray(frames)).movedim(-1, 1).float().contiguous()
 
 
+def _tats(frames: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    # to [-0.5, 0.5] and back in float32, as TATS does: the truncation makes every rounding error count
+    x = _short_side_center_crop(frames, size, scale_by=255.0)
+    return _channels_last(((x - 0.5) + 0.5) * 255)
+
+
+def _box(frames: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    return np.stack([crop_to_square(frame, size) for frame in frames])
+
+
+def _nearest_level(frames: NDArray[np.uint8], size: int, rule: str) -> NDArray[np.uint8]:
+    return _channels_last(RESIZERS[rule](frames, size).clamp(0, 255).round())
+
+
+def _channels_last(x: Tensor) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(x.byte().movedim(1, -1).numpy())
+
+
 RESIZERS: dict[str, Callable[[NDArray[np.uint8], int], Tensor]] = {
     "tf1-bilinear": _tf1_bilinear,
     "torch-bilinear": partial(_torch_bilinear, antialias=False),
     "torch-bilinear-antialias": partial(_torch_bilinear, antialias=True),
     "clean-bicubic": _clean_bicubic,
-    "short-side-centre-crop": _short_side_center_crop,
+    "short-side-center-crop": _short_side_center_crop,
+}
+
+STEPS: dict[str, Callable[[NDArray[np.uint8], int], NDArray[np.uint8]]] = {
+    "box": _box,
+    "tats": _tats,
+    **{rule: partial(_nearest_level, rule=rule) for rule in RESIZERS},
 }

@@ -27,7 +27,7 @@ __all__ = [
 CATALOGUE = conf_root() / "weights.yaml"
 FOLDER_VARIABLE = "MAV_WEIGHTS"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_GIT_BLOB = re.compile(r"[0-9a-f]{8,40}")
+_GIT_BLOB = re.compile(r"[0-9a-f]{40}")
 _CHUNK = 1 << 20  # bytes
 
 
@@ -47,16 +47,16 @@ class FileHashes(NamedTuple):
 
         Args:
             sha256: Expected sha256. None accepts any.
-            git_blob: At least the first 8 digits of the expected git blob id. None accepts any.
+            git_blob: Expected git blob id. None accepts any.
 
         Raises:
             UserError: If an expected hash has the wrong form.
         """
         _require_hash("sha256", sha256, _SHA256, "64 hexadecimal digits")
-        _require_hash("git_blob", git_blob, _GIT_BLOB, "the first 8 to 40 hexadecimal digits of `git hash-object FILE`")
+        _require_hash("git_blob", git_blob, _GIT_BLOB, "40 hexadecimal digits, as `git hash-object FILE` prints them")
         if sha256 is not None and self.sha256 != sha256:
             return f"has sha256 {self.sha256}, not {sha256}"
-        if git_blob is not None and not self.git_blob.startswith(git_blob):
+        if git_blob is not None and self.git_blob != git_blob:
             return f"is git blob {self.git_blob}, not {git_blob}"
         return ""
 
@@ -78,7 +78,7 @@ def check_weights(path: Path, sha256: str | None = None, git_blob: str | None = 
     Args:
         path: The file.
         sha256: Expected sha256. None accepts any.
-        git_blob: At least the first 8 digits of the expected git blob id. None accepts any.
+        git_blob: Expected git blob id. None accepts any.
 
     Raises:
         UserError: If the file is missing, has other hashes, or an expected hash has the wrong form.
@@ -110,7 +110,7 @@ class WeightsFile:
         name: Name within the entry.
         url: Address. None if it cannot be downloaded automatically.
         sha256: Expected sha256. None if none was published.
-        git_blob: At least 8 digits of the git blob id. None if the file is in no repository.
+        git_blob: Git blob id, 40 hexadecimal digits. None if the file is in no repository.
         bytes: Size. None if unknown.
         instead_of: File that is not needed if this one is present.
     """

@@ -49,15 +49,15 @@ class CLIP(TextExtractor):
 
     Args:
         folder: Folder that `save_pretrained` wrote: configuration, weights, tokenizer and image processor.
-        normalise: Whether image features are scaled to unit length; text features always are.
+        normalize: Whether image features are scaled to unit length; text features always are.
 
     Raises:
         UserError: If the extra `clip` is not installed, or a file or weight is missing or unreadable.
     """
 
-    def __init__(self, folder: Path, normalise: bool = True) -> None:
+    def __init__(self, folder: Path, normalize: bool = True) -> None:
         super().__init__()
-        self.normalise = normalise
+        self.normalize = normalize
         self.model, self._tokenizer, self._processor = _load(folder)
         self._length = int(self.model.config.text_config.max_position_embeddings)
 
@@ -69,9 +69,9 @@ class CLIP(TextExtractor):
         return pixels
 
     def forward(self, prepared: Tensor) -> Tensor:
-        """Compute features: (N, T, 3, 224, 224) → (N, T, d); unit vectors, unless `normalise` is False."""
+        """Compute features: (N, T, 3, 224, 224) → (N, T, d); unit vectors, unless `normalize` is False."""
         found = torch.cat([self._images(part) for part in prepared.flatten(0, 1).split(_IMAGES)])
-        features: Tensor = (F.normalize(found, dim=-1) if self.normalise else found).unflatten(0, prepared.shape[:2])
+        features: Tensor = (F.normalize(found, dim=-1) if self.normalize else found).unflatten(0, prepared.shape[:2])
         return features
 
     def texts(self, captions: Sequence[str]) -> Tensor:
@@ -131,7 +131,7 @@ class CLIPSettings(ExtractorSettings):
     Attributes:
         weights: Name of a folder in Hugging Face's format in the folder of weights, or a path.
         sha256: Expected sha256 of the weights file alone, as Hugging Face's site shows it. None accepts any.
-        normalise: Whether image features are scaled to unit length.
+        normalize: Whether image features are scaled to unit length.
     """
 
     kind = "clip"
@@ -139,7 +139,7 @@ class CLIPSettings(ExtractorSettings):
 
     weights: str
     sha256: str | None = None
-    normalise: bool = True
+    normalize: bool = True
 
     def load(self, weights: Path) -> LoadedExtractor:
         """Check the weights' hash, then load the network.
@@ -156,7 +156,7 @@ class CLIPSettings(ExtractorSettings):
                 f"{folder}: the weights have sha256 {identity.weights}, not {self.sha256}; get them again, or pin the "
                 "hash found if they are intended, since their numbers are not comparable."
             )
-        return LoadedExtractor(CLIP(folder, self.normalise), identity.files)
+        return LoadedExtractor(CLIP(folder, self.normalize), identity.files)
 
 
 def _files(folder: Path) -> list[Path]:

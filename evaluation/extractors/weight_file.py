@@ -20,7 +20,7 @@ class WeightFileSettings(ExtractorSettings):
     Attributes:
         weights: Name of the file in the folder of weights, or a path.
         sha256: Expected sha256 of the file. None accepts any.
-        git_blob: First 8 to 40 digits of the file's git blob id. None accepts any.
+        git_blob: Expected git blob id of the file, 40 hexadecimal digits. None accepts any.
         resize: Name of a rule in `evaluation.resize`. None leaves resizing to the network.
         size: Height and width after resizing, in pixels.
     """

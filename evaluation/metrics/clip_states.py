@@ -4,7 +4,7 @@ An id is kept as 63 bits of its sha256, since torchmetrics states hold tensors o
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from torchmetrics.utilities import dim_zero_cat
 from evaluation.metrics.base import ExtractedFeatures, Side
 from mav_lightning.common.errors import UserError
 
-__all__ = ["ClipSide", "TwoSets", "keys_of", "unique_by_key"]
+__all__ = ["ClipSide", "FeatureSets", "OneSet", "TwoSets", "keys_of", "unique_by_key"]
 
 ClipSide = tuple[Sequence[NDArray[np.floating]], Sequence[int]]  # features of each clip, (rows, d), and its group
 
@@ -27,6 +27,8 @@ class TwoSets(torchmetrics.Metric):
 
     Args:
         name: Name in messages.
+        required: Number of clips of each side that `compute` needs; other sides may have any. None for any.
+        force: Whether to compute with other numbers of clips.
         kwargs: Arguments of `torchmetrics.Metric`.
     """
 
@@ -34,15 +36,17 @@ class TwoSets(torchmetrics.Metric):
     higher_is_better = False
     full_state_update = False
 
-    def __init__(self, name: str, **kwargs: Any) -> None:
+    def __init__(
+        self, name: str, required: Mapping[Side, int] | None = None, force: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
-        self.name = name
+        self.name, self.required, self.force = name, dict(required or {}), force
         for side in ("generated", "real"):
             for state in ("features", "keys", "groups"):
                 self.add_state(f"{side}_{state}", default=[], dist_reduce_fx="cat")
 
-    def update(self, features: Tensor, ids: Sequence[str], real: bool, groups: Sequence[str] | None = None) -> None:
-        """Add clips to one side.
+    def add(self, features: Tensor, ids: Sequence[str], real: bool, groups: Sequence[str] | None = None) -> None:
+        """Add the features of clips to one side.
 
         Args:
             features: Features of N clips, shape (N, rows, d), of any floating dtype; kept in float64.
@@ -67,17 +71,19 @@ class TwoSets(torchmetrics.Metric):
         for state, rows in zip(("features", "keys", "groups"), added, strict=True):
             getattr(self, f"{side}_{state}").append(rows.to(features.device))
 
-    def add_sides(self, extracted: ExtractedFeatures, extractor: str) -> None:
-        """Add the features of an extractor for all clips of both sides."""
-        sides: tuple[Side, Side] = ("generated", "real")
-        for side in sides:
-            found = extracted.features(extractor, side)
-            self.update(torch.from_numpy(found.values), found.ids, real=side == "real", groups=found.groups)
-
     def sides(self) -> tuple[ClipSide, ClipSide]:
         """Return features and groups of the clips of all processes, generated first, in a fixed order."""
         (generated, groups), (real, real_groups) = self.both_sides()
         return (list(generated.cpu().numpy()), groups.tolist()), (list(real.cpu().numpy()), real_groups.tolist())
+
+    def require_counts(self) -> None:
+        """Check that both sides have the required number of clips, unless `force`.
+
+        Raises:
+            UserError: If a side has another number.
+        """
+        for side, wanted in self.required.items():
+            require_count(self.name, side, self.count(side), wanted, self.force)
 
     def count(self, side: Side) -> int:
         """Return the number of clips on a side, each counted once."""
@@ -95,14 +101,89 @@ class TwoSets(torchmetrics.Metric):
         return features, groups
 
 
+class FeatureSets(TwoSets):
+    """Base of distances that take features."""
+
+    def update(self, features: Tensor, ids: Sequence[str], real: bool, groups: Sequence[str] | None = None) -> None:
+        """Add the features of clips to one side; see `TwoSets.add`."""
+        self.add(features, ids, real, groups)
+
+    def add_sides(self, extracted: ExtractedFeatures, extractor: str) -> None:
+        """Add the features of an extractor for all clips of both sides."""
+        sides: tuple[Side, Side] = ("generated", "real")
+        for side in sides:
+            found = extracted.features(extractor, side)
+            self.update(torch.from_numpy(found.values), found.ids, real=side == "real", groups=found.groups)
+
+
+class OneSet(torchmetrics.Metric):
+    """Base of scores of generated clips: one row of values and the id of each clip.
+
+    Args:
+        name: Name in messages.
+        required: Number of generated clips that `compute` needs, under the key ``generated``. None for any.
+        force: Whether to compute with another number of clips.
+        kwargs: Arguments of `torchmetrics.Metric`.
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+
+    values: list[Tensor]
+    keys: list[Tensor]
+
+    def __init__(
+        self, name: str, required: Mapping[Side, int] | None = None, force: bool = False, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.name, self.required, self.force = name, (required or {}).get("generated"), force
+        for state in ("values", "keys"):
+            self.add_state(state, default=[], dist_reduce_fx="cat")
+
+    def add_values(self, values: Tensor, ids: Sequence[str]) -> None:
+        """Add values of N clips, shape (N, …), kept in float64; a clip that was added before is not counted again."""
+        self.values.append(values.double())
+        self.keys.append(keys_of(ids).to(values.device))
+
+    def rows(self) -> Tensor:
+        """Return the values of the required number of clips, each once, ordered by key.
+
+        Raises:
+            UserError: If there are none, or another number than required, unless `force`.
+        """
+        rows = unique_by_key(self.keys, self.values)[0]
+        if self.required is not None:
+            require_count(self.name, "generated", len(rows), self.required, self.force)
+        if not len(rows):
+            raise UserError(f"{self.name}: 0 generated clips, needs 1; add clips first.")
+        return rows
+
+
+def require_count(name: str, side: Side, found: int, wanted: int, force: bool) -> None:
+    """Check the number of clips of one side.
+
+    Raises:
+        UserError: If it is not the number wanted, unless `force`.
+    """
+    if found != wanted and not force:
+        raise UserError(
+            f"{name}: stands for {wanted} {side} clips, got {found}; provide that many, or set `force` and do not "
+            "compare with numbers of this name."
+        )
+
+
 def keys_of(ids: Sequence[str]) -> Tensor:
     """Return one int64 per id, shape (N,)."""
     return torch.tensor([int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1 for text in ids])
 
 
-def unique_by_key(keys: list[Tensor], *values: list[Tensor]) -> list[Tensor]:
-    """Join the batches of states, keep the first row of every key and sort by key: (N, …) each → (unique, …) each."""
-    if not keys:
+def unique_by_key(keys: list[Tensor] | Tensor, *values: list[Tensor] | Tensor) -> list[Tensor]:
+    """Join the batches of states, keep the first row of every key and sort by key: (N, …) each → (unique, …) each.
+
+    States are lists of batches; once processes have exchanged them, torchmetrics leaves one tensor each.
+    """
+    if len(keys) == 0:
         return [torch.empty(0) for _ in values]
     _, first = _first_rows(dim_zero_cat(keys))
     return [dim_zero_cat(value)[first] for value in values]

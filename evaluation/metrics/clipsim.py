@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-import torchmetrics
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
@@ -14,10 +12,9 @@ from torch.nn import functional as F
 from evaluation import intervals
 from evaluation.extractors.base import TextExtractor
 from evaluation.metrics.base import ExtractedFeatures, Metric, MetricResult, Number
-from evaluation.metrics.clip_states import keys_of, unique_by_key
-from mav_lightning.common.errors import UserError
+from evaluation.metrics.clip_states import OneSet, keys_of
 
-__all__ = ["CLIPSIM", "ClipSimilarity"]
+__all__ = ["ClipSimilarity", "FrameTextSimilarity", "FrameTextStates"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ class ClipSimilarity(Metric):
         if not rows:
             return MetricResult({name: self.score("{name}", float("nan"), None, kind, 0)})
         ids, captions = [found.ids[row] for row in rows], np.stack([texts[prompts[row] or ""] for row in rows])
-        metric = CLIPSIM(name)
+        metric = FrameTextSimilarity(name)
         metric.update(torch.from_numpy(found.values[rows]), torch.from_numpy(captions), ids)
         per_clip = metric.by_id(ids)
         value, interval = intervals.grouped_mean(per_clip, [found.groups[row] for row in rows])
@@ -58,28 +55,10 @@ class ClipSimilarity(Metric):
         return MetricResult({name: self.score("{name}", value, interval, kind, len(rows))}, clips=clips)
 
 
-class CLIPSIM(torchmetrics.Metric):
-    """Cosine of caption and frame embeddings, averaged over frames, then over clips; in [-1, 1], not times 100.
+class FrameTextStates(OneSet):
+    """Mean cosine of caption and frame embeddings of each clip, and the mean over clips; in [-1, 1], not times 100."""
 
-    Args:
-        name: Name in messages.
-        kwargs: Arguments of `torchmetrics.Metric`.
-    """
-
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
-
-    scores: list[Tensor]
-    keys: list[Tensor]
-
-    def __init__(self, name: str = "clipsim", **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.name = name
-        for state in ("scores", "keys"):
-            self.add_state(state, default=[], dist_reduce_fx="cat")
-
-    def update(self, frames: Tensor, captions: Tensor, ids: Sequence[str]) -> None:
+    def add(self, frames: Tensor, captions: Tensor, ids: Sequence[str]) -> None:
         """Add clips; a clip that was added before is not counted again.
 
         Args:
@@ -90,21 +69,26 @@ class CLIPSIM(torchmetrics.Metric):
         cosine = torch.einsum(
             "ntd,nd->nt", F.normalize(frames.double(), dim=-1), F.normalize(captions.double(), dim=-1)
         )
-        self.scores.append(cosine.mean(dim=1))
-        self.keys.append(keys_of(ids).to(frames.device))
+        self.add_values(cosine.mean(dim=1), ids)
 
     def compute(self) -> Tensor:
         """Compute the mean over clips, a float64 scalar.
 
         Raises:
-            UserError: If no clip was added.
+            UserError: If no clip was added, or another number than required, unless `force`.
         """
-        if not self.keys:
-            raise UserError(f"{self.name}: 0 clips with captions, needs 1; name prompts in the folder's manifest.json.")
-        return unique_by_key(self.keys, self.scores)[0].mean()
+        return self.rows().mean()
 
     def by_id(self, ids: Sequence[str]) -> NDArray[np.float64]:
         """Return the mean over frames of each of N clips that were added, shape (N,)."""
-        keys, scores = (torch.cat(state).tolist() for state in (self.keys, self.scores))
+        keys, scores = (torch.cat(state).tolist() for state in (self.keys, self.values))
         found = dict(zip(keys, scores, strict=True))
         return np.array([found[key] for key in keys_of(ids).tolist()])
+
+
+class FrameTextSimilarity(FrameTextStates):
+    """Cosine of caption and frame embeddings, averaged over frames, then over clips; in [-1, 1], not times 100."""
+
+    def update(self, frames: Tensor, captions: Tensor, ids: Sequence[str]) -> None:
+        """Add the embeddings of clips; see `FrameTextStates.add`."""
+        self.add(frames, captions, ids)

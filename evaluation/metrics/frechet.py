@@ -14,11 +14,18 @@ from torch import Tensor
 from evaluation.extractors.base import FeatureExtractor
 from evaluation.jackknife import BLOCKS, INTERVAL, LIMIT, Jackknife, deal
 from evaluation.metrics.base import ExtractedFeatures, Metric, MetricResult, Number
-from evaluation.metrics.clip_states import TwoSets
+from evaluation.metrics.clip_states import FeatureSets, TwoSets
 from evaluation.moments import Divisor, Moments
 from mav_lightning.common.errors import UserError
 
-__all__ = ["Frechet", "FrechetDistance", "frechet_curve", "frechet_distance", "frechet_jackknife"]
+__all__ = [
+    "Frechet",
+    "FrechetDistance",
+    "FrechetStates",
+    "frechet_curve",
+    "frechet_distance",
+    "frechet_jackknife",
+]
 
 FeatureSet = tuple[Sequence[NDArray[np.floating]], Sequence[Hashable]]  # features of each clip, (rows, d), and groups
 _HALVINGS = 3  # of the number of clips, along a curve
@@ -45,7 +52,7 @@ class Frechet(Metric):
 
     def measure(self, name: str, extracted: ExtractedFeatures) -> MetricResult:
         """Compute the distance, its limit, and its curve over the number of clips."""
-        distance = FrechetDistance(name, self.divisor, extracted.force)
+        distance = FrechetDistance(name, self.divisor, force=extracted.force)
         distance.add_sides(extracted, self.of)
         value, jackknife, n = float(distance.compute()), distance.jackknife(), distance.count("generated")
         low, high = jackknife.interval(jackknife.value) if jackknife else (0.0, 0.0)
@@ -63,39 +70,29 @@ class Frechet(Metric):
         return MetricResult(scores, curves={name: points})
 
 
-class FrechetDistance(TwoSets):
-    """Squared Fréchet distance of features.
-
-    References:
-        GANs Trained by a Two Time-Scale Update Rule (Heusel et al., 2017). https://arxiv.org/abs/1706.08500
-        Towards Accurate Generative Models of Video (Unterthiner et al., 2018). https://arxiv.org/abs/1812.01717
+class FrechetStates(TwoSets):
+    """Features of both sides, and their squared Fréchet distance.
 
     Args:
         name: Name in messages: that of the protocol's metric, since ``fvd`` alone means the usual I3D.
         divisor: Divisor of the covariance.
-        force: Whether to compute with fewer than d + 1 rows, where the covariance is singular.
-        kwargs: Arguments of `torchmetrics.Metric`.
-
-    Example:
-        >>> import torch
-        >>> distance = FrechetDistance("toy-fvd")
-        >>> rows = torch.tensor([[0.0], [1.0], [2.0]])[:, None]
-        >>> distance.update(rows, ["a", "b", "c"], real=True)
-        >>> distance.update(rows + 3, ["a", "b", "c"], real=False)
-        >>> float(distance.compute())
-        9.0
+        force: Whether to compute with other numbers of clips than required, and with fewer than d + 1 rows, where the
+            covariance is singular.
+        kwargs: Arguments of `TwoSets`.
     """
 
     def __init__(self, name: str, divisor: Divisor = "n-1", force: bool = False, **kwargs: Any) -> None:
-        super().__init__(name, **kwargs)
-        self.divisor, self.force = divisor, force
+        super().__init__(name, force=force, **kwargs)
+        self.divisor = divisor
 
     def compute(self) -> Tensor:
         """Compute the distance, a float64 scalar.
 
         Raises:
-            UserError: If a side has fewer than d + 1 rows, unless `force`; if it has fewer than two even then.
+            UserError: If a side has another number of clips than required or fewer than d + 1 rows, unless `force`; if
+                it has fewer than two rows even then.
         """
+        self.require_counts()
         sides = [self.side(side) for side in ("generated", "real")]
         for side, (features, _) in zip(("generated", "real"), sides, strict=True):
             self._require_enough(side, features)
@@ -117,6 +114,24 @@ class FrechetDistance(TwoSets):
                 f"{needed - 1} features needs {needed}; provide at least {-(-needed // per_clip)} {side} clips"
                 f"{'' if self.force else ', or set `force` and trust only large differences'}."
             )
+
+
+class FrechetDistance(FeatureSets, FrechetStates):
+    """Squared Fréchet distance of features.
+
+    References:
+        GANs Trained by a Two Time-Scale Update Rule (Heusel et al., 2017). https://arxiv.org/abs/1706.08500
+        Towards Accurate Generative Models of Video (Unterthiner et al., 2018). https://arxiv.org/abs/1812.01717
+
+    Example:
+        >>> import torch
+        >>> distance = FrechetDistance("toy-fvd")
+        >>> rows = torch.tensor([[0.0], [1.0], [2.0]])[:, None]
+        >>> distance.update(rows, ["a", "b", "c"], real=True)
+        >>> distance.update(rows + 3, ["a", "b", "c"], real=False)
+        >>> float(distance.compute())
+        9.0
+    """
 
 
 def frechet_distance(a: Moments, b: Moments, divisor: Divisor = "n-1") -> float:

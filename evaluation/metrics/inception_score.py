@@ -12,7 +12,7 @@ from evaluation.metrics.clip_states import keys_of
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import PositiveInt
 
-__all__ = ["InceptionScore", "inception_score"]
+__all__ = ["InceptionScore", "inception_score", "require_splits"]
 
 _SMALLEST = 1e-20  # added before the logarithm, as TGANv2 does; it only matters where a probability is 0
 
@@ -45,11 +45,7 @@ class InceptionScore(Metric):
         found = extracted.features(self.of, "generated")
         order = np.argsort(keys_of(found.ids).numpy(), kind="stable")
         rows, groups = found.values[order, 0].astype(np.float64), [found.groups[row] for row in order]
-        if len(rows) < 2 * self.splits:
-            raise UserError(
-                f"{name}: {len(rows)} generated clips cannot be cut into {self.splits} splits of 2 or more; provide "
-                f"{2 * self.splits}, or use a protocol with fewer splits."
-            )
+        require_splits(name, len(rows), self.splits)
         value, blocks = inception_score(rows, self.splits), deal(groups)
         interval, count = None, int(blocks.max()) + 1
         if count >= 3 and np.bincount(blocks).max() <= len(rows) - 2 * self.splits:
@@ -57,6 +53,19 @@ class InceptionScore(Metric):
             interval = Jackknife(value, (np.array(without),)).interval(value)
         kind = f"{INTERVAL} expected score of {len(rows)} clips in {self.splits} splits"
         return MetricResult({name: self.score("{name}", value, interval, kind, len(rows))})
+
+
+def require_splits(name: str, clips: int, splits: int) -> None:
+    """Check that clips can be split into parts of two or more.
+
+    Raises:
+        UserError: If there are too few clips.
+    """
+    if clips < 2 * splits:
+        raise UserError(
+            f"{name}: {clips} generated clips cannot be cut into {splits} splits of 2 or more; provide {2 * splits}, "
+            "or use a protocol with fewer splits."
+        )
 
 
 def inception_score(probabilities: NDArray[np.float64], splits: int = 1) -> float:

@@ -11,10 +11,10 @@ from torch import Tensor
 from evaluation.extractors.base import ClipFeatures
 from evaluation.jackknife import BLOCKS, INTERVAL, LIMIT, Jackknife, deal
 from evaluation.metrics.base import ExtractedFeatures, Metric, MetricResult, Number
-from evaluation.metrics.clip_states import TwoSets
+from evaluation.metrics.clip_states import FeatureSets, TwoSets
 from mav_lightning.common.errors import UserError
 
-__all__ = ["Kernel", "KernelDistance", "kernel_distance"]
+__all__ = ["Kernel", "KernelDistance", "KernelStates", "kernel_distance"]
 
 _DEGREE, _OFFSET = 3, 1.0
 
@@ -44,20 +44,17 @@ class Kernel(Metric):
         return MetricResult({name: score})
 
 
-class KernelDistance(TwoSets):
-    """Squared kernel distance of features with one row per clip; see `kernel_distance`.
-
-    Args:
-        name: Name in messages.
-        kwargs: Arguments of `torchmetrics.Metric`.
-    """
+class KernelStates(TwoSets):
+    """Features of both sides, and their squared kernel distance; see `kernel_distance`."""
 
     def compute(self) -> Tensor:
         """Compute the distance, a float64 scalar.
 
         Raises:
-            UserError: If a side has clips of fewer than two groups.
+            UserError: If a side has another number of clips than required, unless `force`, or clips of fewer than two
+                groups.
         """
+        self.require_counts()
         return torch.tensor(self.jackknife()[0], dtype=torch.float64)
 
     def jackknife(self) -> tuple[float, Jackknife | None]:
@@ -74,6 +71,10 @@ class KernelDistance(TwoSets):
                 )
         sides = (generated.flatten(1).cpu().numpy(), real.flatten(1).cpu().numpy())
         return kernel_distance(*sides, groups.tolist(), real_groups.tolist())
+
+
+class KernelDistance(FeatureSets, KernelStates):
+    """Squared kernel distance of features with one row per clip; see `kernel_distance`."""
 
 
 def kernel_distance(

@@ -69,7 +69,7 @@ def _measured(
     for source, rate in track(requests, len(requests), "clips"):
         try:
             cut = _cut(source, rate, frames)
-            rows.append(motion.prepare(read_cut(cut, None))[0].double().numpy())
+            rows.append(motion.prepare(read_cut(cut, ()))[0].double().numpy())
             cuts.append(cut)
         except UserError as error:
             failures.add(f"{source.id} at {rate:g} fps" if rate else source.id, str(error))

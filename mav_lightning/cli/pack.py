@@ -89,6 +89,10 @@ def prompts(
     out: Annotated[Path, typer.Option(callback=output("file"), help="Table to write: id prompt.", show_default=False)],
     per_video: Annotated[str | None, typer.Option(help="MSR-VTT: one caption per test video, or all of them.")] = None,
     per_class: Annotated[int | None, typer.Option(help="UCF-101: repetitions of each class's prompt.")] = None,
+    frequencies: Annotated[
+        Path | None, typer.Option(help="UCF-101: training list whose class frequencies are kept; needs --clips.")
+    ] = None,
+    clips: Annotated[int | None, typer.Option(help="With --frequencies: number of prompts.")] = None,
     caption_seed: Annotated[
         int | None, typer.Option(help="With --per-video one: seed of the sampling, by default 0; as in mav data pack.")
     ] = None,
@@ -101,22 +105,32 @@ def prompts(
         mav data prompts MSRVTT_data.json --per-video one --out prompts.tsv
 
         mav data prompts ucf101-prompts.tsv --per-class 100 --out prompts.tsv
+
+        mav data prompts ucf101-prompts.tsv --frequencies trainlist01.txt --clips 10000 --out prompts.tsv
     """
-    from datamodules.prompt_lists import caption_prompts, class_prompts
+    from datamodules.prompt_lists import caption_prompts, class_prompts, frequency_prompts
     from mav_lightning.common.errors import UserError
     from mav_lightning.prompts import write_prompts
 
-    if per_video is not None and per_class is None:
-        if caption_seed is not None and per_video == "all":
-            raise UserError("has no effect with --per-video all; omit it.", argument="caption_seed")
+    sources = {"--per-video": per_video, "--per-class": per_class, "--frequencies": frequencies}
+    given = [name for name, value in sources.items() if value is not None]
+    if len(given) != 1:
+        raise UserError(
+            "give --per-video for MSR-VTT, or --per-class or --frequencies for UCF-101, exactly one of them; got "
+            f"{' and '.join(given) or 'none'}."
+        )
+    if caption_seed is not None and per_video != "one":
+        raise UserError(
+            f"has no effect with {given[0]} {per_video or ''}".rstrip() + "; omit it.", argument="caption_seed"
+        )
+    if (clips is None) != (frequencies is None):
+        raise UserError("is needed with --frequencies, and has no effect without.", argument="clips")
+    if per_video is not None:
         listed = caption_prompts(annotation, per_video, caption_seed or 0)
-    elif per_class is not None and per_video is None:
-        if caption_seed is not None:
-            raise UserError("has no effect with --per-class; omit it.", argument="caption_seed")
+    elif per_class is not None:
         listed = class_prompts(annotation, per_class)
     else:
-        given = "both" if per_class is not None else "neither"
-        raise UserError(f"give --per-video for MSR-VTT or --per-class for UCF-101, exactly one of them; got {given}.")
+        listed = frequency_prompts(annotation, frequencies or Path(), clips or 0)
     write_prompts(out, listed)
     echo(f"{out}: {len(listed)} prompts")
 

@@ -86,8 +86,10 @@ def test_prompts_are_written_as_a_table(folder: Path) -> None:
 def test_prompts_wants_to_know_what_it_reads(folder: Path) -> None:
     command = ["prompts", folder / "classes.tsv", "--out", folder / "a.tsv"]
 
-    assert "--per-video for MSR-VTT or --per-class for UCF-101, exactly one of them; got neither" in refusal(*command)
-    assert "got both" in refusal(*command, "--per-class", 1, "--per-video", "all")
+    assert "--per-class or --frequencies for UCF-101, exactly one of them; got none" in refusal(*command)
+    assert "got --per-video and --per-class" in refusal(*command, "--per-class", 1, "--per-video", "all")
     assert "has no effect with --per-class" in refusal(*command, "--per-class", 1, "--caption-seed", 0)
     assert "has no effect with --per-video all" in refusal(*command, "--per-video", "all", "--caption-seed", 0)
+    assert "clips: is needed with --frequencies" in refusal(*command, "--frequencies", folder / "list.txt")
+    assert "clips: is needed with --frequencies" in refusal(*command, "--per-class", 1, "--clips", 3)
     assert not (folder / "a.tsv").exists()

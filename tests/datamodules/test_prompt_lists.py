@@ -1,10 +1,11 @@
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from datamodules.msrvtt import read_msrvtt
-from datamodules.prompt_lists import caption_prompts, class_prompts
+from datamodules.prompt_lists import caption_prompts, class_prompts, frequency_prompts
 from mav_lightning.common.errors import UserError
 
 
@@ -56,3 +57,31 @@ def test_numbers_and_words_out_of_range_are_refused(annotation: Path, tmp_path: 
         class_prompts(annotation, 0)
     with pytest.raises(UserError, match="has no captions of the test split"):
         caption_prompts(tmp_path / "train.tsv", "one")
+
+
+def test_class_prompts_keep_the_frequencies_of_a_training_list(tmp_path: Path) -> None:
+    (tmp_path / "p.tsv").write_text("class_name\tprompt\nArchery\ta bow\nBiking\ta bike\nDiving\ta dive\n")
+    videos = {"Archery": 5, "Biking": 3, "Diving": 2}
+    lines = [f"{label}/v_{label}_g01_c{n:02d}.avi 1" for label, own in videos.items() for n in range(own)]
+    (tmp_path / "list.txt").write_text("\n".join(lines) + "\n")
+
+    def counts(clips: int) -> dict[str, int]:
+        found = frequency_prompts(tmp_path / "p.tsv", tmp_path / "list.txt", clips)
+        assert len(found) == clips == len(dict(found))
+        return dict(Counter(prompt for _, prompt in found))
+
+    assert counts(1000) == {"a bow": 500, "a bike": 300, "a dive": 200}
+    assert counts(13) == {"a bow": 6, "a bike": 4, "a dive": 3}  # of 6.5, 3.9 and 2.6
+    assert frequency_prompts(tmp_path / "p.tsv", tmp_path / "list.txt", 10)[0] == ("Archery-0000", "a bow")
+
+
+def test_frequencies_need_a_prompt_of_every_class_and_a_list_of_videos(tmp_path: Path) -> None:
+    (tmp_path / "p.tsv").write_text("class_name\tprompt\nBiking\ta bike\n")
+    (tmp_path / "list.txt").write_text("Archery/v_Archery_g01_c01.avi 1\n")
+    with pytest.raises(UserError, match=r"p\.tsv: has no prompt for 1 classes, such as `Archery`"):
+        frequency_prompts(tmp_path / "p.tsv", tmp_path / "list.txt", 5)
+    with pytest.raises(UserError, match="clips: must be at least 1, got 0"):
+        frequency_prompts(tmp_path / "p.tsv", tmp_path / "list.txt", 0)
+    (tmp_path / "list.txt").write_text("archery\n")
+    with pytest.raises(UserError, match=r"list\.txt: must list files such as .*, got `archery`"):
+        frequency_prompts(tmp_path / "p.tsv", tmp_path / "list.txt", 5)

@@ -135,7 +135,7 @@ def test_features_are_the_librarys(source: Path) -> None:
     clips = [clip(0), clip(1, height=30)]
     pixels = torch.cat([CLIP(source).prepare(one) for one in clips])
     raw = model.visual_projection(model.vision_model(pixel_values=pixels).pooler_output).unflatten(0, (2, 4))
-    torch.testing.assert_close(features(CLIP(source, normalise=False), *clips), raw)
+    torch.testing.assert_close(features(CLIP(source, normalize=False), *clips), raw)
     torch.testing.assert_close(features(CLIP(source), *clips), raw / raw.norm(dim=2, keepdim=True))
     assert (raw.norm(dim=2) - 1).abs().min() > 0.1, "normalising matters"
 

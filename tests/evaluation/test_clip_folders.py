@@ -14,12 +14,14 @@ from evaluation.clip_sources import VideoSource, sources_sha256, with_content
 from evaluation.cuts import Cut, read_cut
 from evaluation.folders import open_clips, with_prompts
 from evaluation.protocol import RealClips, load_protocol
+from evaluation.resize import ResizeStep
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import ClipRecord, write_manifest
 from mav_lightning.common.video import encode_mp4, write_lossless
 
 PROTOCOL = load_protocol("shapes-tiny")
-REAL = RealClips(clips=288, start="random", split="val", repeat=True)
+BOX = (ResizeStep("box", 16),)
+REAL = RealClips(clips=288, start="random", split="val", choice="shuffled", repeat=True, fewer=False)
 
 
 def plan_real(sources: list[VideoSource], rates: list[float]) -> list[Cut]:
@@ -54,7 +56,7 @@ def shard(path: Path, count: int = 2) -> Path:
 def test_generated_clips_come_out_bit_for_bit(tmp_path: Path) -> None:
     cuts = plan_generated(open_clips(generated(tmp_path / "made")), PROTOCOL)
 
-    clip = read_cut(cuts[0], 16)
+    clip = read_cut(cuts[0], BOX)
 
     np.testing.assert_array_equal(clip.pixels, ramp(9, 16))
     assert (clip.fps, clip.prompt) == (8.0, "a clip")
@@ -66,7 +68,7 @@ def test_frames_stored_as_pictures_are_a_clip(tmp_path: Path) -> None:
         Image.fromarray(frame).save(tmp_path / "a" / f"{number:03}.png")
     write_manifest(tmp_path, [ClipRecord("a", "a", 8.0)])
 
-    clip = read_cut(plan_generated(open_clips(tmp_path), PROTOCOL)[0], 16)
+    clip = read_cut(plan_generated(open_clips(tmp_path), PROTOCOL)[0], BOX)
 
     np.testing.assert_array_equal(clip.pixels, ramp(9, 16))
 
@@ -75,7 +77,7 @@ def test_plain_videos_are_cut_by_time_at_the_protocols_rates(tmp_path: Path) -> 
     for number in range(3):
         write_lossless(tmp_path / f"{number}.mkv", ramp(64), 32.0)
 
-    clips = [read_cut(cut, 16) for cut in plan_generated(open_clips(tmp_path), PROTOCOL)]
+    clips = [read_cut(cut, BOX) for cut in plan_generated(open_clips(tmp_path), PROTOCOL)]
 
     assert [clip.fps for clip in clips] == [16.0, 8.0, 16.0] or [clip.fps for clip in clips] == [8.0, 16.0, 8.0]
     steps = {clip.fps: np.unique(np.diff(clip.pixels[:, 0, 0, 0].astype(int))).tolist() for clip in clips}
@@ -103,7 +105,7 @@ def test_real_cuts_keep_the_generated_rates_and_repeat_by_seed(tmp_path: Path) -
     assert len(cuts) == 288 == len({cut.id for cut in cuts})
     assert sum(cut.fps == 8.0 for cut in cuts) == 288 // 4
     assert len({cut.source.id for cut in cuts}) == 4
-    levels = read_cut(cuts[0], 16).pixels[:, 0, 0, 0].astype(int)
+    levels = read_cut(cuts[0], BOX).pixels[:, 0, 0, 0].astype(int)
     np.testing.assert_allclose(np.diff(levels), 16, atol=5)  # H.264
 
 
@@ -172,7 +174,7 @@ def test_an_fps_of_zero_is_refused(tmp_path: Path) -> None:
 def test_short_clips_and_short_videos_are_named_with_what_they_need(tmp_path: Path) -> None:
     short = plan_generated(open_clips(generated(tmp_path / "made", frames=5)), PROTOCOL)
     with pytest.raises(UserError, match=r"0\.mkv: has 5 frames, but number 9 is needed"):
-        read_cut(short[0], 16)
+        read_cut(short[0], BOX)
 
     (tmp_path / "real").mkdir()
     write_lossless(tmp_path / "real" / "a.mkv", ramp(20), 32.0)
@@ -199,7 +201,7 @@ def test_pictures_and_arrays_are_clips_at_the_rate_that_is_given(tmp_path: Path)
 
     assert [source.id for source in sources] == ["b.npy", "deep/a"]
     for cut in plan_generated(sources, PROTOCOL):
-        np.testing.assert_array_equal(read_cut(cut, 16).pixels, ramp(9, 16))
+        np.testing.assert_array_equal(read_cut(cut, BOX).pixels, ramp(9, 16))
 
 
 def test_arrays_of_floats_are_refused_with_the_way_to_mend_them(tmp_path: Path) -> None:
@@ -209,7 +211,7 @@ def test_arrays_of_floats_are_refused_with_the_way_to_mend_them(tmp_path: Path) 
     with pytest.raises(
         UserError, match=r"in 0\.\.255, got float64; convert x in \[-1, 1\] by numpy\.round\(\(x \+ 1\)"
     ):
-        read_cut(cut, 16)
+        read_cut(cut, BOX)
 
 
 def test_pictures_of_sixteen_bits_are_refused(tmp_path: Path) -> None:

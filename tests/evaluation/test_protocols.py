@@ -26,7 +26,7 @@ def test_the_hash_covers_every_choice_but_not_the_name() -> None:
     assert replace(protocol, name="other").hash == protocol.hash
     assert replace(protocol, seed=protocol.seed + 1).hash != protocol.hash
     assert protocol.real
-    assert replace(protocol, real=replace(protocol.real, start="centre")).hash != protocol.hash
+    assert replace(protocol, real=replace(protocol.real, start="center")).hash != protocol.hash
     for part, name, change in (("metrics", "shapes-fvd", {"divisor": "n"}), ("extractors", "video", {"sha256": "0"})):
         parts = dict(getattr(protocol, part))
         parts[name] = replace(parts[name], **change)
@@ -62,7 +62,7 @@ def test_an_unknown_protocol_lists_the_known_ones() -> None:
         ("fps: [4, 8, 16]", "fps: [0]", r"fps\.0: must be a finite number above 0, got 0"),
         ("fps: [4, 8, 16]", "fps: null", r"exactly one of `fps` and `stride` must be given, the other null"),
         ("stride: null", "stride: true", r"stride: must be a whole number.* or null, got True"),
-        ("start: random", "start: middle", r"real\.start: must be one of `first`, `centre`, `random`, got 'middle'"),
+        ("start: random", "start: middle", r"real\.start: must be one of `first`, `center`, `random`, got 'middle'"),
         ("clips: 288", "clips: null", r"`real\.repeat` needs a number of `real\.clips`, got null"),
         (
             "kind: shapes-video",
@@ -83,7 +83,7 @@ def test_an_unknown_protocol_lists_the_known_ones() -> None:
         ("  shapes-clipsim: {kind: clipsim, of: text}\n", "", r"`extractors\.text` is used by no metric; remove it"),
         ("shapes-fvd:", "fvd:", r"`metrics\.fvd` is measured with shapes-video.*call it shapes-fvd"),
         (
-            "real: {clips: 288, start: random, split: val, repeat: true}",
+            "real: {clips: 288, start: random, split: val, choice: shuffled, repeat: true, fewer: false}",
             "real: null",
             r"`metrics.shapes-fvd` needs real",
         ),
@@ -92,7 +92,10 @@ def test_an_unknown_protocol_lists_the_known_ones() -> None:
         ("image: {", "image: {weight: 1, ", r"extractors\.image\.weight: .* has no argument `weight`"),
         ("seed: 0", "seed: ${oc.env:HOME}", r"only references to keys are allowed"),
         ("batch: 16", "batch: ${nothing}", r"there is no such key"),
-        ("size: 16", "size: 0", r"size: must be a whole number above 0"),
+        ("size: 16", "size: 0", r"resize\.0\.size: must be a whole number above 0"),
+        ("rule: box", "rule: bix", r"resize\.0\.rule: no resizing `bix`; known: box, tats, .*Did you mean `box`"),
+        ("choice: shuffled", "choice: windows", r"`real\.choice: windows` needs a `stride`"),
+        ("choice: shuffled", "choice: all", r"real\.choice: must be one of `shuffled`, `first`, `windows`, got 'all'"),
         ("fps: [4, 8, 16]", "fps: [.nan]", r"fps\.0: must be a finite number above 0, got nan"),
         ("fps: [4, 8, 16]", "fps: []", r"`fps` must list at least one"),
         ("kind: kernel", "kind: os.path.join", r"`os` is not allowed"),

@@ -10,7 +10,7 @@ from cleanfid.resize import build_resizer, make_resizer
 from numpy.typing import NDArray
 from torch.nn import functional as F  # noqa: N812
 
-from evaluation.resize import RESIZERS, resizer
+from evaluation.resize import RESIZERS, ResizeStep, resize_frames, resizer
 from mav_lightning.common.errors import UserError
 
 SIZES = [(5, 7, 11), (16, 16, 7), (30, 20, 24), (20, 30, 24), (48, 64, 20)]  # height, width → size
@@ -128,19 +128,19 @@ def videogpt(pixels: NDArray[np.uint8], size: int) -> torch.Tensor:
 @pytest.mark.parametrize(("height", "width", "size"), [*SIZES, (24, 33, 16), (33, 24, 16), (50, 50, 224)])
 def test_short_side_centre_crop_is_videogpts(height: int, width: int, size: int) -> None:
     pixels = frames(height, width)
-    got = resizer("short-side-centre-crop", size)(pixels)
+    got = resizer("short-side-center-crop", size)(pixels)
     torch.testing.assert_close(got, videogpt(pixels, size), rtol=0, atol=1e-4)
 
 
 def test_short_side_centre_crop_keeps_the_aspect_ratio_and_the_left_pixel() -> None:
     ramp = np.broadcast_to(np.arange(7, dtype=np.uint8)[None, None, :, None], (1, 4, 7, 3))
-    got = resizer("short-side-centre-crop", 4)(ramp)
+    got = resizer("short-side-center-crop", 4)(ramp)
     assert got[0, 0].tolist() == [[1.0, 2.0, 3.0, 4.0]] * 4, "7 - 4 = 3 columns go: one at the left, two at the right"
 
 
 def test_short_side_centre_crop_repeats_the_recipes_float_error() -> None:
     """ceil(50 · (224 / 50)) is 225: a square frame is stretched by one row, which the crop then cuts off."""
-    got = resizer("short-side-centre-crop", 224)(frames(50, 50))
+    got = resizer("short-side-center-crop", 224)(frames(50, 50))
     square = resizer("torch-bilinear", 224)(frames(50, 50))
     assert got.shape == square.shape and not torch.allclose(got, square, atol=0.5)
 
@@ -191,3 +191,38 @@ def test_the_advice_for_float_frames_undoes_the_scaling() -> None:
     pixels = frames(5, 7)
     x = pixels.astype(np.float32) / 127.5 - 1
     np.testing.assert_array_equal(np.round((x + 1) * 127.5).clip(0, 255).astype(np.uint8), pixels)
+
+
+def tats_bytes(frames: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Follow TATS from stored frames to the bytes its I3D is given, step by step."""
+    video = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255.0
+    height, width = video.shape[-2:]
+    scale = size / min(height, width)
+    target = (size, math.ceil(width * scale)) if height < width else (math.ceil(height * scale), size)
+    video = F.interpolate(video, size=target, mode="bilinear", align_corners=False)
+    top, left = (video.shape[-2] - size) // 2, (video.shape[-1] - size) // 2
+    video = video[:, :, top : top + size, left : left + size].permute(1, 0, 2, 3).contiguous() - 0.5
+    return ((video + 0.5) * 255).permute(1, 2, 3, 0).byte().numpy()
+
+
+@pytest.mark.parametrize("shape", [(24, 32), (48, 20), (16, 16), (17, 31)])
+def test_the_step_of_tats_gives_its_bytes(shape: tuple[int, int]) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (3, *shape, 3), np.uint8)
+
+    np.testing.assert_array_equal(resize_frames(frames, [ResizeStep("tats", 16)]), tats_bytes(frames, 16))
+
+
+def test_steps_are_applied_in_order_and_give_bytes() -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (2, 30, 40, 3), np.uint8)
+    half = resizer("torch-bilinear", 20)(frames).round().byte().movedim(1, -1).numpy()
+
+    two = resize_frames(frames, [ResizeStep("torch-bilinear", 20), ResizeStep("tats", 8)])
+
+    np.testing.assert_array_equal(two, tats_bytes(half, 8))
+    assert two.dtype == np.uint8
+    assert resize_frames(frames, []) is frames
+
+
+def test_a_step_of_an_unknown_rule_is_rejected() -> None:
+    with pytest.raises(UserError, match=r"rule: no resizing `boxx`; known: box, tats, .*Did you mean `box`"):
+        ResizeStep("boxx", 16)

@@ -61,7 +61,7 @@ def test_git_gives_the_same_id(hello: Path) -> None:
     assert told.strip() == HELLO_BLOB
 
 
-@pytest.mark.parametrize("git_blob", [None, HELLO_BLOB[:8], HELLO_BLOB[:20], HELLO_BLOB])
+@pytest.mark.parametrize("git_blob", [None, HELLO_BLOB])
 @pytest.mark.parametrize("sha256", [None, HELLO_SHA256])
 def test_the_right_file_gives_its_sha256(hello: Path, sha256: str | None, git_blob: str | None) -> None:
     assert check_weights(hello, sha256, git_blob) == HELLO_SHA256
@@ -73,13 +73,13 @@ def test_an_altered_file_is_told_by_both_hashes(hello: Path) -> None:
 
     with pytest.raises(UserError, match=rf"hello\.pt: has sha256 {found.sha256}, not {HELLO_SHA256}; get the file"):
         check_weights(hello, HELLO_SHA256, HELLO_BLOB)
-    with pytest.raises(UserError, match=rf"hello\.pt: is git blob {found.git_blob}, not {HELLO_BLOB[:8]}; get the"):
-        check_weights(hello, git_blob=HELLO_BLOB[:8])
+    with pytest.raises(UserError, match=rf"hello\.pt: is git blob {found.git_blob}, not {HELLO_BLOB}; get the"):
+        check_weights(hello, git_blob=HELLO_BLOB)
 
 
 def test_one_right_hash_does_not_excuse_a_wrong_one(hello: Path) -> None:
     with pytest.raises(UserError, match="is git blob"):
-        check_weights(hello, HELLO_SHA256, "0" * 8)
+        check_weights(hello, HELLO_SHA256, "0" * 40)
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
@@ -92,8 +92,8 @@ def test_a_missing_file_is_told(tmp_path: Path) -> None:
     [
         (HELLO_SHA256[:63], None, "a sha256 is 64 hexadecimal digits, in lower case; got '5891"),
         (HELLO_SHA256.upper(), None, "a sha256 is 64 hexadecimal digits"),
-        (None, HELLO_BLOB[:7], "a git_blob is the first 8 to 40 hexadecimal digits of `git hash-object FILE`"),
-        (None, "model.pt", "a git_blob is the first 8 to 40 hexadecimal digits"),
+        (None, HELLO_BLOB[:8], "a git_blob is 40 hexadecimal digits, as `git hash-object FILE` prints them"),
+        (None, "model.pt", "a git_blob is 40 hexadecimal digits"),
     ],
 )
 def test_a_hash_that_is_none_is_refused(hello: Path, sha256: str | None, git_blob: str | None, message: str) -> None:
@@ -219,7 +219,7 @@ def stub(answers: dict[str, Any]) -> Any:
 
 def test_the_right_bytes_get_their_name(tmp_path: Path) -> None:
     fetched = fetch_weights(
-        one(sha256=HELLO_SHA256, git_blob=HELLO_BLOB[:8], bytes=6),
+        one(sha256=HELLO_SHA256, git_blob=HELLO_BLOB, bytes=6),
         tmp_path / "new",
         opener=stub({"https://x.org/a.pt": HELLO}),
     )
