@@ -1,4 +1,4 @@
-"""Any classifier of clips as a TorchScript file, for the inception score."""
+"""A classifier of clips as a TorchScript file, for the inception score."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,21 +18,21 @@ _SUM_TOLERANCE = 1e-3
 
 
 class TorchScriptClassifier(ClipProbabilities):
-    """Any classifier of videos, for the inception score; such as ``c3d_ucf101.pt``, StyleGAN-V's port of TGANv2's C3D.
+    """Classifier of clips in a TorchScript file, for example ``c3d_ucf101.pt``, StyleGAN-V's port of TGANv2's C3D.
 
-    That file takes 16 frames (N, 3, 16, H, W) in 0..255 without further arguments, resizes them to 112 x 112 and
-    subtracts a mean by itself, and gives probabilities over 101 classes.
+    That file takes clips (N, 3, 16, H, W) in 0..255 and no other argument, resizes them to 112 x 112, subtracts a mean
+    and returns probabilities of 101 classes.
 
     References:
         Train Sparsely, Generate Densely (Saito et al., 2020), §5. https://arxiv.org/abs/1811.09245
 
     Args:
         path: The TorchScript file.
-        resize: None leaves it to the file, and needs clips of one size.
-        logits: The file gives logits; their softmax is taken here.
+        resize: Resizing of frames. None leaves it to the file, which then needs clips of one size.
+        logits: Whether the file returns logits, whose softmax is taken here, instead of probabilities.
 
     Raises:
-        UserError: No such file, or no TorchScript.
+        UserError: If the file is missing or is not TorchScript.
     """
 
     def __init__(self, path: Path, resize: Resize | None = None, logits: bool = False) -> None:
@@ -40,22 +40,22 @@ class TorchScriptClassifier(ClipProbabilities):
         self.network, self.resize, self.logits = load_torchscript(path), resize, logits
 
     def prepare(self, clip: Clip) -> Tensor:
-        """(3, T, H, W) uint8 as decoded, or (3, T, size, size) float32 in [0, 255] after a resize."""
+        """Lay out a clip as (3, T, H, W) uint8 as decoded, or resized as (3, T, size, size) float32 in [0, 255]."""
         return network_input(clip.pixels, self.resize)
 
     def forward(self, prepared: Tensor) -> Tensor:
-        """Probabilities: (N, 3, T, H, W) → (N, 1, classes).
+        """Compute probabilities: (N, 3, T, H, W) → (N, 1, classes).
 
         Raises:
-            UserError: The file gives logits where it should give probabilities, or the other way round.
+            UserError: If the file returns logits although `logits` is False, or probabilities although it is True.
         """
         found = clip_rows(self.network(prepared), "the classifier")
-        told = found[found.isfinite().all(dim=1)]  # clips without are named where clips are known
-        if len(told) and self.logits == _are_probabilities(told):
+        finite = found[found.isfinite().all(dim=1)]  # the caller, who knows the clips, names the others
+        if len(finite) and self.logits == _are_probabilities(finite):
             kind, setting = ("logits", "False") if self.logits else ("probabilities", "True")
             raise UserError(
-                f"the classifier's outputs are no {kind}: {told.shape[1]} values from {told.min():.4g} to "
-                f"{told.max():.4g}, the first row sums to {told[0].sum():.4g}; set logits={setting}."
+                f"the classifier's outputs are not {kind}: {finite.shape[1]} values from {finite.min():.4g} to "
+                f"{finite.max():.4g}, the first row sums to {finite[0].sum():.4g}; set logits={setting}."
             )
         return (found.softmax(dim=1) if self.logits else found)[:, None]
 

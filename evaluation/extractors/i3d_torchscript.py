@@ -1,4 +1,4 @@
-"""I3D as the TorchScript file of StyleGAN-V: the usual network of FVD."""
+"""I3D in StyleGAN-V's TorchScript file, the usual network of FVD."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +19,9 @@ _FRAMES = 9  # pooled to 2, which the last pooling spans
 
 
 class TorchScriptI3D(ClipFeatures):
-    """``i3d_torchscript.pt``: the I3D of the first FVD, in StyleGAN-V's port; 400 logits of Kinetics a clip.
+    """``i3d_torchscript.pt``: StyleGAN-V's port of the I3D of the first FVD; 400 logits of Kinetics per clip.
 
-    The file scales 0..255 to [-1, 1] by itself, and optionally resizes. It is called as StyleGAN-V calls it,
+    The file scales 0..255 to [-1, 1], and resizes if asked to. It is called as in StyleGAN-V:
     ``network(x, rescale=True, resize=..., return_features=True)``.
 
     References:
@@ -29,10 +29,11 @@ class TorchScriptI3D(ClipFeatures):
 
     Args:
         path: The TorchScript file.
-        resize: To 224 pixels; None leaves it to the file, as StyleGAN-V does, and needs clips of one size.
+        resize: Resizing of frames to 224 pixels. None leaves it to the file, as StyleGAN-V does, which then needs clips
+            of one size.
 
     Raises:
-        UserError: No such file, no TorchScript, or one that does not take these arguments.
+        UserError: If the file is missing, is not TorchScript, or does not take these arguments.
     """
 
     def __init__(self, path: Path, resize: Resize | None = None) -> None:
@@ -46,10 +47,10 @@ class TorchScriptI3D(ClipFeatures):
             )
 
     def prepare(self, clip: Clip) -> Tensor:
-        """(3, T, H, W) uint8 as decoded, or (3, T, 224, 224) float32 in [0, 255] after a resize.
+        """Lay out a clip as (3, T, H, W) uint8 as decoded, or resized as (3, T, 224, 224) float32 in [0, 255].
 
         Raises:
-            UserError: Fewer than 9 frames.
+            UserError: If there are fewer than 9 frames.
         """
         if len(clip.pixels) < _FRAMES:
             raise UserError(
@@ -58,7 +59,7 @@ class TorchScriptI3D(ClipFeatures):
         return network_input(clip.pixels, self.resize)
 
     def forward(self, prepared: Tensor) -> Tensor:
-        """Logits: (N, 3, T, H, W) → (N, 1, 400)."""
+        """Compute logits: (N, 3, T, H, W) → (N, 1, 400)."""
         features = self.network(prepared, rescale=True, resize=self.resize is None, return_features=True)
         return clip_rows(features, "I3D")[:, None]
 

@@ -1,4 +1,4 @@
-"""Inception v3 of FID, through clean-fid."""
+"""Inception v3, the network of FID, loaded by clean-fid."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,30 +18,30 @@ from mav_lightning.common.torchvision_shim import ensure_torchvision_imports
 
 __all__ = ["Inception", "InceptionSettings"]
 
-INCEPTION_FILE = "inception-2015-12-05.pt"  # clean-fid looks for no other name
+INCEPTION_FILE = "inception-2015-12-05.pt"  # the only name that clean-fid looks for
 _IMAGES = 32  # at once through the network
 
 
 class Inception(FrameFeatures):
-    """The Inception of FID in clean-fid's own wrapper, one row a frame.
+    """Inception v3 in clean-fid's wrapper, one feature vector per frame.
 
-    The wrapper takes values in [0, 255], maps x to (x - 128) / 128, and resizes nothing.
+    The wrapper takes values in [0, 255], maps x to (x - 128) / 128, and does not resize.
 
     References:
         GANs Trained by a Two Time-Scale Update Rule (Heusel et al., 2017), §4. https://arxiv.org/abs/1706.08500
 
     Args:
-        path: ``inception-2015-12-05.pt``, the port that StyleGAN2-ADA published. Nothing is downloaded.
-        resize: To 299 pixels; ``clean-bicubic`` gives clean-fid's FID.
+        path: File ``inception-2015-12-05.pt``, the port that StyleGAN2-ADA published. It is never downloaded here.
+        resize: Resizing of frames to 299 pixels; ``clean-bicubic`` gives clean-fid's FID.
 
     Raises:
-        UserError: No such file, another name, or not that TorchScript.
+        UserError: If the file is missing, has another name, or is not that network.
     """
 
     def __init__(self, path: Path, resize: Resize) -> None:
         super().__init__()
         if path.name != INCEPTION_FILE:
-            raise UserError(f"{path}: clean-fid looks for `{INCEPTION_FILE}` alone; rename the file or link it so.")
+            raise UserError(f"{path}: clean-fid needs the name `{INCEPTION_FILE}`; rename the file.")
         ensure_torchvision_imports()
         from cleanfid.inception_torchscript import InceptionV3W  # here, as it takes a while
 
@@ -51,19 +51,19 @@ class Inception(FrameFeatures):
         self.resize = resize
 
     def prepare(self, clip: Clip) -> Tensor:
-        """(T, 3, 299, 299) float32 in [0, 255].
+        """Resize frames: (T, 3, 299, 299) float32 in [0, 255].
 
         Raises:
-            UserError: Resized to anything else.
+            UserError: If the resizing gives another size.
         """
         frames = self.resize(clip.pixels)
         if frames.shape[-2:] != (299, 299):
             height, width = frames.shape[-2:]
-            raise UserError(f"Inception sees 299 x 299 pixels, got {height} x {width}; give a resizer of size 299.")
+            raise UserError(f"Inception takes 299 x 299 pixels, got {height} x {width}; set `size: 299`.")
         return frames
 
     def forward(self, prepared: Tensor) -> Tensor:
-        """Features: (N, T, 3, 299, 299) → (N, T, 2048)."""
+        """Compute features: (N, T, 3, 299, 299) → (N, T, 2048)."""
         images = torch.split(rearrange(prepared, "n t c h w -> (n t) c h w"), _IMAGES)
         features = torch.cat([self.network(part) for part in images]).float()
         return rearrange(features, "(n t) d -> n t d", n=len(prepared))

@@ -26,17 +26,17 @@ class ShapesImage(ShapesExtractor, FrameFeatures):
         self.heads = attribute_heads(APPEARANCE)
 
     def forward(self, prepared: Tensor) -> Tensor:
-        """Features: (N, T, 3, 32, 32) → (N, T, 32)."""
+        """Compute features: (N, T, 3, 32, 32) → (N, T, 32)."""
         features = self.images(rearrange(prepared, "n t c h w -> (n t) c h w"))
         return rearrange(features, "(n t) d -> n t d", n=len(prepared))
 
     def images(self, frames: Tensor) -> Tensor:
-        """Features: (N, 3, 32, 32) → (N, 32)."""
+        """Compute features: (N, 3, 32, 32) → (N, 32)."""
         features: Tensor = self.trunk(frames)
         return features
 
     def classify(self, features: Tensor) -> dict[str, Tensor]:
-        """Logits over `APPEARANCE`, by attribute: (N, 32) → (N, classes)."""
+        """Compute logits over `APPEARANCE`, by attribute: (N, 32) → (N, classes)."""
         return {name: head(features) for name, head in self.heads.items()}
 
 

@@ -124,7 +124,7 @@ def test_a_classifier_gives_probabilities(tmp_path: Path, logits: bool, size: in
 def test_logits_and_probabilities_are_not_mistaken_for_one_another(tmp_path: Path) -> None:
     one = clip()
     given = TorchScriptClassifier(script(TinyC3D(softmax=False), tmp_path / "logits.pt"))
-    with pytest.raises(UserError, match=r"no probabilities: 12 values from .* sums to .*; set logits=True"):
+    with pytest.raises(UserError, match=r"not probabilities: 12 values from .* sums to .*; set logits=True"):
         given(given.prepare(one)[None])
     given = TorchScriptClassifier(script(TinyC3D(softmax=True), tmp_path / "probabilities.pt"), logits=True)
     with pytest.raises(UserError, match=r"no logits: 12 values .* the first row sums to 1; set logits=False"):
@@ -160,7 +160,7 @@ def test_inception_takes_many_frames_in_parts(tmp_path: Path) -> None:
 
 def test_inception_refuses_other_files_and_sizes_and_downloads_nothing(tmp_path: Path) -> None:
     resize = resizer("clean-bicubic", 299)
-    with pytest.raises(UserError, match="looks for `inception-2015-12-05.pt` alone; rename the file or link it so"):
+    with pytest.raises(UserError, match="needs the name `inception-2015-12-05.pt`; rename the file"):
         Inception(script(TinyInception(), tmp_path / "inception.pt"), resize)
     named = tmp_path / "inception-2015-12-05.pt"
     with pytest.raises(UserError, match="no such file; nothing is downloaded"):
@@ -170,7 +170,7 @@ def test_inception_refuses_other_files_and_sizes_and_downloads_nothing(tmp_path:
         Inception(script(TinyC3D(softmax=True), named), resize)
     named.unlink()
     named.symlink_to(tmp_path / "inception.pt")
-    with pytest.raises(UserError, match="Inception sees 299 x 299 pixels, got 64 x 64; give a resizer of size 299"):
+    with pytest.raises(UserError, match="Inception takes 299 x 299 pixels, got 64 x 64; set `size: 299`"):
         Inception(named, resizer("clean-bicubic", 64)).prepare(clip())
 
 
