@@ -127,7 +127,7 @@ def test_logits_and_probabilities_are_not_mistaken_for_one_another(tmp_path: Pat
     with pytest.raises(UserError, match=r"not probabilities: 12 values from .* sums to .*; set logits=True"):
         given(given.prepare(one)[None])
     given = TorchScriptClassifier(script(TinyC3D(softmax=True), tmp_path / "probabilities.pt"), logits=True)
-    with pytest.raises(UserError, match=r"no logits: 12 values .* the first row sums to 1; set logits=False"):
+    with pytest.raises(UserError, match=r"not logits: 12 values .* the first row sums to 1; set logits=False"):
         given(given.prepare(one)[None])
 
 
