@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,10 +14,34 @@ from evaluation.jackknife import BLOCKS, INTERVAL, LIMIT, Jackknife, deal
 from evaluation.metrics.base import ExtractedFeatures, Metric, MetricResult, Number
 from evaluation.metrics.clip_states import FeatureSets, TwoSets
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.schema import NonNegativeFloat, PositiveFloat, PositiveInt
 
-__all__ = ["Kernel", "KernelDistance", "KernelStates", "kernel_distance"]
+__all__ = ["Kernel", "KernelDistance", "KernelStates", "Pairs", "PolynomialKernel", "kernel_distance"]
 
-_DEGREE, _OFFSET = 3, 1.0
+Pairs = Literal["distinct", "all"]
+
+
+@dataclass(frozen=True)
+class PolynomialKernel:
+    r"""What a kernel distance averages: :math:`k(x, y) = (x \cdot y / d + c)^p` of features of length d.
+
+    Attributes:
+        degree: The power p; 3 in KID and KVD, 2 in JEDi.
+        offset: The constant c; 1 in KID and KVD, 0 in JEDi.
+        pairs: ``distinct`` averages over pairs of clips of different groups, without bias; ``all`` also pairs each clip
+            with itself, as JEDi does, which adds a bias that falls with the number of clips.
+        scale: Factor of the distance; 100 in JEDi.
+    """
+
+    degree: PositiveInt = 3
+    offset: NonNegativeFloat = 1.0
+    pairs: Pairs = "distinct"
+    scale: PositiveFloat = 1.0
+
+    def __call__(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Compute the kernel of all pairs: (n, d) and (m, d) → (n, m)."""
+        values: NDArray[np.float64] = (x @ y.T / x.shape[1] + self.offset) ** self.degree
+        return values
 
 
 @dataclass(frozen=True)
@@ -25,6 +50,10 @@ class Kernel(Metric):
 
     Attributes:
         of: Extractor of one row per clip.
+        degree: See `PolynomialKernel`.
+        offset: See `PolynomialKernel`.
+        pairs: See `PolynomialKernel`.
+        scale: See `PolynomialKernel`.
     """
 
     kind = "kernel"
@@ -33,19 +62,48 @@ class Kernel(Metric):
     needs_real = True
 
     of: str
+    degree: PositiveInt = 3
+    offset: NonNegativeFloat = 1.0
+    pairs: Pairs = "distinct"
+    scale: PositiveFloat = 1.0
 
     def measure(self, name: str, extracted: ExtractedFeatures) -> MetricResult:
         """Compute the distance."""
-        distance = KernelDistance(name)
+        distance = KernelDistance(name, self.degree, self.offset, self.pairs, self.scale)
         distance.add_sides(extracted, self.of)
         value, jackknife = distance.jackknife()
         interval = jackknife.interval(value) if jackknife else None
-        score = self.score("{name}", value, interval, f"{INTERVAL} {LIMIT}", distance.count("generated"))
+        of_what = LIMIT if self.pairs == "distinct" else "expected distance at this number of clips"
+        score = self.score("{name}", value, interval, f"{INTERVAL} {of_what}", distance.count("generated"))
         return MetricResult({name: score})
 
 
+KVD_KERNEL = PolynomialKernel()
+
+
 class KernelStates(TwoSets):
-    """Features of both sides, and their squared kernel distance; see `kernel_distance`."""
+    """Features of both sides, and their squared kernel distance; see `kernel_distance`.
+
+    Args:
+        name: Name in messages.
+        degree: See `PolynomialKernel`.
+        offset: See `PolynomialKernel`.
+        pairs: See `PolynomialKernel`.
+        scale: See `PolynomialKernel`.
+        kwargs: Arguments of `TwoSets`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        degree: PositiveInt = 3,
+        offset: NonNegativeFloat = 1.0,
+        pairs: Pairs = "distinct",
+        scale: PositiveFloat = 1.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(name, **kwargs)
+        self.kernel = PolynomialKernel(degree, offset, pairs, scale)
 
     def compute(self) -> Tensor:
         """Compute the distance, a float64 scalar.
@@ -70,7 +128,7 @@ class KernelStates(TwoSets):
                     f"{self.name}: {few} {side} source videos, but a kernel distance needs 2; provide clips of more."
                 )
         sides = (generated.flatten(1).cpu().numpy(), real.flatten(1).cpu().numpy())
-        return kernel_distance(*sides, groups.tolist(), real_groups.tolist())
+        return kernel_distance(*sides, groups.tolist(), real_groups.tolist(), kernel=self.kernel)
 
 
 class KernelDistance(FeatureSets, KernelStates):
@@ -83,8 +141,9 @@ def kernel_distance(
     groups_a: Sequence[Hashable],
     groups_b: Sequence[Hashable],
     blocks: int = BLOCKS,
+    kernel: PolynomialKernel = KVD_KERNEL,
 ) -> tuple[float, Jackknife | None]:
-    r"""Compute the unbiased squared maximum mean discrepancy under :math:`k(x, y) = (x \cdot y / d + 1)^3`.
+    r"""Compute the squared maximum mean discrepancy under a kernel, by default :math:`k(x, y) = (x \cdot y / d + 1)^3`.
 
     On I3D features it is the kernel video distance (Unterthiner et al., 2018), with the kernel of KID. Within a side it
     averages over pairs of clips of different groups: two cuts of one video would look like a mode of the distribution.
@@ -99,18 +158,20 @@ def kernel_distance(
         groups_a: Group of each clip of `a`, at least two different ones; a group stays in one block.
         groups_b: Group of each clip of `b`.
         blocks: Largest number of blocks on each side.
+        kernel: The kernel, and the pairs that are averaged.
 
     Returns:
         The distance, which may be negative, and its jackknife, or None if a side has fewer than three groups.
     """
     x, y = (np.asarray(side, dtype=np.float64) for side in (a, b))
-    sides = [_KernelSums(_kernel(one, one), groups, blocks) for one, groups in ((x, groups_a), (y, groups_b))]
-    cross = sides[0].members.T @ _kernel(x, y) @ sides[1].members
+    both = ((x, groups_a), (y, groups_b))
+    sides = [_KernelSums(kernel(one, one), groups, blocks, kernel.pairs) for one, groups in both]
+    cross = sides[0].members.T @ kernel(x, y) @ sides[1].members
 
     def distance(keep_a: NDArray[np.float64], keep_b: NDArray[np.float64]) -> float:
         """Compute the distance over the blocks where these are 1."""
         between = keep_a @ cross @ keep_b / (sides[0].count(keep_a) * sides[1].count(keep_b))
-        return float(sides[0].within(keep_a) + sides[1].within(keep_b) - 2 * between)
+        return kernel.scale * float(sides[0].within(keep_a) + sides[1].within(keep_b) - 2 * between)
 
     all_a, all_b = (np.ones(side.blocks) for side in sides)
     value = distance(all_a, all_b)
@@ -124,12 +185,13 @@ def kernel_distance(
 class _KernelSums:
     """Sums of one side's kernel matrix over blocks, for pairs of clips of different groups."""
 
-    def __init__(self, kernel: NDArray[np.float64], groups: Sequence[Hashable], blocks: int) -> None:
+    def __init__(self, kernel: NDArray[np.float64], groups: Sequence[Hashable], blocks: int, pairs: Pairs) -> None:
         dealt, names = deal(groups, blocks), {group: number for number, group in enumerate(dict.fromkeys(groups))}
         self.members = np.eye(int(dealt.max()) + 1)[dealt]  # (clips, blocks)
         self.blocks = self.members.shape[1]
         numbers = np.array([names[group] for group in groups])
-        apart = (numbers[:, None] != numbers).astype(np.float64)
+        counted = numbers[:, None] != numbers if pairs == "distinct" else np.ones_like(kernel, bool)
+        apart = counted.astype(np.float64)
         self._sums, self._pairs = (self.members.T @ matrix @ self.members for matrix in (kernel * apart, apart))
 
     def count(self, keep: NDArray[np.float64]) -> float:
@@ -139,8 +201,3 @@ class _KernelSums:
     def within(self, keep: NDArray[np.float64]) -> float:
         """Return the mean over the pairs in the blocks where `keep` is 1."""
         return float(keep @ self._sums @ keep) / float(keep @ self._pairs @ keep)
-
-
-def _kernel(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    values: NDArray[np.float64] = (x @ y.T / x.shape[1] + _OFFSET) ** _DEGREE
-    return values

@@ -11,10 +11,10 @@ def transformers_library() -> Any:
     """Return the imported library.
 
     Raises:
-        UserError: It is not installed.
+        UserError: If it is not installed.
     """
     try:
         import transformers
     except ImportError as error:
-        raise UserError("Hugging Face CLIPs require the extra `clip`: pip install 'mav-lightning[clip]'.") from error
+        raise UserError("Hugging Face models require the extra `clip`: pip install 'mav-lightning[clip]'.") from error
     return transformers

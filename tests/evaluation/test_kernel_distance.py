@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from evaluation.metrics.kernel import kernel_distance
+from evaluation.metrics.kernel import PolynomialKernel, kernel_distance
 
 
 def features(n: int, d: int = 6, seed: int = 0, offset: float = 0.0) -> NDArray[np.float64]:
@@ -57,3 +57,13 @@ def test_it_is_unbiased_at_few_clips_and_its_interval_covers() -> None:
 def test_two_groups_have_a_value_and_no_interval() -> None:
     value, jackknife = kernel_distance(features(6, seed=1), features(6, seed=2), [0] * 3 + [1] * 3, range(6))
     assert np.isfinite(value) and jackknife is None
+
+
+def test_the_kernel_of_jedi_gives_the_number_of_its_code() -> None:
+    """Its own example, for which its comments state 270.7, before the factor of 100."""
+    a = np.arange(1.0, 10.0).reshape(3, 3)
+    b = np.array([[7.0, 6, 5], [4, 3, 2], [1, 1, 8], [0, 2, 5]])
+
+    value, _ = kernel_distance(a, b, [0, 1, 2], [0, 1, 2, 3], kernel=PolynomialKernel(2, 0.0, "all", 100.0))
+
+    assert value == pytest.approx(27072.2222, abs=1e-3)

@@ -1,0 +1,144 @@
+"""Video transformers in Hugging Face format, from a local folder: VideoMAE and V-JEPA 2.
+
+Their features see motion better than those of I3D (Ge et al., 2024; Luo et al., 2024), so newer distances use them.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from evaluation.clip_sources import Clip
+from evaluation.extractors.base import ClipFeatures, ExtractorSettings, LoadedExtractor
+from evaluation.resize import Resize, resizer
+from evaluation.weight_files import check_weights
+from mav_lightning.common.errors import UserError
+from mav_lightning.common.schema import PositiveFloat, PositiveInt
+from mav_lightning.common.transformers_library import transformers_library
+
+__all__ = ["VideoTransformer", "VideoTransformerSettings"]
+
+_KINDS = ("videomae", "vjepa2")
+_WEIGHTS = "model.safetensors"
+Levels = tuple[float, float, float]
+
+
+class VideoTransformer(ClipFeatures):
+    """One feature vector per clip of a VideoMAE or V-JEPA 2.
+
+    For a fine-tuned classifier it is the input of the last layer, as in content-debiased FVD and JEDi; for a model
+    without a classifier it is the mean over tokens.
+
+    References:
+        On the Content Bias in Fréchet Video Distance (Ge et al., 2024). https://arxiv.org/abs/2404.12391
+        Beyond FVD: Enhanced Evaluation Metrics for Video Generation Quality (Luo et al., 2024).
+        https://arxiv.org/abs/2410.05203
+
+    Args:
+        folder: Folder that `save_pretrained` wrote: ``config.json`` and ``model.safetensors``.
+        resize: Resizing of frames to the size of the model's input.
+        mean: Mean of red, green and blue that is subtracted, of values in [0, 1].
+        std: Standard deviation of red, green and blue to divide by.
+
+    Raises:
+        UserError: If the extra `clip` is not installed, the folder holds another model, or a weight is missing.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, folder: Path, resize: Resize, mean: Levels, std: Levels) -> None:
+        super().__init__()
+        self.model, self.resize = _load(folder), resize
+        for name, values in (("mean", mean), ("std", std)):
+            self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
+
+    def prepare(self, clip: Clip) -> Tensor:
+        """Resize frames: (T, 3, size, size) float32 in [0, 255].
+
+        Raises:
+            UserError: If the model takes another number of frames.
+        """
+        wanted = getattr(self.model.config, "num_frames", len(clip.pixels))  # of VideoMAE; V-JEPA 2 takes any number
+        if len(clip.pixels) != wanted:
+            raise UserError(
+                f"clip `{clip.id}`: the model takes {wanted} frames, got {len(clip.pixels)}; use a protocol with that "
+                "many."
+            )
+        return self.resize(clip.pixels)
+
+    def forward(self, prepared: Tensor) -> Tensor:
+        """Compute features: (N, T, 3, size, size) in [0, 255] → (N, 1, d)."""
+        clips = (prepared / 255 - self.mean) / self.std
+        name = "pixel_values_videos" if self.model.config.model_type == "vjepa2" else "pixel_values"
+        if hasattr(self.model, "classifier"):
+            features: Tensor = self.model(**{name: clips}).logits
+        else:
+            tokens = self.model.get_vision_features(clips) if name != "pixel_values" else self.model(clips)[0]
+            features = tokens.mean(dim=1)
+        return features.float()[:, None]
+
+
+@dataclass(frozen=True)
+class VideoTransformerSettings(ExtractorSettings):
+    """Settings of `VideoTransformer`.
+
+    Attributes:
+        weights: Name of a folder in Hugging Face's format in the folder of weights, or a path.
+        resize: Name of a rule in `evaluation.resize`.
+        size: Height and width after resizing, in pixels.
+        mean: Mean of red, green and blue that is subtracted, of values in [0, 1].
+        std: Standard deviation of red, green and blue to divide by.
+        sha256: Expected sha256 of the weights file, as Hugging Face's site shows it. None accepts any.
+    """
+
+    kind = "video-transformer"
+    network = VideoTransformer
+
+    weights: str
+    resize: str
+    size: PositiveInt
+    mean: tuple[float, float, float]
+    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat]
+    sha256: str | None = None
+
+    def load(self, weights: Path) -> LoadedExtractor:
+        """Check the weights' hash, then load the network.
+
+        Raises:
+            UserError: If a file is missing, is not the one pinned, or cannot be read.
+        """
+        folder = weights / self.weights
+        found = check_weights(folder / _WEIGHTS, self.sha256)
+        config = check_weights(folder / "config.json")
+        resize = resizer(self.resize, self.size)
+        network = VideoTransformer(folder, resize, self.mean, self.std)
+        return LoadedExtractor(network, hashlib.sha256(f"{config} {found}".encode()).hexdigest())
+
+
+def _load(folder: Path) -> Any:
+    """Load the model in evaluation mode; a classifier returns what its last layer would take."""
+    transformers = transformers_library()
+    local = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        config = transformers.AutoConfig.from_pretrained(folder, **local)
+        if config.model_type not in _KINDS:
+            raise UserError(f"{folder}: holds a `{config.model_type}`; provide one of {', '.join(_KINDS)}.")
+        classifies = any(name.endswith("ForVideoClassification") for name in config.architectures or ())
+        kind = transformers.AutoModelForVideoClassification if classifies else transformers.AutoModel
+        model, report = kind.from_pretrained(
+            folder, config=config, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **local
+        )
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError, UnpicklingError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{folder}: not a readable video transformer ({reason}); download it again.") from error
+    if lost := sorted(report["missing_keys"]):
+        raise UserError(f"{folder}: {len(lost)} weights are missing, first `{lost[0]}`; download it again.")
+    if classifies:
+        model.classifier = nn.Identity()
+    return model.eval().requires_grad_(False)
