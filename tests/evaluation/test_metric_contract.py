@@ -100,8 +100,7 @@ def written(folder: Path, extractor: str, metrics: str) -> Path:
         frames: 4
         fps: [8]
         stride: null
-        size: null
-        resize: box
+        resize: []
         generated: {{clips: null, start: first}}
         real: null
         seed: 0
@@ -179,7 +178,7 @@ def test_a_metric_of_an_allowed_package_is_one_file_and_a_line_of_yaml(tmp_path:
 def test_a_new_extractor_serves_the_shipped_metrics_that_its_base_class_fits(tmp_path: Path, mylab: str) -> None:
     allow([mylab])
     text = written(tmp_path, f"{mylab}.MeanColorSettings", "fvd-colors: {kind: frechet, of: colors, divisor: n-1}")
-    real = "real: {clips: 8, start: first, split: val, repeat: false}"
+    real = "real: {clips: 8, start: first, split: val, choice: shuffled, repeat: false, fewer: false}"
     text.write_text(text.read_text().replace("real: null", real))
     clips = in_memory(8)
 
