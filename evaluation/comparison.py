@@ -8,9 +8,18 @@ from typing import Any, Literal
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import NonNegativeInt, check, read_json
 
-__all__ = ["ComparedScore", "read_results", "require_comparable"]
+__all__ = ["ComparedScore", "read_results", "require_comparable", "version_warnings"]
 
-_NOT_COMPARED = ("name", "hash")  # fields of a protocol that move no number, or follow from the others
+# Fields of a protocol that move no number, or follow from the others.
+_NOT_COMPARED = ("name", "hash", "follows", "unknown")
+
+
+@dataclass(frozen=True)
+class StoredJackknife:
+    """A jackknife as it is read from a results file; see `evaluation.jackknife.Jackknife`."""
+
+    value: float
+    without: tuple[tuple[float, ...], tuple[float, ...]]
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,7 @@ def read_results(path: Path) -> dict[str, Any]:
     hints = {
         "protocol": dict[str, Any], "metrics": dict[str, ComparedScore], "n": dict[str, NonNegativeInt],
         "extractors": dict[str, str], "real_sha256": str | None, "prompts_sha256": str | None,
+        "versions": dict[str, str], "clips": dict[str, dict[str, Any]], "jackknife": dict[str, StoredJackknife],
     }  # fmt: skip
     for key in ("protocol", "metrics", "n", "real_sha256"):
         if key not in content:
@@ -55,9 +65,10 @@ def read_results(path: Path) -> dict[str, Any]:
 
 
 def require_comparable(names: Sequence[str], results: Sequence[dict[str, Any]]) -> None:
-    """Check that results were measured in the same way, for the same prompts, against the same real clips.
+    """Check that results were measured in the same way, against the same real clips.
 
-    The number of clips must agree, since the bias of a Fréchet distance depends on it.
+    The number of clips must agree, since the bias of a Fréchet distance depends on it. Prompts must agree if a metric
+    reads them.
 
     Args:
         names: Name of each result in messages.
@@ -80,6 +91,21 @@ def require_comparable(names: Sequence[str], results: Sequence[dict[str, Any]]) 
                 f"{names[0]} and {name} cannot be compared, they differ in {'; '.join(differing)}. Evaluate both "
                 "under one protocol, with as many clips of the same prompts, against the same real ones."
             )
+
+
+def version_warnings(names: Sequence[str], results: Sequence[dict[str, Any]]) -> list[str]:
+    """Describe results that were computed with other versions of packages, which can move the last digits.
+
+    Args:
+        names: Name of each result.
+        results: Two or more results, as `read_results` returns them.
+    """
+    found = []
+    for name, other in zip(names[1:], results[1:], strict=True):
+        differing = list(_differences(results[0].get("versions"), other.get("versions"), "versions"))
+        if differing:
+            found.append(f"{names[0]} and {name} were computed with other {'; '.join(differing)}.")
+    return found
 
 
 def _short(sha256: str | None) -> str:

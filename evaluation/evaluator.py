@@ -149,9 +149,10 @@ class Evaluation:
 
         Returns:
             Plain data without NaN: ``protocol``, ``extractors`` (sha256 of each), ``n``, ``metrics``, ``by_fps``,
-            ``curves`` (distances at smaller numbers of clips), ``clips`` (what was measured of each clip alone),
+            ``curves`` (distances at smaller numbers of clips), ``jackknife`` (distances without each block of clips, to
+            compare two systems), ``clips`` (what was measured of each clip alone),
             ``real_clips`` (their ids), ``reference`` (what the real clips score), ``generated_sha256``,
-            ``real_sha256``, ``prompts_sha256`` and ``versions``.
+            ``real_sha256``, ``prompts_sha256`` (null if no metric reads prompts) and ``versions``.
 
         Raises:
             UserError: See `evaluate`.
@@ -192,14 +193,15 @@ class Evaluation:
 
     def _assemble(self, found: Sequence[MetricResult]) -> dict[str, Any]:
         clips: dict[str, dict[str, Any]] = {cut.id: {"fps": cut.fps} for cut in self._cuts["generated"]}
-        results: dict[str, Any] = {"metrics": {}, "by_fps": {}, "curves": {}, "reference": {}}
+        results: dict[str, Any] = {"metrics": {}, "by_fps": {}, "curves": {}, "reference": {}, "jackknife": {}}
         for one in found:
             results["metrics"] |= {name: score.to_dict() for name, score in one.scores.items()}
             for part in ("by_fps", "curves", "reference"):
                 results[part] |= getattr(one, part)
+            results["jackknife"] |= {name: own.to_dict() for name, own in one.jackknife.items()}
             for name, values in one.clips.items():
                 clips[name] |= values
-        prompts = self._prompts()
+        prompts = self._prompts() if any(one.reads_prompts for one in self.protocol.metrics.values()) else []
         plain: dict[str, Any] = to_plain(results | {
             "protocol": self.protocol.to_dict(),
             "extractors": {name: one.sha256 for name, one in self._loaded.items()},

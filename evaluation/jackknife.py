@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,10 +46,28 @@ class Jackknife:
         parts = ((len(side) - 1) / len(side) * np.square(side - side.mean()).sum() for side in self.without)
         return float(np.sqrt(sum(parts)))
 
-    def interval(self, centre: float, level: float = 0.95) -> tuple[float, float]:
-        """Return Student's t interval around `centre`, which is `value` or `extrapolated`."""
+    def interval(self, center: float, level: float = 0.95) -> tuple[float, float]:
+        """Return Student's t interval around `center`, which is `value` or `extrapolated`."""
         reach = float(stats.t.ppf((1 + level) / 2, min(map(len, self.without)) - 1)) * self.error
-        return centre - reach, centre + reach
+        return center - reach, center + reach
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the jackknife as plain data."""
+        return {"value": self.value, "without": [side.tolist() for side in self.without]}
+
+    @classmethod
+    def difference(cls, a: "Jackknife", b: "Jackknife") -> "Jackknife":
+        """Return the jackknife of the difference a - b of two distances to the same real clips.
+
+        The generated clips of the two are independent; a block of real clips is left out of both distances at once, so
+        that what the real clips contribute to both cancels.
+
+        Args:
+            a: Jackknife over generated and real clips.
+            b: Jackknife over other generated and the same real clips, in the same blocks.
+        """
+        (of_a, real_a), (of_b, real_b) = a.without, b.without
+        return cls(a.value - b.value, (of_a - b.value, a.value - of_b, real_a - real_b))
 
 
 def deal(groups: Sequence[Hashable], blocks: int = BLOCKS) -> NDArray[np.intp]:

@@ -13,6 +13,7 @@ from torch import nn
 from evaluation.cuts import Cut
 from evaluation.extractors.base import Extractor
 from evaluation.intervals import Interval
+from evaluation.jackknife import Jackknife
 
 __all__ = [
     "Direction",
@@ -111,6 +112,7 @@ class MetricResult:
         clips: Id of a generated clip → values measured on it alone.
         by_fps: Frame rate → values of the clips at that rate.
         reference: Name → value of the real clips: what a perfect model would score.
+        jackknife: Name → jackknife of a distance; its sets are the generated and the real clips.
     """
 
     scores: Mapping[str, Score]
@@ -118,6 +120,7 @@ class MetricResult:
     clips: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     by_fps: Mapping[str, dict[str, float]] = field(default_factory=dict)
     reference: Mapping[str, float] = field(default_factory=dict)
+    jackknife: Mapping[str, Jackknife] = field(default_factory=dict)
 
 
 class Metric(ABC):
@@ -130,6 +133,7 @@ class Metric(ABC):
         roles: Field that names an extractor → the class of extractors that it accepts.
         needs_real: Whether the metric compares with real clips.
         reads_real: Whether the metric uses features of real clips, if the protocol has real clips.
+        reads_prompts: Whether prompts or known content of clips move the numbers.
     """
 
     kind: ClassVar[str]
@@ -137,6 +141,7 @@ class Metric(ABC):
     roles: ClassVar[Mapping[str, type[nn.Module]]]
     needs_real: ClassVar[bool] = False
     reads_real: ClassVar[bool] = True
+    reads_prompts: ClassVar[bool] = True
 
     @abstractmethod
     def measure(self, name: str, extracted: ExtractedFeatures) -> MetricResult:

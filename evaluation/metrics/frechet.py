@@ -46,6 +46,7 @@ class Frechet(Metric):
     numbers = {"{name}": Number("lower", _UNIT), "{name}-inf": Number("lower", _UNIT)}
     roles = {"of": FeatureExtractor}
     needs_real = True
+    reads_prompts = False
 
     of: str
     divisor: Divisor
@@ -67,7 +68,7 @@ class Frechet(Metric):
             {"n": clips, "value": mean, "subsets": subsets}
             for clips, mean, subsets in frechet_curve(*distance.sides(), self.divisor)
         ]
-        return MetricResult(scores, curves={name: points})
+        return MetricResult(scores, curves={name: points}, jackknife={name: jackknife} if jackknife else {})
 
 
 class FrechetStates(TwoSets):

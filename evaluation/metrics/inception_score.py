@@ -36,6 +36,7 @@ class InceptionScore(Metric):
     numbers = {"{name}": Number("higher", "classes")}
     roles = {"of": ClipProbabilities}
     reads_real = False
+    reads_prompts = False
 
     of: str
     splits: PositiveInt

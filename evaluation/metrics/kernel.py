@@ -60,6 +60,7 @@ class Kernel(Metric):
     numbers = {"{name}": Number("lower", "squared distance")}
     roles = {"of": ClipFeatures}
     needs_real = True
+    reads_prompts = False
 
     of: str
     degree: PositiveInt = 3
@@ -75,7 +76,7 @@ class Kernel(Metric):
         interval = jackknife.interval(value) if jackknife else None
         of_what = LIMIT if self.pairs == "distinct" else "expected distance at this number of clips"
         score = self.score("{name}", value, interval, f"{INTERVAL} {of_what}", distance.count("generated"))
-        return MetricResult({name: score})
+        return MetricResult({name: score}, jackknife={name: jackknife} if jackknife else {})
 
 
 KVD_KERNEL = PolynomialKernel()

@@ -39,6 +39,7 @@ class MotionSummary(Metric):
         | {"displacement-slope": Number("one", "log-log slope")}
     )
     roles = {"of": MotionMeasures}
+    reads_prompts = False
 
     of: str
 

@@ -1,11 +1,16 @@
 """``mav compare``: show results side by side."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mav_lightning.cli.printing import echo
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from evaluation.paired_difference import PairedDifference
 
 __all__ = ["compare"]
 
@@ -15,17 +20,18 @@ def compare(
         list[Path], typer.Argument(help="Two or more files that `mav evaluate` wrote.", show_default=False)
     ],
 ) -> None:
-    """Show results side by side, if they were measured in the same way; else report the differences.
+    """Show results side by side, if they were measured in the same way; else report what differs.
 
-    The best value of each metric is bold. Intervals are at 95 %. Two systems trained once each can differ by their
-    seeds alone: comparing methods takes a study with several seeds (`mav ablate`).
+    The best value of each metric is bold. Below are the differences from the first result: paired by clip for metrics
+    that each clip has for itself, and by the shared real clips for distances. Intervals are at 95 %. Two systems
+    trained once each can differ by their seeds alone: to compare methods, run a study with several seeds, `mav ablate`.
 
     Example: mav compare ours.json baseline.json
     """
     from rich.console import Console
     from rich.table import Table
 
-    from evaluation.comparison import read_results, require_comparable
+    from evaluation.comparison import read_results, require_comparable, version_warnings
     from mav_lightning.common.errors import UserError
     from mav_lightning.common.terminal import markup
 
@@ -42,6 +48,31 @@ def compare(
         table.add_row(markup(metric), *(_cell(score, number == best) for number, score in enumerate(scores)), better)
     echo(f"protocol {protocol['name']} ({protocol['hash']})")
     console.print(table)
+    _show_differences(console, names, read)
+    for warning in version_warnings(names, read):
+        echo(f"warning: {warning}")
+
+
+def _show_differences(console: "Console", names: list[str], results: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+
+    from evaluation.paired_difference import paired_difference
+    from mav_lightning.common.terminal import markup
+
+    table = Table(f"minus {markup(names[0])}", *map(markup, names[1:]), "interval", box=None, header_style="dim")
+    for metric in results[0]["metrics"]:
+        found = [paired_difference(metric, results[0], other) for other in results[1:]]
+        if kinds := [one.kind for one in found if one]:
+            table.add_row(markup(metric), *(_difference_cell(one) for one in found), kinds[0])
+    if table.row_count:
+        console.print()
+        console.print(table)
+
+
+def _difference_cell(found: "PairedDifference | None") -> str:
+    if found is None:
+        return "–"
+    return f"{found.value:+.4g}" + (f" ({found.interval[0]:+.4g} … {found.interval[1]:+.4g})" if found.interval else "")
 
 
 def _best(values: list[float | None], better: str) -> int | None:

@@ -4,10 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from evaluation.comparison import read_results, require_comparable
+from evaluation.metrics.kernel import PolynomialKernel, kernel_distance
+from evaluation.paired_difference import paired_difference
 from evaluation.protocol import load_protocol
 from mav_lightning.cli.app import app
 from mav_lightning.cli.compare import _best
@@ -27,6 +30,7 @@ def write(path: Path, fvd: float | None, **changes: Any) -> Path:
     content["n"] = {"generated": changes.get("n", 288), "real": 288}
     content["prompts_sha256"] = changes.get("prompts", "c" * 64)
     content["extractors"] = {"video": changes.get("weights", "e" * 64)}
+    content |= {key: changes[key] for key in ("versions", "clips", "jackknife") if key in changes}
     path.write_text(json.dumps(content))
     return path
 
@@ -61,7 +65,7 @@ def test_a_missing_value_is_shown_as_missing(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"frames": 16}, "they differ in frames: 9 and 16"),
-        ({"frames": 16, "size": 32}, "frames: 9 and 16; size: 16 and 32"),
+        ({"frames": 16, "seed": 3}, "frames: 9 and 16; seed: 0 and 3"),
         ({"real": None}, "they differ in real"),
         ({"weights": "f" * 64}, "they differ in weights.video: e{64} and f{64}"),
         ({"prompts": None}, "they differ in prompts: cccccccccccccccc and none"),
@@ -106,3 +110,54 @@ def test_a_damaged_file_is_a_message_that_names_it(tmp_path: Path, text: str, me
 def test_the_best_is_what_the_metric_says(better: str, best: int | None) -> None:
     assert _best([3.0, 0.2, 1.1, None], better) == best
     assert _best([1.0, 1.0], better) is None
+
+
+def test_what_moves_no_number_is_no_difference(tmp_path: Path) -> None:
+    follows = [{"repository": "https://x.org", "file": "a.py", "lines": None, "commit": None}]
+    compared(write(tmp_path / "a.json", 18.0), write(tmp_path / "b.json", 30.5, follows=follows, unknown=["x"]))
+
+
+def test_other_versions_are_a_warning(tmp_path: Path) -> None:
+    first = write(tmp_path / "a.json", 18.0, versions={"torch": "2.13.0", "av": "18.1.0"})
+    printed = compared(first, write(tmp_path / "b.json", 30.5, versions={"torch": "2.11.0", "av": "18.1.0"}))
+
+    assert "were computed with other versions.torch: 2.13.0 and 2.11.0." in " ".join(printed.split())
+    assert "av" not in printed.split("warning")[1]
+
+
+def test_metrics_of_clips_are_compared_clip_by_clip(tmp_path: Path) -> None:
+    """Clips differ a lot, systems hardly: only the pairs show it."""
+    rng = np.random.default_rng(0)
+    base = rng.normal(0, 10, 40)
+    clips = [{str(n): {"fps": 8.0, "speed-ratio": own + shift} for n, own in enumerate(base)} for shift in (0.0, 0.5)]
+    results = [{"clips": own} for own in clips]
+
+    found = paired_difference("speed-ratio", *results)
+
+    assert found and found.value == pytest.approx(0.5)
+    assert found.interval == pytest.approx((0.5, 0.5))
+    assert found.kind == "paired over 40 clips"
+    assert paired_difference("no-such", *results) is None
+    printed = compared(*(write(tmp_path / f"{n}.json", 1.0 + n, clips=own) for n, own in enumerate(clips)))
+    assert "+0.5 (+0.5 … +0.5)" in printed
+
+
+def test_distances_to_the_same_real_clips_are_compared_jointly() -> None:
+    """The interval of the difference covers the truth, and is narrower than without the shared real clips."""
+    rng, covered, joint_widths, apart_widths = np.random.default_rng(1), 0, [], []
+    for _ in range(150):
+        real, names = rng.normal(0, 1, (60, 1)), list(range(60))
+        jackknives = []
+        for shift in (2.0, 2.2):
+            made = rng.normal(shift, 1, (60, 1))
+            jackknives.append(kernel_distance(made, real, names, names, kernel=PolynomialKernel(1, 0.0))[1])
+        results = [{"jackknife": {"kvd": one.to_dict()}} for one in jackknives if one]
+        found = paired_difference("kvd", *results)
+        assert found and found.interval
+        covered += found.interval[0] <= 2.2**2 - 2.0**2 <= found.interval[1]
+        joint_widths.append(found.interval[1] - found.interval[0])
+        apart = np.hypot(*(one.error for one in jackknives if one))
+        apart_widths.append(2 * 2.093 * apart)
+
+    assert 0.88 <= covered / 150 <= 1.0
+    assert np.mean(joint_widths) < 0.85 * np.mean(apart_widths)
