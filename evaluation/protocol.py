@@ -20,6 +20,7 @@ from mav_lightning.common.yaml_files import read_mapping, resolve_references
 __all__ = [
     "GeneratedClips",
     "Protocol",
+    "ProtocolFields",
     "RealClips",
     "Start",
     "known_protocols",
