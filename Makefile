@@ -14,7 +14,7 @@ DEMO   ?= runs/demo
 export PYTHONDONTWRITEBYTECODE =
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-browser lint format clean
+.PHONY: help install demo test test-slow test-browser docs lint format clean
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,6 +46,11 @@ test-slow: $(DEV)  ## Run the tests that take minutes
 
 test-browser: $(DEV)  ## Open a report in headless Chromium, which Debian has as `chromium`
 	$(BIN)/python -m pytest -m browser
+
+# -W: every warning is an error, a link that leads nowhere among them. The build opens no network connection.
+docs: $(DEV)  ## Build the documentation site into build/docs, offline
+	PYTHONWARNINGS=ignore $(BIN)/python -m sphinx --builder html --fresh-env --fail-on-warning --keep-going --quiet docs build/docs
+	@echo "documentation: build/docs/index.html"
 
 lint: $(DEV)  ## Check style and types
 	$(BIN)/ruff check .

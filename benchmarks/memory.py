@@ -17,18 +17,19 @@ import typer
 
 from mav_lightning.cascade.sample_networks import super_resolve_frames
 from mav_lightning.cascade.sampling import Sampling
+from mav_lightning.common.units import duration, memory
 from mav_lightning.config import instantiate, load_config
 
 SMALL, FACTOR = 256, 3
 
 
-def peak() -> float:
-    """Most memory that this process has held, in GiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+def peak() -> int:
+    """Most memory that this process has held, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def sample(scale: str, frames: int, chunk: int) -> str:
-    """Enlarges one clip; says the peak above the network and seconds."""
+    """Upsample one clip, and return the peak above the network's own memory and the time."""
     network = instantiate(load_config(f"stage/sr_high_{scale}.yaml")["module"]["denoiser"]).eval()
     sampling = Sampling(SMALL, frames, high_factor=FACTOR, chunk=chunk, steps=2, batch_size=1)
     before, begun = peak(), time.perf_counter()
@@ -36,7 +37,7 @@ def sample(scale: str, frames: int, chunk: int) -> str:
         clips = torch.zeros(1, 3, frames, SMALL, SMALL)
         large = super_resolve_frames(network, clips, torch.tensor([30.0]), [0], sampling)
     assert large.shape == (1, 3, frames, SMALL * FACTOR, SMALL * FACTOR)
-    return f"{peak() - before:.2f} GiB, {time.perf_counter() - begun:.0f} s"
+    return f"{memory(peak() - before)}, {duration(time.perf_counter() - begun)}"
 
 
 def main(
@@ -61,7 +62,7 @@ def main(
             ).stdout.strip()
             for c in chunks
         ]
-        typer.echo(f"| {length} frames, {4 * 3 * length * size**2 / 2**30:.2f} GiB of pixels | {' | '.join(cells)} |")
+        typer.echo(f"| {length} frames, {memory(4 * 3 * length * size**2)} of pixels | {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ __all__ = [
     "CodeReference",
     "GeneratedClips",
     "Protocol",
+    "ProtocolFields",
     "RealClips",
     "Start",
     "known_protocols",

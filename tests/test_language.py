@@ -66,6 +66,21 @@ def test_comments_of_configs_are_plain_american_english() -> None:
     assert not [one for one in found if not any(f"`{key}`" in one for key in KEYS)], "\n".join(found)
 
 
+PAGES = [page for page in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")) if page.name != "report.md"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_pages_are_in_plain_american_english(page: Path) -> None:
+    """Code blocks and reports that a study generated are left out."""
+    text = re.sub(r"```.*?```", lambda block: "\n" * block.group().count("\n"), page.read_text(), flags=re.DOTALL)
+    found = [
+        f"{page.name}:{number}: `{one.group()}`: {line}"
+        for number, line in enumerate(text.splitlines(), 1)
+        for one in PATTERN.finditer(CODE.sub("", line))
+    ]
+    assert not found, "\n".join(found)
+
+
 @pytest.mark.parametrize(
     "text",
     [

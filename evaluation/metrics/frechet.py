@@ -136,7 +136,7 @@ class FrechetDistance(FeatureSets, FrechetStates):
 
 
 def frechet_distance(a: Moments, b: Moments, divisor: Divisor = "n-1") -> float:
-    r"""Compute the squared Fréchet distance |μₐ-μᵦ|² + tr(A + B - 2(AB)^½) (Dowson & Landau, 1982).
+    r"""Compute the squared Fréchet distance ``|μₐ-μᵦ|² + tr(A + B - 2(AB)^½)`` (Dowson & Landau, 1982).
 
     tr(AB)^½ is the sum of the square roots of the eigenvalues of the symmetric Rᵀ B R, where R Rᵀ = A, in float64:
     real by construction, while a general matrix root becomes complex below full rank.

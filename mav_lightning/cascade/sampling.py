@@ -8,6 +8,7 @@ from annotated_types import Ge, Gt, Le
 from mav_lightning.common.arguments import check_fields
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import PositiveFloat
+from mav_lightning.common.units import memory
 from mav_lightning.diffusion.samplers import find_sampler
 from mav_lightning.diffusion.windows import Windows
 
@@ -95,7 +96,7 @@ class Sampling:
         for name, pixels in (("one clip", clip), ("one batch of the decoder", batch)):
             if (size := 4 * 3 * pixels) > _MOST_BYTES:
                 raise UserError(
-                    f"{name} has {size / 2**30:.0f} GiB of pixels as float32, at most {_MOST_BYTES >> 30} GiB are "
+                    f"{name} has {memory(size)} of pixels as float32, at most {memory(_MOST_BYTES)} are "
                     "accepted; reduce size, frames, skip, factors or batch_size."
                 )
 

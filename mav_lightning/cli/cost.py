@@ -24,6 +24,7 @@ def cost(
 
     Example: mav cost stage/spatial_paper.yaml stage/temporal_paper.yaml --batch-size 1
     """
+    from mav_lightning.common.units import count, memory, operations
     from mav_lightning.config import load_config
     from mav_lightning.flops import network_cost
 
@@ -34,15 +35,15 @@ def cost(
         rows.append(
             (
                 path,
-                f"{found.parameters / 1e6:.3g} M",
-                f"{found.temporal / 1e6:.3g} M",
-                str(batch),
-                f"{found.flops * batch / 1e12:.3g}",
-                f"{found.state_bytes / 2**30:.3g} GiB",
-                f"{found.activation_bytes * batch / 2**30:.3g} GiB",
+                count(found.parameters),
+                count(found.temporal),
+                count(batch),
+                operations(found.flops * batch),
+                memory(found.state_bytes),
+                memory(found.activation_bytes * batch),
             )
         )
-    echo("| stage | parameters | temporal | batch | TFLOPs per step | states | activations |")
+    echo("| stage | parameters | temporal | batch | FLOPs per step | states | activations |")
     echo("|---|---|---|---|---|---|---|")
     for row in rows:
         echo(f"| {' | '.join(row)} |")

@@ -30,6 +30,6 @@ class SeededNoise:
         self._shape, self._device = tuple(shape), device
 
     def __call__(self) -> Tensor:
-        """Draw unit noise, shape (B, *shape)."""
+        """Draw unit noise, shape (B, ...): one sample of the given shape per seed."""
         rows = [torch.randn(self._shape, generator=generator) for generator in self._generators]
         return torch.stack(rows).to(self._device)

@@ -8,6 +8,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.text import Text
 
 from mav_lightning.common.terminal import markup
+from mav_lightning.common.units import duration
 from mav_lightning.runs.executor import Running
 from mav_lightning.runs.lease import holder
 from mav_lightning.runs.ledger import Ledger
@@ -66,7 +67,7 @@ class Display:
             self._progress.remove_task(bar)
         self._settled += 1
         self._progress.update(self._all, completed=self._settled, count=f"{self._settled}/{self._total}")
-        took = f" {seconds:.1f} s" if seconds is not None else ""
+        took = f" {duration(seconds)}" if seconds is not None else ""
         self._progress.console.print(f"{_MARKS[ending]} {_label(stage)} {ending}{took}", highlight=False)
         if ending == "failed":
             folder = self._ledger.folder(stage)

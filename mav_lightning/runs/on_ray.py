@@ -15,7 +15,7 @@ from mav_lightning.runs.executor import STAGE_COMMAND, Local
 from mav_lightning.runs.lease import claim, held
 from mav_lightning.runs.stage_folder import Stage, StageFolder
 
-__all__ = ["OnRay"]
+__all__ = ["OnRay", "RayJob"]
 
 _POLL = 0.2  # seconds between two checks of a worker's subprocess
 _GRACE = 30.0  # seconds a stopped stage may take to save

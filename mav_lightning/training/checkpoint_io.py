@@ -12,6 +12,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only, rank_zero_warn
 from torch import Tensor
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.units import memory
 from mav_lightning.common.whole_file import whole_file
 from mav_lightning.networks.checkpoint_reader import read_checkpoint
 
@@ -146,8 +147,8 @@ def _refuse_full_disk(path: Path, needed: int) -> None:
     free = shutil.disk_usage(path.parent).free
     if free < needed:
         raise UserError(
-            f"{path}: the checkpoint needs {needed / 1e6:.1f} MB and the disk has {free / 1e6:.1f} MB left; free "
-            "space and resume: training continues from the previous checkpoint."
+            f"{path}: the checkpoint needs {memory(needed)} and the disk has {memory(free)} left; free space "
+            "and resume: training continues from the previous checkpoint."
         )
 
 

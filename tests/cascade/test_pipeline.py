@@ -186,7 +186,7 @@ def test_a_folder_without_a_pipeline_is_refused(tmp_path: Path) -> None:
         ({"shared_noise": False}, "shared_noise: False has no effect with high_factor=1"),
         ({"interpolation": "repeat"}, "interpolation: `repeat` has no effect with skip=1"),
         ({"size": 4096, "batch_size": 1024}, "one batch of the decoder has 576 GiB of pixels as float32, at most 16"),
-        ({"size": 2048, "high_factor": 16}, "one clip has 36 GiB"),
+        ({"size": 2048, "high_factor": 16}, "one clip has 36.0 GiB"),
         ({"skip": 4}, "skip: a frame skip of 4 does not fit 3 frames, .*; use one of 1, 2"),
     ],
 )

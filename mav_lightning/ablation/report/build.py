@@ -14,6 +14,7 @@ from mav_lightning.ablation.report.marks import marks
 from mav_lightning.ablation.report.result_tables import csv_table, latex_table
 from mav_lightning.ablation.results import read_results
 from mav_lightning.ablation.study_plan import read_plan
+from mav_lightning.common import units
 from mav_lightning.common.json_files import write_json, write_text
 
 __all__ = ["build_report"]
@@ -57,10 +58,10 @@ def _environment(escape: bool) -> Environment:
     filters: dict[str, Any] = {
         "number": text.number,
         "signed": text.signed,
-        "duration": text.duration,
-        "size": text.size,
-        "step": text.step,
-        "count": text.count,
+        "duration": units.duration,
+        "memory": units.memory,
+        "operations": units.operations,
+        "count": units.count,
         "plain": text.plain,
     }
     environment.filters.update(filters)

@@ -1,34 +1,23 @@
 """The commands, configs and links in the documents exist."""
 
 import re
-import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 import yaml
+from pages import PAGES, ROOT, blocks, commands, file_name
 
 from mav_lightning.cli.app import app
 from mav_lightning.common import allowed
 from mav_lightning.config import find_config, load_config
 
-ROOT = Path(__file__).parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "results").glob("*.md")])
-
-
-def commands(page: Path) -> list[list[str]]:
-    """Return the words of every ``mav`` command in a page's shell blocks."""
-    blocks = re.findall(r"```bash\n(.*?)```", page.read_text(), re.DOTALL)
-    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-    return [shlex.split(line, comments=True) for line in lines if line.startswith("mav ")]
-
-
 COMMANDS = [(page.name, words) for page in PAGES for words in commands(page)]
 
 
 def test_the_documents_contain_commands() -> None:
-    assert {"README.md", "cascade.md", "your-own-videos.md", "bring-your-own.md"} <= {name for name, _ in COMMANDS}
+    assert {"README.md", "cascade.md", "tutorial.md", "bring-your-own.md"} <= {name for name, _ in COMMANDS}
 
 
 @pytest.mark.parametrize(
@@ -71,6 +60,32 @@ def test_relative_links_lead_to_files(page: Path) -> None:
             headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
             slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
             assert anchor in slugs, f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_yaml_examples_are_yaml(page: Path) -> None:
+    for language, block in blocks(page):
+        assert language != "yaml" or isinstance(yaml.safe_load(block), dict)
+        assert not (language == "yaml" and page.name == "tutorial.md") or file_name(block)
+
+
+def test_lines_fit_into_120_columns_but_for_tables_and_links() -> None:
+    too_long = [
+        f"{page.name}:{number}"
+        for page in PAGES
+        if page.parent != ROOT
+        for number, line in enumerate(page.read_text().splitlines(), 1)
+        if len(line) > 120 and not line.startswith("|") and "](" not in line
+    ]
+    assert not too_long
+
+
+def test_the_table_of_costs_is_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [line for line in (ROOT / "docs" / "cascade.md").read_text().splitlines() if line.startswith("| stage/")]
+    assert len(rows) == 21
+    shown = [row for row in rows if "_paper" not in row]  # those of the scale `paper` take long to count
+    app([*["cost"], *(row.split()[1] for row in shown), "--batch-size", "1"], standalone_mode=False)
+    assert capsys.readouterr().out.splitlines()[2:] == shown
 
 
 def test_the_citation_is_valid() -> None:

@@ -1,0 +1,66 @@
+"""Quantities for people: three digits and a prefix that fits."""
+
+import pytest
+
+from mav_lightning.common.units import count, duration, memory, operations
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "–"),
+        (0, "0 FLOP"),
+        (999, "999 FLOP"),
+        (49_200_000, "49.2 MFLOP"),
+        (975_600_000, "976 MFLOP"),
+        (999_600_000, "1.00 GFLOP"),
+        (13.4e12, "13.4 TFLOP"),
+        (5e21, "5000 EFLOP"),
+    ],
+)
+def test_operations(value: float | None, shown: str) -> None:
+    assert operations(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "–"),
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.00 KiB"),
+        (2**20 - 1, "1.00 MiB"),
+        (1020 * 2**20, "1020 MiB"),
+        (14.1 * 2**30, "14.1 GiB"),
+    ],
+)
+def test_memory(value: float | None, shown: str) -> None:
+    assert memory(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "–"), (0, "0"), (800, "800"), (3300, "3,300"), (9999.6, "10.0 k"), (663_000, "663 k"), (944e6, "944 M")],
+)
+def test_counts(value: float | None, shown: str) -> None:
+    assert count(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (None, "–"),
+        (0, "0 s"),
+        (0.0004, "0.400 ms"),
+        (0.338, "338 ms"),
+        (0.9996, "1.00 s"),
+        (9.996, "10.0 s"),
+        (42.04, "42.0 s"),
+        (59.96, "1 min 00 s"),
+        (303, "5 min 03 s"),
+        (3599.6, "1 h 00 min"),
+        (7620, "2 h 07 min"),
+    ],
+)
+def test_durations(seconds: float | None, shown: str) -> None:
+    assert duration(seconds) == shown
