@@ -28,6 +28,7 @@ extensions = [
 ]
 exclude_patterns = ["sphinx_pages", "_static"]
 nitpicky = True
+smartquotes = False  # they make one dash of the two of an option
 show_warning_types = True
 
 # Pages are Markdown that GitHub shows as well: anchors are those of GitHub.

@@ -10,6 +10,7 @@ from sphinx.config import Config
 from sphinx_autodoc_typehints import format_annotation
 
 REFERENCE = re.compile(r"\s\S.* https?://\S+$")
+ANYTHING = re.compile(r"\(\*args.*, \*\*kwargs.*\)")
 SIGNS = {Gt: (">", "gt"), Ge: ("≥", "ge"), Lt: ("<", "lt"), Le: ("≤", "le")}
 
 
@@ -45,7 +46,7 @@ def _is_bare_field(app: Sphinx, what: str, name: str, described: Any, skip: bool
 
 def _hide_any(app: Sphinx, what: str, name: str, described: Any, options: Any, arguments: str, returned: str) -> Any:
     """Show no signature for a class that leaves its arguments to its subclasses."""
-    return ("", returned) if arguments == "(*args, **kwargs)" else None
+    return ("", returned) if ANYTHING.fullmatch(arguments or "") else None
 
 
 def setup(app: Sphinx) -> None:
