@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mav_lightning.cli.options import existing
 from mav_lightning.cli.printing import echo
 
 __all__ = ["compare"]
@@ -12,7 +13,12 @@ __all__ = ["compare"]
 
 def compare(
     results: Annotated[
-        list[Path], typer.Argument(help="Two or more files that `mav evaluate` wrote.", show_default=False)
+        list[Path],
+        typer.Argument(
+            callback=existing("file", "`mav evaluate` writes them"),
+            help="Two or more files that `mav evaluate` wrote.",
+            show_default=False,
+        ),
     ],
 ) -> None:
     """Show results side by side, if they were measured in the same way; else report the differences.
