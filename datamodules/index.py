@@ -20,12 +20,25 @@ from typing import Any, BinaryIO
 from datamodules.media import Media, find_media, probe_media
 from datamodules.shards import Group, SampleError, group_members
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.output import FolderContent
 from mav_lightning.common.tracking import Track, untracked
 from mav_lightning.common.whole_file import whole_file
 
-__all__ = ["INDEX", "Index", "Member", "Sample", "Shard", "build_index", "folder_sha256", "load_index", "shard_folders"]
+__all__ = [
+    "DATASET",
+    "INDEX",
+    "Index",
+    "Member",
+    "Sample",
+    "Shard",
+    "build_index",
+    "folder_sha256",
+    "load_index",
+    "shard_folders",
+]
 
 INDEX = "index.json"
+DATASET = FolderContent(("*/*/*.tar", f"*/*/{INDEX}", "*/*/embeddings-*.safetensors"), sign=f"*/*/{INDEX}")
 _VERSION = 1
 _BLOCK = 512
 

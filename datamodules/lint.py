@@ -1,7 +1,8 @@
 """Verification of shards before training: checksums, and decoding of every sample."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from datamodules.index import Index, Sample, Shard, load_index, shard_folders
@@ -25,29 +26,34 @@ class LintReport:
         samples: Number of samples, bad ones included.
         problems: ``shard`` or ``shard:key`` → problem.
         uncaptioned: Number of samples without a text, which clips do not need.
+        notes: ``shard:key`` → what a reader of its caption should know.
     """
 
     folder: Path
     samples: int
     problems: dict[str, str]
     uncaptioned: int
+    notes: dict[str, str] = field(default_factory=dict)
 
 
-def lint(root: Path, track: Track = untracked) -> list[LintReport]:
+def lint(
+    root: Path, track: Track = untracked, describe: Callable[[str], Sequence[str]] | None = None
+) -> list[LintReport]:
     """Check every folder of shards at `root` and below.
 
     Args:
         root: Dataset, or one folder of shards.
         track: Shows progress.
+        describe: Function from a caption to notes about it. None for no notes.
 
     Raises:
         UserError: There is no folder or no shard, or an index is missing or stale.
     """
-    return [_lint_folder(load_index(folder), track) for folder in shard_folders(root)]
+    return [_lint_folder(load_index(folder), track, describe) for folder in shard_folders(root)]
 
 
-def _lint_folder(index: Index, track: Track) -> LintReport:
-    problems: dict[str, str] = {}
+def _lint_folder(index: Index, track: Track, describe: Callable[[str], Sequence[str]] | None) -> LintReport:
+    problems, notes = dict[str, str](), dict[str, str]()
     for shard in index.shards:
         with (index.folder / shard.name).open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != shard.sha256:
@@ -56,7 +62,13 @@ def _lint_folder(index: Index, track: Track) -> LintReport:
     for shard, sample in track(samples, len(samples), f"{index.folder.parent.name}/{index.folder.name}"):
         if (problem := _problem(index, shard, sample)) is not None:
             problems[f"{shard.name}:{sample.key}"] = problem
-    return LintReport(index.folder, len(samples), problems, sum("txt" not in sample.members for _, sample in samples))
+        elif describe is not None and "txt" in sample.members:
+            caption = index.read(shard, sample, ("txt",))["txt"].decode()
+            if found := describe(caption):
+                notes[f"{shard.name}:{sample.key}"] = "; ".join(found)
+    return LintReport(
+        index.folder, len(samples), problems, sum("txt" not in sample.members for _, sample in samples), notes
+    )
 
 
 def _problem(index: Index, shard: Shard, sample: Sample) -> str | None:

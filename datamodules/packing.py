@@ -20,7 +20,7 @@ from PIL import Image
 
 from datamodules.annotations import Annotations, Annotator, Row
 from datamodules.captions import read_captions
-from datamodules.index import build_index
+from datamodules.index import DATASET, build_index
 from datamodules.media import decode_image, probe_media
 from datamodules.shards import IMAGE_SUFFIXES, VIDEO_SUFFIXES, write_shards
 from mav_lightning.common.arguments import checked
@@ -62,6 +62,7 @@ def pack(
     stills: NonNegativeInt = 4,
     shard_size: PositiveInt = 1000,
     track: Track = untracked,
+    overwrite: bool = False,
 ) -> PackReport:
     """Write and index ``out/clips/{train,val}`` and ``out/images/{train,val}``.
 
@@ -77,6 +78,7 @@ def pack(
         stills: Frames taken from each captioned video.
         shard_size: Samples per shard.
         track: Shows progress.
+        overwrite: Replace a dataset that `out` holds.
 
     Returns:
         Counts, and the names of files that were left out.
@@ -91,7 +93,7 @@ def pack(
         uncaptioned=[file.name for file in files if not file.row.caption], left_out=known.left_out, absent=known.absent
     )
     splits = _split(files, known.splits, val)
-    with new_folder(out) as folder:
+    with new_folder(out, DATASET if overwrite else None) as folder:
         _write(folder, splits, stills, shard_size, report, track)
         if not report.written:
             reasons = [f"{name}: {reason}" for name, reason in report.undecodable.items()]

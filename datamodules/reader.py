@@ -72,7 +72,7 @@ class SampleReader(Generic[B]):
     def _report_refused(self) -> None:
         if not self.refused and self.samples:
             return
-        first = "; ".join(f"{name}: {reason}" for name, reason in list(self.refused.items())[:3])
+        first = "; ".join(f"{name}: {reason.rstrip('.')}" for name, reason in list(self.refused.items())[:3])
         count = f"{len(self.refused)} of {len(self.refused) + len(self.samples)}"
         message = f"{self.index.folder}: {count} samples cannot be used ({first})"
         if not self.samples:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.index import build_index
+from datamodules.index import DATASET, build_index
 from datamodules.reader import unchanged
 from datamodules.shards import write_shards
 from mav_lightning.common.arguments import check_fields
@@ -28,7 +28,8 @@ from mav_lightning.common.shapes_world.laws import LAW_OF_SHAPE, sample_motion
 from mav_lightning.common.shapes_world.scene import RADIUS, Scene, all_scenes, caption, render
 from mav_lightning.common.task import Task
 from mav_lightning.common.tracking import Track, untracked
-from mav_lightning.common.video import VideoLimits, encode_mp4
+from mav_lightning.common.video import VideoLimits
+from mav_lightning.common.video_encoding import encode_mp4
 from mav_lightning.common.whole_file import new_folder
 
 __all__ = ["WriteShapesWorld"]
@@ -87,21 +88,22 @@ class WriteShapesWorld(Task):
                 argument="seconds",
             )
 
-    def run(self, place: Path, *, seed: int | None = None, track: Track = untracked) -> None:
+    def run(self, place: Path, *, seed: int | None = None, track: Track = untracked, overwrite: bool = False) -> None:
         """Write the dataset.
 
         Args:
             place: New or empty folder. It appears complete or not at all.
             seed: Overrides the attribute `seed`. None keeps it.
             track: Shows progress.
+            overwrite: Replace a dataset that `place` holds.
 
         Raises:
-            UserError: `place` holds something already or cannot be written.
+            UserError: `place` holds something else already or cannot be written.
         """
         seed = self.seed if seed is None else seed
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         counts = (self.images, self.val_images, self.clips, self.val_clips)
-        with new_folder(place) as folder:
+        with new_folder(place, DATASET if overwrite else None) as folder:
             for (kind, split), count in zip(_PARTS, counts, strict=True):
                 samples = _Samples(kind, split, count, seed, self.size, self.seconds, self.fps)
                 rendered = track(_rendered(samples, self.processes or cores), count, f"{kind}/{split}")

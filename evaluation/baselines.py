@@ -23,16 +23,18 @@ from evaluation.protocol import Protocol, RealClips, load_protocol
 from evaluation.weight_files import weights_folder
 from mav_lightning.common.arguments import check_argument
 from mav_lightning.common.errors import UserError, nearest
-from mav_lightning.common.manifest import ClipRecord, write_manifest
+from mav_lightning.common.manifest import MANIFEST, ClipRecord, write_manifest
+from mav_lightning.common.output import FolderContent
 from mav_lightning.common.schema import PositiveInt
 from mav_lightning.common.task import Task
 from mav_lightning.common.tracking import Track, untracked
-from mav_lightning.common.video import write_lossless
+from mav_lightning.common.video_encoding import write_lossless
 from mav_lightning.common.whole_file import new_folder
 
 __all__ = ["KINDS", "WriteFloor", "write_baseline", "write_nearest"]
 
 KINDS = ("static", "shuffled", "real")  # kinds that need no prompts
+_CONTENT = FolderContent((MANIFEST, "*.mkv", f"*/{MANIFEST}", "*/*.mkv"), sign=f"**/{MANIFEST}")
 _STREAM = 0xBA5E  # separates these random numbers from a protocol's, whose seed may be the same number
 
 
@@ -46,6 +48,7 @@ def write_baseline(
     seed: int = 0,
     split: Split = "train",
     track: Track = untracked,
+    overwrite: bool = False,
 ) -> int:
     """Write clips cut from real videos, optionally corrupted, that a protocol can measure.
 
@@ -63,6 +66,7 @@ def write_baseline(
         seed: Random seed; the same seed gives the same bytes.
         split: Split of a dataset that has splits.
         track: Progress tracker that wraps the iteration over clips.
+        overwrite: Replace a baseline that `out` holds.
 
     Returns:
         Number of clips written, on all sides.
@@ -80,7 +84,7 @@ def write_baseline(
     if kind == "shuffled" and protocol.frames < 2:
         raise UserError(f"shuffled: protocol {protocol.name} has clips of one frame, which has no order; take another.")
     rng = np.random.default_rng((_STREAM, seed))
-    with new_folder(out) as folder:
+    with new_folder(out, _CONTENT if overwrite else None) as folder:
         sources = open_clips(source, split)
         made, drawn = _made(kind, protocol, seed), int(rng.integers(1 << 32))
         wanted = protocol.generated.clips if clips is None else clips
@@ -108,6 +112,7 @@ def write_nearest(
     features: Path | None = None,
     device: str = "cpu",
     track: Track = untracked,
+    overwrite: bool = False,
 ) -> int:
     """Write the real clip that matches each prompt best, as a retrieval baseline.
 
@@ -126,6 +131,7 @@ def write_nearest(
         features: Cache folder of features. None for no cache.
         device: Device of the extractor, for example ``cuda``.
         track: Progress tracker that wraps the iteration over clips.
+        overwrite: Replace a baseline that `out` holds.
 
     Returns:
         Number of clips written.
@@ -134,7 +140,7 @@ def write_nearest(
         UserError: See `write_baseline`; also if the protocol has no extractor that embeds text.
     """
     name, rng = _text_extractor(protocol), np.random.default_rng((_STREAM, seed))
-    with new_folder(out) as folder, ExitStack() as stack:
+    with new_folder(out, _CONTENT if overwrite else None) as folder, ExitStack() as stack:
         kept = features or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         unread = [replace(one, prompt=None, attributes={}) for one in with_content(open_clips(source, split))]
         cuts = _plan(unread, protocol, int(rng.integers(1 << 32)), clips, protocol.fps or ())

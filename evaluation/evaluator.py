@@ -20,6 +20,7 @@ from evaluation.protocol import Protocol, load_protocol
 from evaluation.weight_files import weights_folder
 from mav_lightning.common.arguments import check_argument
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.manifest import display_only
 from mav_lightning.common.schema import PositiveFloat, PositiveInt
 from mav_lightning.common.tracking import Track, untracked
 
@@ -57,7 +58,8 @@ def evaluate(
         features: Folder in which features are kept for later runs. None keeps none.
         device: Device of the extractors.
         workers: Number of threads that read clips. None: one per core, at most 8.
-        force: Accept frame rates outside the protocol and fewer clips than it or a metric requires.
+        force: Accept frame rates outside the protocol, fewer clips than it or a metric requires, and clips that were
+            marked or upsampled for the eye.
         track: Wraps the clips, to show progress.
 
     Returns:
@@ -127,6 +129,10 @@ class Evaluation:
         check_argument("workers", workers, PositiveInt | None)
         self.protocol = protocol if isinstance(protocol, Protocol) else load_protocol(protocol)
         self.force, self.rates = force, self.protocol.fps or ()
+        if not force and isinstance(generated, Path | str) and (reason := display_only(Path(generated))):
+            raise UserError(
+                f"{generated}: {reason}; generate them with --no-mark, or set `force`.", argument="generated"
+            )
         made = open_clips(generated, fps=fps)
         made = with_content(made if prompts is None else with_prompts(made, prompts))
         found = self._real_sources(real, fps)

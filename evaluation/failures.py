@@ -37,5 +37,5 @@ class Failures:
         named = [f"`{name}`: {reason.rstrip('.')}" for name, reason in list(self.reasons.items())[:_NAMED]]
         rest = len(self.reasons) - len(named)
         more = f"; and {rest} more" if rest else ""
-        told = f"{len(self.reasons)} of {total} {what} cannot be measured: {'; '.join(named)}{more}."
-        raise UserError(f"{told} {then}".rstrip())
+        told = f"{len(self.reasons)} of {total} {what} cannot be measured: {'; '.join(named)}{more}"
+        raise UserError(f"{told}{'' if told.endswith('?') else '.'} {then}".rstrip())

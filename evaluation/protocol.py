@@ -13,7 +13,7 @@ from evaluation.folders import Split
 from evaluation.metrics.base import Metric, Number
 from evaluation.resize import ResizeStep
 from evaluation.version import MEASURES
-from mav_lightning.common.configs import conf_root
+from mav_lightning.common.configs import conf_root, find_protocol
 from mav_lightning.common.errors import UserError, nearest
 from mav_lightning.common.schema import PositiveFloat, PositiveInt, Seed, build, check
 from mav_lightning.common.yaml_files import read_mapping, resolve_references
@@ -190,13 +190,7 @@ def load_protocol(name: str | Path) -> Protocol:
     Raises:
         UserError: If there is no such protocol, or fields are unknown, missing or do not fit.
     """
-    path = Path(name) if str(name).endswith(".yaml") else FOLDER / f"{name}.yaml"
-    if not path.is_file():
-        known = known_protocols()
-        raise UserError(
-            f"no protocol `{name}`; known are {', '.join(known)}, or give the path of a .yaml file.",
-            suggestion=nearest(str(name), known),
-        )
+    path = find_protocol(name)
     return parse_protocol(path, resolve_references(read_mapping(path), str(path)))
 
 

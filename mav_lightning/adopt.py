@@ -18,7 +18,8 @@ from mav_lightning.common.task import Task
 from mav_lightning.common.tracking import Track
 from mav_lightning.common.transformers_library import transformers_library
 from mav_lightning.modules.huggingface_clip import MEAN, STD, HuggingFaceCLIP
-from mav_lightning.networks.stored import Card, write_network
+from mav_lightning.networks.card import Card
+from mav_lightning.networks.stored import write_network
 
 __all__ = ["AdoptCLIP", "AdoptNetwork"]
 

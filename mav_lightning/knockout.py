@@ -9,7 +9,8 @@ from mav_lightning.common.errors import UserError, nearest
 from mav_lightning.common.task import Task
 from mav_lightning.common.tracking import Track
 from mav_lightning.diffusion.denoiser import space_time_network
-from mav_lightning.networks.stored import load_network, read_card, write_network
+from mav_lightning.networks.card import read_card
+from mav_lightning.networks.stored import load_network, write_network
 from mav_lightning.nn.base import SpaceTimeNetwork
 
 __all__ = ["KnockOut", "knock_out"]

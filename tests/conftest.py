@@ -14,7 +14,8 @@ from mav_lightning.cascade.pipeline_folder import NetworkFolders, write_pipeline
 from mav_lightning.cascade.sampling import Sampling  # noqa: E402
 from mav_lightning.common.torchvision_shim import ensure_torchvision_imports  # noqa: E402
 from mav_lightning.config import instantiate  # noqa: E402
-from mav_lightning.networks.stored import Card, write_network  # noqa: E402
+from mav_lightning.networks.card import Card  # noqa: E402
+from mav_lightning.networks.stored import write_network  # noqa: E402
 
 ensure_torchvision_imports()
 torch.set_num_threads(1)

@@ -33,14 +33,14 @@ WRONG = {
     ),
     "a missing pipeline": (
         ("generate", "a red circle", "--pipeline", "{tmp}/none", "--out", "{tmp}/o"),
-        "no such file; write a pipeline",
+        "no such folder; write a pipeline",
     ),
     "two wishes at once": (
-        ("generate", "x", "--animate", "{tmp}/a.png", "--pipeline", "{tmp}", "--out", "{tmp}/o"),
+        ("generate", "x", "--animate", __file__, "--out", "{tmp}/o"),
         "got prompts and animate",
     ),
     "no wish": (
-        ("generate", "--pipeline", "{tmp}", "--out", "{tmp}/o"),
+        ("generate", "--out", "{tmp}/o"),
         "give either prompts or one of --animate, --interpolate, --extrapolate, --variation",
     ),
     "no file to inspect": (("inspect", "{tmp}/none.mp4"), "no such file or folder"),

@@ -14,7 +14,8 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.common.tracking import untracked
 from mav_lightning.config import instantiate
 from mav_lightning.knockout import KnockOut
-from mav_lightning.networks.stored import WEIGHTS, Card, load_network, read_card, write_network
+from mav_lightning.networks.card import WEIGHTS, Card, read_card
+from mav_lightning.networks.stored import load_network, write_network
 from mav_lightning.runs.stage_folder import StageFolder
 
 UNET = {

@@ -24,13 +24,18 @@ from mav_lightning.common.tracking import Track, untracked
 
 __all__ = ["motion_of"]
 
+_MOST_FRAMES = 16  # unless more are asked for
 
-def motion_of(folder: Path, frames: int, rates: Sequence[float] = (), track: Track = untracked) -> dict[str, Any]:
+
+def motion_of(
+    folder: Path, frames: int | None = None, rates: Sequence[float] = (), track: Track = untracked
+) -> dict[str, Any]:
     """Measure the motion of every clip of a folder, without any network.
 
     Args:
         folder: Folder of clips, see `evaluation.folders.open_clips`.
-        frames: Number of frames measured per clip, from its start; 3 or more.
+        frames: Number of frames measured per clip, from its start; 3 or more. None for 16, or the number that the
+            shortest clip has.
         rates: Frame rates in frames per second; each video is cut at all of them. Empty for consecutive frames as
             stored. Clips with a manifest are never resampled.
         track: Progress tracker that wraps the iteration over clips.
@@ -43,11 +48,12 @@ def motion_of(folder: Path, frames: int, rates: Sequence[float] = (), track: Tra
         UserError: If the folder has no clips, an argument is out of range, or clips cannot be measured (the message
             counts them and names the first).
     """
-    check_argument("frames", frames, Annotated[int, Ge(3)])
+    check_argument("frames", frames, Annotated[int, Ge(3)] | None)
     check_argument("rates", list(rates), list[PositiveFloat])
     sources = with_content(open_clips(folder))
     wanted: list[float | None] = [*rates] or [None]
     requests = [(source, rate) for source in sources for rate in (wanted if source.fps is None else [source.fps])]
+    frames = frames or _shortest(requests)
     cuts, values = _measured(folder, requests, frames, track)
     fps, groups = np.array([cut.fps for cut in cuts]), [cut.source.group for cut in cuts]
     scores = MotionSummary.summarize(values, fps, groups, by_rate=all(rate for _, rate in requests))
@@ -77,10 +83,26 @@ def _measured(
     return cuts, np.array(rows)
 
 
-def _cut(source: VideoSource, rate: float | None, frames: int) -> Cut:
+def _shortest(requests: Sequence[tuple[VideoSource, float | None]]) -> int:
+    """Return the largest number of frames up to 16, and at least 3, that every readable clip has."""
+    frames = _MOST_FRAMES
+    for source, rate in requests:
+        try:
+            info = source_info(source)
+        except UserError:  # is reported when the clip is measured
+            continue
+        while frames > 3 and _window(source, rate, frames).room(info) is None:
+            frames -= 1
+    return frames
+
+
+def _window(source: VideoSource, rate: float | None, frames: int) -> Window:
     """Return the first frames: as stored, or resampled if `rate` is set and the source has no rate of its own."""
-    info = source_info(source)
-    window = Window(frames, rate if source.fps is None else None)
+    return Window(frames, rate if source.fps is None else None)
+
+
+def _cut(source: VideoSource, rate: float | None, frames: int) -> Cut:
+    info, window = source_info(source), _window(source, rate, frames)
     if window.room(info) is None:
         raise UserError(window.unfit(info))
     return window.cut(f"{source.id}@{window.rate or info.fps:g}", source, info.fps)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mav_lightning.cascade.clip_requests import TextRequest
-from mav_lightning.cascade.generation import Generation, check_clip_count
+from mav_lightning.cascade.clip_requests import TextRequest, check_clip_count
+from mav_lightning.cascade.generation import Generation
 from mav_lightning.cascade.pipeline_folder import NetworkFolders, write_pipeline
 from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.cascade.video_pipeline import Pipeline
@@ -100,7 +100,6 @@ def _sample(
     ]
     pipeline = Pipeline.from_pretrained(place / "pipeline").to(default_device())
     generation = Generation(pipeline, requests, place / "clips", mark=False)
-    missing = generation.batches()
-    for numbers in track(missing, len(missing), "batches"):
-        generation.write(numbers)
+    generation.start()
+    generation.run(track)
     generation.finish()

@@ -1,18 +1,18 @@
 """The networks of the text-to-video cascade as one typed object."""
 
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from torch import nn
 
+from mav_lightning.cascade.roles import Role, missing_network
 from mav_lightning.common.errors import UserError
 from mav_lightning.diffusion.denoiser import NetDenoiser
 from mav_lightning.nn.base import ImagePrior, TextImageEncoder
 
-__all__ = ["Cascade", "Role", "TrainedNetwork", "of_kind", "required"]
+__all__ = ["Cascade", "TrainedNetwork", "of_kind", "required"]
 
-Role = Literal["clip", "prior", "decoder", "interpolator", "sr_low", "sr_high"]
 N = TypeVar("N", bound=nn.Module, covariant=True)
 M = TypeVar("M", bound=nn.Module)
 
@@ -26,11 +26,13 @@ class TrainedNetwork(Generic[N]):
         id: Content id of its weights and architecture, 16 hexadecimal digits. None if it was not read from a folder.
         fps: Lowest and highest frame rate of its training clips, frames per second. None if unknown: any rate is
             accepted.
+        words: Words of its training captions. None if unknown.
     """
 
     network: N
     id: str | None = None
     fps: tuple[float, float] | None = None
+    words: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,11 @@ class Cascade:
         return {role: member.id for role, member in self.members.items() if member.id is not None}
 
     @property
+    def rates(self) -> dict[Role, tuple[float, float] | None]:
+        """Lowest and highest trained frame rate of each network, by role; None if unknown."""
+        return {role: member.fps for role, member in self.members.items()}
+
+    @property
     def device(self) -> torch.device:
         """Device of the networks."""
         return next(self.decoder.network.parameters()).device
@@ -119,8 +126,5 @@ def required(member: TrainedNetwork[M] | None, role: Role, purpose: str) -> M:
         UserError: If the cascade has no such network.
     """
     if member is None:
-        raise UserError(
-            f"{purpose}: this pipeline has no network `{role}`. Train one with the config stage/{role}_tiny.yaml and "
-            f"add it to the pipeline as `{role}`."
-        )
+        raise missing_network(role, purpose)
     return member.network

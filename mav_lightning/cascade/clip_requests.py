@@ -1,19 +1,18 @@
-"""Typed requests for clips, one class per use of the cascade, and the networks that each use needs."""
+"""Typed requests for clips, one class per use of the cascade, and the networks that each use needs.
+
+Light on purpose: the command line checks requests before it imports torch.
+"""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal
 
 import numpy as np
-from annotated_types import Ge, Le
 from numpy.typing import NDArray
 
-from mav_lightning.cascade.cascade import Cascade, Role, required
-from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.schema import PositiveFloat, check
-from mav_lightning.diffusion.noise import MOST_SEEDS
+from mav_lightning.common.schema import MOST_SEEDS, NoiseSeed, PositiveFloat, check
 from mav_lightning.prompts import Prompt
 
 __all__ = [
@@ -22,25 +21,21 @@ __all__ = [
     "Clips",
     "ExtrapolateRequest",
     "FramesRequest",
+    "MOST_CLIPS",
     "InterpolateRequest",
     "MorphRequest",
-    "NetworkCall",
     "SuperResolveRequest",
     "TextRequest",
-    "Until",
     "VariationRequest",
-    "check_request",
-    "network_calls",
-    "output_fps",
+    "check_clip_count",
     "same_kind",
     "text_requests",
 ]
 
 Clips = NDArray[np.uint8]
-Until = Literal["decoder", "interpolator", "sr_low", "sr_high"]
+MOST_CLIPS = 100_000  # of one folder
 _MOST_CHARACTERS = 1000  # of a prompt
 _MOST_FRAMES = 4096  # of a given clip
-_Seed = Annotated[int, Ge(0), Le(MOST_SEEDS - 1)]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,6 +49,7 @@ class ClipRequest:
         loop: Whether frames that lead from the last frame back to the first are appended.
         use: Name of the use, for manifests and messages.
         first: First network that samples frames. None if the given frames go straight to super-resolution.
+        stream: Noise streams of the use: those of the networks (0 to 7) are shifted by this number.
 
     Raises:
         UserError: If a value is out of range.
@@ -61,6 +57,7 @@ class ClipRequest:
 
     use: ClassVar[str]
     first: ClassVar[Literal["decoder", "interpolator"] | None]
+    stream: ClassVar[int] = 0
 
     fps: float
     seed: int
@@ -69,8 +66,13 @@ class ClipRequest:
     def __post_init__(self) -> None:
         """Check the values."""
         check(self.fps, PositiveFloat, "fps")
-        check(self.seed, _Seed, "seed")
+        check(self.seed, NoiseSeed, "seed")
         check(self.loop, bool, "loop")
+
+    @property
+    def noise_seed(self) -> int:
+        """Seed for `SeededNoise`: uses with different streams share no noise, whatever their seeds."""
+        return self.seed + self.stream * MOST_SEEDS
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -127,9 +129,12 @@ class FramesRequest(ClipRequest):
 
 
 class VariationRequest(FramesRequest):
-    """A new clip with the content of a given clip: the mean embedding of its frames replaces the text's (§4)."""
+    """A new clip with the content of a given clip: the mean embedding of its frames replaces the text's (§4).
 
-    use, first = "variation", "decoder"
+    Its noise is not that of a text's clip of the same seed, which would give almost the given clip again.
+    """
+
+    use, first, stream = "variation", "decoder", 8
 
 
 class AnimateRequest(FramesRequest):
@@ -162,90 +167,14 @@ class SuperResolveRequest(FramesRequest):
     use, first = "super_resolve", None
 
 
-class NetworkCall(NamedTuple):
-    """A denoiser that a request runs.
-
-    Attributes:
-        role: The denoiser's role.
-        fps: Frame rate of the clip that it samples, relative to the fps of the request.
-        purpose: Why it is needed, for messages.
-    """
-
-    role: Role
-    fps: int
-    purpose: str
-
-
-def network_calls(kind: type[ClipRequest], loop: bool, sampling: Sampling, until: Until) -> list[NetworkCall]:
-    """Return the denoisers that a request runs, in order.
-
-    Args:
-        kind: Class of the request.
-        loop: `ClipRequest.loop`.
-        sampling: Settings of the pipeline.
-        until: Last network that runs.
+def check_clip_count(count: int) -> None:
+    """Check the number of clips before any of them is requested.
 
     Raises:
-        UserError: If `until` comes before the first network of the use.
+        UserError: If one folder would hold more than 100,000 clips.
     """
-    s, calls = sampling, list[NetworkCall]()
-    if until == "decoder" and (kind.first != "decoder" or loop):
-        option = "a loop" if loop else f"`{kind.use}`"
-        raise UserError(f"{option} needs frames from after the decoder; use `interpolator` or later.", argument="until")
-    factor = output_fps(kind, s, until)
-    if kind.first == "decoder":
-        calls.append(NetworkCall("decoder", 1, kind.use))
-    if kind.first == "decoder" and factor > 1 and s.interpolation == "network":
-        calls.append(NetworkCall("interpolator", factor, f"skip={s.skip}"))
-    if kind.first == "interpolator" and (kind is not InterpolateRequest or s.interpolation == "network"):
-        calls.append(NetworkCall("interpolator", factor, kind.use))
-    if loop:
-        calls.append(NetworkCall("interpolator", factor, "loop"))
-    if until in ("sr_low", "sr_high") and s.low_factor > 1:
-        calls.append(NetworkCall("sr_low", factor, f"low_factor={s.low_factor}"))
-    if until == "sr_high" and s.high_factor > 1:
-        calls.append(NetworkCall("sr_high", factor, f"high_factor={s.high_factor}"))
-    return calls
-
-
-def output_fps(kind: type[ClipRequest], sampling: Sampling, until: Until = "sr_high") -> int:
-    """Return the frame rate of a request's clip relative to the request's fps: `Sampling.skip` after interpolation."""
-    return sampling.skip if kind.first == "decoder" and until != "decoder" else 1
-
-
-def check_request(
-    kind: type[ClipRequest], fps: Iterable[float], loop: bool, cascade: Cascade, sampling: Sampling, until: Until
-) -> None:
-    """Check that a cascade can serve requests, before any input is read or anything is computed.
-
-    Args:
-        kind: Class of the requests.
-        fps: Their frame rates, frames per second.
-        loop: `ClipRequest.loop`.
-        cascade: The networks.
-        sampling: Settings of the pipeline.
-        until: Last network that runs.
-
-    Raises:
-        UserError: If a network is missing, or an fps is outside the range that the networks were trained for.
-    """
-    members, ranges = cascade.members, dict[Role, tuple[float, float]]()
-    for role, factor, purpose in network_calls(kind, loop, sampling, check(until, Until, "until")):
-        required(members.get(role), role, purpose)
-        if role == "interpolator" and kind is not InterpolateRequest and sampling.frames < 3:
-            raise UserError(f"{purpose}: needs a pipeline of 3 or more frames, this one has {sampling.frames}.")
-        trained = members[role].fps
-        if trained is not None and role != "sr_high":  # frame by frame, at any rate
-            ranges[role] = trained[0] / factor, trained[1] / factor
-    for rate in fps:
-        check(rate, PositiveFloat, "fps")
-        for role, (low, high) in ranges.items():
-            if not low <= rate <= high:
-                low, high = max(one[0] for one in ranges.values()), min(one[1] for one in ranges.values())
-                raise UserError(
-                    f"{rate:g} frames per second is outside the trained range of `{role}`; choose {low:g} to {high:g}.",
-                    argument="fps",
-                )
+    if count > MOST_CLIPS:
+        raise UserError(f"{count} clips are requested, at most {MOST_CLIPS} fit into one folder; generate fewer.")
 
 
 def text_requests(

@@ -9,6 +9,7 @@ from torch import nn  # noqa: E402
 from torch.utils.data import DataLoader  # noqa: E402
 
 from mav_lightning.cascade.generation import Generation  # noqa: E402
+from mav_lightning.common.tracking import Track, untracked  # noqa: E402
 
 __all__ = ["DistributedGeneration"]
 
@@ -21,27 +22,32 @@ class DistributedGeneration(LightningModule):
 
     Args:
         generation: The clips to generate.
+        track: Shows progress.
 
     Example:
         ``Trainer(devices=2, use_distributed_sampler=False).predict(DistributedGeneration(generation),
         return_predictions=False)``
     """
 
-    def __init__(self, generation: Generation) -> None:
+    def __init__(self, generation: Generation, track: Track = untracked) -> None:
         super().__init__()
-        self.generation = generation
+        self.generation, self.track = generation, track
         # Registered as submodules, so that the Trainer moves them to the rank's device.
         self.networks = nn.ModuleList(one.network for one in generation.pipeline.cascade.members.values())
 
-    def predict_dataloader(self) -> DataLoader[list[int]]:
-        """Return this rank's missing clips as batches of clip numbers."""
-        batches = self.generation.batches(self.global_rank, self.trainer.world_size)
-        return DataLoader(batches or [[]], batch_size=None)  # type: ignore[arg-type]  # Lightning needs one batch
+    def predict_dataloader(self) -> DataLoader[int]:
+        """Return the number of this rank: all its clips are one prediction."""
+        return DataLoader([self.global_rank], batch_size=None)  # type: ignore[arg-type]  # a list is a dataset
 
-    def predict_step(self, batch: list[int], batch_idx: int) -> None:
-        """Generate and write the clips with these numbers, which may be none."""
-        if batch:
-            self.generation.write(batch)
+    def on_predict_start(self) -> None:
+        """Make the folder ready before any rank writes."""
+        if self.trainer.is_global_zero:
+            self.generation.start()
+        self.trainer.strategy.barrier()
+
+    def predict_step(self, rank: int, batch_idx: int) -> None:
+        """Generate and write this rank's missing clips; the first rank shows the progress of its own."""
+        self.generation.run(self.track if self.trainer.is_global_zero else untracked, rank, self.trainer.world_size)
 
     def on_predict_end(self) -> None:
         """Write the manifest when all ranks have finished."""

@@ -4,26 +4,33 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from torch import nn
 
-from mav_lightning.cascade.cascade import Cascade, Role, TrainedNetwork, of_kind
-from mav_lightning.cascade.clip_requests import TextRequest, check_request
+from mav_lightning.cascade.cascade import Cascade, TrainedNetwork, of_kind
+from mav_lightning.cascade.clip_requests import TextRequest
+from mav_lightning.cascade.network_calls import check_request
+from mav_lightning.cascade.pipeline_file import CONFIG, PipelineFile, read_pipeline_file
+from mav_lightning.cascade.roles import Role
 from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.schema import build, read_json
 from mav_lightning.common.task import Task
 from mav_lightning.common.tracking import Track
 from mav_lightning.common.whole_file import whole_file
 from mav_lightning.diffusion.denoiser import NetDenoiser
-from mav_lightning.networks.stored import copy_network, load_network, network_id, read_card
+from mav_lightning.networks.card import network_id, read_card
+from mav_lightning.networks.stored import copy_network, load_network
 from mav_lightning.nn.base import ImagePrior, TextImageEncoder
 
-__all__ = ["READY_MADE", "NetworkFolders", "WritePipeline", "copy_pipeline", "read_pipeline", "write_pipeline"]
+__all__ = [
+    "NetworkFolders",
+    "WritePipeline",
+    "copy_pipeline",
+    "read_pipeline",
+    "write_pipeline",
+]
 
-CONFIG = "pipeline.json"
-READY_MADE = Path(__file__).parents[1] / "weights" / "tiny"  # trained by recipe/tiny.yaml; see its README.md
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -78,27 +85,6 @@ class WritePipeline(Task):
         write_pipeline(place, self.sampling, self.networks)
 
 
-@dataclass(frozen=True)
-class _NetworkIds:
-    """Content ids of a pipeline's networks."""
-
-    clip: str
-    prior: str
-    decoder: str
-    interpolator: str | None = None
-    sr_low: str | None = None
-    sr_high: str | None = None
-
-
-@dataclass(frozen=True)
-class _PipelineFile:
-    """Content of ``pipeline.json``."""
-
-    version: Literal[1]
-    sampling: Sampling
-    checkpoints: _NetworkIds
-
-
 def read_pipeline(folder: Path, sampling: Mapping[str, Any] | None = None) -> tuple[Cascade, Sampling]:
     """Read a pipeline folder.
 
@@ -109,8 +95,7 @@ def read_pipeline(folder: Path, sampling: Mapping[str, Any] | None = None) -> tu
     Raises:
         UserError: If the folder is not a pipeline, or a network in it cannot be loaded or is not the recorded one.
     """
-    stored = _read_file(folder)
-    settings = build(Sampling, {**asdict(stored.sampling), **(sampling or {})}, "sampling")
+    stored = read_pipeline_file(folder, sampling)
     cascade = _load(_network_folders(folder, stored))
     for role, recorded in asdict(stored.checkpoints).items():
         if recorded not in (None, found := cascade.ids.get(role)):
@@ -118,7 +103,7 @@ def read_pipeline(folder: Path, sampling: Mapping[str, Any] | None = None) -> tu
                 f"{folder / role}: holds network {found}, but {CONFIG} records {recorded}. The folder was changed "
                 "after it was written; write the pipeline again from the trained networks."
             )
-    return cascade, settings
+    return cascade, stored.sampling
 
 
 def write_pipeline(out: Path, sampling: Sampling, networks: NetworkFolders) -> None:
@@ -135,7 +120,7 @@ def write_pipeline(out: Path, sampling: Sampling, networks: NetworkFolders) -> N
     """
     folders = networks.by_role
     cascade = _load(networks)
-    check_request(TextRequest, [], False, cascade, sampling, "sr_high")
+    check_request(TextRequest, [], False, cascade.rates, sampling)
     for role, folder in folders.items():
         size = read_card(folder).trained.size or sampling.size
         if role in ("decoder", "interpolator") and size != sampling.size:
@@ -158,17 +143,11 @@ def copy_pipeline(source: Path, out: Path) -> None:
     Raises:
         UserError: If `source` is not a pipeline, or one of its networks cannot be loaded.
     """
-    stored = _read_file(source)
+    stored = read_pipeline_file(source)
     write_pipeline(out, stored.sampling, _network_folders(source, stored))
 
 
-def _read_file(folder: Path) -> _PipelineFile:
-    missing = "write a pipeline of trained networks with `mav pipeline`, or train a small one with `mav demo`"
-    stored: _PipelineFile = read_json(folder / CONFIG, _PipelineFile, missing)
-    return stored
-
-
-def _network_folders(folder: Path, stored: _PipelineFile) -> NetworkFolders:
+def _network_folders(folder: Path, stored: PipelineFile) -> NetworkFolders:
     ids = asdict(stored.checkpoints)
     return NetworkFolders(**{role: folder / role for role in ids if ids[role] is not None})
 
@@ -190,4 +169,6 @@ def _optional(folder: Path | None, role: Role) -> TrainedNetwork[NetDenoiser] | 
 
 def _member(folder: Path, role: Role, kind: type[M]) -> TrainedNetwork[M]:
     network = of_kind(load_network(folder), kind, f"{folder}: {role}")
-    return TrainedNetwork(network, network_id(folder), read_card(folder).trained.fps)
+    trained = read_card(folder).trained
+    words = None if trained.words is None else frozenset(trained.words)
+    return TrainedNetwork(network, network_id(folder), trained.fps, words)

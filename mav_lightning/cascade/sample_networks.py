@@ -1,9 +1,11 @@
 """Sampling from each denoiser of the cascade: tensors in, tensors out.
 
 Clips have shape (B, 3, T, H, W) and values in [-1, 1]. `fps` has shape (B,): the frame rate of the clip that a function
-returns, in frames per second. Each clip depends on its own seed only.
+returns, in frames per second. Each clip depends on its own seed only. `on_step` is called at every sampler step, to
+show progress.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -22,13 +24,34 @@ from mav_lightning.diffusion.noise_levels import karras_sigmas
 from mav_lightning.diffusion.samplers import find_sampler
 from mav_lightning.diffusion.windows import SlidingDenoiser
 
-__all__ = ["fill_frames", "interpolate_clips", "sample_decoder", "super_resolve_clips", "super_resolve_frames"]
+__all__ = [
+    "Step",
+    "no_step",
+    "fill_frames",
+    "interpolate_clips",
+    "sample_decoder",
+    "super_resolve_clips",
+    "super_resolve_frames",
+]
+
+Step = Callable[[], object]
 
 # Independent noise streams of one seed. Stream 1 is the prior's.
 _DECODER, _INTERPOLATOR, _SR_LOW, _SR_HIGH = 0, 2, 3, 4
 
 
-def sample_decoder(decoder: NetDenoiser, cond: Tensor, fps: Tensor, seeds: Sequence[int], sampling: Sampling) -> Tensor:
+def no_step() -> None:
+    """Show no progress."""
+
+
+def sample_decoder(
+    decoder: NetDenoiser,
+    cond: Tensor,
+    fps: Tensor,
+    seeds: Sequence[int],
+    sampling: Sampling,
+    on_step: Step = no_step,
+) -> Tensor:
     """Sample low-resolution clips from image embeddings with the decoder Dᵗ (§3.2).
 
     Args:
@@ -37,17 +60,24 @@ def sample_decoder(decoder: NetDenoiser, cond: Tensor, fps: Tensor, seeds: Seque
         fps: Frame rates, shape (B,).
         seeds: One seed per clip.
         sampling: Sampler settings. Guidance applies to the decoder only.
+        on_step: Called at every sampler step, to show progress.
 
     Returns:
         Clips, shape (B, 3, frames, size, size).
     """
     shape = (3, sampling.frames, sampling.size, sampling.size)
     noise = SeededNoise(seeds, shape, cond.device, _DECODER)
-    return _sample(Guided(decoder, sampling.guidance_scale), noise, cond, fps, sampling)
+    return _sample(Guided(decoder, sampling.guidance_scale), noise, cond, fps, sampling, on_step)
 
 
 def interpolate_clips(
-    interpolator: NetDenoiser, clips: Tensor, cond: Tensor, fps: Tensor, seeds: Sequence[int], sampling: Sampling
+    interpolator: NetDenoiser,
+    clips: Tensor,
+    cond: Tensor,
+    fps: Tensor,
+    seeds: Sequence[int],
+    sampling: Sampling,
+    on_step: Step = no_step,
 ) -> Tensor:
     """Insert `Sampling.skip` - 1 frames between neighboring frames with the interpolator ↑F (§3.3).
 
@@ -58,6 +88,7 @@ def interpolate_clips(
         fps: Frame rates of the output, shape (B,).
         seeds: One seed per clip.
         sampling: Sampler settings.
+        on_step: Called at every sampler step, to show progress.
 
     Returns:
         Clips with (T - 1) · skip + 1 frames. Frame n · skip is frame n of the input, unchanged.
@@ -66,7 +97,7 @@ def interpolate_clips(
     known = windows.split(clips)
     count = len(known.mask) // len(clips)
     cond, fps = repeat(cond, "b d -> (b n) d", n=count), repeat(fps, "b -> (b n)", n=count)
-    return windows.join(fill_frames(interpolator, known, cond, fps, seeds, sampling), len(clips))
+    return windows.join(fill_frames(interpolator, known, cond, fps, seeds, sampling, on_step), len(clips))
 
 
 def interpolate_without_network(clips: Tensor, sampling: Sampling) -> Tensor:
@@ -75,7 +106,13 @@ def interpolate_without_network(clips: Tensor, sampling: Sampling) -> Tensor:
 
 
 def fill_frames(
-    interpolator: NetDenoiser, known: MaskedFrames, cond: Tensor, fps: Tensor, seeds: Sequence[int], sampling: Sampling
+    interpolator: NetDenoiser,
+    known: MaskedFrames,
+    cond: Tensor,
+    fps: Tensor,
+    seeds: Sequence[int],
+    sampling: Sampling,
+    on_step: Step = no_step,
 ) -> Tensor:
     """Sample the unknown frames of clips with the interpolator ↑F (§3.3).
 
@@ -86,6 +123,7 @@ def fill_frames(
         fps: Frame rate of each window, shape (B · n,).
         seeds: One seed per clip.
         sampling: Sampler settings.
+        on_step: Called at every sampler step, to show progress.
 
     Returns:
         The windows, shape (B · n, 3, T, H, W). Known frames are unchanged.
@@ -93,11 +131,16 @@ def fill_frames(
     shape = (len(known.pixels) // len(seeds), *known.pixels.shape[1:])
     noise = SeededNoise(seeds, shape, cond.device, _INTERPOLATOR)
     draw = lambda: rearrange(noise(), "b n c t h w -> (b n) c t h w")  # noqa: E731
-    return _sample(MaskedDenoiser(interpolator, known), draw, cond, fps, sampling)
+    return _sample(MaskedDenoiser(interpolator, known), draw, cond, fps, sampling, on_step)
 
 
 def super_resolve_clips(
-    sr_low: NetDenoiser, clips: Tensor, fps: Tensor, seeds: Sequence[int], sampling: Sampling
+    sr_low: NetDenoiser,
+    clips: Tensor,
+    fps: Tensor,
+    seeds: Sequence[int],
+    sampling: Sampling,
+    on_step: Step = no_step,
 ) -> Tensor:
     """Upsample clips by `Sampling.low_factor` with spatiotemporal super-resolution SRₗᵗ (§3.2).
 
@@ -109,14 +152,20 @@ def super_resolve_clips(
         fps: Frame rates, shape (B,).
         seeds: One seed per clip.
         sampling: Sampler settings.
+        on_step: Called at every sampler step, to show progress.
     """
     sliding = SlidingDenoiser(sr_low, sampling.frames, overlap=sampling.frames // 2)
     noise = _sr_noise(clips, seeds, sampling.low_factor, clips.shape[2], _SR_LOW)
-    return _super_resolve(sr_low, sliding, upsample(clips, sampling.low_factor), noise, fps, sampling)
+    return _super_resolve(sr_low, sliding, upsample(clips, sampling.low_factor), noise, fps, sampling, on_step)
 
 
 def super_resolve_frames(
-    sr_high: NetDenoiser, clips: Tensor, fps: Tensor, seeds: Sequence[int], sampling: Sampling
+    sr_high: NetDenoiser,
+    clips: Tensor,
+    fps: Tensor,
+    seeds: Sequence[int],
+    sampling: Sampling,
+    on_step: Step = no_step,
 ) -> Tensor:
     """Upsample clips frame by frame by `Sampling.high_factor` with spatial super-resolution SRₕ (§3.2).
 
@@ -126,17 +175,18 @@ def super_resolve_frames(
         fps: Frame rates, shape (B,).
         seeds: One seed per clip.
         sampling: Sampler settings. With `Sampling.shared_noise` all frames of a clip start from the same noise.
+        on_step: Called at every sampler step, to show progress.
     """
     s, frames = sampling, clips.shape[2]
     large = upsample(clips, s.high_factor)
     if not s.shared_noise:
         noise = _sr_noise(clips, seeds, s.high_factor, frames, _SR_HIGH)
-        return _super_resolve(sr_high, sr_high, large, noise, fps, s)
+        return _super_resolve(sr_high, sr_high, large, noise, fps, s, on_step)
     # Each chunk starts the clip's noise anew, so all chunks have the same noise.
     chunks = []
     for chunk in torch.split(large, s.chunk, dim=2):
         noise = _sr_noise(clips, seeds, s.high_factor, 1, _SR_HIGH)
-        chunks.append(_super_resolve(sr_high, sr_high, chunk, noise, fps, s))
+        chunks.append(_super_resolve(sr_high, sr_high, chunk, noise, fps, s, on_step))
     return torch.cat(chunks, dim=2)
 
 
@@ -147,7 +197,13 @@ def _sr_noise(clips: Tensor, seeds: Sequence[int], factor: int, frames: int, str
 
 
 def _super_resolve(
-    network: NetDenoiser, denoiser: Denoiser, large: Tensor, noise: SeededNoise, fps: Tensor, sampling: Sampling
+    network: NetDenoiser,
+    denoiser: Denoiser,
+    large: Tensor,
+    noise: SeededNoise,
+    fps: Tensor,
+    sampling: Sampling,
+    on_step: Step,
 ) -> Tensor:
     """Sample clips given upsampled clips, to which noise is added (conditioning augmentation)."""
 
@@ -156,7 +212,9 @@ def _super_resolve(
 
     concat = augment_conditioning(large, large.new_full((len(large),), sampling.augmentation), draw())
     cond = large.new_zeros(len(large), space_time_network(network).cond_channels)
-    return _sample(lambda x, sigma, cond, fps: denoiser(x, sigma, cond, fps, concat), draw, cond, fps, sampling)
+    return _sample(
+        lambda x, sigma, cond, fps: denoiser(x, sigma, cond, fps, concat), draw, cond, fps, sampling, on_step
+    )
 
 
 def _sample(
@@ -165,6 +223,16 @@ def _sample(
     cond: Tensor,
     fps: Tensor,
     sampling: Sampling,
+    on_step: Step,
 ) -> Tensor:
+    evaluations = itertools.count()
+    per_step = 2 if sampling.sampler == "heun" else 1
+
+    def denoise(x: Tensor, sigma: Tensor) -> Denoised:
+        step, part = divmod(next(evaluations), per_step)
+        if part == 0 and step < sampling.steps:  # a sampler of the user's own may evaluate more often
+            on_step()
+        return denoiser(x, sigma, cond, fps)
+
     sigmas = karras_sigmas(sampling.steps, sigma_max=sampling.sigma_max)
-    return find_sampler(sampling.sampler)(lambda x, sigma: denoiser(x, sigma, cond, fps), draw, sigmas)
+    return find_sampler(sampling.sampler)(denoise, draw, sigmas)

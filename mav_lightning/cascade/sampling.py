@@ -1,7 +1,7 @@
 """Settings of the sampling chain."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from annotated_types import Ge, Gt, Le
 
@@ -9,14 +9,21 @@ from mav_lightning.common.arguments import check_fields
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import PositiveFloat
 from mav_lightning.common.units import memory
-from mav_lightning.diffusion.samplers import find_sampler
-from mav_lightning.diffusion.windows import Windows
+from mav_lightning.diffusion.frame_skip import check_skip
 
-__all__ = ["Interpolation", "Sampling"]
+if TYPE_CHECKING:
+    from mav_lightning.diffusion.windows import Windows
+
+# Light on purpose: the command line checks settings before it imports torch.
+__all__ = ["Count", "Factor", "GuidanceScale", "Interpolation", "SamplerName", "Sampling", "Steps"]
 
 Interpolation = Literal["network", "linear", "repeat"]
 _MOST_BYTES = 2**34  # of one float32 tensor: 16 GiB
-_Count = Annotated[int, Ge(1), Le(4096)]
+Count = Annotated[int, Ge(1), Le(4096)]
+Factor = Annotated[int, Ge(1), Le(16)]
+SamplerName = Literal["dpm++2m", "ddim", "heun", "ddpm"]
+Steps = Annotated[int, Ge(2), Le(10_000)]
+GuidanceScale = Annotated[float, Ge(0), Le(1000)]
 
 
 @dataclass(frozen=True)
@@ -51,28 +58,31 @@ class Sampling:
             fit into 16 GiB.
     """
 
-    size: _Count
-    frames: _Count
-    skip: _Count = 1
+    size: Count
+    frames: Count
+    skip: Count = 1
     interpolation: Interpolation = "network"
-    low_factor: Annotated[int, Ge(1), Le(16)] = 1
-    high_factor: Annotated[int, Ge(1), Le(16)] = 1
+    low_factor: Factor = 1
+    high_factor: Factor = 1
     augmentation: PositiveFloat = 0.1
     shared_noise: bool = True
-    chunk: _Count = 8
+    chunk: Count = 8
     sampler: str = "dpm++2m"
-    steps: Annotated[int, Ge(2), Le(10_000)] = 16
-    guidance_scale: Annotated[float, Ge(0), Le(1000)] = 1.0
+    steps: Steps = 16
+    guidance_scale: GuidanceScale = 1.0
     sigma_max: Annotated[float, Gt(0.02), Le(1e6)] = 80.0
     batch_size: Annotated[int, Ge(1), Le(1024)] = 8
 
     def __post_init__(self) -> None:
         """Check the values and their combination."""
         check_fields(self)
-        find_sampler(self.sampler)
+        if self.sampler not in get_args(SamplerName):
+            from mav_lightning.diffusion.samplers import find_sampler
+
+            find_sampler(self.sampler)
         if self.skip > 1:
             try:
-                self.windows.count(self.frames)
+                check_skip(self.skip, self.frames)
             except ValueError as error:
                 raise UserError(str(error), argument="skip") from error
         self._check_effects()
@@ -106,6 +116,8 @@ class Sampling:
         return (self.frames - 1) * self.skip + 1
 
     @property
-    def windows(self) -> Windows:
+    def windows(self) -> "Windows":
         """Windows of the interpolator over the decoder's clip."""
+        from mav_lightning.diffusion.windows import Windows
+
         return Windows(self.frames, self.skip)

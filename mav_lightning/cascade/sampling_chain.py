@@ -1,7 +1,7 @@
 """The sampling chain: from requests to clips in floating point, through every network of the cascade."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from mav_lightning.cascade.cascade import Cascade, required
+from mav_lightning.cascade.clip_check import LARGEST_JUMP, jump_sizes
 from mav_lightning.cascade.clip_requests import (
     AnimateRequest,
     ClipRequest,
@@ -18,22 +19,27 @@ from mav_lightning.cascade.clip_requests import (
     InterpolateRequest,
     MorphRequest,
     TextRequest,
-    Until,
-    output_fps,
 )
+from mav_lightning.cascade.network_calls import Until, output_fps
 from mav_lightning.cascade.sample_networks import (
+    Step,
     fill_frames,
     interpolate_clips,
     interpolate_without_network,
+    no_step,
     sample_decoder,
     super_resolve_clips,
     super_resolve_frames,
 )
 from mav_lightning.cascade.sampling import Sampling
-from mav_lightning.common.pixels import from_uint8
+from mav_lightning.common.pixels import from_uint8, to_uint8
+from mav_lightning.common.schema import MOST_SEEDS
 from mav_lightning.diffusion.masks import MaskedFrames, every, first
 
 __all__ = ["SamplingChain"]
+
+LOOP_ATTEMPTS = 4  # at frames that lead back without a jump
+_LOOP_STREAM = 16  # of noise: attempt n at a loop takes the streams 16 n and more
 
 
 @dataclass(frozen=True)
@@ -43,10 +49,12 @@ class SamplingChain:
     Attributes:
         cascade: The networks.
         sampling: Settings.
+        on_step: Called at every sampler step; see `denoising_steps` for their number.
     """
 
     cascade: Cascade
     sampling: Sampling
+    on_step: Step = no_step
 
     @torch.inference_mode()
     def run(self, requests: Sequence[ClipRequest], until: Until) -> list[Tensor]:
@@ -67,8 +75,8 @@ class SamplingChain:
         """Yield the interpolated clip (1, 3, T, H, W) of each request for a text or a variation."""
         s = self.sampling
         padded = [*requests, *[requests[-1]] * (s.batch_size - len(requests))]  # the copies' clips are dropped
-        cond, fps, seeds = self._embeddings(padded), self._fps(padded), [one.seed for one in padded]
-        clips = sample_decoder(self.cascade.decoder.network, cond, fps, seeds, s)
+        cond, fps, seeds = self._embeddings(padded), self._fps(padded), [one.noise_seed for one in padded]
+        clips = sample_decoder(self.cascade.decoder.network, cond, fps, seeds, s, self.on_step)
         # One by one: larger batches are no faster here, and a batch would have to be padded with copies.
         for i in range(len(requests)):
             one = slice(i, i + 1)
@@ -79,7 +87,7 @@ class SamplingChain:
         """Yield the clip (1, 3, T, H, W) of each request that starts from given frames."""
         for request in requests:
             assert isinstance(request, FramesRequest)
-            pixels, fps, seeds = self._pixels([request]), self._fps([request]), [request.seed]
+            pixels, fps, seeds = self._pixels([request]), self._fps([request]), [request.noise_seed]
             if isinstance(request, InterpolateRequest):
                 yield self._interpolate(pixels, self._embed(pixels), fps, seeds)
             elif isinstance(request, ExtrapolateRequest):
@@ -96,22 +104,37 @@ class SamplingChain:
 
     def _after_decoder(self, clip: Tensor, request: ClipRequest, until: Until) -> Tensor:
         """Close the loop of a clip (1, 3, T, H, W) if requested, and super-resolve it."""
-        s, cascade, seeds = self.sampling, self.cascade, [request.seed]
-        fps = self._fps([request]) * output_fps(type(request), s, until)
-        if request.loop:
-            back = self._fill(clip[:, :, [-1, 0]], self._ends(), fps, seeds, "loop")
-            clip = torch.cat([clip, back[:, :, 1:-1]], dim=2)
+        fps = self._fps([request]) * output_fps(type(request), self.sampling, until)
+        if not request.loop:
+            return self._super_resolve(clip, fps, request.noise_seed, until)
+        loops = []
+        for attempt in range(LOOP_ATTEMPTS):
+            chain = self if attempt == 0 else replace(self, on_step=no_step)
+            noise = [request.noise_seed + attempt * _LOOP_STREAM * MOST_SEEDS]
+            back = chain._fill(clip[:, :, [-1, 0]], self._ends(), fps, noise, "loop")
+            closed = torch.cat([clip, back[:, :, 1:-1]], dim=2)
+            closed = chain._super_resolve(closed, fps, request.noise_seed, until)
+            seam = float(jump_sizes(to_uint8(closed)[0], loop=True)[clip.shape[2] - 1 :].max())
+            loops.append((seam, closed))
+            if seam <= LARGEST_JUMP:
+                break
+        return min(loops, key=lambda loop: loop[0])[1]
+
+    def _super_resolve(self, clip: Tensor, fps: Tensor, seed: int, until: Until) -> Tensor:
+        s, cascade = self.sampling, self.cascade
         if until in ("sr_low", "sr_high") and s.low_factor > 1:
-            clip = super_resolve_clips(required(cascade.sr_low, "sr_low", "low_factor"), clip, fps, seeds, s)
+            sr_low = required(cascade.sr_low, "sr_low", "low_factor")
+            clip = super_resolve_clips(sr_low, clip, fps, [seed], s, self.on_step)
         if until == "sr_high" and s.high_factor > 1:
-            clip = super_resolve_frames(required(cascade.sr_high, "sr_high", "high_factor"), clip, fps, seeds, s)
+            sr_high = required(cascade.sr_high, "sr_high", "high_factor")
+            clip = super_resolve_frames(sr_high, clip, fps, [seed], s, self.on_step)
         return clip
 
     def _interpolate(self, clip: Tensor, cond: Tensor, fps: Tensor, seeds: Sequence[int]) -> Tensor:
         if self.sampling.interpolation != "network":
             return interpolate_without_network(clip, self.sampling)
         network = required(self.cascade.interpolator, "interpolator", "skip")
-        return interpolate_clips(network, clip, cond, fps, seeds, self.sampling)
+        return interpolate_clips(network, clip, cond, fps, seeds, self.sampling, self.on_step)
 
     def _fill(self, frames: Tensor, mask: Tensor, fps: Tensor, seeds: Sequence[int], purpose: str) -> Tensor:
         """Put frames (1, 3, K, H, W) where `mask` (T,) is True, and sample the other frames."""
@@ -119,7 +142,7 @@ class SamplingChain:
         clip = frames.new_zeros(*frames.shape[:2], len(mask), *frames.shape[3:])
         clip[:, :, mask] = frames
         known = MaskedFrames(clip, mask[None].to(clip.device))
-        return fill_frames(network, known, self._embed(frames), fps, seeds, self.sampling)
+        return fill_frames(network, known, self._embed(frames), fps, seeds, self.sampling, self.on_step)
 
     def _ends(self) -> Tensor:
         return every(self.sampling.frames - 1, self.sampling.frames)
@@ -129,7 +152,7 @@ class SamplingChain:
         texts = [one.prompt.text for one in requests if isinstance(one, TextRequest)]
         if texts:
             words = self.cascade.clip.network.encode_words(texts)
-            return self.cascade.prior.network.predict(words, [one.seed for one in requests])
+            return self.cascade.prior.network.predict(words, [one.noise_seed for one in requests])
         return self._embed(self._pixels([one for one in requests if isinstance(one, FramesRequest)]))
 
     def _embed(self, clips: Tensor) -> Tensor:

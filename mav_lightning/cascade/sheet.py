@@ -3,43 +3,79 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 
 from mav_lightning.cascade.clip_files import read_clip
-from mav_lightning.common.manifest import read_manifest
+from mav_lightning.common.manifest import ClipRecord, read_manifest
+from mav_lightning.common.whole_file import whole_file
 
-__all__ = ["write_sheet"]
+__all__ = ["SHEET", "write_sheet"]
+
+SHEET = "sheet.png"
+_CELL, _GAP, _TEXT, _MARGIN = 128, 4, 24, 20  # pixels
+_PAPER, _INK, _FAINT = (250, 250, 248), (25, 25, 30), (120, 120, 128)
 
 
-def write_sheet(
-    folder: Path, out: Path, most: int = 24, frame_height: int = 64, caption_height: int = 14, most_frames: int = 40
-) -> None:
+def write_sheet(folder: Path, out: Path, most: int = 24, columns: int = 10) -> int:
     """Draw the first clips of a folder as one PNG, one clip per row below its prompt, frames from left to right.
+
+    Frames are upsampled by a whole factor to about 128 pixels, or downsampled to 128.
 
     Args:
         folder: Folder of clips with its manifest.
         out: The PNG.
-        most: Number of clips drawn.
-        frame_height: Smaller frames are upsampled by a whole factor to at least this height in pixels; frames of more
-            than twice this height are downsampled.
-        caption_height: Height of the prompt's line in pixels.
-        most_frames: Frames drawn per clip. Of longer clips every second frame is drawn, or every third, and so on.
+        most: Largest number of clips drawn.
+        columns: Largest number of frames drawn per clip, evenly spaced from the first to the last.
+
+    Returns:
+        Number of clips drawn.
     """
-    rows = []
-    for record in read_manifest(folder)[:most]:
-        frames = read_clip(folder / record.file)
-        frames, thinned = frames[:: -(-len(frames) // most_frames)], max(1, frames.shape[1] // (2 * frame_height))
-        frames = frames[:, ::thinned, ::thinned]
-        scale = max(1, -(-frame_height // frames.shape[1]))
-        strip = np.concatenate(list(frames), axis=1).repeat(scale, axis=0).repeat(scale, axis=1)
-        row = Image.new("RGB", (strip.shape[1], strip.shape[0] + caption_height), "white")
-        row.paste(Image.fromarray(strip), (0, caption_height))
-        text = f"{record.prompt or record.source or record.id}   ({record.fps:g} fps, seed {record.seed})"
-        ImageDraw.Draw(row).text((2, 1), text, fill="black")
-        rows.append(row)
-    sheet = Image.new("RGB", (max(row.width for row in rows), sum(row.height for row in rows)), "white")
-    top = 0
+    records = read_manifest(folder)[:most]
+    rows = [_row(record, read_clip(folder / record.file), columns) for record in records]
+    width = max(row.width for row in rows)
+    sheet = Image.new("RGB", (width + 2 * _MARGIN, sum(row.height for row in rows) + 2 * _MARGIN), _PAPER)
+    top = _MARGIN
     for row in rows:
-        sheet.paste(row, (0, top))
+        sheet.paste(row, (_MARGIN, top))
         top += row.height
-    sheet.save(out)
+    with whole_file(out) as partial:
+        sheet.save(partial, "PNG")
+    return len(rows)
+
+
+def _row(record: ClipRecord, frames: NDArray[np.uint8], columns: int) -> Image.Image:
+    """Draw one clip: a line of text, and frames below it."""
+    numbers = np.linspace(0, len(frames) - 1, min(columns, len(frames))).round().astype(int)
+    cells = [_cell(frames[number]) for number in numbers]
+    step = cells[0].width + _GAP
+    row = Image.new("RGB", (max(step * len(cells) - _GAP, 5 * _CELL), _TEXT + cells[0].height + 2 * _GAP), _PAPER)
+    draw, font = ImageDraw.Draw(row), ImageFont.load_default(14)
+    seed = "" if record.seed is None else f", seed {record.seed}"
+    facts = f"{record.id}: {record.fps:g} fps{seed}"
+    room = row.width - draw.textlength(facts, font) - 4 * _GAP
+    draw.text((0, 2), _fitting(record.prompt or record.source or "", room, draw, font), _INK, font)
+    draw.text((row.width, 2), facts, _FAINT, font, anchor="ra")
+    for number, cell in enumerate(cells):
+        row.paste(cell, (number * step, _TEXT))
+    return row
+
+
+def _cell(frame: NDArray[np.uint8]) -> Image.Image:
+    image = Image.fromarray(frame)
+    if factor := _CELL // max(image.size):
+        return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+    image.thumbnail((_CELL, _CELL))
+    return image
+
+
+def _fitting(
+    text: str, width: float, draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont | ImageFont.ImageFont
+) -> str:
+    """Cut text to `width` pixels, on one line."""
+    line = " ".join(text.split())
+    if draw.textlength(line, font) <= width:
+        return line
+    while line and draw.textlength(f"{line}…", font) > width:
+        line = line[:-1]
+    return f"{line}…"

@@ -15,9 +15,8 @@ from mav_lightning import __version__
 from mav_lightning.cascade.mark import SOURCE_TYPE
 from mav_lightning.common.errors import UserError
 
-__all__ = ["SIGNED_FORMATS", "Signing", "read_signature"]
+__all__ = ["Signing", "can_be_signed", "read_signature"]
 
-SIGNED_FORMATS = ("mp4", "gif", "frames")  # C2PA does not support Matroska
 _TYPES = {".mp4": "video/mp4", ".gif": "image/gif", ".png": "image/png"}
 _MANIFEST = "io.github.mav-lightning.manifest"
 
@@ -99,10 +98,18 @@ class Signing:
             ) from error
 
 
+def can_be_signed(file: Path) -> bool:
+    """Return whether a file, or a folder of PNGs, is in a format that can hold Content Credentials."""
+    return file.is_dir() or file.suffix.lower() in _TYPES
+
+
 def read_signature(file: Path) -> Mapping[str, Any] | None:
     """Read and verify the Content Credentials of a file. Return None if it has none.
 
     A folder of frames is valid only if all its frames are.
+
+    Args:
+        file: A file that can hold Content Credentials, see `can_be_signed`, or a folder of PNGs.
 
     Returns:
         ``state`` (Valid, Invalid, or Trusted if the issuer is known), ``issuer``, ``manifest_sha256`` and ``problems``,

@@ -5,15 +5,17 @@ from the first network to the last and are rounded to uint8 once, at the end. `m
 clips that ablations score all come from `Pipeline.generate`.
 """
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mav_lightning.cascade.cascade import Cascade
+from mav_lightning.cascade.clip_check import ClipWarning, describe_jump, find_jumps
 from mav_lightning.cascade.clip_requests import (
     AnimateRequest,
     ClipRequest,
@@ -24,12 +26,14 @@ from mav_lightning.cascade.clip_requests import (
     MorphRequest,
     SuperResolveRequest,
     TextRequest,
-    Until,
     VariationRequest,
-    check_request,
     same_kind,
 )
-from mav_lightning.cascade.pipeline_folder import READY_MADE, read_pipeline
+from mav_lightning.cascade.network_calls import Until, check_request
+from mav_lightning.cascade.pipeline_file import READY_MADE
+from mav_lightning.cascade.pipeline_folder import read_pipeline
+from mav_lightning.cascade.prompt_check import describe_caption
+from mav_lightning.cascade.sample_networks import Step, no_step
 from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.cascade.sampling_chain import SamplingChain
 from mav_lightning.common.errors import UserError
@@ -39,13 +43,6 @@ from mav_lightning.prompts import Prompt
 __all__ = ["Pipeline"]
 
 PerClip = float | Sequence[float]  # one value for all clips, or one per clip
-
-
-class Options(TypedDict, total=False):
-    """Keyword arguments that all uses share: see `Pipeline.__call__`."""
-
-    until: Until
-    loop: bool
 
 
 class Pipeline:
@@ -69,9 +66,8 @@ class Pipeline:
     """
 
     def __init__(self, cascade: Cascade, sampling: Sampling) -> None:
-        check_request(TextRequest, [], False, cascade, sampling, "sr_high")
+        check_request(TextRequest, [], False, cascade.rates, sampling)
         self.cascade, self.sampling = cascade, sampling
-        self._chain = SamplingChain(cascade, sampling)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path | None = None, **sampling: Any) -> "Pipeline":
@@ -103,61 +99,106 @@ class Pipeline:
                 times this.
             seeds: Seeds, from 0 to 2⁴⁸ - 1.
             until: Last network to run. Networks that the settings disable are skipped.
-            loop: Make each clip loop seamlessly, by appended frames.
+            loop: Append frames that lead back to the first one; if they jump, they are drawn again, up to four times.
 
         Returns:
             Clips, shape (N, T, H, W, 3), uint8.
 
+        Warns:
+            ClipWarning: If the text encoder does not know or does not read some words, or a clip jumps from one frame
+                to the next.
+
         Raises:
             UserError: If an argument is out of range or lengths differ.
         """
+        if not isinstance(prompts, str | Iterable):
+            raise UserError(f"must be a text or a sequence of texts, got {prompts!r}.", argument="prompts")
         texts = [prompts] if isinstance(prompts, str) else list(prompts)
         if not texts:
             raise UserError("is empty; give at least one text.", argument="prompts")
         each = zip(texts, _per_clip(fps, len(texts), "fps"), _per_clip(seeds, len(texts), "seeds"), strict=True)
         return self._all([TextRequest(prompt=Prompt(t), fps=rate, seed=s, loop=loop) for t, rate, s in each], until)
 
-    def variation(self, clips: Clips, fps: PerClip = 8.0, seeds: PerClip = 0, **options: Unpack[Options]) -> Clips:
+    def variation(
+        self,
+        clips: Clips,
+        fps: PerClip = 8.0,
+        seeds: PerClip = 0,
+        until: Until = "sr_high",
+        loop: bool = False,
+    ) -> Clips:
         """Generate new clips with the content of given clips, shape (N, T, size, size, 3) (§4).
 
-        The mean embedding of a clip's frames replaces the embedding predicted from a text. `fps`, `seeds` and the
-        options are those of `__call__`.
+        The mean embedding of a clip's frames replaces the embedding predicted from a text. The other
+        arguments are those of `__call__`.
         """
-        return self._from_frames(VariationRequest, clips, fps, seeds, **options)
+        return self._from_frames(VariationRequest, clips, fps, seeds, until, loop)
 
-    def animate(self, images: Clips, fps: PerClip = 8.0, seeds: PerClip = 0, **options: Unpack[Options]) -> Clips:
+    def animate(
+        self,
+        images: Clips,
+        fps: PerClip = 8.0,
+        seeds: PerClip = 0,
+        until: Until = "sr_high",
+        loop: bool = False,
+    ) -> Clips:
         """Generate clips that begin with given images, shape (N, 1, size, size, 3) (§3.3).
 
-        `fps` is the frame rate of the output, here and in all methods below; the options are those of `__call__`.
+        `fps` is the frame rate of the output, here and in all methods below; the other arguments are those of
+        `__call__`.
         """
-        return self._from_frames(AnimateRequest, images, fps, seeds, **options)
+        return self._from_frames(AnimateRequest, images, fps, seeds, until, loop)
 
-    def morph(self, ends: Clips, fps: PerClip = 8.0, seeds: PerClip = 0, **options: Unpack[Options]) -> Clips:
+    def morph(
+        self,
+        ends: Clips,
+        fps: PerClip = 8.0,
+        seeds: PerClip = 0,
+        until: Until = "sr_high",
+        loop: bool = False,
+    ) -> Clips:
         """Generate clips between given first and last frames, shape (N, 2, size, size, 3) (§4)."""
-        return self._from_frames(MorphRequest, ends, fps, seeds, **options)
+        return self._from_frames(MorphRequest, ends, fps, seeds, until, loop)
 
-    def extrapolate(self, clips: Clips, fps: PerClip = 8.0, seeds: PerClip = 0, **options: Unpack[Options]) -> Clips:
+    def extrapolate(
+        self,
+        clips: Clips,
+        fps: PerClip = 8.0,
+        seeds: PerClip = 0,
+        until: Until = "sr_high",
+        loop: bool = False,
+    ) -> Clips:
         """Continue given clips, shape (N, T, size, size, 3), from their last `Sampling.frames` / 2 frames or fewer."""
-        return self._from_frames(ExtrapolateRequest, clips, fps, seeds, **options)
+        return self._from_frames(ExtrapolateRequest, clips, fps, seeds, until, loop)
 
-    def interpolate(self, clips: Clips, fps: PerClip = 8.0, seeds: PerClip = 0, **options: Unpack[Options]) -> Clips:
+    def interpolate(
+        self,
+        clips: Clips,
+        fps: PerClip = 8.0,
+        seeds: PerClip = 0,
+        until: Until = "sr_high",
+        loop: bool = False,
+    ) -> Clips:
         """Multiply the frame rate of given clips, shape (N, T, size, size, 3), by `rate` (§3.3)."""
-        return self._from_frames(InterpolateRequest, clips, fps, seeds, **options)
+        return self._from_frames(InterpolateRequest, clips, fps, seeds, until, loop)
 
     def loop(self, clips: Clips, fps: PerClip = 8.0, seeds: PerClip = 0, until: Until = "sr_high") -> Clips:
         """Append frames to given clips, shape (N, T, size, size, 3), that lead back to the first frame."""
-        return self._from_frames(SuperResolveRequest, clips, fps, seeds, until=until, loop=True)
+        return self._from_frames(SuperResolveRequest, clips, fps, seeds, until, True)
 
     def super_resolve(self, clips: Clips, fps: PerClip = 8.0, seeds: PerClip = 0, until: Until = "sr_high") -> Clips:
         """Upsample given clips, shape (N, T, size, size, 3), with both super-resolution networks (§3.2)."""
-        return self._from_frames(SuperResolveRequest, clips, fps, seeds, until=until)
+        return self._from_frames(SuperResolveRequest, clips, fps, seeds, until, False)
 
-    def generate(self, requests: Sequence[ClipRequest], until: Until = "sr_high") -> Iterator[Clips]:
+    def generate(
+        self, requests: Sequence[ClipRequest], until: Until = "sr_high", on_step: Step = no_step
+    ) -> Iterator[Clips]:
         """Generate clips batch by batch.
 
         Args:
             requests: Requests of one class, with the same `loop` and the same number of given frames.
             until: Last network to run.
+            on_step: Called at every sampler step, to show progress; `denoising_steps` counts those of a batch.
 
         Yields:
             Arrays of at most `Sampling.batch_size` clips, in the order of the requests.
@@ -166,9 +207,9 @@ class Pipeline:
             UserError: If the pipeline cannot serve a request. Nothing has been computed then.
         """
         self.check_requests(requests, until)
-        size = self.sampling.batch_size
+        size, chain = self.sampling.batch_size, SamplingChain(self.cascade, self.sampling, on_step)
         batches = (requests[i : i + size] for i in range(0, len(requests), size))
-        return (to_uint8(torch.cat(self._chain.run(batch, until))) for batch in batches)
+        return (to_uint8(torch.cat(chain.run(batch, until))) for batch in batches)
 
     def check(
         self, kind: type[ClipRequest], fps: Sequence[float], loop: bool = False, until: Until = "sr_high"
@@ -184,7 +225,7 @@ class Pipeline:
         Raises:
             UserError: If a network is missing, or an fps is outside the range that the networks were trained for.
         """
-        check_request(kind, fps, loop, self.cascade, self.sampling, until)
+        check_request(kind, fps, loop, self.cascade.rates, self.sampling, until)
 
     def check_requests(self, requests: Sequence[ClipRequest], until: Until = "sr_high") -> None:
         """Check that the pipeline can serve requests. Arguments and errors are those of `generate`."""
@@ -197,6 +238,12 @@ class Pipeline:
                     argument="frames",
                 )
 
+    def prompt_warnings(self, requests: Sequence[ClipRequest]) -> list[str]:
+        """Describe which words of the prompts the text encoder does not know or does not read, each prompt once."""
+        texts = dict.fromkeys(one.prompt.text for one in requests if isinstance(one, TextRequest))
+        clip = self.cascade.clip
+        return [message for text in texts for message in describe_caption(text, clip.network, clip.words)]
+
     @property
     def rate(self) -> int:
         """Frame rate of a clip from text divided by the frame rate that the decoder is conditioned on."""
@@ -208,15 +255,22 @@ class Pipeline:
         return self
 
     def _all(self, requests: Sequence[ClipRequest], until: Until) -> Clips:
-        return np.concatenate(list(self.generate(requests, until)))
+        """Generate clips, and warn of what is probably not as requested."""
+        clips = np.concatenate(list(self.generate(requests, until)))
+        messages = self.prompt_warnings(requests)
+        for number, (clip, request) in enumerate(zip(clips, requests, strict=True)):
+            jumps = find_jumps(clip, request.loop)
+            messages += [describe_jump(str(number), jump, request, self.sampling, until) for jump in jumps]
+        for message in messages:
+            warnings.warn(message, ClipWarning, stacklevel=3)
+        return clips
 
     def _from_frames(
-        self, kind: type[FramesRequest], clips: Clips, fps: PerClip, seeds: PerClip, **options: Unpack[Options]
+        self, kind: type[FramesRequest], clips: Clips, fps: PerClip, seeds: PerClip, until: Until, loop: bool
     ) -> Clips:
         if np.ndim(clips) != 5 or not len(clips):
             shape = "(N, T, H, W, 3) with N ≥ 1"
             raise UserError(f"must be an array of shape {shape}, got shape {np.shape(clips)}.", argument="frames")
-        until, loop = options.get("until", "sr_high"), options.get("loop", False)
         each = zip(clips, _per_clip(fps, len(clips), "fps"), _per_clip(seeds, len(clips), "seeds"), strict=True)
         return self._all([kind(frames=clip, fps=rate, seed=seed, loop=loop) for clip, rate, seed in each], until)
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mav_lightning.cli.options import Allow, output
+from mav_lightning.cli.options import Allow, config_file, existing, output
 from mav_lightning.cli.printing import echo
 from mav_lightning.cli.progress import exit_if_failed
 from mav_lightning.common.terminal import markup
@@ -21,14 +21,16 @@ __all__ = ["ablate"]
 
 
 def ablate(
-    study: Annotated[str, typer.Argument(help="Study file, for example ablation/quick.yaml.")],
+    study: Annotated[str, typer.Argument(callback=config_file, help="Study file, for example ablation/quick.yaml.")],
     overrides: Annotated[
         list[str] | None, typer.Argument(help="key=value: <stage>.<key> for all variants, seeds=[…] or threads=n.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(callback=output("folder"), help="Folder of the study; default: runs/<study>.")
     ] = None,
-    beside: Annotated[Path | None, typer.Option(help="Folder of another study to share stages with.")] = None,
+    beside: Annotated[
+        Path | None, typer.Option(callback=existing("folder"), help="Folder of another study to share stages with.")
+    ] = None,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Number of stages that run at once; default: 1, on Ray as many as fit.")
     ] = None,

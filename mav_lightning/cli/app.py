@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from inspect import cleandoc
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -77,6 +77,21 @@ def version() -> None:
     echo(__version__)
 
 
+def _print_version(requested: bool) -> None:
+    if requested:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Take the options that come before a command."""
+
+
 def command_line() -> TyperGroup:
     """Build the command with all its subcommands; paragraphs of their help flow at any terminal width."""
     command = typer.main.get_group(app)
@@ -123,7 +138,8 @@ def _option(command: TyperCommand | TyperGroup | None, argument: str | None, wor
     """Return the option of the invoked command that sets an argument, or the argument if there is none."""
     for word in words:
         command = getattr(command, "commands", {}).get(word, command)
+    option = f"--{(argument or '').replace('_', '-')}"
     for parameter in command.params if command else ():
-        if parameter.name == argument and parameter.param_type_name == "option":
+        if parameter.param_type_name == "option" and (parameter.name == argument or option in parameter.opts):
             return max(parameter.opts, key=len)
     return argument

@@ -1,24 +1,36 @@
 """``mav baseline``: trivial baselines, the floors and the ceiling of a table of results."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from mav_lightning.cli.options import Allow, output
+from mav_lightning.cli.options import Allow, Overwrite, existing, output, protocol_name
 from mav_lightning.cli.printing import echo
 from mav_lightning.cli.progress import tracker
+from mav_lightning.common.counting import counted
 
 __all__ = ["baseline"]
 
 
 def baseline(
-    kind: Annotated[str, typer.Argument(help="static, shuffled, real or nearest.", show_default=False)],
+    kind: Annotated[
+        Literal["static", "shuffled", "real", "nearest"],
+        typer.Argument(help="What to write, see below.", show_default=False),
+    ],
     source: Annotated[
-        Path, typer.Option(help="Real clips: a folder, tar shards, or a dataset with clips/train.", show_default=False)
+        Path,
+        typer.Option(
+            callback=existing("folder"),
+            help="Real clips: a folder, tar shards, or a dataset with clips/train.",
+            show_default=False,
+        ),
     ],
     protocol: Annotated[
-        str, typer.Option(help="Name of a shipped protocol, or path of a .yaml file.", show_default=False)
+        str,
+        typer.Option(
+            callback=protocol_name, help="Name of a shipped protocol, or path of a .yaml file.", show_default=False
+        ),
     ],
     out: Annotated[
         Path,
@@ -35,9 +47,12 @@ def baseline(
     seed: Annotated[
         int, typer.Option(min=0, help="Seed of everything drawn; the same seed writes the same bytes.")
     ] = 0,
-    split: Annotated[str, typer.Option(help="Split of a dataset: train or val.")] = "train",
+    split: Annotated[Literal["train", "val"], typer.Option(help="Split of a dataset.")] = "train",
     prompts: Annotated[
-        Path | None, typer.Option(help="For nearest: table id<TAB>prompt, a clip for each row.", show_default=False)
+        Path | None,
+        typer.Option(
+            callback=existing("file"), help="For nearest: table id<TAB>prompt, a clip for each row.", show_default=False
+        ),
     ] = None,
     weights: Annotated[
         Path | None,
@@ -46,9 +61,12 @@ def baseline(
     features: Annotated[
         Path | None,
         typer.Option(
-            help="For nearest: where features are kept; default: ~/.cache/mav-lightning/features.", show_default=False
+            callback=output("folder"),
+            help="For nearest: where features are kept; default: ~/.cache/mav-lightning/features.",
+            show_default=False,
         ),
     ] = None,
+    overwrite: Overwrite = False,
     allow: Allow = None,
 ) -> None:
     """Write a trivial baseline: clips without a generator, as floor or ceiling of a table of results.
@@ -65,23 +83,13 @@ def baseline(
 
         mav baseline nearest --source runs/ucf101 --protocol mine.yaml --prompts prompts.tsv --out runs/nearest
     """
-    from typing import cast, get_args
-
     from evaluation import load_protocol
     from evaluation.baselines import write_baseline, write_nearest
     from evaluation.feature_store import features_folder
-    from evaluation.folders import Split
     from mav_lightning.cli.evaluate import prompts_by_id
-    from mav_lightning.common.errors import UserError, nearest
+    from mav_lightning.common.errors import UserError
     from mav_lightning.common.machine import default_device
 
-    if split not in get_args(Split):
-        raise UserError(
-            f"must be one of {', '.join(get_args(Split))}; got `{split}`.",
-            argument="split",
-            suggestion=nearest(split, get_args(Split)),
-        )
-    part, loaded = cast(Split, split), load_protocol(protocol)
     if (kind == "nearest") != (prompts is not None):
         raise UserError(
             "nearest needs a table id<TAB>prompt, since it does not read the source's captions; give one."
@@ -89,13 +97,16 @@ def baseline(
             else f"only nearest uses prompts, not {kind}; leave them out.",
             argument="prompts",
         )
+    loaded = load_protocol(protocol)
     with tracker() as track:
         if prompts is None:
-            count = write_baseline(kind, source, loaded, out, clips=clips, seed=seed, split=part, track=track)
+            count = write_baseline(
+                kind, source, loaded, out, clips=clips, seed=seed, split=split, track=track, overwrite=overwrite
+            )
         else:
             count = write_nearest(
-                source, loaded, out, prompts_by_id(prompts), clips=clips, seed=seed, split=part, weights=weights,
+                source, loaded, out, prompts_by_id(prompts), clips=clips, seed=seed, split=split, weights=weights,
                 features=features or features_folder(), device=default_device(),
-                track=track,
+                track=track, overwrite=overwrite,
             )  # fmt: skip
-    echo(f"{count} clips: {out}; score them with `mav evaluate --protocol {protocol}`")
+    echo(f"{counted(count, 'clip')}: {out}; score them with `mav evaluate --protocol {protocol}`")

@@ -4,14 +4,16 @@ from typing import Annotated
 
 import typer
 
-from mav_lightning.cli.options import Allow
+from mav_lightning.cli.options import Allow, config_file
 from mav_lightning.cli.printing import echo
 
 __all__ = ["certify"]
 
 
 def certify(
-    config: Annotated[str, typer.Argument(help="Config of a decoder, for example stage/temporal_tiny.yaml.")],
+    config: Annotated[
+        str, typer.Argument(callback=config_file, help="Config of a decoder, for example stage/temporal_tiny.yaml.")
+    ],
     overrides: Annotated[
         list[str] | None,
         typer.Argument(help="key=value; needs.parent=DIR also compares the network with its trained parent."),

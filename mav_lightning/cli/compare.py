@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mav_lightning.cli.options import existing
 from mav_lightning.cli.printing import echo
 
 if TYPE_CHECKING:
@@ -17,7 +18,12 @@ __all__ = ["compare"]
 
 def compare(
     results: Annotated[
-        list[Path], typer.Argument(help="Two or more files that `mav evaluate` wrote.", show_default=False)
+        list[Path],
+        typer.Argument(
+            callback=existing("file", "`mav evaluate` writes them"),
+            help="Two or more files that `mav evaluate` wrote.",
+            show_default=False,
+        ),
     ],
 ) -> None:
     """Show results side by side, if they were measured in the same way; else report what differs.

@@ -5,15 +5,21 @@ from typing import Annotated
 
 import typer
 
-from mav_lightning.cli.options import Allow, output
+from mav_lightning.cli.options import Allow, Overwrite, existing, output
 from mav_lightning.cli.printing import echo
 
 __all__ = ["convert"]
 
 
 def convert(
-    folder: Annotated[Path, typer.Argument(help="Folder of a network or of a pipeline, as version 0.1 wrote it.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            callback=existing("folder"), help="Folder of a network or of a pipeline, as version 0.1 wrote it."
+        ),
+    ],
     out: Annotated[Path, typer.Option(callback=output("new folder"), help="New folder to write to.")],
+    overwrite: Overwrite = False,
     allow: Allow = None,
 ) -> None:
     """Rewrite a network or a pipeline of version 0.1 in today's format.
@@ -22,11 +28,15 @@ def convert(
 
     Example: mav convert runs/old/pipeline --out runs/pipeline
     """
+    from mav_lightning.cascade.pipeline_file import CONFIG, PIPELINE
     from mav_lightning.common.whole_file import new_folder
+    from mav_lightning.networks.card import NETWORK
     from mav_lightning.networks.conversion import convert_network
 
-    with new_folder(out) as partial:
-        if (folder / "pipeline.json").is_file():
+    is_pipeline = (folder / CONFIG).is_file()
+    replaced = PIPELINE if is_pipeline else NETWORK
+    with new_folder(out, replaced if overwrite else None) as partial:
+        if is_pipeline:
             _pipeline(folder, partial)
         else:
             convert_network(folder, partial)

@@ -4,14 +4,20 @@ from typing import Annotated, Any
 
 import typer
 
-from mav_lightning.cli.options import Allow
+from mav_lightning.cli.options import Allow, config_file
 from mav_lightning.cli.printing import echo
 
 __all__ = ["cost"]
 
 
 def cost(
-    configs: Annotated[list[str], typer.Argument(help="Configs of stages, for example stage/temporal_paper.yaml.")],
+    configs: Annotated[
+        list[str],
+        typer.Argument(
+            callback=lambda names: [config_file(name) for name in names],
+            help="Configs of stages, for example stage/temporal_paper.yaml.",
+        ),
+    ],
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Samples per step. The config's own by default.")
     ] = None,

@@ -5,33 +5,51 @@ from typing import Annotated
 
 import typer
 
-from mav_lightning.cli.options import output
+from mav_lightning.cli.options import Overwrite, existing, network_folder, output, within
 from mav_lightning.cli.pack import pack, prompts
 from mav_lightning.cli.printing import echo, list_files
 from mav_lightning.cli.progress import tracker
+from mav_lightning.common.counting import counted
+from mav_lightning.common.schema import PositiveFloat, PositiveInt, Seed
+
+_NOTES = 10  # captions with a warning to list
 
 app = typer.Typer(no_args_is_help=True, help="Write, pack, index, verify and show datasets of tar shards.")
 
-Root = Annotated[Path, typer.Argument(metavar="DIR", help="Dataset, or one folder of shards.", show_default=False)]
+Root = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DIR",
+        callback=existing("folder", "write shards with `mav data pack` or `mav data shapes`"),
+        help="Dataset, or one folder of shards.",
+        show_default=False,
+    ),
+]
 Out = Annotated[
     Path, typer.Option(callback=output("new folder"), help="Folder to write; must be new or empty.", show_default=False)
 ]
-ShardSize = Annotated[int, typer.Option(help="Samples per shard.")]
 
 
 @app.command()
 def shapes(
     out: Out,
-    images: Annotated[int, typer.Option(help="Captioned training stills.")] = 4000,
-    clips: Annotated[int, typer.Option(help="Unlabeled training clips.")] = 800,
-    val_images: Annotated[int, typer.Option(help="Validation stills.")] = 360,
-    val_clips: Annotated[int, typer.Option(help="Validation clips; 72 show every scene once.")] = 144,
-    size: Annotated[int, typer.Option(help="Side of the frames in pixels, even.")] = 64,
-    seconds: Annotated[float, typer.Option(help="Length of a clip in seconds.")] = 4.0,
-    fps: Annotated[float, typer.Option(help="Frame rate of the clips in frames per second.")] = 32.0,
-    seed: Annotated[int, typer.Option(help="Seed; the same seed writes the same bytes.")] = 0,
-    shard_size: ShardSize = 1000,
-    processes: Annotated[int | None, typer.Option(help="Rendering processes; by default one per core.")] = None,
+    images: Annotated[int, typer.Option(callback=within(PositiveInt), help="Captioned training stills.")] = 4000,
+    clips: Annotated[int, typer.Option(callback=within(PositiveInt), help="Unlabeled training clips.")] = 800,
+    val_images: Annotated[int, typer.Option(callback=within(PositiveInt), help="Validation stills.")] = 360,
+    val_clips: Annotated[
+        int, typer.Option(callback=within(PositiveInt), help="Validation clips; 72 show every scene once.")
+    ] = 144,
+    size: Annotated[int, typer.Option(callback=within(PositiveInt), help="Side of the frames in pixels, even.")] = 64,
+    seconds: Annotated[float, typer.Option(callback=within(PositiveFloat), help="Length of a clip in seconds.")] = 4.0,
+    fps: Annotated[
+        float, typer.Option(callback=within(PositiveFloat), help="Frame rate of the clips in frames per second.")
+    ] = 32.0,
+    seed: Annotated[int, typer.Option(callback=within(Seed), help="Seed; the same seed writes the same bytes.")] = 0,
+    shard_size: Annotated[int, typer.Option(callback=within(PositiveInt), help="Samples per shard.")] = 1000,
+    processes: Annotated[
+        int | None, typer.Option(callback=within(PositiveInt), help="Rendering processes; default: one per core.")
+    ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write Shapes World, the built-in dataset: colored shapes whose motion is not captioned.
 
@@ -44,8 +62,9 @@ def shapes(
         seconds=seconds, fps=fps, shard_size=shard_size, processes=processes,
     )  # fmt: skip
     with tracker() as track:
-        task.run(out, track=track)
-    echo(f"{out}: {images} + {val_images} stills, {clips} + {val_clips} clips. Look: mav data show {out}")
+        task.run(out, track=track, overwrite=overwrite)
+    stills, moving = counted(val_images, "still"), counted(val_clips, "clip")
+    echo(f"{out}: {images} + {stills}, {clips} + {moving}. Look: mav data show {out}")
 
 
 app.command()(pack)
@@ -63,27 +82,52 @@ def index(root: Root) -> None:
     with tracker() as track:
         built = [build_index(folder, track) for folder in shard_folders(root)]
     for found in built:
-        samples = sum(len(shard.samples) for shard in found.shards)
-        echo(f"{found.folder}: {samples} samples, {len(found.errors)} bad, sha256 {found.sha256[:16]}")
+        samples = counted(sum(len(shard.samples) for shard in found.shards), "sample")
+        echo(f"{found.folder}: {samples}, {len(found.errors)} bad, sha256 {found.sha256[:16]}")
         list_files("bad", [f"{name}: {reason}" for name, reason in found.errors.items()])
 
 
 @app.command()
-def lint(root: Root) -> None:
-    """Verify checksums and decode every sample; the exit code is 1 if there is a problem.
+def lint(
+    root: Root,
+    clip: Annotated[
+        Path | None,
+        typer.Option(
+            callback=network_folder,
+            help="Folder of a trained CLIP, to name the words that it does not know or does not read. Default: a new "
+            "small CLIP, which reads 16 words.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Verify checksums, decode every sample and check its caption; the exit code is 1 if there is a problem.
 
-    Example: mav data lint runs/mydata
+    Words of captions that a text encoder does not know or does not read are no problem, but listed.
+
+    Examples:
+        mav data lint runs/mydata
+
+        mav data lint runs/mydata --clip runs/clip
     """
     from datamodules.lint import lint as lint_folders
+    from mav_lightning.cascade.prompt_check import describe_caption
+    from mav_lightning.modules.frozen import FrozenCLIP
+    from mav_lightning.networks.card import read_card
+    from mav_lightning.networks.stored import load_network
+    from mav_lightning.nn.small_clip import SmallCLIP
 
+    encoder = FrozenCLIP(SmallCLIP() if clip is None else load_network(clip)).clip
+    words = None if clip is None else read_card(clip).trained.words
+    known = None if words is None else frozenset(words)
     with tracker() as track:
-        reports = lint_folders(root, track)
+        reports = lint_folders(root, track, lambda caption: describe_caption(caption, encoder, known))
     for report in reports:
         echo(
-            f"{report.folder}: {report.samples} samples, {len(report.problems)} problems, "
+            f"{report.folder}: {counted(report.samples, 'sample')}, {counted(len(report.problems), 'problem')}, "
             f"{report.uncaptioned} without a caption"
         )
-        list_files("problems", [f"{name}: {problem}" for name, problem in report.problems.items()])
+        list_files("", [f"{name}: {problem}" for name, problem in report.problems.items()], noun="problem")
+        list_files("about captions", [f"{name}: {note}" for name, note in report.notes.items()], _NOTES, noun="warning")
     if any(report.problems for report in reports):
         raise typer.Exit(1)
 
@@ -91,7 +135,10 @@ def lint(root: Root) -> None:
 @app.command()
 def embed(
     root: Root,
-    clip: Annotated[Path, typer.Option(help="Folder of a trained or adopted CLIP.", show_default=False)],
+    clip: Annotated[
+        Path,
+        typer.Option(callback=network_folder, help="Folder of a trained or adopted CLIP.", show_default=False),
+    ],
 ) -> None:
     """Compute the CLIP embedding of every image and clip once and store it next to the shards.
 
@@ -108,7 +155,8 @@ def embed(
     from datamodules.embedding_cache import write_embeddings
     from mav_lightning.common.machine import default_device
     from mav_lightning.modules.frozen import FrozenCLIP
-    from mav_lightning.networks.stored import load_network, network_id
+    from mav_lightning.networks.card import network_id
+    from mav_lightning.networks.stored import load_network
 
     encoder, identity = FrozenCLIP(load_network(clip)), network_id(clip)
     device = torch.device(default_device())
@@ -123,10 +171,13 @@ def embed(
 @app.command()
 def show(
     root: Root,
-    out: Annotated[Path, typer.Option(callback=output("file"), help="PNG file to write.")] = Path("contact-sheet.png"),
-    rows: Annotated[int, typer.Option(help="Rows per folder of shards.")] = 4,
-    columns: Annotated[int, typer.Option(help="Frames or images per row.")] = 8,
-    seed: Annotated[int, typer.Option(help="Seed of the choice of samples.")] = 0,
+    out: Annotated[Path, typer.Option(callback=output("new file"), help="PNG file to write.")] = Path(
+        "contact-sheet.png"
+    ),
+    rows: Annotated[int, typer.Option(callback=within(PositiveInt), help="Rows per folder of shards.")] = 4,
+    columns: Annotated[int, typer.Option(callback=within(PositiveInt), help="Frames or images per row.")] = 8,
+    seed: Annotated[int, typer.Option(callback=within(Seed), help="Seed of the choice of samples.")] = 0,
+    overwrite: Overwrite = False,
 ) -> None:
     """Draw a contact sheet of a dataset.
 

@@ -24,7 +24,7 @@ def demo(
     out: Annotated[
         Path, typer.Option(callback=output("folder"), help="Folder of the study; run the same command to resume.")
     ] = Path("runs/demo"),
-    jobs: Annotated[int, typer.Option(help="Stages to run in parallel.")] = 2,
+    jobs: Annotated[int, typer.Option(min=1, help="Stages to run in parallel.")] = 2,
 ) -> None:
     """Train a small cascade, run one ablation, generate clips, and print the report's path.
 
@@ -43,6 +43,6 @@ def demo(
     ablate("ablation/quick.yaml", out=out, jobs=jobs)
     trial = next(trial for trial in read_plan(out).trials if trial.variant == "temporal")
     copy_pipeline(Ledger(out).folder(trial.sample).path / "pipeline", out / "pipeline")
-    generate(out / "clips", PROMPTS, out / "pipeline")
-    generate(out / "ready-made", PROMPTS)
+    generate(out / "clips", PROMPTS, out / "pipeline", overwrite=True)
+    generate(out / "ready-made", PROMPTS, overwrite=True)
     echo(f"report: {out / 'report.html'}")

@@ -1,19 +1,26 @@
 """Work shared by several processes, one device each."""
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lightning import LightningModule
 
-__all__ = ["predict_on"]
+__all__ = ["is_first_process", "predict_on"]
 
 
-def predict_on(devices: int, module: "LightningModule") -> bool:
+def is_first_process() -> bool:
+    """Return whether this process was not launched by another one to share its work."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
+def predict_on(devices: int, module: "LightningModule", progress: bool = True) -> bool:
     """Run ``Trainer.predict`` on several devices, with one process per device.
 
     Args:
         devices: Number of devices, and of processes.
         module: Module whose ``predict_step`` does the work.
+        progress: Whether Lightning shows its bar of batches.
 
     Returns:
         Whether this is the first process, which continues alone.
@@ -30,7 +37,9 @@ def predict_on(devices: int, module: "LightningModule") -> bool:
 
     with quiet_lightning():
         try:
-            trainer = Trainer(devices=devices, use_distributed_sampler=False, logger=False)
+            trainer = Trainer(
+                devices=devices, use_distributed_sampler=False, logger=False, enable_progress_bar=progress
+            )
         except MisconfigurationException as error:
             raise UserError(
                 f"{devices} devices are not available here ({error}); pass a smaller number.", argument="devices"

@@ -5,9 +5,10 @@ from typing import Annotated, Any
 
 import typer
 
-from mav_lightning.cli.options import Allow, output
+from mav_lightning.cli.options import Allow, Overwrite, existing, output, protocol_name, within
 from mav_lightning.cli.printing import echo
 from mav_lightning.cli.progress import tracker
+from mav_lightning.common.schema import PositiveFloat
 
 __all__ = ["evaluate", "print_scores", "prompts_by_id"]
 
@@ -16,20 +17,31 @@ def evaluate(
     generated: Annotated[
         Path,
         typer.Option(
-            help="Generated clips: a folder with a manifest.json, videos, folders of .png frames, or .npy arrays."
+            callback=existing("folder"),
+            help="Generated clips: a folder with a manifest.json, videos, folders of .png frames, or .npy arrays.",
         ),
     ],
     real: Annotated[
         Path | None,
-        typer.Option(help="Real clips: a folder, tar shards, or a dataset with clips/val; none for some protocols."),
+        typer.Option(
+            callback=existing("folder"),
+            help="Real clips: a folder, tar shards, or a dataset with clips/val; none for some protocols.",
+        ),
     ] = None,
-    protocol: Annotated[str, typer.Option(help="Name of a shipped protocol, or path of a .yaml file.")] = "shapes-tiny",
-    out: Annotated[Path, typer.Option(callback=output("file"), help="JSON file to write.")] = Path("results.json"),
+    protocol: Annotated[
+        str, typer.Option(callback=protocol_name, help="Name of a shipped protocol, or path of a .yaml file.")
+    ] = "shapes-tiny",
+    out: Annotated[Path, typer.Option(callback=output("new file"), help="JSON file to write.")] = Path("results.json"),
     prompts: Annotated[
-        Path | None, typer.Option(help="Table id<TAB>prompt of the generated clips; ids are their paths in the folder.")
+        Path | None,
+        typer.Option(
+            callback=existing("file"),
+            help="Table id<TAB>prompt of the generated clips; ids are their paths in the folder.",
+        ),
     ] = None,
     fps: Annotated[
-        float | None, typer.Option(help="Frames per second of generated .png frames or .npy arrays.")
+        float | None,
+        typer.Option(callback=within(PositiveFloat), help="Frames per second of generated .png frames or .npy arrays."),
     ] = None,
     weights: Annotated[
         Path | None,
@@ -38,7 +50,9 @@ def evaluate(
     features: Annotated[
         Path | None,
         typer.Option(
-            help="Folder in which features are kept; default: ~/.cache/mav-lightning/features.", show_default=False
+            callback=output("folder"),
+            help="Folder in which features are kept; default: ~/.cache/mav-lightning/features.",
+            show_default=False,
         ),
     ] = None,
     devices: Annotated[int, typer.Option(min=1, help="Number of processes that share the clips, one device each.")] = 1,
@@ -46,8 +60,12 @@ def evaluate(
         int | None, typer.Option(min=1, help="Threads per process that read clips; default: one per core.")
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Accept fewer clips and other frame rates than the protocol requires.")
+        bool,
+        typer.Option(
+            "--force", help="Accept fewer clips and other frame rates than the protocol requires, and marked clips."
+        ),
     ] = False,
+    overwrite: Overwrite = False,
     allow: Allow = None,
 ) -> None:
     """Score a folder of clips under a protocol, optionally against real clips.
@@ -66,14 +84,9 @@ def evaluate(
     from evaluation import Evaluation, load_protocol
     from evaluation.feature_store import features_folder
     from mav_lightning.cli.devices import predict_on
-    from mav_lightning.common.errors import UserError
     from mav_lightning.common.json_files import write_json
     from mav_lightning.common.machine import default_device
 
-    if out.is_dir():
-        raise UserError(f"{out} is a folder; name the file to write, such as {out / 'results.json'}.", argument="out")
-    if features is not None and features.exists() and not features.is_dir():
-        raise UserError(f"{features} is a file; name a folder, which may be new.", argument="features")
     evaluation = Evaluation(
         generated,
         real,

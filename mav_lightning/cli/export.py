@@ -5,15 +5,16 @@ from typing import Annotated
 
 import typer
 
-from mav_lightning.cli.options import Allow, output
+from mav_lightning.cli.options import Allow, Overwrite, network_folder, output
 from mav_lightning.cli.printing import echo
 
 __all__ = ["export"]
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="Folder of a training, finished or not.")],
+    run: Annotated[Path, typer.Argument(callback=network_folder, help="Folder of a training, finished or not.")],
     out: Annotated[Path, typer.Option(callback=output("new folder"), help="New folder for the network.")],
+    overwrite: Overwrite = False,
     allow: Allow = None,
 ) -> None:
     """Write the network of a training as a folder: safetensors, a description of the network, and their sha256.
@@ -25,5 +26,5 @@ def export(
     """
     from mav_lightning.training.network_export import export_network
 
-    step = export_network(run, out)
+    step = export_network(run, out, overwrite)
     echo(f"exported{'' if step is None else f' step {step}'}: {out}")

@@ -1,24 +1,31 @@
 """``mav generate``: clips from prompts, images and other clips."""
 
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mav_lightning.cli.options import Allow, output
-from mav_lightning.cli.printing import echo
+from mav_lightning.cascade.pipeline_file import CONFIG, READY_MADE
+from mav_lightning.cascade.sampling import Factor, GuidanceScale, Steps
+from mav_lightning.cli.clip_inputs import ClipInputs
+from mav_lightning.cli.devices import is_first_process
+from mav_lightning.cli.options import Allow, Overwrite, existing, output, within
+from mav_lightning.cli.printing import echo, list_files
 from mav_lightning.cli.progress import tracker
+from mav_lightning.common.counting import counted
+from mav_lightning.common.errors import UserError
+from mav_lightning.common.schema import NoiseSeed, PositiveFloat, PositiveInt
+from mav_lightning.common.tracking import untracked
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from mav_lightning.cascade.clip_requests import ClipRequest, Clips, FramesRequest
     from mav_lightning.cascade.generation import Generation
-    from mav_lightning.cascade.video_pipeline import Pipeline
 
 __all__ = ["generate"]
 
-_MOST_FRAMES, _READ_AT_ONCE = 4096, 64  # of a given clip
+_MOST_WARNINGS = 10  # lines
+_HOW = "write a pipeline of trained networks with `mav pipeline`, or train a small one with `mav demo`"
+_pipeline_folder = existing("folder", _HOW, holds=CONFIG)
 
 
 def generate(
@@ -27,39 +34,76 @@ def generate(
     ],
     prompts: Annotated[list[str] | None, typer.Argument(help="What the clips show, one text per clip.")] = None,
     pipeline: Annotated[
-        Path | None, typer.Option(help="Pipeline folder. Default: the pretrained Shapes World cascade.")
+        Path | None,
+        typer.Option(callback=_pipeline_folder, help="Pipeline folder. Default: the pretrained Shapes World cascade."),
     ] = None,
     prompts_file: Annotated[
-        Path | None, typer.Option(help="Text file with one prompt per line, or a table from `mav data prompts`.")
+        Path | None,
+        typer.Option(
+            callback=existing("file"), help="Text file with one prompt per line, or a table from `mav data prompts`."
+        ),
     ] = None,
-    animate: Annotated[Path | None, typer.Option(help="Image that becomes the first frame.")] = None,
+    animate: Annotated[
+        Path | None, typer.Option(callback=existing("file"), help="Image that becomes the first frame.")
+    ] = None,
     interpolate: Annotated[
-        tuple[Path, Path] | None, typer.Option(help="Two images that become the first and the last frame.")
+        tuple[Path, Path] | None,
+        typer.Option(callback=existing("file"), help="Two images that become the first and the last frame."),
     ] = None,
-    extrapolate: Annotated[Path | None, typer.Option(help="Clip to continue.")] = None,
-    variation: Annotated[Path | None, typer.Option(help="Clip to generate variations of.")] = None,
-    loop: Annotated[bool, typer.Option("--loop", help="Make each clip loop seamlessly.")] = False,
+    extrapolate: Annotated[Path | None, typer.Option(callback=existing("file"), help="Clip to continue.")] = None,
+    variation: Annotated[
+        Path | None, typer.Option(callback=existing("file"), help="Clip to generate variations of.")
+    ] = None,
+    loop: Annotated[bool, typer.Option("--loop", help="Append frames that lead back to the first one.")] = False,
     fps: Annotated[
         list[float] | None,
-        typer.Option(help="Frame rate in frames per second, before interpolation for text; repeatable. Default: 8."),
+        typer.Option(
+            callback=within(list[PositiveFloat]),
+            help="Frame rate in frames per second, before interpolation for text; repeatable. Default: 8. The "
+            "pretrained cascade takes 4 to 16; at 4, objects jump in one clip of eight.",
+        ),
     ] = None,
-    per_prompt: Annotated[int, typer.Option(min=1, help="Clips per prompt, image or clip and frame rate.")] = 1,
+    per_prompt: Annotated[
+        int, typer.Option(callback=within(PositiveInt), help="Clips per prompt, image or clip and frame rate.")
+    ] = 1,
     seed: Annotated[
-        int, typer.Option(min=0, help="Seed of the first clip per prompt; further clips use seed + 1, seed + 2, …")
+        int,
+        typer.Option(
+            callback=within(NoiseSeed),
+            help="Seed of the first clip per prompt; further clips use seed + 1, seed + 2, …",
+        ),
     ] = 0,
     form: Annotated[
-        str, typer.Option("--format", help="mkv (lossless), mp4, gif, or frames (a folder of PNGs per clip).")
-    ] = "mkv",
+        Literal["mp4", "mkv", "gif", "frames"] | None,
+        typer.Option(
+            "--format",
+            help="mp4, mkv (lossless), gif (at most 50 fps), or frames (a folder of PNGs per clip). Default: mp4, or "
+            "mkv with --no-mark.",
+        ),
+    ] = None,
     mark: Annotated[bool, typer.Option(help="Draw the visible mark. Omit it for clips to be evaluated.")] = True,
+    scale: Annotated[
+        int, typer.Option(callback=within(Factor), help="Upsample marked frames by this factor, each pixel repeated.")
+    ] = 1,
     sign: Annotated[
         tuple[Path, Path] | None,
-        typer.Option(help="Certificate and private key (PEM) to sign every file with (C2PA; mp4, gif or frames)."),
+        typer.Option(
+            callback=existing("file"),
+            help="Certificate and private key (PEM) to sign every file with (C2PA; mp4, gif or frames).",
+        ),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Sampler steps. Default: the pipeline's.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(callback=within(Steps), help="Sampler steps. Default: the pipeline's.")
+    ] = None,
     guidance_scale: Annotated[
-        float | None, typer.Option(help="Guidance scale of the decoder; 1 disables guidance. Default: the pipeline's.")
+        float | None,
+        typer.Option(
+            callback=within(GuidanceScale),
+            help="Guidance scale of the decoder; 1 disables guidance. Default: the pipeline's.",
+        ),
     ] = None,
     devices: Annotated[int, typer.Option(min=1, help="Processes that divide the clips, one per device.")] = 1,
+    overwrite: Overwrite = False,
     allow: Allow = None,
 ) -> None:
     """Generate clips and a contact sheet: every prompt at every frame rate with every seed.
@@ -69,6 +113,8 @@ def generate(
     give the same pixels, alone or in a batch. If interrupted, rerun the command to resume. Every file records that it
     is synthetic and has a visible mark unless --no-mark is given; `mav inspect` reads both.
 
+    Every clip is checked: words that the text encoder does not know, and jumps from one frame to the next, are named.
+
     Examples:
         mav generate "a red circle on a dark background" --out clips --fps 8
 
@@ -76,14 +122,9 @@ def generate(
 
         mav generate --animate photo.png --pipeline runs/pipeline --out clips --per-prompt 4
     """
-    from mav_lightning.cascade.clip_files import Format
-    from mav_lightning.cascade.generation import Generation
-    from mav_lightning.cascade.sheet import write_sheet
+    from mav_lightning.cascade.clip_writer import choose_format
     from mav_lightning.cascade.sign import Signing
-    from mav_lightning.cascade.video_pipeline import Pipeline
-    from mav_lightning.common.schema import check
 
-    rates, seeds = fps or [8.0], range(seed, seed + per_prompt)
     given = {
         "animate": [animate] if animate else [],
         "interpolate": list(interpolate or ()),
@@ -91,18 +132,28 @@ def generate(
         "variation": [variation] if variation else [],
     }
     use = _only_use(given, bool(prompts or prompts_file))
+    choose_format(form, mark=mark, scale=scale, signed=sign is not None)
     settings = {"steps": steps, "guidance_scale": guidance_scale}
     changed = {name: value for name, value in settings.items() if value is not None}
-    loaded = Pipeline.from_pretrained(pipeline, **changed)
+    folder = pipeline or READY_MADE
+    inputs = ClipInputs(folder, fps or [8.0], range(seed, seed + per_prompt), loop)
+    requests = (
+        inputs.from_prompts(prompts or [], prompts_file) if use == "prompts" else inputs.from_files(use, given[use])
+    )
+
     signing = Signing(*sign) if sign else None
-    if use == "prompts":
-        requests = _from_prompts(loaded, prompts or [], prompts_file, rates, seeds, loop)
-    else:
-        requests = _from_files(loaded, use, given[use], rates, seeds, loop)
-    generation = Generation(loaded, requests, out, format=check(form, Format, "format"), mark=mark, signing=signing)
+
+    from mav_lightning.cascade.generation import Generation
+    from mav_lightning.cascade.video_pipeline import Pipeline
+
+    loaded = Pipeline.from_pretrained(folder, **changed)
+    if is_first_process():
+        list_files("about prompts", loaded.prompt_warnings(requests), _MOST_WARNINGS, noun="warning")
+    generation = Generation(
+        loaded, requests, out, format=form, mark=mark, scale=scale, signing=signing, overwrite=overwrite
+    )
     _run(generation, devices)
-    write_sheet(out, out / "sheet.png")
-    echo(f"{len(requests)} clips: {out}; contact sheet: {out / 'sheet.png'}")
+    _summarize(generation)
 
 
 def _run(generation: "Generation", devices: int) -> None:
@@ -112,86 +163,36 @@ def _run(generation: "Generation", devices: int) -> None:
         from mav_lightning.cascade.distributed import DistributedGeneration
         from mav_lightning.cli.devices import predict_on
 
-        if not predict_on(devices, DistributedGeneration(generation)):
+        with tracker() if is_first_process() else nullcontext(untracked) as track:
+            first = predict_on(devices, DistributedGeneration(generation, track), progress=False)
+        list_files("about clips", generation.warnings(), _MOST_WARNINGS, noun="warning")
+        if not first:
             raise typer.Exit(0)
         return
     generation.pipeline.to(default_device())
-    missing = generation.batches()
+    generation.start()
     with tracker() as track:
-        for numbers in track(missing, len(missing), "sampling batches"):
-            generation.write(numbers)
+        generation.run(track)
     generation.finish()
+    list_files("about clips", generation.warnings(), _MOST_WARNINGS, noun="warning")
+
+
+def _summarize(generation: "Generation") -> None:
+    """Draw the contact sheet, and print where everything is."""
+    from mav_lightning.cascade.sheet import SHEET, write_sheet
+    from mav_lightning.common.gif import MOST_FPS
+
+    out, count = generation.out, len(generation.records)
+    shown = write_sheet(out, out / SHEET)
+    part = f" of the first {shown}" if shown < count else ""
+    echo(f"{counted(count, 'clip')}: {out}; contact sheet{part}: {out / SHEET}")
+    if generation.drops_frames:
+        echo(f"GIFs play at up to {MOST_FPS:g} fps in browsers; evenly spaced frames were left out. mp4 keeps all.")
 
 
 def _only_use(given: dict[str, list[Path]], prompts: bool) -> str:
-    from mav_lightning.common.errors import UserError
-
     requested = [*(["prompts"] if prompts else []), *(use for use, files in given.items() if files)]
     if len(requested) != 1:
         options = ", ".join(f"--{use}" for use in given)
         raise UserError(f"give either prompts or one of {options}; got {' and '.join(requested) or 'none'}.")
     return requested[0]
-
-
-def _from_prompts(
-    pipeline: "Pipeline", words: list[str], file: Path | None, fps: list[float], seeds: range, loop: bool
-) -> "Sequence[ClipRequest]":
-    """Request every prompt at every frame rate with every seed."""
-    from mav_lightning.cascade.clip_requests import TextRequest, text_requests
-    from mav_lightning.cascade.generation import check_clip_count
-    from mav_lightning.prompts import Prompt, read_prompts
-
-    pipeline.check(TextRequest, fps, loop)
-    prompts = [*map(Prompt, words), *(read_prompts(file) if file else [])]
-    check_clip_count(len(prompts) * len(fps) * len(seeds))
-    return text_requests(prompts, fps, seeds, loop)
-
-
-def _from_files(
-    pipeline: "Pipeline", use: str, files: list[Path], fps: list[float], seeds: range, loop: bool
-) -> "Sequence[ClipRequest]":
-    """Request clips from images or a clip, at every frame rate with every seed."""
-    from mav_lightning.cascade import clip_requests
-    from mav_lightning.cascade.generation import check_clip_count
-    from mav_lightning.common.errors import UserError
-
-    kinds: dict[str, type[FramesRequest]] = {
-        "animate": clip_requests.AnimateRequest,
-        "interpolate": clip_requests.MorphRequest,
-        "extrapolate": clip_requests.ExtrapolateRequest,
-        "variation": clip_requests.VariationRequest,
-    }
-    if use == "extrapolate" and len(fps) > 1:
-        raise UserError(f"a clip is continued at the rate it is read at; give one, got {len(fps)}.", argument="fps")
-    pipeline.check(kinds[use], fps, loop)  # before anything is decoded
-    check_clip_count(len(fps) * len(seeds))
-    frames, source = _read(use, files, fps[0], pipeline.sampling.size), " ".join(map(str, files))
-    return [kinds[use](frames=frames, source=source, fps=rate, seed=seed, loop=loop) for rate in fps for seed in seeds]
-
-
-def _read(use: str, files: list[Path], fps: float, size: int) -> "Clips":
-    """Read the given images, or the given clip's frames at `fps`, as one array (T, size, size, 3)."""
-    import numpy as np
-
-    from datamodules.media import decode_image
-    from mav_lightning.common.cropping import crop_to_square
-    from mav_lightning.common.errors import UserError
-    from mav_lightning.common.video import probe, read_frames_at
-
-    for file in files:
-        if not file.is_file():
-            raise UserError(f"{file}: no such file.", argument=use)
-    if use in ("animate", "interpolate"):
-        return np.stack([crop_to_square(decode_image(file.read_bytes()), size) for file in files])
-    (file,) = files
-    info = probe(file)
-    count = 1 + int((info.frames - 1) / info.fps * fps + 1e-6)
-    if not 2 <= count <= _MOST_FRAMES:
-        raise UserError(
-            f"{file}: has {count} frames at {fps:g} fps ({info.frames} at {info.fps:g}), 2 to {_MOST_FRAMES} are "
-            "accepted; choose another --fps, cut the clip, or use --animate with an image.",
-            argument=use,
-        )
-    times = [number / fps for number in range(count)]
-    parts = (read_frames_at(file, times[i : i + _READ_AT_ONCE]) for i in range(0, count, _READ_AT_ONCE))
-    return np.stack([crop_to_square(frame, size) for part in parts for frame in part])

@@ -5,21 +5,25 @@ from typing import Annotated
 
 import typer
 
-from mav_lightning.cli.options import Allow
+from mav_lightning.cli.options import Allow, existing
 from mav_lightning.cli.printing import echo
+from mav_lightning.common.errors import UserError
 
 __all__ = ["inspect"]
 
 
 def inspect(
-    file: Annotated[Path, typer.Argument(help="Clip: mkv, mp4, gif, png, or a folder of frames.")],
+    file: Annotated[
+        Path,
+        typer.Argument(callback=existing("file or folder"), help="Clip: mkv, mp4, gif, png, or a folder of frames."),
+    ],
     allow: Allow = None,
 ) -> None:
     """Print what a file claims about its origin, and what was verified, as JSON.
 
     `claims` is the file's own metadata, which anybody can write. `verified` is measured here: the visible mark, the
     number of frames, whether the manifest next to the file has the claimed hash (null without a manifest), and the
-    signature (C2PA; needs the extra `provenance`).
+    signature (C2PA; needs the extra `provenance`), which is none if the file is not signed.
 
     Example: mav inspect clips/00000.mp4
     """
@@ -28,8 +32,6 @@ def inspect(
 
     from mav_lightning.cascade.clip_files import read_clip, read_facts
     from mav_lightning.cascade.mark import has_mark
-    from mav_lightning.cascade.sign import read_signature
-    from mav_lightning.common.errors import UserError
     from mav_lightning.common.manifest import MANIFEST
 
     frames, claims = read_clip(file), read_facts(file)
@@ -38,8 +40,16 @@ def inspect(
     if claims and manifest.is_file():
         found = hashlib.sha256(manifest.read_bytes()).hexdigest()
         verified["manifest_matches"] = found == claims["manifest_sha256"]
-    try:
-        verified["signature"] = read_signature(file)
-    except UserError as error:
-        verified["signature"] = f"not verified: {error}"
+    verified["signature"] = _signature(file)
     echo(json.dumps({"claims": claims, "verified": verified}, indent=1))
+
+
+def _signature(file: Path) -> object:
+    from mav_lightning.cascade.sign import can_be_signed, read_signature
+
+    if not can_be_signed(file):
+        return f"not possible in {file.suffix.lower().removeprefix('.') or 'such files'}"
+    try:
+        return read_signature(file) or "none"
+    except UserError as error:
+        return f"not verified: {error}"

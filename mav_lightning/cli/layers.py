@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
-from mav_lightning.cli.options import Allow
+from mav_lightning.cli.options import Allow, network_folder
 
 __all__ = ["layers"]
 
 
 def layers(
-    network: Annotated[Path, typer.Argument(help="Folder of a trained network.")],
+    network: Annotated[Path, typer.Argument(callback=network_folder, help="Folder of a trained network.")],
     allow: Allow = None,
 ) -> None:
     """Print each temporal layer's distance from the identity, computed from its weights.

@@ -4,24 +4,41 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from annotated_types import Ge
 
-from mav_lightning.cli.options import output
+from mav_lightning.cli.options import Overwrite, existing, output, within
 from mav_lightning.cli.printing import echo
 from mav_lightning.cli.progress import tracker
+from mav_lightning.common.schema import PositiveFloat
 
 __all__ = ["motion"]
 
 
 def motion(
     folder: Annotated[
-        Path, typer.Argument(help="Clips: a folder with a manifest.json, videos, or tar shards.", show_default=False)
+        Path,
+        typer.Argument(
+            callback=existing("folder"),
+            help="Clips: a folder with a manifest.json, videos, or tar shards.",
+            show_default=False,
+        ),
     ],
-    frames: Annotated[int, typer.Option(help="Number of frames of each clip, from its start.")] = 16,
+    frames: Annotated[
+        int | None,
+        typer.Option(
+            callback=within(Annotated[int, Ge(3)]),
+            help="Number of frames of each clip, from its start. Default: 16, or those of the shortest clip.",
+        ),
+    ] = None,
     fps: Annotated[
         list[float] | None,
-        typer.Option(help="Frame rate at which videos are cut; several add the slope of displacement."),
+        typer.Option(
+            callback=within(list[PositiveFloat]),
+            help="Frame rate at which videos are cut; several add the slope of displacement.",
+        ),
     ] = None,
-    out: Annotated[Path, typer.Option(callback=output("file"), help="JSON file to write.")] = Path("motion.json"),
+    out: Annotated[Path, typer.Option(callback=output("new file"), help="JSON file to write.")] = Path("motion.json"),
+    overwrite: Overwrite = False,
 ) -> None:
     """Measure motion by optical flow: displacement, flicker, consistency, loop closure, repeated frames.
 
@@ -44,4 +61,4 @@ def motion(
     write_json(out, results)
     console = Console()
     print_scores(results["metrics"], console)
-    echo(f"results: {out}")
+    echo(f"first {results['protocol']['frames']} frames of each clip; results: {out}")

@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from mav_lightning.cli.options import output
+from mav_lightning.cli.options import Overwrite, existing, output, within
 from mav_lightning.cli.printing import echo, list_files
 from mav_lightning.cli.progress import tracker
+from mav_lightning.common.counting import counted
+from mav_lightning.common.schema import Fraction, NonNegativeInt, PositiveInt, Seed
 
 if TYPE_CHECKING:
     from datamodules.annotations import Annotator
@@ -24,33 +26,58 @@ _OF_SOURCE = {
 
 
 def pack(
-    src: Annotated[Path, typer.Argument(metavar="SRC", help="Folder of videos and images.", show_default=False)],
+    src: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SRC", callback=existing("folder"), help="Folder of videos and images.", show_default=False
+        ),
+    ],
     out: Annotated[
         Path,
         typer.Option(callback=output("new folder"), help="Folder to write; must be new or empty.", show_default=False),
     ],
-    captions: Annotated[Path | None, typer.Option(help="Tab-separated table: file caption label group.")] = None,
-    ucf101: Annotated[Path | None, typer.Option(help="UCF-101's folder ucfTrainTestlist; SRC: class folders.")] = None,
+    captions: Annotated[
+        Path | None, typer.Option(callback=existing("file"), help="Tab-separated table: file caption label group.")
+    ] = None,
+    ucf101: Annotated[
+        Path | None,
+        typer.Option(callback=existing("folder"), help="UCF-101's folder ucfTrainTestlist; SRC: class folders."),
+    ] = None,
     msrvtt: Annotated[
-        Path | None, typer.Option(help="MSR-VTT's json, or a table: video_id official_split caption.")
+        Path | None,
+        typer.Option(callback=existing("file"), help="MSR-VTT's json, or a table: video_id official_split caption."),
     ] = None,
     val: Annotated[
-        float | None, typer.Option(help="With --captions: fraction of groups held out for validation, by default 0.1.")
+        float | None,
+        typer.Option(
+            callback=within(Fraction),
+            help="With --captions: fraction of groups held out for validation, by default 0.1.",
+        ),
     ] = None,
-    split: Annotated[int | None, typer.Option(help="With --ucf101: official split, 1 to 3, by default 1.")] = None,
+    split: Annotated[
+        int | None, typer.Option(min=1, max=3, help="With --ucf101: official split, 1 to 3, by default 1.")
+    ] = None,
     prompts: Annotated[
         Path | None,
-        typer.Option(help="With --ucf101: table class_name prompt; by default the class name's words."),
+        typer.Option(
+            callback=existing("file"), help="With --ucf101: table class_name prompt; by default the class name's words."
+        ),
     ] = None,
     caption_seed: Annotated[
-        int | None, typer.Option(help="With --msrvtt: seed for sampling one caption per video, by default 0.")
+        int | None,
+        typer.Option(
+            callback=within(Seed), help="With --msrvtt: seed for sampling one caption per video, by default 0."
+        ),
     ] = None,
     validate_as: Annotated[
-        str | None,
+        Literal["train", "val"] | None,
         typer.Option(help="With --msrvtt: split for its validation videos, train or val; default: none."),
     ] = None,
-    stills: Annotated[int, typer.Option(help="Still frames taken from each captioned video.")] = 4,
-    shard_size: Annotated[int, typer.Option(help="Samples per shard.")] = 1000,
+    stills: Annotated[
+        int, typer.Option(callback=within(NonNegativeInt), help="Still frames taken from each captioned video.")
+    ] = 4,
+    shard_size: Annotated[int, typer.Option(callback=within(PositiveInt), help="Samples per shard.")] = 1000,
+    overwrite: Overwrite = False,
 ) -> None:
     """Pack your own videos and images, UCF-101 or MSR-VTT into shards.
 
@@ -73,10 +100,17 @@ def pack(
     held_out = {"val": val} if val is not None else {}
     with tracker() as track:
         report = pack_folder(
-            src, _annotator(*source, known), out, **held_out, stills=stills, shard_size=shard_size, track=track
+            src,
+            _annotator(*source, known),
+            out,
+            **held_out,
+            stills=stills,
+            shard_size=shard_size,
+            track=track,
+            overwrite=overwrite,
         )
     for place, count in report.written.items():
-        echo(f"{out / place}: {count} samples")
+        echo(f"{out / place}: {counted(count, 'sample')}")
     for reason, files in report.left_out.items():
         list_files(f"left out, {reason}", files, _NAMED)
     list_files("listed, but missing", report.absent, _NAMED)
@@ -85,17 +119,35 @@ def pack(
 
 
 def prompts(
-    annotation: Annotated[Path, typer.Argument(metavar="ANNOTATION", help="MSR-VTT's, or UCF-101's class prompts.")],
-    out: Annotated[Path, typer.Option(callback=output("file"), help="Table to write: id prompt.", show_default=False)],
-    per_video: Annotated[str | None, typer.Option(help="MSR-VTT: one caption per test video, or all of them.")] = None,
-    per_class: Annotated[int | None, typer.Option(help="UCF-101: repetitions of each class's prompt.")] = None,
+    annotation: Annotated[
+        Path,
+        typer.Argument(metavar="ANNOTATION", callback=existing("file"), help="MSR-VTT's, or UCF-101's class prompts."),
+    ],
+    out: Annotated[
+        Path, typer.Option(callback=output("new file"), help="Table to write: id prompt.", show_default=False)
+    ],
+    per_video: Annotated[
+        Literal["one", "all"] | None, typer.Option(help="MSR-VTT: one caption per test video, or all of them.")
+    ] = None,
+    per_class: Annotated[
+        int | None, typer.Option(callback=within(PositiveInt), help="UCF-101: repetitions of each class's prompt.")
+    ] = None,
     frequencies: Annotated[
-        Path | None, typer.Option(help="UCF-101: training list whose class frequencies are kept; needs --clips.")
+        Path | None,
+        typer.Option(
+            callback=existing("file"), help="UCF-101: training list whose class frequencies are kept; needs --clips."
+        ),
     ] = None,
-    clips: Annotated[int | None, typer.Option(help="With --frequencies: number of prompts.")] = None,
+    clips: Annotated[
+        int | None, typer.Option(callback=within(PositiveInt), help="With --frequencies: number of prompts.")
+    ] = None,
     caption_seed: Annotated[
-        int | None, typer.Option(help="With --per-video one: seed of the sampling, by default 0; as in mav data pack.")
+        int | None,
+        typer.Option(
+            callback=within(Seed), help="With --per-video one: seed of the sampling, by default 0; as in mav data pack."
+        ),
     ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write the prompts of published text-to-video protocols, for mav generate --prompts-file.
 
@@ -132,7 +184,7 @@ def prompts(
     else:
         listed = frequency_prompts(annotation, frequencies or Path(), clips or 0)
     write_prompts(out, listed)
-    echo(f"{out}: {len(listed)} prompts")
+    echo(f"{out}: {counted(len(listed), 'prompt')}")
 
 
 def _only_source(sources: Mapping[str, Path | None], options: Mapping[str, Any]) -> tuple[str, Path]:

@@ -1,12 +1,15 @@
 """Progress and failures of work, on a terminal."""
 
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
+from mav_lightning.cli.printing import echo
 from mav_lightning.common.terminal import visible
+from mav_lightning.common.tracking import clock
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,15 +20,25 @@ if TYPE_CHECKING:
 __all__ = ["exit_if_failed", "tracker"]
 
 T = TypeVar("T")
+LINE_SECONDS = 10.0
 
 
 @contextmanager
 def tracker() -> Iterator["Track"]:
-    """Show a bar with rate and time left for every iterable passed through ``track(items, total, description)``."""
+    """Show the progress of every iterable passed through ``track(items, total, description)``, with rate and time left.
+
+    In a terminal it is a bar; elsewhere, as in a log file, a line every ten seconds and one at the end.
+    """
+    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    console = Console()
+    if not console.is_terminal:
+        yield _lines
+        return
     text, rate = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[rate]}")
-    with Progress(text, BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn()) as progress:
+    columns = (text, BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
 
         def track(items: Iterable[T], total: int, description: str) -> Iterator[T]:
             task = progress.add_task(visible(description), total=total, rate="")
@@ -35,6 +48,20 @@ def tracker() -> Iterator["Track"]:
                 progress.update(task, advance=1, rate=f"{speed:.3g}/s" if speed else "")
 
         yield track
+
+
+def _lines(items: Iterable[T], total: int, description: str) -> Iterator[T]:
+    started = shown = time.monotonic()
+    done = 0
+    for item in items:
+        yield item
+        done += 1
+        now = time.monotonic()
+        if now - shown >= LINE_SECONDS and done < total:
+            rate, shown = done / (now - started), now
+            echo(f"{description} {done}/{total} · {rate:.3g}/s · {clock((total - done) / rate)} left")
+    seconds = time.monotonic() - started
+    echo(f"{description} {done}/{total}" + (f" · {done / seconds:.3g}/s" if done and seconds else ""))
 
 
 def exit_if_failed(console: "Console", outcomes: "StageOutcomes") -> None:

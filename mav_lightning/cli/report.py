@@ -5,14 +5,14 @@ from typing import Annotated
 
 import typer
 
-from mav_lightning.cli.options import Allow, output
+from mav_lightning.cli.options import Allow, existing, output
 from mav_lightning.cli.printing import echo
 
 __all__ = ["report"]
 
 
 def report(
-    study: Annotated[Path, typer.Argument(help="Folder of a study, finished or not.")],
+    study: Annotated[Path, typer.Argument(callback=existing("folder"), help="Folder of a study, finished or not.")],
     out: Annotated[
         Path | None, typer.Option(callback=output("folder"), help="Output folder; the study's folder by default.")
     ] = None,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mav_lightning.cli.options import Allow, output
+from mav_lightning.cli.options import Allow, config_file, output
 from mav_lightning.cli.printing import echo
 from mav_lightning.cli.progress import exit_if_failed
 
@@ -18,7 +18,12 @@ __all__ = ["train"]
 
 
 def train(
-    config: Annotated[str, typer.Argument(help="Config of a stage, for example stage/spatial_tiny.yaml, or a recipe.")],
+    config: Annotated[
+        str,
+        typer.Argument(
+            callback=config_file, help="Config of a stage, for example stage/spatial_tiny.yaml, or a recipe."
+        ),
+    ],
     overrides: Annotated[
         list[str] | None,
         typer.Argument(

@@ -20,6 +20,12 @@ Folder = Annotated[
 ]
 
 
+def _known(name: str) -> str:
+    from evaluation.weight_files import find_weights
+
+    return find_weights(name).name
+
+
 @app.command(name="list")
 def list_weights(folder: Folder = None) -> None:
     """List known weights, whether they are present, and their origin and license.
@@ -76,7 +82,7 @@ def check(folder: Folder = None) -> None:
 
 @app.command()
 def fetch(
-    name: Annotated[str, typer.Argument(help="Name in `mav weights list`.", show_default=False)],
+    name: Annotated[str, typer.Argument(callback=_known, help="Name in `mav weights list`.", show_default=False)],
     folder: Folder = None,
 ) -> None:
     """Download missing weights, and keep only files with the known hash.

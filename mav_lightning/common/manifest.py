@@ -11,7 +11,7 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import PositiveFloat, build, check, read_json
 from mav_lightning.common.whole_file import whole_file
 
-__all__ = ["MANIFEST", "ClipRecord", "manifest_sha256", "read_manifest", "write_manifest"]
+__all__ = ["MANIFEST", "ClipRecord", "display_only", "manifest_sha256", "read_manifest", "write_manifest"]
 
 MANIFEST = "manifest.json"
 
@@ -79,6 +79,22 @@ def read_manifest(folder: Path) -> list[ClipRecord]:
     ]
     _refuse_duplicates(folder, (clip.id for clip in clips))
     return clips
+
+
+def display_only(folder: Path) -> str | None:
+    """Return why the clips of a folder are meant for the eye and cannot be scored as they are; None if they can.
+
+    Args:
+        folder: Folder of clips; without a manifest, nothing is known against them.
+    """
+    path = folder / MANIFEST
+    content: dict[str, Any] = read_json(path, dict[str, Any]) if path.is_file() else {}
+    made = content.get("made")
+    if not isinstance(made, dict):
+        return None
+    if isinstance(made.get("scale"), int) and made["scale"] > 1:
+        return f"the clips were upsampled {made['scale']} times for the eye"
+    return "the clips have the visible mark" if made.get("mark") is True else None
 
 
 def _refuse_duplicates(folder: Path, ids: Iterable[str]) -> None:

@@ -5,37 +5,79 @@ import os
 import stat
 import tempfile
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from mav_lightning.common.errors import UserError
 
-__all__ = ["OutputKind", "check_output", "disk_message"]
+__all__ = ["FolderContent", "OutputKind", "check_output", "check_replaceable", "disk_message"]
 
-OutputKind = Literal["file", "folder", "new folder"]
+OutputKind = Literal["file", "new file", "folder", "new folder"]
+_CURRENT = "is the current folder; give the name of a new one."
 _LONGEST_NAME = 255 - len("..4194304.partial")  # bytes; files are written under a longer temporary name first
 
 
-def check_output(path: str | Path, kind: OutputKind = "file", argument: str | None = "out") -> Path:
+class FolderContent(NamedTuple):
+    """Files of one kind of result.
+
+    Attributes:
+        files: Patterns of all its files, relative to its folder.
+        sign: Pattern of a file that every result of this kind has, and other folders do not.
+    """
+
+    files: tuple[str, ...]
+    sign: str
+
+
+def check_output(
+    path: str | Path, kind: OutputKind = "file", argument: str | None = "out", replacing: str = "overwrite=True"
+) -> Path:
     """Check that output can be written to a path.
 
     Args:
         path: Where the output goes. Missing parent folders are fine; they are created on writing.
-        kind: ``file`` may replace a regular file; ``folder`` may exist and hold something, for work that resumes;
-            ``new folder`` must be absent or empty.
+        kind: ``file`` may replace a regular file; ``new file`` must be absent; ``folder`` may exist and hold something,
+            for work that resumes; ``new folder`` must be absent or empty.
         argument: Name of the argument that gave the path, for messages. None if there is none.
+        replacing: What the caller sets to replace what exists, for messages.
 
     Returns:
         The path.
 
     Raises:
         UserError: The path is the root folder, a device or a dangling link, is under a file, has too long a name,
-            is of the other kind, holds something already, or its folder is read-only.
+            is of the other kind, exists or holds something already, or its folder is read-only.
     """
     path = Path(path)
-    problem = _problem(path, kind)
+    problem = _problem(path, kind, replacing)
     if problem is not None:
         raise UserError(f"{path}: {problem}", argument=argument)
     return path
+
+
+def check_replaceable(folder: Path, content: FolderContent, argument: str | None = "out") -> None:
+    """Check that a folder holds results of one kind and nothing else, so that new results may replace it.
+
+    Args:
+        folder: The folder. It may be missing or empty. Hidden files, as file managers add them, do not count.
+        content: Content of such results.
+        argument: Name of the argument that gave the path, for messages. None if there is none.
+
+    Raises:
+        UserError: The folder is the current one, or holds something else.
+    """
+    if not folder.is_dir():
+        return
+    if folder.resolve() == Path.cwd():
+        raise UserError(f"{folder}: {_CURRENT}", argument=argument)
+    known = {path for pattern in content.files for path in folder.glob(pattern)}
+    files = [path for path in folder.rglob("*") if not path.is_dir() and not path.name.startswith(".")]
+    foreign = [path for path in files if path not in known] or (files if not any(folder.glob(content.sign)) else [])
+    if foreign:
+        raise UserError(
+            f"{folder}: holds `{min(foreign).relative_to(folder)}`, which would be lost; only an earlier result of the "
+            "same kind is replaced: choose another folder, or move the file.",
+            argument=argument,
+        )
 
 
 def disk_message(error: BaseException | None) -> str | None:
@@ -54,7 +96,7 @@ def disk_message(error: BaseException | None) -> str | None:
     return None
 
 
-def _problem(path: Path, kind: OutputKind) -> str | None:
+def _problem(path: Path, kind: OutputKind, replacing: str) -> str | None:
     """Return what is wrong with a path, or None."""
     try:
         if path.resolve() == Path(path.resolve().anchor):
@@ -64,28 +106,30 @@ def _problem(path: Path, kind: OutputKind) -> str | None:
         if path.is_symlink() and not path.exists():
             return "is a link to something that does not exist; remove it or choose another path."
         if path.exists():
-            return _existing_problem(path, kind)
+            return _existing_problem(path, kind, replacing)
         return _parent_problem(path)
     except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a loop of links
         reason = getattr(error, "strerror", None) or error
         return f"cannot be written ({reason}); choose another path."
 
 
-def _existing_problem(path: Path, kind: OutputKind) -> str | None:
+def _existing_problem(path: Path, kind: OutputKind, replacing: str) -> str | None:
     mode = path.stat().st_mode
-    if kind == "file":
+    if kind in ("file", "new file"):
         if stat.S_ISDIR(mode):
             return "is a folder; give the name of a file."
         if not stat.S_ISREG(mode):
             return "is not a regular file (a device, pipe or socket); choose another path."
+        if kind == "new file":
+            return f"exists; replace it with {replacing}, or choose another path."
         return _parent_problem(path)
     if not stat.S_ISDIR(mode):
         return "is not a folder; choose another path."
     if kind == "new folder":
         if path.resolve() == Path.cwd():
-            return "is the current folder; give the name of a new one."
+            return _CURRENT
         if any(path.iterdir()):
-            return "already holds something; remove it, or choose another folder."
+            return f"already holds something; replace it with {replacing}, or choose another folder."
         return _parent_problem(path)
     return _write_problem(path)
 

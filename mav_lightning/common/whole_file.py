@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mav_lightning.common.output import check_output
+from mav_lightning.common.output import FolderContent, check_output, check_replaceable
 
 __all__ = ["new_folder", "remove_partial_files", "whole_file"]
 
@@ -45,22 +45,33 @@ def remove_partial_files(folder: Path) -> None:
 
 
 @contextmanager
-def new_folder(out: Path) -> Iterator[Path]:
+def new_folder(out: Path, replaces: FolderContent | None = None) -> Iterator[Path]:
     """Yield a temporary folder to fill and rename it to `out` on leaving the block.
 
+    Args:
+        out: The new folder.
+        replaces: Content that `out` may have and that the new folder replaces. None if `out` must be absent or empty.
+
     Raises:
-        UserError: `out` holds something already or cannot be written; see `check_output`.
+        UserError: `out` holds something already, something else than `replaces`, or cannot be written; see
+            `check_output`.
     """
-    check_output(out, "new folder", argument=None)
-    partial = out.absolute().parent / f".{out.absolute().name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)  # left by a killed process
+    check_output(out, "new folder" if replaces is None else "folder", argument=None)
+    if replaces is not None:
+        check_replaceable(out, replaces)
+    partial, old = (out.absolute().parent / f".{out.absolute().name}.{state}" for state in ("partial", "old"))
+    for left in (partial, old):  # by a killed process
+        shutil.rmtree(left, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
         yield partial
+        if replaces is not None and out.exists():
+            os.replace(out, old)
         os.replace(partial, out)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _flush_to_disk(path: Path) -> None:

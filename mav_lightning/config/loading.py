@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from mav_lightning.common.configs import conf_root
+from mav_lightning.common.configs import conf_root, find_protocol
 from mav_lightning.common.errors import UserError, nearest
 from mav_lightning.common.schema import build, parameters
 from mav_lightning.common.yaml_files import read_mapping, resolve_references
@@ -210,13 +210,7 @@ def _inline_protocol(config: dict[str, Any]) -> None:
         return
     from evaluation.version import MEASURES
 
-    known = {file.stem: file for file in sorted((conf_root() / "protocol").glob("*.yaml"))}
-    file = Path(name) if name.endswith(".yaml") else known.get(name)
-    if file is None or not file.is_file():
-        raise UserError(
-            f"protocol: there is no protocol `{name}`; there are {', '.join(known)}, or give the path of a .yaml file.",
-            suggestion=nearest(name, known),
-        )
+    file = find_protocol(name)
     config["protocol"] = {"name": file.stem, "measures": MEASURES, **read_yaml(file)}
 
 

@@ -18,6 +18,7 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import Fraction, PositiveInt
 from mav_lightning.diffusion.denoised import Denoised
 from mav_lightning.diffusion.denoiser import Denoiser
+from mav_lightning.diffusion.frame_skip import check_skip
 
 __all__ = ["MaskSampler", "MaskedDenoiser", "MaskedFrames", "every", "first", "last"]
 
@@ -35,12 +36,7 @@ def every(skip: int, frames: int) -> Tensor:
     Raises:
         ValueError: If the last frame would be unknown.
     """
-    if skip < 1 or (frames - 1) % skip:
-        legal = [n for n in range(1, frames) if (frames - 1) % n == 0]
-        raise ValueError(
-            f"a frame skip of {skip} does not fit {frames} frames, since the last frame must be known; "
-            f"use one of {', '.join(map(str, legal))}."
-        )
+    check_skip(skip, frames)
     return torch.arange(frames) % skip == 0
 
 

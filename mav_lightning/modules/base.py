@@ -42,6 +42,10 @@ class NetworkModule(LightningModule):
         node: Mapping[str, Any] = config[self.network_name]
         return node
 
+    def training_facts(self) -> dict[str, Any]:
+        """Return what is known of the training data only after training, as fields of `networks.card.Trained`."""
+        return {}
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Record which part of the state dict is the network, and the arguments that are plain values."""
         checkpoint["network_name"] = self.network_name

@@ -1,14 +1,20 @@
 """Training of the small CLIP on image-text pairs."""
 
+from typing import Any
+
+import torch.distributed
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from datamodules.batch import ImageBatch
+from mav_lightning.common.schema import check
 from mav_lightning.modules.base import NetworkModule
 from mav_lightning.modules.optim import DEFAULT_OPTIMIZER, DEFAULT_SCHEDULE, MakeOptimizer, Schedule, optimization
-from mav_lightning.nn.small_clip import SmallCLIP
+from mav_lightning.nn.small_clip import SmallCLIP, split_words
 
 __all__ = ["CLIPModule"]
+
+_MOST_WORDS = 100_000  # stored with a network
 
 
 class CLIPModule(NetworkModule):
@@ -27,9 +33,12 @@ class CLIPModule(NetworkModule):
     ) -> None:
         super().__init__()
         self.clip, self.make_optimizer, self.schedule = clip, optimizer, schedule
+        self.words: set[str] = set()
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
         """Compute the contrastive loss of a batch."""
+        for caption in batch.captions():
+            self.words.update(split_words(caption, self.clip.length))
         return self._loss(batch, "train")
 
     def validation_step(self, batch: ImageBatch, batch_idx: int) -> None:
@@ -47,6 +56,26 @@ class CLIPModule(NetworkModule):
     def predict_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
         """Return the embeddings of a batch's images, shape (B, D)."""
         return self.clip.encode_image(batch.pixels)
+
+    def on_train_end(self) -> None:
+        """Collect the words of all ranks."""
+        if torch.distributed.is_initialized():
+            ranks: list[Any] = [None] * torch.distributed.get_world_size()
+            torch.distributed.all_gather_object(ranks, sorted(self.words))
+            self.words.update(*ranks)
+
+    def training_facts(self) -> dict[str, Any]:
+        """Return the words of the training captions, so that a prompt with others can be named."""
+        return {"words": tuple(sorted(self.words)) if len(self.words) <= _MOST_WORDS else None}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Record the words so far."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["words"] = sorted(self.words)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Continue with the words so far."""
+        self.words = set(check(checkpoint.get("words", []), list[str], "words"))
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return one optimizer for both encoders."""

@@ -65,6 +65,17 @@ class HuggingFaceCLIP(TextImageEncoder):
         words = self.model.text_projection(features.last_hidden_state) * keep[..., None]
         return torch.cat([caption[:, None], words], dim=1)
 
+    def unread(self, caption: str) -> str:
+        """Return the end of a caption that exceeds the maximum number of tokens; empty if everything is read."""
+        further = self._tokenizer.encode(caption).overflowing
+        starts = [
+            start
+            for part in further
+            for (start, end), special in zip(part.offsets, part.special_tokens_mask, strict=True)
+            if not special and end > start
+        ]
+        return caption[min(starts) :].strip() if starts else ""
+
 
 def _demand_no_code(config: Mapping[str, Any]) -> None:
     """Reject settings by which transformers would import code or fetch kernels; the config may be a stranger's."""

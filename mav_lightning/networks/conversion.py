@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import check, read_json
-from mav_lightning.networks.stored import CARD, WEIGHTS, Card, Trained, write_network
+from mav_lightning.networks.card import CARD, WEIGHTS, Card, Trained
+from mav_lightning.networks.stored import write_network
 
 __all__ = ["convert_network", "is_old"]
 

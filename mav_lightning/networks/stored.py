@@ -4,13 +4,11 @@ Whoever reads such a folder trusts nothing in it: the description builds classes
 weights must have the recorded sha256, the names, shapes and types of that network, and finite values.
 """
 
-import hashlib
-import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -19,80 +17,16 @@ from torch import Tensor, nn
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.hashing import file_sha256
-from mav_lightning.common.schema import PositiveFloat, PositiveInt, check, read_json
 from mav_lightning.common.whole_file import whole_file
-from mav_lightning.networks.catalogue import build_network, describe_network
+from mav_lightning.networks.card import CARD, WEIGHTS, Card, read_card, require_file, write_card
+from mav_lightning.networks.catalogue import build_network
 
-__all__ = [
-    "CARD",
-    "WEIGHTS",
-    "Card",
-    "Trained",
-    "copy_network",
-    "load_network",
-    "network_id",
-    "read_card",
-    "write_card",
-    "write_network",
-]
-
-WEIGHTS, CARD = "weights.safetensors", "network.json"
+__all__ = ["copy_network", "load_network", "write_network"]
 
 
-@dataclass(frozen=True)
-class Trained:
-    """What a network was trained for, as far as known. It is the folder's own claim.
-
-    Attributes:
-        name: Name of the stage. None if unknown.
-        seed: Seed of the training. None if unknown.
-        size: Side of the frames it was trained on, in pixels. None if unknown.
-        frames: Frames of the clips it was trained on. None for networks of images, or if unknown.
-        fps: Lowest and highest frame rate it was trained on, frames per second. None if unknown.
-    """
-
-    name: str | None = None
-    seed: int | None = None
-    size: PositiveInt | None = None
-    frames: PositiveInt | None = None
-    fps: tuple[PositiveFloat, PositiveFloat] | None = None
-
-
-@dataclass(frozen=True)
-class Card:
-    """The content of ``network.json``.
-
-    Attributes:
-        network: Description of the network, see `describe_network`.
-        trained: What it was trained for.
-        weights_sha256: sha256 of ``weights.safetensors``; None while the training goes on.
-        format: Version of the format.
-    """
-
-    network: dict[str, Any]
-    trained: Trained = field(default_factory=Trained)
-    weights_sha256: str | None = None
-    format: Literal[2] = 2
-
-    @classmethod
-    def of(cls, node: Mapping[str, Any], trained: Mapping[str, Any] | None = None) -> "Card":
-        """Return the card of a network that a config describes.
-
-        Args:
-            node: Resolved config node that builds the network.
-            trained: Fields of `Trained`. None if nothing is known.
-        """
-        return cls(describe_network(node), check(dict(trained or {}), Trained, "trained"))
-
-
-def write_card(folder: Path, card: Card) -> None:
-    """Write ``network.json`` to a folder, which is made if it does not exist."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with whole_file(folder / CARD) as partial:
-        partial.write_text(json.dumps(asdict(card), indent=1))
-
-
-def write_network(folder: Path, weights: Mapping[str, Tensor], card: Card | None = None) -> None:
+def write_network(
+    folder: Path, weights: Mapping[str, Tensor], card: Card | None = None, trained: Mapping[str, Any] | None = None
+) -> None:
     """Write weights, then the card with their hash.
 
     Args:
@@ -100,6 +34,7 @@ def write_network(folder: Path, weights: Mapping[str, Tensor], card: Card | None
         weights: State dict of the network, no two entries sharing memory.
         card: Describes the network. None takes the card that is already there; without one, as after a training that
             no config describes, only the weights are written.
+        trained: Fields of `Trained` that are known only after training. None for no changes.
     """
     if card is None and (folder / CARD).is_file():
         card = read_card(folder)
@@ -107,22 +42,8 @@ def write_network(folder: Path, weights: Mapping[str, Tensor], card: Card | None
     with whole_file(folder / WEIGHTS) as partial:
         save_file({name: value.contiguous() for name, value in weights.items()}, partial, {"format": "pt"})
     if card is not None:
-        write_card(folder, replace(card, weights_sha256=file_sha256(folder / WEIGHTS)))
-
-
-def read_card(folder: str | Path) -> Card:
-    """Read ``network.json``.
-
-    Raises:
-        UserError: If the folder holds no trained network, or one of the format of earlier versions.
-    """
-    file = Path(folder) / CARD
-    _require(Path(folder), CARD)
-    content = read_json(file, dict[str, Any])
-    if content.get("format") != 2 and "net" in content:
-        raise UserError(f"{folder}: was written by an earlier version; `mav convert {folder} --out NEW` rewrites it.")
-    card: Card = check(content, Card, str(file))
-    return card
+        facts = replace(card.trained, **(trained or {}))
+        write_card(folder, replace(card, trained=facts, weights_sha256=file_sha256(folder / WEIGHTS)))
 
 
 def load_network(folder: str | Path) -> nn.Module:
@@ -133,7 +54,7 @@ def load_network(folder: str | Path) -> nn.Module:
             not those recorded, are another network's, or are not finite.
     """
     folder = Path(folder)
-    _require(folder, WEIGHTS)
+    require_file(folder, WEIGHTS)
     card = read_card(folder)
     stored = _verified(folder, card)
     where = f"{folder / CARD}: network"
@@ -150,13 +71,6 @@ def copy_network(source: Path, target: Path) -> None:
     for file in (WEIGHTS, CARD):
         with whole_file(target / file) as partial:
             shutil.copyfile(source / file, partial)
-
-
-def network_id(folder: Path) -> str:
-    """Return 16 hexadecimal digits that identify a network: sha256 over its description and its weights."""
-    card = read_card(folder)
-    text = json.dumps(card.network, sort_keys=True) + file_sha256(folder / WEIGHTS)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _verified(folder: Path, card: Card) -> dict[str, Tensor]:
@@ -192,8 +106,3 @@ def _demand_same(folder: Path, network: Mapping[str, Tensor], stored: Mapping[st
             f"{folder}: the weights are not those of the network that {CARD} describes ({len(wrong)} differ in name, "
             f"shape or type, first `{wrong[0]}`); use the folder as the training wrote it."
         )
-
-
-def _require(folder: Path, file: str) -> None:
-    if not (folder / file).is_file():
-        raise UserError(f"{folder}: no trained network here, `{file}` is missing; train the stage with `mav train`.")

@@ -5,7 +5,7 @@ to `mav_lightning.nn.unet.SpaceTimeUNet`, subclass `TemporalLayer` and name it a
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from torch import Tensor, nn
 
@@ -165,6 +165,22 @@ class TextImageEncoder(nn.Module, ABC):
     def encode_text(self, captions: Sequence[str]) -> Tensor:
         """Embed N captions as unit vectors (N, D). An empty caption is allowed."""
         return self.encode_words(captions)[:, 0]
+
+    def unread(self, caption: str) -> str:
+        """Return the end of a caption that exceeds the maximum number of tokens; empty if everything is read."""
+        return ""
+
+    def unknown_words(self, caption: str, known: Collection[str]) -> list[str]:
+        """Return the words of a caption that the encoder was not trained on.
+
+        Args:
+            caption: The caption.
+            known: Words of the training captions, as the encoder splits them.
+
+        Returns:
+            Words in their order, each once. Encoders that read parts of words know all of them.
+        """
+        return []
 
 
 def check_levels(multipliers: Sequence[int], attention: Sequence[int]) -> None:

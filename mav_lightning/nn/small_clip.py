@@ -2,7 +2,7 @@
 
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +13,20 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import PositiveInt
 from mav_lightning.nn.base import TextImageEncoder
 
-__all__ = ["SmallCLIP", "tokenize"]
+__all__ = ["SmallCLIP", "split_words", "tokenize"]
 
-_WORD = re.compile(r"[a-z0-9]+")
+_TOKEN = re.compile(r"[a-z0-9]+")
+_WORD = re.compile(r"\w+")
+
+
+def split_words(caption: str, length: int) -> list[str]:
+    """Return the first `length` words of a caption, lower-cased, as `tokenize` reads them.
+
+    Example:
+        >>> split_words("A red circle!", length=2)
+        ['a', 'red']
+    """
+    return _TOKEN.findall(caption.lower())[:length]
 
 
 def tokenize(captions: Sequence[str], length: int, vocabulary: int) -> Tensor:
@@ -30,7 +41,7 @@ def tokenize(captions: Sequence[str], length: int, vocabulary: int) -> Tensor:
     """
     ids = torch.zeros(len(captions), length, dtype=torch.long)
     for row, caption in zip(ids, captions, strict=True):
-        words = _WORD.findall(caption.lower())[:length]
+        words = split_words(caption, length)
         row[: len(words)] = torch.tensor([1 + zlib.crc32(word.encode()) % (vocabulary - 1) for word in words])
     return ids
 
@@ -105,6 +116,17 @@ class SmallCLIP(TextImageEncoder):
         words = self.text_proj(x) * keep
         caption = F.normalize(self.text_proj((x * keep).sum(1) / keep.sum(1)), dim=-1)
         return torch.cat([caption[:, None], words], dim=1)
+
+    def unread(self, caption: str) -> str:
+        """Return the end of a caption after the first `length` words; empty if everything is read."""
+        starts = [found.start() for found in _TOKEN.finditer(caption.lower())]
+        return caption[starts[self.length] :].strip() if len(starts) > self.length else ""
+
+    def unknown_words(self, caption: str, known: Collection[str]) -> list[str]:
+        """Return the words of a caption that have a part, or all of their letters, outside the training captions'."""
+        read = caption[: len(caption) - len(self.unread(caption))].lower()
+        parts = {word: _TOKEN.findall(word) for word in _WORD.findall(read)}
+        return [word for word, tokens in parts.items() if not tokens or not set(tokens) <= set(known)]
 
     def loss(self, pixels: Tensor, captions: Sequence[str]) -> Tensor:
         """Compute the symmetric contrastive loss of a batch; equal captions count as matches of each other."""

@@ -91,7 +91,7 @@ def run_training(
     """
     import torch
 
-    from mav_lightning.networks.stored import Card, write_card
+    from mav_lightning.networks.card import Card, write_card
 
     torch.manual_seed(config.get("seed", 0))  # initial weights
     if "task" in config:
@@ -107,7 +107,7 @@ def run_training(
 
 def _fit(config: Config, out: Path, callbacks: "Iterable[Callback]", tags: Mapping[str, str | int]) -> None:
     from mav_lightning.modules.base import NetworkModule
-    from mav_lightning.networks.stored import Card
+    from mav_lightning.networks.card import Card
     from mav_lightning.training.checkpointer import CardWriter
     from mav_lightning.training.fit import fit
     from mav_lightning.training.loggers import with_offline_loggers

@@ -9,7 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from mav_lightning.common.errors import UserError
-from mav_lightning.networks.stored import Card, write_card
+from mav_lightning.networks.card import Card, write_card
 from mav_lightning.training.checkpoint_io import checkpoint_path, checkpoints
 from mav_lightning.training.resume import warn_if_inexact
 from mav_lightning.training.signals import StopSignals

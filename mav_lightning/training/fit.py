@@ -20,7 +20,8 @@ from mav_lightning.common.errors import UserError, nearest
 from mav_lightning.common.schema import NonNegativeInt, PositiveInt
 from mav_lightning.common.whole_file import remove_partial_files, whole_file
 from mav_lightning.modules.base import NetworkModule
-from mav_lightning.networks.stored import WEIGHTS, write_network
+from mav_lightning.networks.card import WEIGHTS
+from mav_lightning.networks.stored import write_network
 from mav_lightning.training.checkpoint_io import AtomicCheckpointIO, checkpoint_step, newest_checkpoint
 from mav_lightning.training.checkpointer import Checkpointer
 from mav_lightning.training.ema import EMA, state_dict_copy
@@ -131,7 +132,8 @@ def fit(
         result = module.network if isinstance(module, NetworkModule) else module
         with ema.in_place(module) if ema else nullcontext():
             weights = state_dict_copy(result)
-        _write_results(out, weights, cost.summary(module, run.global_step))
+        facts = module.training_facts() if isinstance(module, NetworkModule) else {}
+        _write_results(out, weights, facts, cost.summary(module, run.global_step))
 
 
 def _monitors(checkpoint_every: int, options: Mapping[str, Any], given: list[Callback]) -> list[Callback]:
@@ -187,9 +189,9 @@ def _shape_of(trainer: Trainer) -> dict[str, Any]:
     }
 
 
-def _write_results(out: Path, weights: Mapping[str, Tensor], cost: Mapping[str, Any]) -> None:
+def _write_results(out: Path, weights: Mapping[str, Tensor], facts: Mapping[str, Any], cost: Mapping[str, Any]) -> None:
     """Write the weights, then the cost: a run with a cost file is finished."""
-    write_network(out, weights)
+    write_network(out, weights, trained=facts)
     with whole_file(out / _COST) as partial:
         partial.write_text(json.dumps(cost, indent=1) + "\n")
 

@@ -7,22 +7,22 @@ from torch import Tensor
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.whole_file import new_folder
-from mav_lightning.networks.stored import CARD, WEIGHTS, copy_network, read_card, write_network
+from mav_lightning.networks.card import CARD, NETWORK, SUMS, WEIGHTS, read_card
+from mav_lightning.networks.stored import copy_network, write_network
 from mav_lightning.training.checkpoint_io import AtomicCheckpointIO, checkpoint_step, newest_checkpoint
 from mav_lightning.training.ema import EMA
 
-__all__ = ["SUMS", "export_network"]
-
-SUMS = "SHA256SUMS"
+__all__ = ["export_network"]
 
 
-def export_network(run: Path, out: Path) -> int | None:
+def export_network(run: Path, out: Path, overwrite: bool = False) -> int | None:
     """Write ``weights.safetensors``, ``network.json`` and ``SHA256SUMS`` of a training to a folder to share.
 
     Args:
         run: Folder of the training. If it is unfinished, its newest checkpoint is exported, with the averaged weights
             if available.
         out: Folder that does not exist yet or is empty.
+        overwrite: Replace an exported network that `out` holds.
 
     Returns:
         Step of the exported checkpoint, or None for a finished training.
@@ -35,7 +35,7 @@ def export_network(run: Path, out: Path) -> int | None:
     newest = None if finished else newest_checkpoint(run / "checkpoints")
     if not finished and newest is None:
         raise UserError(f"{run}: has no weights and no checkpoint yet; wait for the first one.")
-    with new_folder(out) as folder:
+    with new_folder(out, NETWORK if overwrite else None) as folder:
         if newest is None:
             copy_network(run, folder)
         else:

@@ -10,6 +10,8 @@ from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from mav_lightning.common.tracking import clock
+
 __all__ = ["ReportProgress", "TrainingProgress"]
 
 REDRAW_SECONDS = 0.25  # reading the loss waits for the device, so not at every step
@@ -120,10 +122,7 @@ def _note(outputs: Any, batch: Any, rate: float, seconds_left: float) -> str:
     loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
     shown = [] if loss is None else [f"loss {float(loss):.4f}"]
     unit = "clips" if getattr(batch, "fps", None) is not None else "samples"
-    minutes, seconds = divmod(round(seconds_left), 60)
-    hours, minutes = divmod(minutes, 60)
-    clock = f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
-    return " · ".join([*shown, f"{rate:.1f} {unit}/s", f"{clock} left"])
+    return " · ".join([*shown, f"{rate:.1f} {unit}/s", f"{clock(seconds_left)} left"])
 
 
 def _samples_in(batch: Any) -> int:

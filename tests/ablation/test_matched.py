@@ -14,7 +14,8 @@ from datamodules.shapes_world_shards import WriteShapesWorld
 from mav_lightning.ablation.run import load_plan
 from mav_lightning.ablation.study_plan import Trial
 from mav_lightning.config import instantiate, resolve_needs
-from mav_lightning.networks.stored import Card, write_network
+from mav_lightning.networks.card import Card
+from mav_lightning.networks.stored import write_network
 from mav_lightning.training.rng import SeedEveryBatch
 
 SEED = 3

@@ -26,7 +26,8 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.common.hashing import file_sha256
 from mav_lightning.common.manifest import read_manifest
 from mav_lightning.common.tracking import untracked
-from mav_lightning.common.video import read_frames, write_lossless
+from mav_lightning.common.video import read_frames
+from mav_lightning.common.video_encoding import write_lossless
 from mav_lightning.prompts import Prompt, shapes_prompts
 
 
@@ -52,8 +53,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def finish(generation: Generation, rank: int = 0, processes: int = 1) -> list[int]:
     numbers = [number for batch in generation.batches(rank, processes) for number in batch]
-    for batch in generation.batches(rank, processes):
-        generation.write(batch)
+    generation.run(rank=rank, processes=processes)
     return numbers
 
 
@@ -75,7 +75,7 @@ def test_a_killed_generation_draws_only_what_is_missing_and_ends_the_same(text_p
 
     killed = Generation(pipeline, texts(6), tmp_path / "killed")
     killed.write(killed.batches()[0])
-    (tmp_path / "killed" / ".partial-00005.mkv").write_bytes(b"half")
+    (tmp_path / "killed" / ".partial-00005.mp4").write_bytes(b"half")
     assert not (tmp_path / "killed" / "manifest.json").exists(), "a folder without a manifest is not finished"
 
     again = Generation(pipeline, texts(6), tmp_path / "killed")
@@ -85,15 +85,35 @@ def test_a_killed_generation_draws_only_what_is_missing_and_ends_the_same(text_p
 
 
 @pytest.mark.parametrize(
-    "change", [{"mark": False}, {"requests": texts(7)}, {"sampling": {"steps": 3}}], ids=["mark", "requests", "steps"]
+    "change",
+    [{"mark": False}, {"requests": texts(5)}, {"sampling": {"steps": 3}}, {"scale": 2}, {"format": "gif"}],
+    ids=["mark", "requests", "steps", "scale", "format"],
 )
-def test_clips_of_other_requests_are_not_taken_for_these(
+def test_clips_of_other_requests_are_replaced_only_on_demand(
     change: dict[str, Any], text_pipeline: Path, tmp_path: Path
 ) -> None:
-    finish(Generation(Pipeline.from_pretrained(text_pipeline), texts(6), tmp_path))
-    changed = Pipeline.from_pretrained(text_pipeline, **change.get("sampling", {}))
-    other = Generation(changed, change.get("requests", texts(6)), tmp_path, mark=change.get("mark", True))
-    assert sum(map(len, other.batches())) == len(other.records)
+    pipeline = Pipeline.from_pretrained(text_pipeline)
+    first = Generation(pipeline, texts(6), tmp_path)
+    finish(first)
+    first.finish()
+    write_sheet(tmp_path, tmp_path / "sheet.png")
+    (tmp_path / ".DS_Store").write_bytes(b"of a file manager")
+    before = contents(tmp_path)
+
+    changed = Pipeline.from_pretrained(text_pipeline, **change.pop("sampling", {}))
+    requests = change.pop("requests", texts(6))
+    with pytest.raises(UserError, match=r"holds clips of other requests \(00000\.mp4\).* --overwrite") as caught:
+        Generation(changed, requests, tmp_path, **change)
+    assert caught.value.argument == "out" and contents(tmp_path) == before
+
+    other = Generation(changed, requests, tmp_path, **change, overwrite=True)
+    assert contents(tmp_path) == before, "nothing is removed before the first clip is generated"
+    other.start()
+    other.run()
+    other.finish()
+    files = {record.file for record in other.records}
+    assert contents(tmp_path).keys() == files | {"manifest.json", ".DS_Store"}
+    assert read_manifest(tmp_path) == other.records
 
 
 def test_processes_divide_the_clips_exactly_whatever_is_done_already(text_pipeline: Path, tmp_path: Path) -> None:
@@ -129,26 +149,18 @@ def test_more_processes_than_clips_and_a_folder_that_lacks_only_its_manifest(
         (tmp_path / "manifest.json").unlink()
 
 
-def test_other_clips_in_the_same_folder_take_its_manifest_away_first(text_pipeline: Path, tmp_path: Path) -> None:
-    pipeline = Pipeline.from_pretrained(text_pipeline)
-    first = Generation(pipeline, texts(6), tmp_path)
-    finish(first)
-    first.finish()
-    other = Generation(pipeline, [text("else", 4.0, 0), *texts(6)], tmp_path)
-    other.write(other.batches()[0])
-    assert not (tmp_path / "manifest.json").exists(), "it would speak of clips that are no more"
-
-
-@pytest.mark.parametrize("form", ["mkv", "frames"])
-def test_somebody_elses_files_are_left_alone(form: Any, text_pipeline: Path, tmp_path: Path) -> None:
-    theirs = tmp_path / ("00001.mkv" if form == "mkv" else "00001")
-    if form == "mkv":
-        write_lossless(theirs, pictures(1, 2)[0], 8.0)
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("theirs", ["00001.mkv", "00001", "notes.txt"])
+def test_somebody_elses_files_are_left_alone(theirs: str, overwrite: bool, text_pipeline: Path, tmp_path: Path) -> None:
+    if theirs == "00001.mkv":
+        write_lossless(tmp_path / theirs, pictures(1, 2)[0], 8.0)
+    elif theirs == "notes.txt":
+        (tmp_path / theirs).write_text("precious")
     else:
-        theirs.mkdir()
-        Image.fromarray(pictures(1, 1)[0, 0]).save(theirs / "holiday.png")
-    with pytest.raises(UserError, match="out: .*00001.*: exists and was not generated by this program"):
-        Generation(Pipeline.from_pretrained(text_pipeline), texts(2), tmp_path, format=form)
+        (tmp_path / theirs).mkdir()
+        Image.fromarray(pictures(1, 1)[0, 0]).save(tmp_path / theirs / "holiday.png")
+    with pytest.raises(UserError, match=f"out: .*{theirs}: was not written by `mav generate`; choose another folder"):
+        Generation(Pipeline.from_pretrained(text_pipeline), texts(2), tmp_path, overwrite=overwrite)
 
 
 def test_a_loop_needs_the_network_for_it_before_anything_is_drawn(text_pipeline: Path, tmp_path: Path) -> None:
@@ -167,11 +179,13 @@ def test_a_loop_needs_the_network_for_it_before_anything_is_drawn(text_pipeline:
         ([" "], "prompt: is empty; write what the clip shows"),
         (["a circle", "x" * 10_000], "prompt: `xxx.*` has 10000 characters; at most 1000 are accepted"),
         (["a circle", "--fps", "0"], "fps: must be a finite number above 0, got 0.0"),
-        (["a circle", "--format", "avi"], "format: must be one of `mkv`, `mp4`, `gif`, `frames`, got 'avi'"),
-        (["--prompts-file", "{tmp}/none.txt"], "{tmp}/none.txt: cannot be read as text"),
+        (["a circle", "--scale", "17"], "scale: must be a whole number ≥ 1 and ≤ 16, got 17"),
+        (["a circle", "--scale", "2", "--no-mark"], "scale: got 2, but clips without the mark are for evaluation"),
+        (["--prompts-file", "{tmp}/none.txt"], "prompts_file: {tmp}/none.txt: no such file"),
         (["--prompts-file", "{tmp}/blank.txt"], "{tmp}/blank.txt: has no prompts; write one per line"),
         ([], "give either prompts or one of --animate, .* got none"),
-        (["--extrapolate", "a.mkv", "--fps", "4", "--fps", "8"], "fps: a clip is continued at the rate it is read"),
+        (["--animate", "none.png"], "animate: none.png: no such file"),
+        (["--extrapolate", "{tmp}/blank.txt", "--fps", "4", "--fps", "8"], "fps: a clip is continued at the rate it"),
     ],
 )
 def test_a_mistake_is_told_before_anything_is_written(
@@ -197,7 +211,8 @@ def test_a_study_samples_every_pair_at_every_rate_and_writes_where_it_came_from(
     task = SampleShapes(NetworkFolders(**{role: stages[role] for role in TEXT}), SAMPLING, (4, 8), per_pair=1)
     task.run(tmp_path, seed=1, track=track)
     records = read_manifest(tmp_path / "clips")
-    assert len(records) == 48 and told[-1] == ([44, 45, 46, 47], 12)
+    steps = SAMPLING.steps * 12  # batches of 4
+    assert len(records) == 48 and told == [(number, steps) for number in range(steps)]
     assert len({record.seed for record in records}) == 48
     assert {(r.attributes["colour"], r.attributes["shape"], r.fps) for r in records if r.fps == 4.0} == {
         (p.attributes["colour"], p.attributes["shape"], 4.0) for p in shapes_prompts()

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from mav_lightning.cascade.clip_files import FORMATS, read_clip, read_facts, write_clip
+from mav_lightning.cascade.clip_files import read_clip, read_facts
 from mav_lightning.cascade.clip_requests import ClipRequest, TextRequest
+from mav_lightning.cascade.clip_writer import FORMATS, write_clip
 from mav_lightning.cascade.generation import Generation
 from mav_lightning.cascade.mark import SOURCE_TYPE, draw_mark, has_mark
 from mav_lightning.cascade.sampling import Sampling
@@ -31,7 +32,7 @@ class GivenClips:
 
     def check_requests(self, requests: Sequence[ClipRequest]) -> None: ...
 
-    def generate(self, requests: Sequence[ClipRequest]) -> Iterator[np.ndarray]:
+    def generate(self, requests: Sequence[ClipRequest], on_step: Any) -> Iterator[np.ndarray]:
         yield self.clips[[one.seed for one in requests]]
 
 

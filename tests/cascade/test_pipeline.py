@@ -18,7 +18,8 @@ from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.cascade.video_pipeline import Pipeline
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.pixels import from_uint8, to_uint8
-from mav_lightning.networks.stored import Card, Trained, load_network, read_card, write_card
+from mav_lightning.networks.card import Card, Trained, read_card, write_card
+from mav_lightning.networks.stored import load_network
 
 
 @pytest.fixture(scope="module")

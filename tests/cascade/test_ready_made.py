@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from mav_lightning.cascade.pipeline_folder import READY_MADE
+from mav_lightning.cascade.pipeline_file import READY_MADE
 from mav_lightning.cascade.video_pipeline import Pipeline
 from mav_lightning.common.errors import UserError
 

@@ -109,7 +109,7 @@ def test_what_cannot_be_signed_is_told_before_anything_is_drawn(
 ) -> None:
     sign = ["--sign", str(pems[0]), str(pems[1])]
     with pytest.raises(UserError, match="format: mkv cannot be signed; choose one of mp4, gif, frames"):
-        generate(text_pipeline, tmp_path / "out", *sign)
+        generate(text_pipeline, tmp_path / "out", "--format", "mkv", *sign)
     with pytest.raises(UserError, match="no key and certificate to sign with .* give two PEM files"):
         generate(text_pipeline, tmp_path / "out", "--format", "mp4", "--sign", str(pems[0]), str(pems[0]))
     other = tmp_path / "other.pem"

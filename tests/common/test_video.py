@@ -7,15 +7,8 @@ import numpy as np
 import pytest
 
 from mav_lightning.common.shapes_world.scene import all_scenes, render
-from mav_lightning.common.video import (
-    VideoError,
-    VideoLimits,
-    encode_mp4,
-    probe,
-    read_frames,
-    read_frames_at,
-    write_lossless,
-)
+from mav_lightning.common.video import VideoError, VideoLimits, probe, read_frames, read_frames_at
+from mav_lightning.common.video_encoding import encode_mp4, write_lossless, write_mp4
 
 
 @pytest.fixture
@@ -55,6 +48,26 @@ def test_a_lossless_file_gives_back_what_went_in(tmp_path: Path) -> None:
     write_lossless(tmp_path / "noise.mkv", noise, 12.0)
     assert np.array_equal(read_frames(tmp_path / "noise.mkv"), noise)
     assert probe(tmp_path / "noise.mkv").fps == 12.0
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 48), (33, 47)])
+def test_a_file_for_the_eye_plays_everywhere(
+    height: int, width: int, numbered: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path("a:b c.mp4")  # FFmpeg must not take it for a protocol
+    frames = np.pad(numbered, ((0, 0), (0, 1), (0, 0), (0, 0)), mode="edge")[:, :height, :width]
+    write_mp4(path, frames, 10.0, "told")
+    content = path.read_bytes()
+    assert content.index(b"moov") < content.index(b"mdat"), "players need not read the whole file first"
+    with av.open(io.BytesIO(content)) as video:
+        stream = video.streams.video[0]
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+        assert (stream.width, stream.height, stream.average_rate) == (48, 2 * ((height + 1) // 2), 10)
+        assert video.metadata["comment"] == "told"
+    assert numbers(read_frames(content)) == list(range(30))
+    write_mp4(tmp_path / "again.mp4", frames, 10.0, "told")
+    assert (tmp_path / "again.mp4").read_bytes() == content
 
 
 def test_probing_counts_frames_without_decoding(numbered: np.ndarray) -> None:

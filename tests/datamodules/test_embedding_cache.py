@@ -15,7 +15,8 @@ from datamodules.fps_sampler import UniformFps
 from datamodules.index import build_index, load_index
 from mav_lightning.cli.app import app
 from mav_lightning.common.errors import UserError
-from mav_lightning.networks.stored import Card, network_id, write_network
+from mav_lightning.networks.card import Card, network_id
+from mav_lightning.networks.stored import write_network
 from mav_lightning.nn.small_clip import SmallCLIP
 
 

@@ -68,7 +68,8 @@ def test_pack_wants_one_source_and_its_own_options(folder: Path) -> None:
     assert refusal(*command, *msrvtt, "--val", 0) == "--val: applies to --captions, got --msrvtt; omit it."
     assert "--split: applies to --ucf101" in refusal(*command, *msrvtt, "--split", 1)
     assert "--caption-seed: applies to --msrvtt" in refusal(*command, "--ucf101", folder, "--caption-seed", 0)
-    assert "validate_as: must be train or val" in refusal(*command, *msrvtt, "--validate-as", "test")
+    wrong = CliRunner().invoke(app, ["data", *map(str, command), *map(str, msrvtt), "--validate-as", "test"])
+    assert wrong.exit_code == 2 and "--validate-as" in wrong.output
 
 
 def test_prompts_are_written_as_a_table(folder: Path) -> None:

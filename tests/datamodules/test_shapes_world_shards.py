@@ -79,5 +79,5 @@ def test_bad_arguments_write_nothing(tmp_path: Path, changes: dict[str, int], me
 def test_nothing_is_written_over(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("precious")
 
-    with pytest.raises(UserError, match="already holds something; remove it, or choose another folder"):
+    with pytest.raises(UserError, match="already holds something; replace it with overwrite=True"):
         WriteShapesWorld(**SMALL).run(tmp_path)

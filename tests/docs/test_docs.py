@@ -48,6 +48,17 @@ def test_a_command_has_the_options_and_configs_it_is_given(
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_commands_that_are_followed_in_order_do_not_write_over_each_other(page: Path) -> None:
+    outs = []
+    for words in commands(page):
+        if words[1] in ("generate", "evaluate", "motion", "export", "pipeline") or words[1:3] == ["data", "prompts"]:
+            outs += [Path(following) for word, following in zip(words, words[1:], strict=False) if word == "--out"]
+    clashes = [(str(one), str(other)) for i, one in enumerate(outs) for other in outs[:i] if one == other]
+    clashes += [(str(one), str(other)) for one in outs for other in outs if one in other.parents]
+    assert not clashes
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
 def test_relative_links_lead_to_files(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
     for target in re.findall(r"\]\(([^)\s]+)\)", text):

@@ -20,7 +20,8 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import MANIFEST, read_manifest
 from mav_lightning.common.shapes_world.scene import Scene, caption
 from mav_lightning.common.tracking import untracked
-from mav_lightning.common.video import encode_mp4, read_frames, write_lossless
+from mav_lightning.common.video import read_frames
+from mav_lightning.common.video_encoding import encode_mp4, write_lossless
 
 _SHIPPED = load_protocol("shapes-tiny")
 assert _SHIPPED.real is not None
@@ -248,10 +249,12 @@ def test_the_command_asks_for_prompts_where_they_are_needed(tmp_path: Path, ramp
     for wrong, told in (
         (["nearest", *words], "nearest needs a table id<TAB>prompt"),
         (["static", *words, *given], "only nearest uses prompts, not static"),
-        (["static", *words, "--split", "test"], "split: must be one of train, val; got `test`"),
     ):
         failed = CliRunner().invoke(app, ["baseline", *wrong])
         assert isinstance(failed.exception, UserError) and told in str(failed.exception)
+    for wrong, option in ((["static", *words, "--split", "test"], "--split"), (["stattic", *words], "KIND")):
+        failed = CliRunner().invoke(app, ["baseline", *wrong])
+        assert failed.exit_code == 2 and option in failed.output
 
     done = CliRunner().invoke(app, ["baseline", "nearest", *words, *given, "--features", str(tmp_path / "features")])
     assert done.exit_code == 0, done.output

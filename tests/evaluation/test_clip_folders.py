@@ -17,7 +17,7 @@ from evaluation.protocol import RealClips, load_protocol
 from evaluation.resize import ResizeStep
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import ClipRecord, write_manifest
-from mav_lightning.common.video import encode_mp4, write_lossless
+from mav_lightning.common.video_encoding import encode_mp4, write_lossless
 
 PROTOCOL = load_protocol("shapes-tiny")
 BOX = (ResizeStep("box", 16),)

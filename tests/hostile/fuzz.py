@@ -136,7 +136,8 @@ def cases(root: Path) -> list[Case]:
     from evaluation.folders import open_clips
     from mav_lightning.ablation.run import load_plan
     from mav_lightning.ablation.study_plan import read_plan
-    from mav_lightning.cascade.pipeline_folder import READY_MADE, read_pipeline
+    from mav_lightning.cascade.pipeline_file import READY_MADE
+    from mav_lightning.cascade.pipeline_folder import read_pipeline
     from mav_lightning.common.configs import conf_root
     from mav_lightning.config import load_config
     from mav_lightning.config.loading import read_yaml

@@ -15,7 +15,7 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.modules.decoder import SpatialDecoder, TemporalDecoder
 from mav_lightning.modules.interpolator import Interpolator
 from mav_lightning.modules.super_resolution import SuperResolution
-from mav_lightning.networks.stored import Card
+from mav_lightning.networks.card import Card
 from mav_lightning.nn.unet import SpaceTimeUNet
 from mav_lightning.training.checkpointer import CardWriter
 

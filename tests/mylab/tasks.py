@@ -8,7 +8,8 @@ from safetensors.torch import load_file
 from mav_lightning.common.schema import PositiveFloat
 from mav_lightning.common.task import Task
 from mav_lightning.common.tracking import Track
-from mav_lightning.networks.stored import WEIGHTS, read_card, write_network
+from mav_lightning.networks.card import WEIGHTS, read_card
+from mav_lightning.networks.stored import write_network
 
 __all__ = ["ScaleWeights"]
 

@@ -8,10 +8,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mav_lightning.cascade.pipeline_folder import READY_MADE
+from mav_lightning.cascade.pipeline_file import READY_MADE
 from mav_lightning.common.errors import UserError
+from mav_lightning.networks.card import CARD, WEIGHTS, read_card
 from mav_lightning.networks.conversion import convert_network, is_old
-from mav_lightning.networks.stored import CARD, WEIGHTS, load_network, read_card
+from mav_lightning.networks.stored import load_network
 
 UNET = "mav_lightning.nn.unet.SpaceTimeUNet"
 EDM = "mav_lightning.diffusion.denoiser.EDMDenoiser"

@@ -12,20 +12,11 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from mav_lightning.cascade.pipeline_folder import READY_MADE
+from mav_lightning.cascade.pipeline_file import READY_MADE
 from mav_lightning.common.errors import UserError
+from mav_lightning.networks.card import CARD, WEIGHTS, Card, network_id, read_card, write_card
 from mav_lightning.networks.catalogue import CATALOGUE, _shipped, build_network, describe_network
-from mav_lightning.networks.stored import (
-    CARD,
-    WEIGHTS,
-    Card,
-    copy_network,
-    load_network,
-    network_id,
-    read_card,
-    write_card,
-    write_network,
-)
+from mav_lightning.networks.stored import copy_network, load_network, write_network
 
 NODE = {
     "_target_": "mav_lightning.diffusion.denoiser.EDMDenoiser",

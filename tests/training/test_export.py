@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from mav_lightning.cli.app import app
 from mav_lightning.common.errors import UserError
-from mav_lightning.networks.stored import Card, read_card, write_card
+from mav_lightning.networks.card import Card, read_card, write_card
 from mav_lightning.training.checkpointer import CardWriter
 from mav_lightning.training.network_export import export_network
 
@@ -66,5 +66,5 @@ def test_what_cannot_be_exported_is_told(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has no weights and no checkpoint yet; wait for the first one"):
         export_network(tmp_path / "early", tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    with pytest.raises(UserError, match="already holds something; remove it, or choose another folder"):
+    with pytest.raises(UserError, match="already holds something; replace it with overwrite=True"):
         export_network(trained, trained)

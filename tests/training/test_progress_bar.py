@@ -13,25 +13,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from toy_training import ToyModule, run
 
 from mav_lightning.common.clip_summary import tile_clips
-from mav_lightning.common.gif import encode_gif
 from mav_lightning.training.progress_bar import TrainingProgress
 
 
 def clips(n: int = 3, frames: int = 5) -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, (n, frames, 16, 16, 3), dtype=np.uint8)
-
-
-@pytest.mark.parametrize("fps", [4.0, 7.0, 16.0])
-def test_a_gif_plays_every_frame_at_its_fps(fps: float) -> None:
-    image = Image.open(io.BytesIO(encode_gif(clips(frames=9)[0], fps)))
-
-    durations = []
-    for frame in range(image.n_frames):  # type: ignore[attr-defined]
-        image.seek(frame)
-        durations.append(image.info["duration"])
-    assert len(durations) == 9
-    assert sum(durations) == pytest.approx(9000 / fps, abs=10)  # milliseconds
-    assert max(durations) - min(durations) <= 10
 
 
 def test_tiles_are_the_clips_enlarged_by_whole_pixels() -> None:

@@ -1,0 +1,22 @@
+"""The roles of networks in a cascade."""
+
+from typing import Literal
+
+from mav_lightning.common.errors import UserError
+
+__all__ = ["Role", "missing_network"]
+
+Role = Literal["clip", "prior", "decoder", "interpolator", "sr_low", "sr_high"]
+
+
+def missing_network(role: Role, purpose: str) -> UserError:
+    """Return the error for a network that a cascade lacks.
+
+    Args:
+        role: Role of the network.
+        purpose: What it is needed for.
+    """
+    return UserError(
+        f"{purpose}: this pipeline has no network `{role}`. Train one with the config stage/{role}_tiny.yaml and "
+        f"add it to the pipeline as `{role}`."
+    )

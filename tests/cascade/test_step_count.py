@@ -1,0 +1,59 @@
+"""Progress is counted in sampler steps, and every one of them is taken."""
+
+from pathlib import Path
+
+import pytest
+from doll_cascade import pictures
+
+from mav_lightning.cascade.clip_requests import (
+    AnimateRequest,
+    ClipRequest,
+    ExtrapolateRequest,
+    InterpolateRequest,
+    MorphRequest,
+    SuperResolveRequest,
+    TextRequest,
+    VariationRequest,
+)
+from mav_lightning.cascade.network_calls import Until
+from mav_lightning.cascade.step_count import denoising_steps, frame_count
+from mav_lightning.cascade.video_pipeline import Pipeline
+from mav_lightning.prompts import Prompt
+
+
+def text(seed: int = 0, loop: bool = False) -> ClipRequest:
+    return TextRequest(prompt=Prompt("a red circle"), fps=8.0, seed=seed, loop=loop)
+
+
+def given(kind: type, frames: int, loop: bool = False) -> ClipRequest:
+    request: ClipRequest = kind(frames=pictures(1, frames)[0], fps=8.0, seed=0, loop=loop)
+    return request
+
+
+@pytest.mark.parametrize("sampler", ["dpm++2m", "heun", "ddpm"])
+@pytest.mark.parametrize(
+    ("requests", "until"),
+    [
+        ([text()], "sr_high"),
+        ([text(0), text(1)], "sr_high"),
+        ([text()], "decoder"),
+        ([text()], "interpolator"),
+        ([text(loop=True)], "sr_low"),
+        ([given(VariationRequest, 4)], "sr_high"),
+        ([given(AnimateRequest, 1)], "sr_high"),
+        ([given(AnimateRequest, 1, loop=True)], "sr_high"),
+        ([given(MorphRequest, 2)], "sr_low"),
+        ([given(ExtrapolateRequest, 1)], "sr_high"),
+        ([given(ExtrapolateRequest, 6)], "sr_high"),
+        ([given(InterpolateRequest, 5)], "interpolator"),
+        ([given(SuperResolveRequest, 7)], "sr_high"),
+    ],
+)
+def test_as_many_steps_are_taken_as_are_counted(
+    requests: list[ClipRequest], until: Until, sampler: str, cascade_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mav_lightning.cascade.sampling_chain.LOOP_ATTEMPTS", 1)
+    pipeline, taken = Pipeline.from_pretrained(cascade_folder, sampler=sampler), list[None]()
+    (clips,) = pipeline.generate(requests, until, on_step=lambda: taken.append(None))
+    assert len(taken) == denoising_steps(requests, pipeline.sampling, until)
+    assert clips.shape[1] == frame_count(requests[0], pipeline.sampling, until)
