@@ -21,6 +21,7 @@ __all__ = ["MISSING", "arguments_of", "check_arguments", "check_networks", "chec
 
 _MARKS = ("_target_", "_partial_")
 MISSING = "???"  # an argument that whoever runs the stage must give
+_accepted: set[str] = set()  # networks that were built; the trials of a study share most of theirs
 
 
 def instantiate(node: Any, hint: Any = Any, path: str = "") -> Any:
@@ -59,11 +60,14 @@ def check_networks(node: Any, path: str) -> None:
     import torch
 
     for where, network in _networks(node, path):
+        if (key := repr(network)) in _accepted:
+            continue
         try:
             with torch.random.fork_rng(devices=[]), torch.device("meta"):
                 instantiate(network, path=where)
         except (RuntimeError, NotImplementedError):  # data-dependent construction
-            continue
+            pass
+        _accepted.add(key)
 
 
 def _networks(node: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -1,6 +1,6 @@
 """The native I3D against the paper's table written out with functions alone, in float64."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -48,7 +48,7 @@ def units(layout: str) -> list[tuple[str, int, int, int]]:
 
 @cache
 def weights(layout: str) -> dict[str, Tensor]:
-    """The same random numbers under either layout's names, float64; variances small enough for epsilon to matter."""
+    """The same random numbers under either layout's names; variances small enough for epsilon to matter."""
     draw = torch.Generator().manual_seed(0)
     norm = "bn" if layout == "pytorch-i3d" else "batch3d"
     head = "logits" if layout == "pytorch-i3d" else "conv3d_0c_1x1"
@@ -61,7 +61,13 @@ def weights(layout: str) -> dict[str, Tensor]:
         found[f"{name}.{norm}.running_var"] = 0.2 + torch.rand(outputs, generator=draw)
     found[f"{head}.conv3d.weight"] = torch.randn(400, 1024, 1, 1, 1, generator=draw) / 32
     found[f"{head}.conv3d.bias"] = torch.randn(400, generator=draw)
-    return {key: value.double() for key, value in found.items()}
+    return found
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_weights() -> Iterator[None]:
+    yield
+    weights.cache_clear()
 
 
 def same(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...], value: float) -> Tensor:
@@ -83,13 +89,14 @@ def pool(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
 
 
 def reference(x: Tensor, given: dict[str, Tensor], layout: str = "pytorch-i3d", epsilon: float = 1e-3) -> Tensor:
-    """Logits (N, 400) of videos (N, 3, T, H, W) in [-1, 1]."""
+    """Logits (N, 400) of videos (N, 3, T, H, W) in [-1, 1], float64."""
     norm = "bn" if layout == "pytorch-i3d" else "batch3d"
 
     def unit(x: Tensor, name: str, kernel: int, stride: int = 1) -> Tensor:
-        x = F.conv3d(same(x, (kernel,) * 3, (stride,) * 3, 0.0), given[f"{name}.conv3d.weight"], stride=stride)
+        kernels = given[f"{name}.conv3d.weight"].double()
+        x = F.conv3d(same(x, (kernel,) * 3, (stride,) * 3, 0.0), kernels, stride=stride)
         mean, variance, weight, bias = (
-            given[f"{name}.{norm}.{part}"][:, None, None, None]
+            given[f"{name}.{norm}.{part}"].double()[:, None, None, None]
             for part in ("running_mean", "running_var", "weight", "bias")
         )
         return ((x - mean) / (variance + epsilon).sqrt() * weight + bias).clamp(min=0)
@@ -107,7 +114,7 @@ def reference(x: Tensor, given: dict[str, Tensor], layout: str = "pytorch-i3d", 
     space = x.mean(dim=(3, 4))
     steps = (space[:, :, 1:] + space[:, :, :-1]) / 2
     head = "logits" if layout == "pytorch-i3d" else "conv3d_0c_1x1"
-    weight, bias = given[f"{head}.conv3d.weight"].flatten(1), given[f"{head}.conv3d.bias"]
+    weight, bias = given[f"{head}.conv3d.weight"].flatten(1).double(), given[f"{head}.conv3d.bias"].double()
     return torch.stack([step @ weight.T + bias for step in steps.unbind(2)]).mean(dim=0)
 
 
@@ -135,8 +142,7 @@ def test_logits_are_those_of_the_paper_s_network(layout: str, frames: int, heigh
     found = loaded(layout)(x)
 
     assert found.shape == (1, 400)
-    # the network's weights went through float32
-    wanted = reference(x, {key: value.float().double() for key, value in given.items()}, layout)
+    wanted = reference(x, given, layout)
     torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)
     assert wanted.std() > 0.1
 
@@ -151,7 +157,7 @@ def test_both_layouts_are_one_network() -> None:
 
 @torch.inference_mode()
 def test_epsilon_of_batch_normalisation_is_a_choice_that_moves_the_logits() -> None:
-    x, given = videos(9), {key: value.float().double() for key, value in weights("pytorch-i3d").items()}
+    x, given = videos(9), weights("pytorch-i3d")
 
     found = loaded(epsilon=1e-5)(x)
 
@@ -172,7 +178,7 @@ def test_at_224_pixels_the_last_pooling_is_seven_by_seven() -> None:
 
 @torch.inference_mode()
 def test_the_extractor_scales_and_gives_one_row_a_clip(tmp_path: Path) -> None:
-    torch.save({key: value.float() for key, value in weights("kinetics_i3d_pytorch").items()}, tmp_path / "rgb.pth")
+    torch.save(weights("kinetics_i3d_pytorch"), tmp_path / "rgb.pth")
     extractor = I3D.from_file(tmp_path / "rgb.pth", as_they_are)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 9, 32, 32, 3)).astype(np.uint8)
     clips = [Clip(str(number), each, 8.0, None, {}, "") for number, each in enumerate(pixels)]
@@ -183,17 +189,15 @@ def test_the_extractor_scales_and_gives_one_row_a_clip(tmp_path: Path) -> None:
     x = torch.tensor(pixels).movedim(-1, 1).double() / 127.5 - 1
     assert prepared.shape == (2, 9, 3, 32, 32)
     assert (found.shape, found.dtype) == ((2, 1, 400), torch.float32)
-    given = {key: value.float().double() for key, value in weights("pytorch-i3d").items()}
-    torch.testing.assert_close(
-        found[:, 0].double(), reference(x, given), rtol=1e-3, atol=1e-3
-    )  # float32, sums over 10⁵ terms
+    wanted = reference(x, weights("pytorch-i3d"))
+    torch.testing.assert_close(found[:, 0].double(), wanted, rtol=1e-3, atol=1e-3)  # float32, sums over 10⁵ terms
     assert not any(weight.requires_grad for weight in extractor.parameters())
     assert not any(module.training for module in extractor.network.modules())
 
 
 @pytest.mark.parametrize("format", ["safetensors", "torch", "torch before 1.6"])
 def test_every_format_holds_the_same_network(tmp_path: Path, format: str) -> None:
-    given = {key: value.float() for key, value in weights("pytorch-i3d").items()}
+    given = weights("pytorch-i3d")
     path = tmp_path / ("rgb.safetensors" if format == "safetensors" else "rgb.pt")
     if format == "safetensors":
         save_file(given, path)
@@ -213,10 +217,16 @@ def test_counters_of_batches_are_dropped() -> None:
     assert found.keys() == weights("pytorch-i3d").keys()
 
 
-def changed(layout: str, change: Callable[[dict[str, Tensor]], object]) -> dict[str, Tensor]:
-    given = dict(weights(layout))
-    change(given)
-    return given
+Weights = dict[str, Tensor]
+
+
+def changed(layout: str, change: Callable[[Weights], object]) -> Callable[[], Weights]:
+    def make() -> Weights:
+        given = dict(weights(layout))
+        change(given)
+        return given
+
+    return make
 
 
 MISFITS = {
@@ -252,15 +262,18 @@ MISFITS = {
         changed("pytorch-i3d", lambda given: given.update({"fc.weight": given.pop("logits.conv3d.bias")})),
         r"1 missing, first `logits\.conv3d\.bias`; 1 unknown, first `fc\.weight`; get",
     ),
-    "another network": ({"fc.weight": torch.zeros(1)}, r"no I3D: none of its weights is among `fc\.weight`; give rgb_"),
-    "nothing": ({}, r"no I3D: none of its weights is among nothing; give rgb_imagenet\.pt"),
+    "another network": (
+        lambda: {"fc.weight": torch.zeros(1)},
+        r"no I3D: none of its weights is among `fc\.weight`; give rgb_",
+    ),
+    "nothing": (dict, r"no I3D: none of its weights is among nothing; give rgb_imagenet\.pt"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("given", "message"), MISFITS.values(), ids=list(MISFITS))
-def test_a_state_dict_that_does_not_fit_is_told_by_name(given: dict[str, Tensor], message: str) -> None:
+def test_a_state_dict_that_does_not_fit_is_told_by_name(given: Callable[[], Weights], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        state_dict_of(given)
+        state_dict_of(given())
 
 
 def test_files_that_hold_no_state_dict_are_told(tmp_path: Path) -> None:
