@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from datamodules.shards import write_shards
 from mav_lightning.common.arguments import check_fields
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import PositiveFloat, PositiveInt, Seed
-from mav_lightning.common.shapes_world.laws import LAW_OF_SHAPE, sample_motion
+from mav_lightning.common.shapes_world.laws import EASY_SECONDS, Level, laws_of_shapes, sample_motion
 from mav_lightning.common.shapes_world.scene import RADIUS, Scene, all_scenes, caption, render
 from mav_lightning.common.task import Task
 from mav_lightning.common.tracking import Track, untracked
@@ -32,7 +32,7 @@ from mav_lightning.common.video import VideoLimits
 from mav_lightning.common.video_encoding import encode_mp4
 from mav_lightning.common.whole_file import new_folder
 
-__all__ = ["WriteShapesWorld"]
+__all__ = ["WriteEasyShapesWorld", "WriteShapesWorld"]
 
 Kind: TypeAlias = Literal["images", "clips"]
 Split: TypeAlias = Literal["train", "val"]
@@ -62,6 +62,8 @@ class WriteShapesWorld(Task):
     Raises:
         UserError: A value is out of range, or the frames or clips are larger than the limits of the reader.
     """
+
+    level: ClassVar[Level] = "hard"
 
     seed: Seed = 0
     images: PositiveInt = 4000
@@ -105,10 +107,34 @@ class WriteShapesWorld(Task):
         counts = (self.images, self.val_images, self.clips, self.val_clips)
         with new_folder(place, DATASET if overwrite else None) as folder:
             for (kind, split), count in zip(_PARTS, counts, strict=True):
-                samples = _Samples(kind, split, count, seed, self.size, self.seconds, self.fps)
+                samples = _Samples(kind, split, count, seed, self.size, self.seconds, self.fps, self.level)
                 rendered = track(_rendered(samples, self.processes or cores), count, f"{kind}/{split}")
                 write_shards(folder / kind / split, rendered, self.shard_size)
                 build_index(folder / kind / split)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WriteEasyShapesWorld(WriteShapesWorld):
+    """Write Shapes World at level easy, where every shape moves straight and at constant speed.
+
+    The stills are those of the hard level.
+
+    Attributes:
+        seconds: Length of a clip in seconds, less than it takes an object to cross the frame.
+    """
+
+    level: ClassVar[Level] = "easy"
+
+    seconds: PositiveFloat = 2.25
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        super().__post_init__()
+        if self.seconds >= EASY_SECONDS:
+            raise UserError(
+                f"must be below {EASY_SECONDS:g}, in which objects cross the frame, got {self.seconds:g}.",
+                argument="seconds",
+            )
 
 
 @dataclass(frozen=True)
@@ -122,6 +148,7 @@ class _Samples(Dataset[dict[str, bytes]]):
     size: int
     seconds: float
     fps: float
+    level: Level
 
     def __len__(self) -> int:
         return self.count
@@ -150,7 +177,7 @@ class _Samples(Dataset[dict[str, bytes]]):
         return {"png": _png(frame), "txt": _text(scene, rng), "json": _json({"attributes": scene.attributes()})}
 
     def _clip(self, scene: Scene, rng: np.random.Generator) -> dict[str, bytes]:
-        motion = sample_motion(LAW_OF_SHAPE[scene.shape], rng)
+        motion = sample_motion(laws_of_shapes(self.level)[scene.shape], rng, self.seconds)
         times = np.arange(round(self.seconds * self.fps)) / self.fps
         video = encode_mp4(render(scene, motion.at(times), self.size, _SUPERSAMPLE), self.fps)
         members = {"mp4": video, "json": _json({"attributes": scene.attributes(), "motion": asdict(motion)})}

@@ -1,12 +1,12 @@
 """Least-squares fits of motion laws to tracks, with phase, place, direction and optionally speed as parameters."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mav_lightning.common.shapes_world.laws import LAWS, Law
+from mav_lightning.common.shapes_world.laws import LAWS, Law, find_law
 
 __all__ = ["SPEED_RANGE", "LawFit", "fit_law", "fit_laws", "fitted_speed"]
 
@@ -47,14 +47,15 @@ class LawFit:
         return distance
 
 
-def fit_laws(track: Array, fps: Array) -> dict[str, LawFit]:
-    """Fit every law at its own speed.
+def fit_laws(track: Array, fps: Array, laws: Iterable[str] = LAWS) -> dict[str, LawFit]:
+    """Fit several laws, each at its own speed.
 
     Args:
         track: Object centers, shape (N, T, 2), in frame widths; NaN in frames that show no object.
         fps: Frames per second of each clip, shape (N,).
+        laws: Names of the laws.
     """
-    return {name: fit_law(track, fps, name) for name in LAWS}
+    return {name: fit_law(track, fps, name) for name in laws}
 
 
 def fitted_speed(track: Array, fps: Array, laws: Sequence[str]) -> Array:
@@ -84,19 +85,20 @@ def fit_law(track: Array, fps: Array, law: str, speeds: Array | None = None) -> 
     Args:
         track: Object centers, shape (N, T, 2), in frame widths; NaN in frames that show no object.
         fps: Frames per second of each clip, shape (N,).
-        law: Key of `LAWS`.
+        law: Name of the law.
         speeds: Geometric grid of speed ratios, refined around the best. None for the law's own speed.
     """
     n, frames, _ = track.shape
+    own = find_law(law)
     fit = LawFit(np.full(n, np.inf), np.zeros(n), np.zeros((n, 2)), np.ones(n), np.ones(n), np.zeros(track.shape))
     seen = np.isfinite(track).all(axis=(1, 2))
     for rate in np.unique(fps):
         rows = np.flatnonzero(seen & (fps == rate))
         for start in range(0, len(rows), _CHUNK):
             chunk = rows[start : start + _CHUNK]
-            for direction in LAWS[law].directions:
-                clock = direction * np.arange(frames) / (rate * LAWS[law].period)
-                found = _fit_direction(track[chunk], clock, LAWS[law], direction, speeds)
+            for direction in own.directions:
+                clock = direction * np.arange(frames) / (rate * own.period)
+                found = _fit_direction(track[chunk], clock, own, direction, speeds)
                 better = found.residual < fit.residual[chunk]
                 for kept, new in zip(vars(fit).values(), vars(found).values(), strict=True):
                     kept[chunk[better]] = new[better]

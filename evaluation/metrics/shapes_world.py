@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -18,9 +18,10 @@ from evaluation.extractors.shapes_layers import APPEARANCE
 from evaluation.ground_truth.law_accuracy import Verdict, judge
 from evaluation.metrics.base import ExtractedFeatures, Metric, MetricResult, Number, Score, Side
 from evaluation.slopes import log_log_slope
+from mav_lightning.common.shapes_world.laws import Level
 from mav_lightning.common.shapes_world.scene import HELD_OUT_PAIRS
 
-__all__ = ["KnownClips", "ShapesWorld"]
+__all__ = ["EasyShapesWorld", "KnownClips", "ShapesWorld"]
 
 _RIGHT_FRAMES = 0.75  # fraction of a clip's frames that must show the captioned appearance
 _ATTRIBUTES = ("colour", "shape")
@@ -50,6 +51,7 @@ class ShapesWorld(Metric):
         "flicker": Number("lower", "gray levels"),
     }
     roles = {"appearance": ShapesImage, "tracks": ObjectTracks}
+    level: ClassVar[Level] = "hard"
 
     appearance: str
     tracks: str
@@ -65,7 +67,7 @@ class ShapesWorld(Metric):
     def _known(self, extracted: ExtractedFeatures, side: Side) -> "KnownClips":
         tracks, features = (extracted.features(name, side).values for name in (self.tracks, self.appearance))
         network = cast(ShapesImage, extracted.network(self.appearance))
-        return KnownClips(extracted.cuts(side), tracks, features, network)
+        return KnownClips(extracted.cuts(side), tracks, features, network, self.level)
 
     def _scores(self, clips: "KnownClips", rates: tuple[float, ...]) -> dict[str, Score]:
         verdict, held_out = clips.verdict, clips.held_out
@@ -120,6 +122,14 @@ class ShapesWorld(Metric):
         return self.score("arc-slope", slope, interval, "delete-one jackknife, 95 %", int(np.isfinite(clips.arc).sum()))
 
 
+@dataclass(frozen=True)
+class EasyShapesWorld(ShapesWorld):
+    """The same measures of clips of level easy."""
+
+    kind = "shapes-world-easy"
+    level: ClassVar[Level] = "easy"
+
+
 class KnownClips:
     """Columns over the N clips whose attributes name a color and a shape of Shapes World; each of shape (N,).
 
@@ -128,6 +138,7 @@ class KnownClips:
         tracks: Output of `ObjectTracks` for all clips, shape (clips, T, 3).
         features: Output of `network` for all clips, shape (clips, T, d).
         network: Classifier of colors and shapes.
+        level: Motion laws that the shapes follow.
 
     Attributes:
         ids: Id of each clip.
@@ -139,7 +150,12 @@ class KnownClips:
     """
 
     def __init__(
-        self, cuts: Sequence[Cut], tracks: NDArray[np.floating], features: NDArray[np.floating], network: ShapesImage
+        self,
+        cuts: Sequence[Cut],
+        tracks: NDArray[np.floating],
+        features: NDArray[np.floating],
+        network: ShapesImage,
+        level: Level,
     ) -> None:
         rows = [row for row, cut in enumerate(cuts) if _is_known(cut)]
         known = [cuts[row] for row in rows]
@@ -149,13 +165,14 @@ class KnownClips:
         self.held_out = np.array([(own["colour"], own["shape"]) in HELD_OUT_PAIRS for own in facts], dtype=bool)
         self.appearance = _fraction_right(features[rows], facts, network) >= _RIGHT_FRAMES
         self.flicker = tracks[rows, 0, 2].astype(np.float64)
+        self._level: Level = level
         self._shapes, self._tracks = [own["shape"] for own in facts], tracks[rows, :, :2].astype(np.float64)
         self.arc = np.linalg.norm(np.diff(self._tracks, axis=1), axis=2).mean(axis=1)
 
     @cached_property
     def verdict(self) -> Verdict:
         """Judgement of every clip's motion."""
-        return judge(self._tracks, self.fps, self._shapes)
+        return judge(self._tracks, self.fps, self._shapes, self._level)
 
     def arc_slope(self, rows: NDArray[np.intp]) -> float:
         """Compute the log-log slope of the mean step over the time between frames.

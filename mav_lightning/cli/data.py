@@ -1,7 +1,7 @@
 """``mav data``: write, pack, index, verify and show shards."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -40,7 +40,15 @@ def shapes(
         int, typer.Option(callback=within(PositiveInt), help="Validation clips; 72 show every scene once.")
     ] = 144,
     size: Annotated[int, typer.Option(callback=within(PositiveInt), help="Side of the frames in pixels, even.")] = 64,
-    seconds: Annotated[float, typer.Option(callback=within(PositiveFloat), help="Length of a clip in seconds.")] = 4.0,
+    level: Annotated[
+        Literal["easy", "hard"], typer.Option(help="Laws of motion; the easy ones are straight and uniform.")
+    ] = "hard",
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            callback=within(PositiveFloat), help="Length of a clip in seconds; by default 4, at level easy 2.25."
+        ),
+    ] = None,
     fps: Annotated[
         float, typer.Option(callback=within(PositiveFloat), help="Frame rate of the clips in frames per second.")
     ] = 32.0,
@@ -55,11 +63,12 @@ def shapes(
 
     Example: mav data shapes --out runs/shapes --clips 200
     """
-    from datamodules.shapes_world_shards import WriteShapesWorld
+    from datamodules.shapes_world_shards import WriteEasyShapesWorld, WriteShapesWorld
 
-    task = WriteShapesWorld(
+    kind, usual = {"easy": (WriteEasyShapesWorld, 2.25), "hard": (WriteShapesWorld, 4.0)}[level]
+    task = kind(
         seed=seed, images=images, clips=clips, val_images=val_images, val_clips=val_clips, size=size,
-        seconds=seconds, fps=fps, shard_size=shard_size, processes=processes,
+        seconds=usual if seconds is None else seconds, fps=fps, shard_size=shard_size, processes=processes,
     )  # fmt: skip
     with tracker() as track:
         task.run(out, track=track, overwrite=overwrite)

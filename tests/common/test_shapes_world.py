@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from mav_lightning.common.shapes_world.laws import LAW_OF_SHAPE, LAWS, sample_motion
+from mav_lightning.common.shapes_world.laws import (
+    EASY_LAWS,
+    EASY_SECONDS,
+    LAW_OF_SHAPE,
+    LAWS,
+    laws_of_shapes,
+    sample_motion,
+)
 from mav_lightning.common.shapes_world.scene import (
     COLOURS,
     HELD_OUT_PAIRS,
@@ -41,6 +48,34 @@ def test_falling_accelerates_evenly_and_bounces_on_the_floor() -> None:
     kinks = np.abs(acceleration - np.median(acceleration)) > 1e-9
     assert kinks.sum() <= 2, "one kink a period, seen by two differences at most"
     assert np.median(acceleration) > 0, "y points down, and so does gravity"
+
+
+@pytest.mark.parametrize(
+    ("shape", "velocity"),
+    [("circle", (0, 0.18)), ("square", (0.18, 0)), ("triangle", (0, -0.18)), ("cross", (-0.18, 0))],
+)
+def test_at_level_easy_every_shape_moves_straight_in_its_own_direction(
+    shape: str, velocity: tuple[float, float]
+) -> None:
+    motion = sample_motion(laws_of_shapes("easy")[shape], np.random.default_rng(0), seconds=2.0)
+    centres = motion.at(np.arange(9) / 4)
+    np.testing.assert_allclose(np.diff(centres, axis=0) * 4, np.broadcast_to(velocity, (8, 2)), atol=1e-12)
+
+
+@pytest.mark.parametrize("law", EASY_LAWS)
+def test_easy_motion_stays_in_the_frame_for_the_length_of_the_video(law: str) -> None:
+    rng = np.random.default_rng(0)
+    centres = np.stack([sample_motion(law, rng, 2.25).at(np.linspace(0, 2.25, 46)) for _ in range(500)])
+    assert centres.min() >= RADIUS and centres.max() <= 1 - RADIUS
+    along = centres[..., 0] if law in ("advance", "retreat") else centres[..., 1]
+    assert np.ptp(along[:, 0]) == pytest.approx(0.54 * (1 - 2.25 / EASY_SECONDS), rel=0.02), "starts are uniform"
+
+
+def test_the_level_changes_no_hard_motion() -> None:
+    assert laws_of_shapes("hard") == LAW_OF_SHAPE
+    motion = sample_motion("orbit", np.random.default_rng(5), seconds=3.0)
+    assert motion == sample_motion("orbit", np.random.default_rng(5))
+    assert motion.phase == np.random.default_rng(5).uniform()
 
 
 def test_no_caption_tells_of_motion_and_every_caption_tells_of_looks() -> None:

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from datamodules.index import build_index, load_index
-from datamodules.shapes_world_shards import WriteShapesWorld
+from datamodules.shapes_world_shards import WriteEasyShapesWorld, WriteShapesWorld
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.shapes_world.laws import LAW_OF_SHAPE
+from mav_lightning.common.shapes_world.laws import LAW_OF_SHAPE, laws_of_shapes
 from mav_lightning.common.shapes_world.scene import HELD_OUT_PAIRS, all_scenes
 
 SMALL = dict(images=3, clips=3, val_images=1, val_clips=1, size=16, seconds=0.5, fps=8)
@@ -46,6 +46,22 @@ def test_the_same_seed_writes_the_same_bytes_with_any_number_of_processes(tmp_pa
     for kind in ("images/train", "images/val", "clips/train", "clips/val"):
         one, two, other = ((tmp_path / name / kind / "00000.tar").read_bytes() for name in ("one", "two", "other"))
         assert one == two != other
+
+
+def test_levels_differ_in_the_motion_of_clips_alone(tmp_path: Path) -> None:
+    for name, kind in (("easy", WriteEasyShapesWorld), ("hard", WriteShapesWorld)):
+        kind(seed=5, processes=1, **SMALL).run(tmp_path / name)
+
+    stills = [(tmp_path / name / "images/train/00000.tar").read_bytes() for name in ("easy", "hard")]
+    easy, hard = ([own for _, own in metadata(tmp_path / name / "clips" / "train")] for name in ("easy", "hard"))
+    assert stills[0] == stills[1]
+    assert [own["attributes"] for own in easy] == [own["attributes"] for own in hard]
+    assert [own["motion"]["law"] for own in easy] == [laws_of_shapes("easy")[o["attributes"]["shape"]] for o in easy]
+
+
+def test_an_easy_video_ends_before_the_object_has_crossed_the_frame() -> None:
+    with pytest.raises(UserError, match="seconds: must be below 3, in which objects cross the frame, got 3"):
+        WriteEasyShapesWorld(seconds=3.0)
 
 
 def test_shards_are_indexed_and_as_large_as_asked(shapes: Path) -> None:

@@ -14,15 +14,18 @@ import pytest
 from evaluation import Clip, evaluate, load_protocol
 from evaluation.discovery import known_kinds
 from evaluation.extractors.motion_measures import NAMES
+from evaluation.extractors.shapes_image import ShapesImage
 from evaluation.metrics.base import Features, Metric, Number, Score
 from evaluation.metrics.ghosts import Ghosts
 from evaluation.metrics.inception_score import InceptionScore
 from evaluation.metrics.motion_summary import MotionSummary
+from evaluation.metrics.shapes_world import EasyShapesWorld, ShapesWorld
 from evaluation.protocol import FOLDER, known_protocols
 from mav_lightning.common import allowed
 from mav_lightning.common.allowed import allow
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import ClipRecord, write_manifest
+from mav_lightning.common.shapes_world.laws import sample_motion
 from mav_lightning.common.shapes_world.scene import all_scenes, caption, render
 from mav_lightning.common.video_encoding import write_lossless
 
@@ -154,8 +157,30 @@ def test_a_metric_of_one_number_gives_the_number_it_declares(metric: Metric, row
     assert shown(as_dicts(found)) == metric.declared("mine", [])
 
 
+@pytest.mark.parametrize(("metric", "law"), [(EasyShapesWorld, 1.0), (ShapesWorld, 0.0)])
+def test_a_circle_that_falls_evenly_follows_the_law_of_level_easy_alone(metric: type[ShapesWorld], law: float) -> None:
+    rng, times, names = np.random.default_rng(0), np.arange(9) / 8, list("abc")
+    tracks = np.zeros((3, 9, 3))
+    tracks[..., :2] = [sample_motion("fall", rng, 1.0).at(times) for _ in names]
+    rows = {"tracks": tracks, "image": np.zeros((3, 9, 32), np.float32)}
+    source = SimpleNamespace(attributes={"colour": "red", "shape": "circle"})
+    cuts = [SimpleNamespace(id=name, fps=8.0, source=source) for name in names]
+    extracted: Any = SimpleNamespace(
+        features=lambda extractor, side: Features(names, names, rows[extractor]),
+        network=lambda extractor: ShapesImage(),
+        cuts=lambda side: cuts if side == "generated" else [],
+        rates=(8.0,),
+    )
+
+    found = metric("image", "tracks").measure("any", extracted).scores
+
+    assert found["law"].value == law
+    assert shown(as_dicts(found)) == metric.declared("any", [8])
+
+
 def test_every_shipped_metric_is_covered_by_the_tests_above() -> None:
-    in_tests = {type(metric).kind for metric in PROTOCOL.metrics.values()} | {"motion", "inception-score", "ghosts"}
+    tested = {"motion", "inception-score", "ghosts", EasyShapesWorld.kind}
+    in_tests = {type(metric).kind for metric in PROTOCOL.metrics.values()} | tested
 
     assert set(known_kinds("evaluation.metrics", Metric)) == in_tests
     assert all(load_protocol(name).numbers() for name in known_protocols())
