@@ -11,6 +11,7 @@ import numpy as np
 from mav_lightning.ablation.differences import settings
 from mav_lightning.ablation.results import StudyResults, TrialResult
 from mav_lightning.common.clip_summary import clip_summary
+from mav_lightning.common.escaping import file_name
 from mav_lightning.common.manifest import ClipRecord, read_manifest
 from mav_lightning.common.video import read_frames
 
@@ -58,7 +59,7 @@ def _link_trainings(folder: Path, results: StudyResults, result: TrialResult) ->
         if not logs.is_dir():
             continue
         run = "all" if results.plan.shared(trial, name) else trial.variant
-        link = folder / f"{run}-seed{trial.seed}" / name
+        link = folder / file_name(f"{run}-seed{trial.seed}") / file_name(name)
         if not link.is_symlink():
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(os.path.relpath(logs.resolve(), link.parent.resolve()), target_is_directory=True)
@@ -75,7 +76,7 @@ def _write_run(folder: Path, result: TrialResult, changed: list[str], metrics: l
     # SummaryWriter.add_hparams would write these to a sub-run named by the current time
     make_summaries: Any = summary.hparams  # untyped
     summaries = make_summaries({"variant": trial.variant, "seed": trial.seed, **parameters}, values)
-    with SummaryWriter(str(folder / f"{trial.variant}-seed{trial.seed}")) as writer:
+    with SummaryWriter(str(folder / file_name(f"{trial.variant}-seed{trial.seed}"))) as writer:
         for one in summaries:
             writer.file_writer.add_summary(one)
         for name, value in values.items():

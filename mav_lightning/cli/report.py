@@ -20,6 +20,8 @@ def report(
 ) -> None:
     """Write the report of a study: one self-contained HTML file, and the same as Markdown, LaTeX, CSV and JSON.
 
+    The folder figures next to it holds every figure as PDF and SVG, as wide as a column of a paper.
+
     Example:
         mav report runs/quick --out paper/supplement
     """

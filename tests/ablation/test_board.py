@@ -78,12 +78,18 @@ def test_each_variants_trainings_are_shown_and_shared_ones_once(logged: StudyRes
     assert {os.path.relpath(run, board) for run in io_wrapper.GetLogdirSubdirectories(str(board))} >= set(found)
 
 
-def test_a_variants_name_may_hold_a_slash(write_study: Callable[..., Path], stubs: Any, tmp_path: Path) -> None:
-    study = write_study(("per_frame: {", "1/2: {sample.size: 8}\n  per_frame: {"))
+def test_the_name_of_a_variant_never_leaves_the_board(
+    write_study: Callable[..., Path], stubs: Any, tmp_path: Path
+) -> None:
+    study = write_study(("per_frame: {", "1/2: {sample.size: 8}\n  ../../x: {sample.size: 4}\n  per_frame: {"))
 
     run = run_study(study, tmp_path / "out", ["seeds=[0]"], stubs)
 
-    assert run.outcome.complete and list((tmp_path / "out" / "tensorboard" / "1" / "2-seed0").glob("events*"))
+    assert run.outcome.complete
+    assert {file.parent.name for file in (tmp_path / "out" / "tensorboard").glob("*/events*")} == {
+        "1%2F2-seed0", "%2E.%2F..%2Fx-seed0", "temporal-seed0", "per_frame-seed0",
+    }  # fmt: skip
+    assert not list(tmp_path.glob("x-seed0"))
 
 
 def test_a_moved_study_keeps_its_curves(logged: StudyResults, tmp_path: Path) -> None:
@@ -127,4 +133,5 @@ def test_a_training_that_some_variants_share_is_one_curve(logged: StudyResults) 
 def test_the_page_shows_the_curves(logged: StudyResults, stubs: Callable[..., object], tmp_path: Path) -> None:
     page = build_report(logged.root, tmp_path).read_text()
 
-    assert "temporal: training loss" in page
+    assert "training loss of temporal" in page
+    assert (tmp_path / "figures" / "curve-temporal.pdf").is_file()

@@ -117,3 +117,33 @@ def test_dark_and_light_differ_and_a_narrow_window_does_not_scroll_sideways(page
     assert colour() != light
     page.set_viewport_size({"width": 390, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_on_a_phone_tables_scroll_by_themselves_and_charts_take_the_width(page: Any) -> None:
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.evaluate("document.querySelectorAll('details').forEach((e) => { e.open = true; })")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+    wide = page.evaluate(
+        "[...document.querySelectorAll('.scroll')].filter((e) => e.scrollWidth > e.clientWidth)"
+        ".map((e) => [e.tabIndex, getComputedStyle(e).backgroundImage.split('linear').length - 1])"
+    )
+    assert wide and all(hint == [0, 4] for hint in wide), (
+        "reached by keys, with a shadow that the end of the table covers"
+    )
+    charts = (
+        "[...document.querySelectorAll('figure > svg')].map((e) => e.clientWidth / e.closest('section').clientWidth)"
+    )
+    assert min(page.evaluate(charts)) > 0.99
+    names = "[...document.querySelectorAll('td.variant')].map((e) => e.offsetHeight)"
+    assert max(page.evaluate(names)) < 50, "no name is broken letter by letter"
+
+
+def test_charts_keep_their_distance_from_tables(page: Any) -> None:
+    gaps = (
+        "[...document.querySelectorAll('.figures + .scroll')].map((e) => e.getBoundingClientRect().top - "
+        "e.previousElementSibling.getBoundingClientRect().bottom)"
+    )
+    for width in (390, 1400):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert min(page.evaluate(gaps)) > 20

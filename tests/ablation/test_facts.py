@@ -45,7 +45,8 @@ def test_the_answer_names_the_winner_on_each_side() -> None:
     found = results({"on": [(0.9, 40.0), (0.8, 42.0)], "off": [(0.1, 30.0), (0.2, 31.0)]})
 
     assert answer(found) == (
-        "At both seeds, on is ahead of off on law (0.850 vs. 0.150) and off is ahead of on on fvd (30.5 vs. 41.0)."
+        "On law (higher is better), at both seeds, on is ahead of off (0.850 vs. 0.150). "
+        "At both seeds, off is ahead of on on fvd (30.5 vs. 41.0)."
     )
 
 
@@ -53,7 +54,8 @@ def test_only_what_a_test_supports_is_called_beating() -> None:
     found = results({"on": [(0.9, 40.0), (0.8, 42.0), (0.9, 41.0)], "off": [(0.1, 41.0), (0.0, 50.0), (0.2, 42.0)]})
 
     assert answer(found) == (
-        "At all 3 seeds, on beats off on law (0.867 vs. 0.100) and on is ahead of off on fvd (41.0 vs. 44.3)."
+        "On law (higher is better), at all 3 seeds, on beats off (0.867 vs. 0.100). "
+        "At all 3 seeds, on is ahead of off on fvd (41.0 vs. 44.3)."
     )
 
 
@@ -62,10 +64,11 @@ def test_with_many_variants_only_supported_differences_are_listed() -> None:
     base = [(0.9, 41.0), (0.8, 42.0), (0.9, 42.0)]
 
     assert answer(results({"on": base, **like, "off": [(0.1, 41.0), (0.0, 50.0), (0.2, 42.0)]})) == (
-        "on beats off on law (0.867 vs. 0.100); no test supports any other difference."
+        "On law (higher is better), on beats off (0.867 vs. 0.100). No test supports any other difference."
     )
     assert answer(results({"on": base, **like, "d": like["a"]})) == (
-        "No test supports a difference between on and any other variant."
+        "On law (higher is better), no test supports a difference between on and another variant. "
+        "The same holds for the other metrics."
     )
     two = {name: pairs[:2] for name, pairs in {"on": base, **like, "off": [(0.1, 41.0), (0.0, 50.0)]}.items()}
     assert answer(results(two)).startswith("With fewer than 3 seeds, on cannot be tested against the other")
@@ -104,21 +107,32 @@ def test_the_cost_of_a_training_whose_folder_is_gone_is_that_of_the_others() -> 
 def test_the_answer_admits_that_seeds_disagree_or_show_nothing() -> None:
     found = results({"on": [(0.9, 40.0), (0.8, 42.0)], "off": [(1.0, 40.0), (0.2, 42.0)]})
 
-    assert answer(found) == "Between on and off the two are equal on fvd, while the seeds disagree on law."
+    assert answer(found) == (
+        "On law (higher is better), the seeds disagree between on and off. Between on and off the two are equal on fvd."
+    )
+
+
+def test_a_first_metric_without_values_is_not_passed_over() -> None:
+    found = results({"on": [(None, 40.0), (None, 42.0)], "off": [(None, 30.0), (None, 31.0)]})
+
+    assert answer(found).startswith(
+        "On law (higher is better), no pair of trials has values. At both seeds, off is ahead"
+    )
 
 
 def test_the_answer_counts_only_seeds_that_have_both() -> None:
     found = results({"on": [(0.9, 40.0), (0.8, 42.0), (0.9, 41.0)], "off": [(0.1, 50.0), (None, None), (0.2, 51.0)]})
 
-    assert answer(found).startswith("At both seeds that have both, on is ahead of off on law")
+    assert answer(found).startswith("On law (higher is better), at both seeds that have both, on is ahead of off (")
 
 
 def test_the_answer_has_one_clause_for_each_variant() -> None:
     found = results({"on": [(0.9, 40.0)], "off": [(0.1, 50.0)], "half": [(0.95, 30.0)]})
 
     assert answer(found) == (
-        "At the one seed that has both, on is ahead of off on law (0.900 vs. 0.100) and fvd (40.0 vs. 50.0); "
-        "at the one seed that has both, half is ahead of on on law (0.950 vs. 0.900) and fvd (30.0 vs. 40.0)."
+        "On law (higher is better), at the one seed that has both, on is ahead of off (0.900 vs. 0.100) and half is "
+        "ahead of on (0.950 vs. 0.900). At the one seed that has both, on is ahead of off on fvd (40.0 vs. 50.0). "
+        "At the one seed that has both, half is ahead of on on fvd (30.0 vs. 40.0)."
     )
 
 

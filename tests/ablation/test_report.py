@@ -57,7 +57,9 @@ def test_a_report_is_one_offline_page_with_markdown_and_json(finished_study: Pat
     assert all(link.startswith(("data:", "#")) for link in page.links)
     assert not re.search(r"(?:url\(|@import|fetch\()\s*['\"]?(?!#)\w", text)
     facts = json.loads((finished_study / "report.json").read_text())
-    assert facts["answer"].startswith("At both seeds, temporal is ahead of per_frame on shapes-fvd (")
+    assert facts["answer"].startswith(
+        "On shapes-fvd (lower is better), at both seeds, temporal is ahead of per_frame ("
+    )
     assert [group["metric"] for group in facts["table"]] == ["shapes-fvd", "law", "flicker", "appearance"]
     assert facts["trials"] == {"planned": 4, "complete": 4}
     for told in (text, (finished_study / "report.md").read_text()):
@@ -106,8 +108,59 @@ def test_a_number_that_no_trial_has_at_any_rate_has_no_figure_by_rate(finished_s
     assert figures["fps"] == [] and len(figures["pairs"]) == len(results.plan.study.metrics)
 
 
-def test_the_same_study_gives_the_same_page(finished_study: Path, tmp_path: Path) -> None:
-    assert build_report(finished_study).read_bytes() == build_report(finished_study, tmp_path).read_bytes()
+def test_the_same_study_gives_the_same_files(finished_study: Path, tmp_path: Path) -> None:
+    pages = [build_report(finished_study), build_report(finished_study, tmp_path)]
+
+    written = [{file.name: file.read_bytes() for file in page.parent.glob("figures/*")} for page in pages]
+    assert pages[0].read_bytes() == pages[1].read_bytes() and written[0] == written[1]
+
+
+def test_every_figure_is_also_a_pdf_with_embedded_fonts_and_an_svg_without_any(
+    finished_study: Path, tmp_path: Path
+) -> None:
+    page = build_report(finished_study, tmp_path).read_text()
+
+    names = [
+        f"{kind}-{metric}" for kind in ("pairs", "cost") for metric in ("shapes-fvd", "law", "flicker", "appearance")
+    ]
+    files = sorted((tmp_path / "figures").iterdir())
+    assert [file.name for file in files] == sorted(
+        f"{n}.{s}" for n in [*names, "fps-speed-ratio"] for s in ("pdf", "svg")
+    )
+    assert page.count("<svg") == len(files) / 2 and "<code>figures/</code>" in page
+    for file in files:
+        content = file.read_bytes()
+        if file.suffix == ".pdf":
+            width = float(re.search(rb"/MediaBox \[ 0 0 ([\d.]+)", content)[1])
+            assert b"/FontFile2" in content and b"/Type3" not in content and width == 3.25 * 72, "a column of a paper"
+        else:
+            assert b"<text" not in content and b"font-family" not in content, "glyphs are outlines"
+
+
+def test_a_file_names_the_variants_that_the_page_names_once(finished_study: Path, tmp_path: Path) -> None:
+    page = build_report(finished_study, tmp_path).read_text()
+    costs = page[page.index("What each variant costs") :]
+
+    assert costs.count('class="legend"') == 1 and costs[: costs.index("<table")].count("per_frame") == 1
+    assert b"<!-- per_frame -->" in (tmp_path / "figures" / "cost-law.svg").read_bytes()
+
+
+def test_columns_and_metrics_without_any_value_are_not_shown(finished_study: Path, tmp_path: Path) -> None:
+    study = shutil.copytree(finished_study, tmp_path / "out", symlinks=True)
+    for file in study.glob("stages/score-*/results.json"):
+        results = json.loads(file.read_text())
+        results["metrics"]["law"] |= {"value": None, "interval": None}
+        file.write_text(json.dumps(results))
+
+    page, text = build_report(study).read_text(), (study / "report.md").read_text()
+    tex = (study / "report.tex").read_text()
+    for told in (page, text):
+        assert "Without a value in any trial: law." in told
+        assert "better at" in told and "effect size |" not in told and "95 % interval" not in told, "of two seeds"
+        assert "FLOPs" not in told.partition("What sets the variants apart")[0], "none is countable here"
+    assert "pairs-law.pdf" not in {file.name for file in (study / "figures").iterdir()}
+    assert "law" not in tex[tex.index(r"\begin") :] and "% Without a value in any trial: law." in tex
+    assert r"\begin{tabular}{lrrr}" in tex
 
 
 def test_a_failure_is_reported_with_its_log_and_the_rest_is_reported(
@@ -265,4 +318,11 @@ def test_a_damaged_record_is_rejected(
 
 def test_numbers_read_as_people_write_them() -> None:
     assert (number(-1.25, 1), number(None, 1), signed(0.5, 2)) == ("−1.2", "–", "+0.50")
+    assert (number(-0.0004, 3), signed(-0.0004, 3), signed(0.0004, 3), signed(0.0, 1)) == (
+        "0.000",
+        "0.000",
+        "0.000",
+        "0.0",
+    )
+    assert (signed(-10.0, 0), number(-0.01, 2)) == ("−10", "−0.01")
     assert (join(["a"]), join(["a", "b"]), join(["a", "b", "c"])) == ("a", "a and b", "a, b, and c")

@@ -88,6 +88,7 @@ def _group(results: StudyResults, metric: StudyMetric) -> dict[str, Any]:
         "better": metric.better,
         "unit": next((unit for unit in units if unit), ""),
         "digits": decimals(value for row in rows for value in row["values"]),
+        "known": any(row["n"] for row in rows),
         "rows": rows,
     }
 

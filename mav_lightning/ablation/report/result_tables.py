@@ -2,25 +2,24 @@
 
 import csv
 import io
-from typing import Any
 
 from mav_lightning.ablation.paired_statistics import student_half_width
 from mav_lightning.ablation.report.text import decimals, number
 from mav_lightning.ablation.results import StudyResults
 from mav_lightning.ablation.study import StudyMetric
+from mav_lightning.common.escaping import csv_cell, latex
 
 __all__ = ["csv_table", "latex_table"]
 
 _ARROWS = {"lower": r"$\downarrow$", "higher": r"$\uparrow$", "one": r"$\to 1$"}
-_SPECIAL = {"\\": r"\textbackslash{}", "_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "$": r"\$", "{": r"\{",
-            "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}  # fmt: skip
 
 
 def csv_table(results: StudyResults) -> str:
     """Return a CSV table with one row per trial and metric.
 
     The columns are study, variant, seed, metric, better, value, low, high and state; `low` and `high` bound the
-    confidence interval within that run. Trials without results have rows as well, with the state that explains why.
+    confidence interval within that run. Trials without results have rows as well, with the state that explains why. An
+    apostrophe precedes names that a spreadsheet would run as formulas.
 
     Args:
         results: Results of the study.
@@ -38,7 +37,13 @@ def csv_table(results: StudyResults) -> str:
             trial = result.trial
             values = [result.value(metric.name), low, high]
             writer.writerow(
-                [results.plan.study.name, trial.variant, trial.seed, metric.name, metric.better]
+                [
+                    csv_cell(results.plan.study.name),
+                    csv_cell(trial.variant),
+                    trial.seed,
+                    csv_cell(metric.name),
+                    metric.better,
+                ]
                 + ["" if value is None else repr(value) for value in values]
                 + [state]
             )
@@ -48,22 +53,28 @@ def csv_table(results: StudyResults) -> str:
 def latex_table(results: StudyResults, marked: dict[str, dict[str, str]]) -> str:
     """Return a LaTeX table for booktabs: means over seeds with half the width of their Student-t interval.
 
+    Metrics without a value in any trial have no column; a comment names them.
+
     Args:
         results: Results of the study.
         marked: Metric → variant → ``best`` (set in bold) or ``second`` (underlined), from `marks`.
     """
     study = results.plan.study
-    head = " & ".join([_escaped("variant"), *(f"{_escaped(m.name)} {_ARROWS[m.better]}" for m in study.metrics)])
+    everywhere = {metric.name: _values(results, metric) for metric in study.metrics}
+    metrics = [metric for metric in study.metrics if everywhere[metric.name]]
+    missing = [latex(name) for name, values in everywhere.items() if not values]
+    head = " & ".join(["variant", *(f"{latex(metric.name)} {_ARROWS[metric.better]}" for metric in metrics)])
     rows = [
-        " & ".join([_escaped(name), *(_cell(results, metric, name, marked[metric.name]) for metric in study.metrics)])
+        " & ".join([latex(name), *(_cell(results, metric, name, marked[metric.name]) for metric in metrics)])
         for name in study.order
     ]
     seeds = f"{len(study.seeds)} seeds" if len(study.seeds) != 1 else "one seed"
     lines = [
         r"% \usepackage{booktabs}",
-        rf"% {study.name}: means over {seeds}; +- half the width of the 95 % Student-t interval, from three seeds.",
+        rf"% {latex(study.name)}: means over {seeds}; +- is half the width of the 95 % Student-t interval.",
         "% Bold: best of all variants, underlined: second best, by the exact paired test, Holm-corrected.",
-        r"\begin{tabular}{l" + "r" * len(study.metrics) + "}",
+        *([f"% Without a value in any trial: {', '.join(missing)}."] if missing else []),
+        r"\begin{tabular}{l" + "r" * len(metrics) + "}",
         r"\toprule",
         head + r" \\",
         r"\midrule",
@@ -78,8 +89,7 @@ def _cell(results: StudyResults, metric: StudyMetric, variant: str, marked: dict
     values = [value for value in results.values(metric.name, variant).values() if value is not None]
     if not values:
         return "--"
-    everywhere: list[Any] = [results.values(metric.name, name).values() for name in results.plan.study.order]
-    digits = decimals(value for column in everywhere for value in column)
+    digits = decimals(_values(results, metric))
     text = number(sum(values) / len(values), digits).replace("−", "-")
     if half := student_half_width(values):
         text += rf" \pm {number(half, digits)}"
@@ -89,5 +99,5 @@ def _cell(results: StudyResults, metric: StudyMetric, variant: str, marked: dict
     return f"${frame % text}{note}$"
 
 
-def _escaped(text: str) -> str:
-    return "".join(_SPECIAL.get(letter, letter) for letter in text)
+def _values(results: StudyResults, metric: StudyMetric) -> list[float]:
+    return [value for result in results.trials if (value := result.value(metric.name)) is not None]

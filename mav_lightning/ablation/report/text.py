@@ -16,12 +16,12 @@ def decimals(values: Iterable[float | None]) -> int:
 
 def number(value: float | None, digits: int) -> str:
     """Format a number with `digits` decimals and a typographic minus sign."""
-    return DASH if value is None else f"{value:.{digits}f}".replace("-", "−")
+    return DASH if value is None else _unsigned_zero(f"{value:.{digits}f}").replace("-", "−")
 
 
 def signed(value: float | None, digits: int) -> str:
-    """Format a number with `digits` decimals and an explicit sign."""
-    return DASH if value is None else f"{value:+.{digits}f}".replace("-", "−")
+    """Format a number with `digits` decimals and an explicit sign; what rounds to zero has none."""
+    return DASH if value is None else _unsigned_zero(f"{value:+.{digits}f}").replace("-", "−")
 
 
 def plain(value: Any) -> str:
@@ -36,3 +36,7 @@ def join(words: list[str]) -> str:
     if len(words) <= 2:
         return " and ".join(words)
     return f"{', '.join(words[:-1])}, and {words[-1]}"
+
+
+def _unsigned_zero(number: str) -> str:
+    return number if number.strip("+-0.") else number.lstrip("+-")

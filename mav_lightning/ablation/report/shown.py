@@ -1,0 +1,64 @@
+"""What the tables of a report show: columns and metrics without any value are left out."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from mav_lightning.common import units
+
+__all__ = ["cost_columns", "shown", "shown_as"]
+
+_OPTIONAL = ("interval", "effect", "p_holm", "t_holm")  # columns of a comparison that need enough seeds
+
+
+class CostColumn(NamedTuple):
+    """A column of a cost table.
+
+    Attributes:
+        key: Key of the rows.
+        head: Heading.
+        kind: Name of the function in `mav_lightning.common.units` that formats its values.
+    """
+
+    key: str
+    head: str
+    kind: str
+
+
+_COSTS = (
+    CostColumn("parameters", "parameters", "count"),
+    CostColumn("steps", "steps", "count"),
+    CostColumn("flops", "training FLOPs", "operations"),
+    CostColumn("step_seconds", "time per step", "duration"),
+    CostColumn("seconds", "time", "duration"),
+    CostColumn("peak_rss_bytes", "peak memory", "memory"),
+    CostColumn("peak_cuda_bytes", "peak GPU memory", "memory"),
+)
+
+
+def shown(groups: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what a table of metrics shows.
+
+    Args:
+        groups: Rows by metric, as `gather_facts` returns them.
+
+    Returns:
+        ``groups`` (those with a value), ``columns`` (optional columns of the comparisons that have a value) and
+        ``missing`` (names of the metrics without a value in any trial).
+    """
+    compared = [row["comparison"] for group in groups for row in group["rows"] if row["comparison"]]
+    return {
+        "groups": [group for group in groups if group["known"]],
+        "columns": [key for key in _OPTIONAL if any(one[key] is not None for one in compared)],
+        "missing": [group["metric"] for group in groups if not group["known"]],
+    }
+
+
+def cost_columns(rows: Sequence[Mapping[str, Any]]) -> list[CostColumn]:
+    """Return the columns of a cost table in which some row has a value."""
+    return [column for column in _COSTS if any(row[column.key] is not None for row in rows)]
+
+
+def shown_as(value: float | None, kind: str) -> str:
+    """Format a value by the function of the name `kind` in `mav_lightning.ablation.report.text`."""
+    formatted: str = getattr(units, kind)(value)
+    return formatted
