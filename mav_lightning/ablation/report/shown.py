@@ -59,6 +59,6 @@ def cost_columns(rows: Sequence[Mapping[str, Any]]) -> list[CostColumn]:
 
 
 def shown_as(value: float | None, kind: str) -> str:
-    """Format a value by the function of the name `kind` in `mav_lightning.ablation.report.text`."""
+    """Format a value by the function of the name `kind` in `mav_lightning.common.units`."""
     formatted: str = getattr(units, kind)(value)
     return formatted
