@@ -1,5 +1,6 @@
 """Check of generated clips for jumps: steps from frame to frame that are much larger than the clip's other steps."""
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +17,25 @@ from mav_lightning.cascade.network_calls import Until
 from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.cascade.step_count import frame_count
 
-__all__ = ["LARGEST_JUMP", "ClipWarning", "Jump", "describe_jump", "find_jumps", "jump_sizes"]
+__all__ = [
+    "LARGEST_CHANGE",
+    "LARGEST_JUMP",
+    "ClipWarning",
+    "Jump",
+    "color_change",
+    "describe_jump",
+    "find_jumps",
+    "jump_sizes",
+    "last_given",
+]
 
 # Of clips of the pretrained cascade, those whose object leaps further than its own radius have jumps of 3.2 and more,
 # all others at most 2.1, and real clips of Shapes World at most 2.0; see docs/results/tiny.md.
 LARGEST_JUMP = 2.5
+# Of 40 animated stills like the training frames, 39 change by at most 1.9 (one by 2.3); of six with a larger object all
+# change by 4.5 or more, of eight with a smaller one five by more than 2, of five without an object all by 38 or more.
+LARGEST_CHANGE = 2.0
+_LEAST_CHANGE = 0.5  # gray levels
 _NEIGHBORS = 3  # steps on either side
 _LEAST_STEP = 1.0  # gray levels: the noise of a still picture is no motion to compare with
 
@@ -70,15 +85,41 @@ def jump_sizes(frames: Clips, loop: bool = False) -> NDArray[np.float64]:
     return sizes
 
 
-def find_jumps(frames: Clips, loop: bool = False) -> list[Jump]:
+def color_change(frames: Clips) -> float:
+    """Measure how far the first frame's colors are from the second's, as a multiple of the clip's usual change.
+
+    Pixels are compared in the order of their values, so motion alone changes nothing, but an object of another size or
+    shape does. A clip of fewer than three frames has no usual change, and the measure is 0.
+
+    Args:
+        frames: Clip, shape (T, H, W, 3), uint8.
+    """
+    ordered = np.sort(frames.reshape(len(frames), -1, 3), axis=1).astype(np.int16)
+    changes = [np.abs(after - before).mean() for before, after in itertools.pairwise(ordered)]
+    return float(changes[0] / max(np.median(changes[1:]), _LEAST_CHANGE)) if len(changes) > 1 else 0.0
+
+
+def find_jumps(frames: Clips, loop: bool = False, given: int | None = None) -> list[Jump]:
     """Return the jumps of a clip, for example objects that vanish and reappear elsewhere, or the seam of a loop.
 
     Args:
         frames: Clip, shape (T, H, W, 3), uint8.
         loop: Whether the step from the last frame to the first counts.
+        given: Number of the last given frame that the clip goes on from, whose colors are compared with the next
+            frame's. None if there is none.
     """
     sizes = jump_sizes(frames, loop)
-    return [Jump(int(frame), float(sizes[frame])) for frame in np.flatnonzero(sizes > LARGEST_JUMP)]
+    found = {int(frame): float(sizes[frame]) for frame in np.flatnonzero(sizes > LARGEST_JUMP)}
+    if given is not None and (change := color_change(frames[given:])) > LARGEST_CHANGE:
+        found.setdefault(given, change)
+    return [Jump(frame, size) for frame, size in sorted(found.items())]
+
+
+def last_given(request: ClipRequest) -> int | None:
+    """Return the number of the given frame that a request's clip goes on from, or None if there is none."""
+    if isinstance(request, AnimateRequest | ExtrapolateRequest):
+        return len(request.frames) - 1
+    return None
 
 
 def describe_jump(name: str, jump: Jump, request: ClipRequest, sampling: Sampling, until: Until = "sr_high") -> str:
@@ -103,8 +144,6 @@ def _way_out(jump: Jump, request: ClipRequest, way_back: int) -> str:
     """Return the likely cause of a jump; in a loop, frames lead back to the first one from number `way_back` on."""
     if request.loop and jump.frame >= way_back:
         return "there is no smooth way back to the first frame; try another seed"
-    if isinstance(request, AnimateRequest | MorphRequest) or (
-        isinstance(request, ExtrapolateRequest) and jump.frame == len(request.frames) - 1
-    ):
+    if jump.frame == last_given(request) or isinstance(request, AnimateRequest | MorphRequest):
         return "the given frames may be unlike those the networks were trained on; try another seed, or other frames"
     return "try another seed or a higher frame rate"

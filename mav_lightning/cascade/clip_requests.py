@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.schema import MOST_SEEDS, NoiseSeed, PositiveFloat, check
+from mav_lightning.common.hashing import derived_seed
+from mav_lightning.common.schema import NoiseSeed, PositiveFloat, check
 from mav_lightning.prompts import Prompt
 
 __all__ = [
@@ -49,7 +50,6 @@ class ClipRequest:
         loop: Whether frames that lead from the last frame back to the first are appended.
         use: Name of the use, for manifests and messages.
         first: First network that samples frames. None if the given frames go straight to super-resolution.
-        stream: Noise streams of the use: those of the networks (0 to 7) are shifted by this number.
 
     Raises:
         UserError: If a value is out of range.
@@ -57,7 +57,6 @@ class ClipRequest:
 
     use: ClassVar[str]
     first: ClassVar[Literal["decoder", "interpolator"] | None]
-    stream: ClassVar[int] = 0
 
     fps: float
     seed: int
@@ -71,8 +70,8 @@ class ClipRequest:
 
     @property
     def noise_seed(self) -> int:
-        """Seed for `SeededNoise`: uses with different streams share no noise, whatever their seeds."""
-        return self.seed + self.stream * MOST_SEEDS
+        """Seed of the clip's noise."""
+        return self.seed
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -134,7 +133,12 @@ class VariationRequest(FramesRequest):
     Its noise is not that of a text's clip of the same seed, which would give almost the given clip again.
     """
 
-    use, first, stream = "variation", "decoder", 8
+    use, first = "variation", "decoder"
+
+    @property
+    def noise_seed(self) -> int:
+        """Seed of the clip's noise, which no other use draws from the same seed."""
+        return derived_seed(self.seed, self.use)
 
 
 class AnimateRequest(FramesRequest):

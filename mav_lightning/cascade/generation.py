@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mav_lightning.cascade.clip_check import Jump, describe_jump, find_jumps
+from mav_lightning.cascade.clip_check import Jump, describe_jump, find_jumps, last_given
 from mav_lightning.cascade.clip_files import read_facts
 from mav_lightning.cascade.clip_requests import (
     ClipRequest,
@@ -121,8 +121,8 @@ class Generation:
         (clips,) = self.pipeline.generate([self.requests[number] for number in numbers], on_step=on_step)
         self.out.mkdir(parents=True, exist_ok=True)
         for number, clip in zip(numbers, clips, strict=True):
-            record = self.records[number]
-            if jumps := find_jumps(clip, self.requests[number].loop):
+            record, request = self.records[number], self.requests[number]
+            if jumps := find_jumps(clip, request.loop, last_given(request)):
                 self.jumps[number] = jumps
             write_clip(self.out / record.file, self._shown(clip), record.fps, provenance(self._hash), self._sign)
             self._done.add(number)

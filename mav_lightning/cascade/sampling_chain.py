@@ -32,14 +32,13 @@ from mav_lightning.cascade.sample_networks import (
     super_resolve_frames,
 )
 from mav_lightning.cascade.sampling import Sampling
+from mav_lightning.common.hashing import derived_seed
 from mav_lightning.common.pixels import from_uint8, to_uint8
-from mav_lightning.common.schema import MOST_SEEDS
 from mav_lightning.diffusion.masks import MaskedFrames, every, first
 
 __all__ = ["SamplingChain"]
 
 LOOP_ATTEMPTS = 4  # at frames that lead back without a jump
-_LOOP_STREAM = 16  # of noise: attempt n at a loop takes the streams 16 n and more
 
 
 @dataclass(frozen=True)
@@ -110,8 +109,8 @@ class SamplingChain:
         loops = []
         for attempt in range(LOOP_ATTEMPTS):
             chain = self if attempt == 0 else replace(self, on_step=no_step)
-            noise = [request.noise_seed + attempt * _LOOP_STREAM * MOST_SEEDS]
-            back = chain._fill(clip[:, :, [-1, 0]], self._ends(), fps, noise, "loop")
+            seed = derived_seed(request.noise_seed, f"loop {attempt}") if attempt else request.noise_seed
+            back = chain._fill(clip[:, :, [-1, 0]], self._ends(), fps, [seed], "loop")
             closed = torch.cat([clip, back[:, :, 1:-1]], dim=2)
             closed = chain._super_resolve(closed, fps, request.noise_seed, until)
             seam = float(jump_sizes(to_uint8(closed)[0], loop=True)[clip.shape[2] - 1 :].max())

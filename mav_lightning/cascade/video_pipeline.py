@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mav_lightning.cascade.cascade import Cascade
-from mav_lightning.cascade.clip_check import ClipWarning, describe_jump, find_jumps
+from mav_lightning.cascade.clip_check import ClipWarning, describe_jump, find_jumps, last_given
 from mav_lightning.cascade.clip_requests import (
     AnimateRequest,
     ClipRequest,
@@ -259,7 +259,7 @@ class Pipeline:
         clips = np.concatenate(list(self.generate(requests, until)))
         messages = self.prompt_warnings(requests)
         for number, (clip, request) in enumerate(zip(clips, requests, strict=True)):
-            jumps = find_jumps(clip, request.loop)
+            jumps = find_jumps(clip, request.loop, last_given(request))
             messages += [describe_jump(str(number), jump, request, self.sampling, until) for jump in jumps]
         for message in messages:
             warnings.warn(message, ClipWarning, stacklevel=3)

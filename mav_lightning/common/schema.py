@@ -25,7 +25,6 @@ from mav_lightning.common.hints import Misfit, fit
 
 __all__ = [
     "Fraction",
-    "MOST_SEEDS",
     "NoiseSeed",
     "NonNegativeFloat",
     "NonNegativeInt",
@@ -46,8 +45,7 @@ PositiveFloat = Annotated[float, Gt(0)]
 NonNegativeFloat = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Ge(0), Le(1)]
 Seed = Annotated[int, Ge(0), Le(2**63 - 1)]
-MOST_SEEDS = 1 << 48  # of generated clips; the bits above hold the stream of the noise
-NoiseSeed = Annotated[int, Ge(0), Le(MOST_SEEDS - 1)]
+NoiseSeed = Annotated[int, Ge(0), Le(2**48 - 1)]  # of generated clips
 
 T = TypeVar("T")
 Node = Callable[[Any, Any, str], Any]

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mav_lightning.common.schema import MOST_SEEDS
+__all__ = ["MOST_SEEDS", "SeededNoise"]
 
-__all__ = ["SeededNoise"]
+MOST_SEEDS = 1 << 48  # the bits above hold the stream
 
 
 class SeededNoise:
@@ -17,8 +17,7 @@ class SeededNoise:
     ``seeds[i]``, `shape` and the number of earlier draws.
 
     Args:
-        seeds: One seed per clip, B of them: from 0 to `MOST_SEEDS` - 1, plus a multiple of `MOST_SEEDS` that shifts
-            the stream.
+        seeds: One seed per clip, B of them, from 0 to `MOST_SEEDS` - 1.
         shape: Shape of one clip.
         device: Device of the result. Noise is always drawn on the CPU, in float32.
         stream: Streams of one seed are independent. Each stage uses its own, so that stages do not affect each other.

@@ -8,7 +8,15 @@ import pytest
 from doll_cascade import pictures
 
 from mav_lightning.cascade import sampling_chain
-from mav_lightning.cascade.clip_check import ClipWarning, Jump, describe_jump, find_jumps, jump_sizes
+from mav_lightning.cascade.clip_check import (
+    ClipWarning,
+    Jump,
+    color_change,
+    describe_jump,
+    find_jumps,
+    jump_sizes,
+    last_given,
+)
 from mav_lightning.cascade.clip_requests import (
     AnimateRequest,
     ClipRequest,
@@ -72,6 +80,38 @@ def test_noise_in_a_still_picture_is_no_motion() -> None:
     still = np.full((9, 8, 8, 3), 100, np.uint8)
     still[4, 0, 0] += 100
     assert find_jumps(still) == []
+
+
+def resized(radii: list[float]) -> np.ndarray:
+    """A still disc in the middle, of one radius per frame, in frame widths."""
+    y, x = (np.mgrid[:64, :64] + 0.5) / 64 - 0.5
+    frames = np.full((len(radii), 64, 64, 3), 35, np.uint8)
+    for frame, radius in zip(frames, radii, strict=True):
+        frame[np.hypot(x, y) < radius] = (225, 40, 40)
+    return frames
+
+
+@pytest.mark.parametrize("radius", [0.12, 0.35])
+def test_a_given_object_that_changes_its_size_at_once_is_found(radius: float) -> None:
+    clip = resized([radius, 0.2, 0.2, 0.2, 0.2])
+    assert color_change(clip) > 2
+    assert [jump.frame for jump in find_jumps(clip, given=0)] == [0]
+    longer = np.concatenate([clip[:1], clip])
+    assert [jump.frame for jump in find_jumps(longer, given=1)] == [1]
+
+
+def test_a_given_object_that_only_moves_is_like_the_training_frames() -> None:
+    clip = moving(0.3 + 0.1 * np.arange(5))
+    assert color_change(clip) < 1 and find_jumps(clip, given=0) == []
+    assert color_change(clip[:2]) == 0.0
+
+
+def test_only_uses_that_go_on_from_given_frames_compare_them() -> None:
+    image, clip = pictures(1, 1)[0], pictures(1, 6)[0]
+    assert last_given(AnimateRequest(frames=image, fps=8.0, seed=0)) == 0
+    assert last_given(ExtrapolateRequest(frames=clip, fps=8.0, seed=0)) == 5
+    assert last_given(text()) is None
+    assert last_given(MorphRequest(frames=clip[:2], fps=8.0, seed=0)) is None
 
 
 def text(loop: bool = False) -> ClipRequest:
@@ -142,6 +182,6 @@ def test_a_loop_with_a_seam_is_drawn_again_and_the_smoothest_is_kept(
 def test_python_warns_of_jumps(cascade: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     from mav_lightning.cascade import video_pipeline
 
-    monkeypatch.setattr(video_pipeline, "find_jumps", lambda clip, loop: [Jump(2, 7.0)])
+    monkeypatch.setattr(video_pipeline, "find_jumps", lambda *_: [Jump(2, 7.0)])
     with pytest.warns(ClipWarning, match=r"clip 0 \(seed 5, 8 fps\) jumps between frames 3 and 4, 7.0 times"):
         cascade("a red circle", fps=8.0, seeds=5)
