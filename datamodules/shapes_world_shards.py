@@ -28,7 +28,8 @@ from mav_lightning.common.shapes_world.laws import LAW_OF_SHAPE, sample_motion
 from mav_lightning.common.shapes_world.scene import RADIUS, Scene, all_scenes, caption, render
 from mav_lightning.common.task import Task
 from mav_lightning.common.tracking import Track, untracked
-from mav_lightning.common.video import VideoLimits, encode_mp4
+from mav_lightning.common.video import VideoLimits
+from mav_lightning.common.video_encoding import encode_mp4
 from mav_lightning.common.whole_file import new_folder
 
 __all__ = ["WriteShapesWorld"]

@@ -15,7 +15,8 @@ from PIL.PngImagePlugin import PngInfo
 from mav_lightning.cascade.mark import CLAIMS
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.gif import encode_gif
-from mav_lightning.common.video import VideoError, encode_mp4, read_comment, read_frames, write_lossless
+from mav_lightning.common.video import VideoError, read_comment, read_frames
+from mav_lightning.common.video_encoding import encode_mp4, write_lossless
 
 __all__ = ["FORMATS", "Format", "read_clip", "read_facts", "write_clip"]
 

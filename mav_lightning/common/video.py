@@ -1,4 +1,4 @@
-"""Reading and writing videos with PyAV: probing, frames by time, H.264 for datasets, lossless FFV1 for results.
+"""Reading videos with PyAV: probing, frames by number and by time.
 
 Limits are checked *before* decoding, since 100 kB of H.264 can hold 20 GB of frames.
 """
@@ -8,7 +8,6 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,8 @@ from numpy.typing import NDArray
 from mav_lightning.common.errors import UserError
 
 __all__ = [
-    "VideoError", "VideoInfo", "VideoLimits", "encode_mp4", "probe", "read_comment", "read_frames", "read_frames_at",
-    "read_numbered_frames", "write_lossless",
+    "VideoError", "VideoInfo", "VideoLimits", "probe", "read_comment", "read_frames", "read_frames_at",
+    "read_numbered_frames",
 ]  # fmt: skip
 
 Source = bytes | Path
@@ -170,30 +169,6 @@ def read_numbered_frames(
     raise VideoError(f"{_name(source)}: has {count} frames, but number {last + 1} is needed; bring a longer video.")
 
 
-def encode_mp4(frames: NDArray[np.uint8], fps: float, crf: int = 18, gop: int = 12, comment: str = "") -> bytes:
-    """Encode a clip as H.264, yuv420p; the same frames give the same bytes.
-
-    Args:
-        frames: Frames (T, H, W, 3), uint8 RGB, with even height and width as 4:2:0 requires.
-        fps: Frame rate in frames per second.
-        crf: Constant rate factor; 0 is best, 18 looks lossless, 51 is worst.
-        gop: Largest keyframe interval in frames; short ones make seeking fast.
-        comment: Text stored in the container; see `read_comment`.
-    """
-    buffer = io.BytesIO()
-    # without mbtree: on AVX-512 processors x264's is not deterministic
-    options = {"crf": str(crf), "g": str(gop), "threads": "1", "preset": "fast", "x264-params": "mbtree=0"}
-    _encode(buffer, frames, fps, comment, container="mp4", codec="libx264", pixels="yuv420p", options=options)
-    return buffer.getvalue()
-
-
-def write_lossless(path: Path, frames: NDArray[np.uint8], fps: float, comment: str = "") -> None:
-    """Write (T, H, W, 3) uint8 RGB to `path` (.mkv) as FFV1 in RGB, which is read back bit for bit."""
-    buffer = io.BytesIO()
-    _encode(buffer, frames, fps, comment, container="matroska", codec="ffv1", pixels="bgr0", options={"threads": "1"})
-    path.write_bytes(buffer.getvalue())
-
-
 def read_comment(path: Path) -> str:
     """Return the comment stored in a video's container; empty if there is none.
 
@@ -203,22 +178,6 @@ def read_comment(path: Path) -> str:
     with _open(path, DEFAULT_LIMITS) as (container, _):
         tags = {name.lower(): value for name, value in container.metadata.items()}
         return str(tags.get("comment", ""))
-
-
-def _encode(
-    buffer: io.BytesIO, frames: NDArray[np.uint8], fps: float, comment: str,
-    *, container: str, codec: str, pixels: str, options: dict[str, str],
-) -> None:  # fmt: skip
-    # bitexact: no version strings or random track ids in the file
-    with av.open(buffer, "w", format=container, container_options={"fflags": "+bitexact"}) as output:
-        if comment:
-            output.metadata["comment"] = comment
-        stream: Any = output.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=options)
-        stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = pixels
-        for frame in frames:
-            output.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
-        output.mux(stream.encode(None))
 
 
 @contextmanager

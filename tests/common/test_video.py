@@ -7,15 +7,8 @@ import numpy as np
 import pytest
 
 from mav_lightning.common.shapes_world.scene import all_scenes, render
-from mav_lightning.common.video import (
-    VideoError,
-    VideoLimits,
-    encode_mp4,
-    probe,
-    read_frames,
-    read_frames_at,
-    write_lossless,
-)
+from mav_lightning.common.video import VideoError, VideoLimits, probe, read_frames, read_frames_at
+from mav_lightning.common.video_encoding import encode_mp4, write_lossless
 
 
 @pytest.fixture

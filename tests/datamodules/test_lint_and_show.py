@@ -9,7 +9,7 @@ from datamodules.contact_sheet import contact_sheet
 from datamodules.index import build_index, load_index
 from datamodules.lint import lint
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.video import encode_mp4
+from mav_lightning.common.video_encoding import encode_mp4
 
 
 def test_healthy_shards_have_no_problems(shapes: Path) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from evaluation.protocol import FOLDER
-from mav_lightning.common.video import encode_mp4, write_lossless
+from mav_lightning.common.video_encoding import encode_mp4, write_lossless
 
 
 class Fragile(nn.Module):

@@ -16,7 +16,7 @@ from evaluation.folders import open_clips, with_prompts
 from evaluation.protocol import RealClips, load_protocol
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import ClipRecord, write_manifest
-from mav_lightning.common.video import encode_mp4, write_lossless
+from mav_lightning.common.video_encoding import encode_mp4, write_lossless
 
 PROTOCOL = load_protocol("shapes-tiny")
 REAL = RealClips(clips=288, start="random", split="val", repeat=True)
