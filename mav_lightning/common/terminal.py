@@ -4,8 +4,8 @@ import re
 
 __all__ = ["markup", "visible"]
 
-# C0 and C1 control characters but tab and line feed, and marks that reorder the text shown.
-_HIDDEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+# C0 and C1 control characters but tab and line feed, marks that reorder the text shown, and halves of characters.
+_HIDDEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def visible(text: object) -> str:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.terminal import visible
 
 __all__ = ["Listing", "describe_unused", "is_data_name", "list_folder", "natural_key", "same_name"]
 
@@ -71,7 +72,7 @@ def list_folder(root: Path, *, recursive: bool = True) -> Listing:
         UserError: There is no such folder.
     """
     if not root.is_dir():
-        raise UserError(f"{shown_name(root)}: no such folder.")
+        raise UserError(f"{visible(root)}: no such folder.")
     walk = _Walk(root)
     walk.visit(root, recursive)
     key = {path: natural_key(path.relative_to(root).as_posix()) for path in walk.files}
@@ -106,11 +107,6 @@ def same_name(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def shown_name(path: Path | str) -> str:
-    """Return a path as text that can be encoded: bytes that are not UTF-8 are shown as escapes."""
-    return str(path).encode("utf-8", "backslashreplace").decode()
-
-
 def describe_unused(unused: Mapping[str, Iterable[str]]) -> str:
     """Describe what a folder holds and is not used, in one line; empty if there is nothing.
 
@@ -121,7 +117,7 @@ def describe_unused(unused: Mapping[str, Iterable[str]]) -> str:
     groups = {reason: list(names) for reason, names in unused.items()}
     told = []
     for reason, names in groups.items():
-        first = ", ".join(f"`{shown_name(name)}`" for name in names[:_SHOWN])
+        first = ", ".join(f"`{visible(name)}`" for name in names[:_SHOWN])
         told.append(f"{len(names)} {reason} ({first}{', …' if len(names) > _SHOWN else ''})")
     return f"{sum(map(len, groups.values()))} not used: {'; '.join(told)}" if told else ""
 

@@ -20,8 +20,8 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import MANIFEST, read_manifest
 from mav_lightning.common.shapes_world.scene import Scene, caption
 from mav_lightning.common.tracking import untracked
-from mav_lightning.common.video import read_frames
 from mav_lightning.common.video_encoding import encode_mp4, write_lossless
+from mav_lightning.media.media_reader import read_frames
 
 _SHIPPED = load_protocol("shapes-tiny")
 assert _SHIPPED.real is not None
