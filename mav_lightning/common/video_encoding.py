@@ -9,11 +9,13 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from mav_lightning.common.mp4_checksum import with_checksum
+
 __all__ = ["encode_mp4", "write_lossless"]
 
 
 def encode_mp4(frames: NDArray[np.uint8], fps: float, crf: int = 18, gop: int = 12, comment: str = "") -> bytes:
-    """Encode a clip as H.264, yuv420p; the same frames give the same bytes.
+    """Encode a clip as H.264, yuv420p, with a checksum; the same frames give the same bytes.
 
     Args:
         frames: Frames (T, H, W, 3), uint8 RGB, with even height and width as 4:2:0 requires.
@@ -26,7 +28,7 @@ def encode_mp4(frames: NDArray[np.uint8], fps: float, crf: int = 18, gop: int = 
     # without mbtree: on AVX-512 processors x264's is not deterministic
     options = {"crf": str(crf), "g": str(gop), "threads": "1", "preset": "fast", "x264-params": "mbtree=0"}
     _encode(buffer, frames, fps, comment, container="mp4", codec="libx264", pixels="yuv420p", options=options)
-    return buffer.getvalue()
+    return with_checksum(buffer.getvalue())
 
 
 def write_lossless(path: Path, frames: NDArray[np.uint8], fps: float, comment: str = "") -> None:

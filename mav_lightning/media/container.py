@@ -14,7 +14,7 @@ from av.stream import Disposition
 from mav_lightning.common.terminal import visible
 from mav_lightning.media.formats import HEAD_BYTES, MediaFormat, recognize
 from mav_lightning.media.limits import Deadline, MediaError, MediaLimits
-from mav_lightning.media.mp4_tables import check_sample_tables
+from mav_lightning.media.mp4_tables import check_mp4
 
 __all__ = ["MediaFile", "OpenVideo", "Source", "open_file", "source_name"]
 
@@ -52,8 +52,13 @@ def source_name(source: Source) -> str:
 
 
 @contextmanager
-def open_file(source: Source, limits: MediaLimits) -> Iterator[MediaFile]:
+def open_file(source: Source, limits: MediaLimits, *, pictures_only: bool = False) -> Iterator[MediaFile]:
     """Open a source and recognize its format by its first bytes.
+
+    Args:
+        source: Encoded bytes or a file.
+        limits: Limit on the size of the file.
+        pictures_only: If True, only images are accepted.
 
     Raises:
         MediaError: There is no such regular file, it is too large, or it is of no format that is read.
@@ -61,7 +66,9 @@ def open_file(source: Source, limits: MediaLimits) -> Iterator[MediaFile]:
     name = source_name(source)
     if isinstance(source, bytes):
         limits.check_file(name, len(source))
-        yield MediaFile(name, io.BytesIO(source), len(source), recognize(source[:HEAD_BYTES], name))
+        yield MediaFile(
+            name, io.BytesIO(source), len(source), recognize(source[:HEAD_BYTES], name, pictures_only=pictures_only)
+        )
         return
     try:
         found = source.stat()
@@ -74,7 +81,7 @@ def open_file(source: Source, limits: MediaLimits) -> Iterator[MediaFile]:
     with opened as file:
         head = file.read(HEAD_BYTES)
         file.seek(0)
-        yield MediaFile(name, file, found.st_size, recognize(head, name))
+        yield MediaFile(name, file, found.st_size, recognize(head, name, pictures_only=pictures_only))
 
 
 class OpenVideo:
@@ -102,7 +109,7 @@ class OpenVideo:
         self._file, self._limits, self.name = file, limits, file.name
         self.deadline = Deadline(file.name, limits.seconds)
         if file.format.library_name == "mov":
-            check_sample_tables(file.file, file.size, file.name)
+            check_mp4(file.file, file.size, file.name)
 
     def __enter__(self) -> "OpenVideo":
         try:
@@ -144,6 +151,7 @@ def _film(container: Any, name: str) -> Any:
     if not films:
         found = "only a cover picture" if container.streams.video else "no video stream"
         raise MediaError(f"{name}: {found}; remove the file.")
+    films = [stream for stream in films if stream.frames != 1] or films  # stills without a mark
     best = container.streams.best("video")
     stream = best if best in films else films[0]
     codec = stream.codec_context

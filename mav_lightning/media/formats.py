@@ -68,17 +68,21 @@ _KNOWN_OTHERS = {
 }
 
 
-def recognize(head: bytes, name: str) -> MediaFormat:
+def recognize(head: bytes, name: str, *, pictures_only: bool = False) -> MediaFormat:
     """Return the format of a file.
 
     Args:
         head: Its first `HEAD_BYTES` bytes, or all if there are fewer.
         name: Name of the file, for the message.
+        pictures_only: If True, only JPEG, PNG and WebP are accepted.
 
     Raises:
         MediaError: It is of no format that is read. The message names what it is if that is known.
     """
     found = _by_signature(head)
+    if pictures_only and (found is None or found.library_name not in ("JPEG", "PNG", "WEBP")):
+        what = _described(head) if found is None else f"{found.library_name} {found.kind}"
+        raise MediaError(f"{name}: not a readable JPEG, PNG or WebP ({what}); replace or remove the image.")
     if found is None:
         raise MediaError(
             f"{name}: cannot be decoded ({_described(head)}, not MP4, QuickTime, Matroska, WebM, AVI, MPEG, GIF, PNG, "

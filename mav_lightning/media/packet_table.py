@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from mav_lightning.media.container import OpenVideo
+from mav_lightning.media.ffv1_slices import damaged_packets, has_valid_slices
 from mav_lightning.media.limits import MediaError, MediaLimits
 from mav_lightning.media.timeline import Timeline, timeline_of
 
@@ -23,6 +24,7 @@ _INTRA_ONLY = frozenset(
 )
 _VOP = b"\x00\x00\x01\xb6"  # start of a picture of MPEG-4 part 2
 _B_PICTURE = 2  # its type if it is stored after a picture that is shown later
+_READ_AHEAD = 3  # packets, by which FFmpeg's mark of damage may come early
 _NOT_CODED = 10  # bytes; a smaller picture in AVI repeats the previous one
 
 Identity = tuple[Any, ...]
@@ -37,7 +39,7 @@ class _Packet:
         pts: When it is shown, in ticks, or None.
         dts: When it is decoded, in ticks, or None.
         is_key: Whether decoding can begin here.
-        is_corrupt: Whether the container marks it as damaged.
+        is_corrupt: Whether the container marks it as damaged, or a checksum in it differs.
         pictures: Number of frames that it shows.
         reorders: Whether it holds a picture of AVI that is shown before the previous one.
     """
@@ -115,6 +117,7 @@ def read_table(video: OpenVideo, limits: MediaLimits) -> PacketTable:
     """
     codec, is_avi = video.stream.codec_context.codec.canonical_name, video.container.format.name == "avi"
     found: list[_Packet] = []
+    intact: list[bool] = []
     for packet in video.container.demux(video.stream):
         if is_end(packet):
             continue
@@ -124,6 +127,10 @@ def read_table(video: OpenVideo, limits: MediaLimits) -> PacketTable:
             identity_of(packet), packet.pts, packet.dts, packet.is_keyframe, packet.is_corrupt, pictures, reorders
         ))  # fmt: skip
         limits.check_frames(video.name, len(found))
+        if codec == "ffv1":
+            intact.append(has_valid_slices(bytes(packet)))
+    for number in damaged_packets(intact):
+        found[number].is_corrupt = True
     _check_complete(video, len(found))
     first = next((number for number, packet in enumerate(found) if packet.is_key), 0)
     return (_counted if is_avi else _timed)(video, found, first)
@@ -185,10 +192,16 @@ def _check_complete(video: OpenVideo, packets: int) -> None:
 
 
 def _without_jumps(found: Sequence[_Packet]) -> list[int | None]:
-    """Return time stamps that run on where a new part of joined files begins again from a lower one."""
+    """Return time stamps that run on where a new part of joined files begins again from a lower one.
+
+    The packets before such a joint are complete. In transport streams, one of them is marked as damaged, as the counter
+    of the stream's packets jumps too.
+    """
     shift, latest, previous, pts = 0, 0, None, list[int | None]()
-    for packet in found:
+    for number, packet in enumerate(found):
         if packet.is_key and packet.dts is not None and previous is not None and packet.dts < previous:
+            for before in found[max(number - _READ_AHEAD, 0) : number]:
+                before.is_corrupt = False
             shift = latest + 1 - (packet.dts if packet.pts is None else packet.pts)
         previous = packet.dts if packet.dts is not None else previous
         pts.append(None if packet.pts is None else packet.pts + shift)

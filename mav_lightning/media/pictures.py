@@ -15,7 +15,6 @@ from mav_lightning.media.limits import DEFAULT_LIMITS, MediaError, MediaLimits
 
 __all__ = ["decode_picture", "on_white", "open_picture", "pillow_errors", "read_picture"]
 
-_FORMATS = ("JPEG", "PNG", "WEBP")
 _DAMAGE = (
     OSError,
     ValueError,
@@ -54,9 +53,7 @@ def open_picture(source: Source, limits: MediaLimits) -> Iterator[Image.Image]:
     Raises:
         MediaError: The image is no JPEG, PNG or WebP, exceeds a limit, or has more than 8 bits per channel.
     """
-    with open_file(source, limits) as file:
-        if file.format.library_name not in _FORMATS:
-            raise MediaError(f"{file.name}: not a JPEG, PNG or WebP; replace or remove the image.")
+    with open_file(source, limits, pictures_only=True) as file:
         with open_with_pillow(file.file, file.format.library_name, file.name, limits) as image:
             yield image
 
@@ -64,8 +61,11 @@ def open_picture(source: Source, limits: MediaLimits) -> Iterator[Image.Image]:
 @contextmanager
 def open_with_pillow(file: BinaryIO, plugin: str, name: str, limits: MediaLimits) -> Iterator[Image.Image]:
     """Open an image with one plugin of Pillow, and check its size and kind of values."""
-    with pillow_errors(name):
+    try:
         image = Image.open(file, formats=(plugin,))
+    except _DAMAGE as error:
+        kinds = "JPEG, PNG or WebP" if plugin != "GIF" else plugin
+        raise MediaError(f"{name}: not a readable {kinds} ({error}); replace or remove the image.") from error
     with image:
         limits.check_size(name, image.width, image.height)
         if image.mode.startswith(("I", "F")):  # Pillow would clip every value above 255 to white

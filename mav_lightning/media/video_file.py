@@ -36,7 +36,7 @@ class VideoFile:
     def __init__(self, video: OpenVideo, limits: MediaLimits) -> None:
         self._video, self._limits = video, limits
         self._table = read_table(video, limits)
-        self._converter = VideoReformatter()  # its set-up takes several times as long as a small frame
+        self._converter = VideoReformatter()
         self.name, self.timeline = video.name, self._table.timeline
 
     @cached_property
@@ -146,7 +146,8 @@ class VideoFile:
         width = displayed_width(frame.width, self._video.stream.sample_aspect_ratio)
         self._limits.check_size(self.name, width, frame.height)
         scaled = None if width == frame.width else width
-        pixels: Any = self._converter.reformat(frame, width=scaled, format="rgb24").to_ndarray()
+        # One thread: FFmpeg's own choice starts threads for each frame, which takes longer than a small frame.
+        pixels: Any = self._converter.reformat(frame, width=scaled, format="rgb24", threads=1).to_ndarray()
         matrix = frame.side_data.get("DISPLAYMATRIX")
         turned = UPRIGHT if matrix is None else orientation_of(bytes(matrix))
         if turned is None:

@@ -152,7 +152,7 @@ def test_pixels_of_16_bits_are_refused_rather_than_cut() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"not an image", encoded(Image.new("RGB", (64, 64)))[:60]])
 def test_damaged_images_are_bad_samples(data: bytes) -> None:
-    with pytest.raises(UserError, match=r"cannot be decoded .*; (replace or remove the image|re-encode or remove)"):
+    with pytest.raises(UserError, match="replace or remove the image"):
         ImageDecoder(4, captioned=False).decode("a", {"png": data}, None, drawn(0), NOTHING)
 
 
