@@ -1,5 +1,6 @@
 """Durations of the pictures of animated GIF, WebP and PNG files, read from their blocks without decoding."""
 
+import io
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -90,6 +91,9 @@ def _skip_color_table(file: BinaryIO, flags: int) -> None:
 
 def _webp(file: BinaryIO, limits: MediaLimits, name: str) -> AnimationTable:
     _, length, _ = struct.unpack("<4sI4s", _exactly(file, 12))
+    if file.seek(0, io.SEEK_END) < 8 + length:
+        raise EOFError
+    file.seek(12)
     width = height = 0
     durations = list[float]()
     while (begin := file.tell() + 8) <= 8 + length:

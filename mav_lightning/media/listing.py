@@ -32,6 +32,7 @@ _TEXT = 1 << 30  # sorts text behind numbers, whose rank is their number of digi
 HIDDEN = "hidden, or a companion file of an operating system or editor"
 BROKEN_LINK = "a link to nothing"
 LISTED_TWICE = "linked, but listed already"
+LOOP = "a link to a folder that holds this one"
 SPECIAL = "not a regular file"
 
 
@@ -62,7 +63,8 @@ def list_folder(root: Path, *, recursive: bool = True) -> Listing:
     """List a folder.
 
     Links are followed, each folder once: a loop or a second link to a folder ends in `unused`, and a real folder wins
-    over a link to it. Hidden names and companions such as ``__MACOSX`` are not data; what they hold is not looked at.
+    over a link to it. A link to a folder that holds `root` is not followed. Hidden names and companions such as
+    ``__MACOSX`` are not data; what they hold is not looked at.
 
     Args:
         root: The folder; its own name may be hidden.
@@ -132,8 +134,13 @@ class _Walk:
 
     def visit(self, root: Path, recursive: bool) -> None:
         self._folder(root, recursive, linked=False)
+        above = {_inode(folder) for folder in root.resolve().parents}
         while self._links:
-            self._folder(self._links.popleft(), recursive, linked=True)
+            link = self._links.popleft()
+            if _inode(link) in above:
+                self._leave_out(LOOP, link)
+            else:
+                self._folder(link, recursive, linked=True)
 
     def _folder(self, folder: Path, recursive: bool, linked: bool) -> None:
         waiting = [folder]

@@ -38,9 +38,7 @@ def check_mp4(file: BinaryIO, size: int, name: str) -> None:
                     "remove the file."
                 )
     if checksum_matches(file, found) is False:
-        raise MediaError(
-            f"{name}: has changed since it was written (its checksum differs); restore or remove the file."
-        )
+        raise MediaError(f"{name}: is damaged (its checksum differs); restore or remove the file.")
 
 
 def _claimed_bytes(kind: bytes, head: bytes) -> int:
