@@ -6,6 +6,8 @@ samples of no size. Every real sample has at least one byte.
 
 from typing import BinaryIO
 
+import numpy as np
+
 from mav_lightning.common.mp4_boxes import boxes
 from mav_lightning.common.mp4_checksum import checksum_matches
 from mav_lightning.media.limits import MediaError
@@ -31,7 +33,7 @@ def check_mp4(file: BinaryIO, size: int, name: str) -> None:
     for box in found:
         if box.kind in (b"stsz", b"stz2", b"trun"):
             file.seek(box.content)
-            claimed = _claimed_bytes(box.kind, file.read(12))
+            claimed = _claimed_bytes(box.kind, file.read(min(box.end - box.content, size)))
             if claimed > size:
                 raise MediaError(
                     f"{name}: cannot be decoded (a table claims {claimed} bytes, the file has {size}); re-encode or "
@@ -41,11 +43,13 @@ def check_mp4(file: BinaryIO, size: int, name: str) -> None:
         raise MediaError(f"{name}: is damaged (its checksum differs); restore or remove the file.")
 
 
-def _claimed_bytes(kind: bytes, head: bytes) -> int:
+def _claimed_bytes(kind: bytes, table: bytes) -> int:
     """Return the least number of bytes that the samples of a table take in the file."""
-    if len(head) < 12:
+    if len(table) < 12:
         return 0
-    flags, first, second = (int.from_bytes(head[at : at + 4]) for at in (0, 4, 8))
+    flags, first, second = (int.from_bytes(table[at : at + 4]) for at in (0, 4, 8))
+    if kind == b"stsz" and first == 0 and second <= (len(table) - 12) // 4:
+        return int(np.frombuffer(table, ">u4", second, 12).sum(dtype=np.uint64))
     if kind == b"trun":
         of_a_sample = 4 * sum(bool(flags & field) for field in _FIELDS_OF_A_SAMPLE)
         return first * max(of_a_sample, 1)

@@ -139,12 +139,16 @@ def read_table(video: OpenVideo, limits: MediaLimits) -> PacketTable:
 def _timed(video: OpenVideo, found: Sequence[_Packet], first: int) -> PacketTable:
     """Order the frames by their time stamps. What precedes the first key frame, in either order, cannot be decoded."""
     pts = _without_jumps(found)
-    begin = pts[first] if found else None
+    begin, start = (pts[first] if found else None), first + 1
+    while start < len(found) and (tick := pts[start]) is not None and begin is not None and tick < begin:
+        start += 1  # pictures of an open GOP that depend on what was before
     shown = sorted(
         (tick, number)
         for number, (packet, tick) in enumerate(zip(found, pts, strict=True))
-        if number >= first and packet.pictures and tick is not None and (begin is None or tick >= begin)
+        if (number == first or number >= start) and packet.pictures and tick is not None
     )
+    if shown and begin is not None and shown[0][0] < begin and found[first].pictures:
+        raise MediaError(f"{video.name}: its time stamps are out of order; re-encode or remove the file.")
     keys = tuple(number for number, packet in enumerate(found) if packet.is_key)
     return _table(video, found, [number for _, number in shown], [tick for tick, _ in shown], pts, keys or (first,))
 

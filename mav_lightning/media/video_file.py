@@ -18,6 +18,7 @@ from mav_lightning.media.packet_table import identity_of, is_end, read_table
 
 __all__ = ["VideoFile"]
 
+_MOST_STRETCHED = 8  # times; a larger aspect ratio of pixels is damage
 # Codecs whose decoders can pass over pictures that no other picture depends on, which leaves all others as they are.
 _CAN_SKIP = frozenset(("h264", "mpeg4", "mpeg2video", "mpeg1video"))
 
@@ -144,6 +145,8 @@ class VideoFile:
     def _displayed(self, frame: Any) -> NDArray[np.uint8]:
         """Convert a frame to RGB as it is displayed: pixels square, turned and mirrored as the file describes."""
         width = displayed_width(frame.width, self._video.stream.sample_aspect_ratio)
+        if not 1 / _MOST_STRETCHED <= width / frame.width <= _MOST_STRETCHED:
+            raise MediaError(f"{self.name}: {frame.width} pixels are to be displayed as {width}; re-encode the file.")
         self._limits.check_size(self.name, width, frame.height)
         scaled = None if width == frame.width else width
         # One thread: FFmpeg's own choice starts threads for each frame, which takes longer than a small frame.

@@ -95,9 +95,15 @@ def test_an_unknown_pixel_aspect_ratio_counts_as_square(aspect: Fraction | None,
 
 
 def test_a_pixel_aspect_ratio_that_makes_huge_frames_is_a_limit() -> None:
-    with pytest.raises(MediaError, match=r"1280x48 pixels, more than the limit of 10000"):
-        read_frames(stretched("20/1"), MediaLimits(pixels=10_000))
+    with pytest.raises(MediaError, match=r"512x48 pixels, more than the limit of 10000"):
+        read_frames(stretched("8/1"), MediaLimits(pixels=10_000))
 
 
 def test_stretched_frames_are_turned_after_they_are_stretched() -> None:
     assert read_frames(with_matrix(stretched("2/1"), 0, 1, -1, 0)).shape[1:3] == (128, 48)
+
+
+@pytest.mark.parametrize("aspect", ["20/1", "1/20"])
+def test_an_absurd_pixel_aspect_ratio_is_refused_by_name(aspect: str) -> None:
+    with pytest.raises(MediaError, match=r"64 pixels are to be displayed as (1280|3); re-encode the file"):
+        read_frames(stretched(aspect))
