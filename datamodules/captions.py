@@ -6,6 +6,7 @@ from pathlib import Path
 from datamodules.annotations import Annotations, Row, name_some
 from datamodules.caption_tables import read_table
 from mav_lightning.common.errors import UserError, nearest
+from mav_lightning.media.listing import same_name
 
 __all__ = ["read_captions"]
 
@@ -20,7 +21,7 @@ def read_captions(path: Path, files: Collection[str]) -> Annotations:
 
     Args:
         path: The table.
-        files: Existing files, named relative to their folder with forward slashes.
+        files: Existing files, named relative to their folder with forward slashes, in Unicode form NFC.
 
     Raises:
         UserError: The table or a column is missing, a row has another length, or a file is listed twice or is missing.
@@ -28,9 +29,10 @@ def read_captions(path: Path, files: Collection[str]) -> Annotations:
     rows: dict[str, Row] = {}
     twice: list[str] = []
     for number, cells in read_table(path, "caption table", _COLUMNS, needed=2):
-        if cells["file"] in rows:
-            twice.append(f"{cells['file']} (line {number})")
-        rows[cells["file"]] = Row(cells["caption"], cells.get("label", ""), cells.get("group", ""))
+        file = same_name(cells["file"])
+        if file in rows:
+            twice.append(f"{file} (line {number})")
+        rows[file] = Row(cells["caption"], cells.get("label", ""), cells.get("group", ""))
     if twice:
         raise UserError(
             f"{path}: {len(twice)} file(s) have more than one row: {name_some(twice)}; keep one row for each."

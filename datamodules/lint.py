@@ -6,15 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from datamodules.index import Index, Sample, Shard, load_index, shard_folders
-from datamodules.media import decode_image, find_media
+from datamodules.media import find_media
 from datamodules.shards import IMAGE_SUFFIXES, SUFFIXES
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.tracking import Track, untracked
-from mav_lightning.common.video import read_frames
+from mav_lightning.media.media_reader import open_media
+from mav_lightning.media.pictures import decode_picture
 
 __all__ = ["LintReport", "lint"]
-
-_WHOLE = 0.95  # of the packets must decode; in old AVI files some only repeat a frame
 
 
 @dataclass(frozen=True)
@@ -80,11 +79,12 @@ def _problem(index: Index, shard: Shard, sample: Sample) -> str | None:
         members.get("txt", b"").decode()
         suffix = find_media(members)
         if suffix in IMAGE_SUFFIXES:
-            decode_image(members[suffix])
+            decode_picture(members[suffix])
         elif suffix is not None and sample.media is not None:
-            frames = len(read_frames(members[suffix]))
-            if frames < _WHOLE * sample.media.frames:
-                return f"decodes to {frames} frames, but has {sample.media.frames} packets"
+            with open_media(members[suffix]) as video:
+                frames = sum(1 for _ in video.frames(range(len(video.timeline))))
+            if frames != sample.media.frames:
+                return f"presents {frames} frames, but {sample.media.frames} are indexed; index again"
     except (UserError, OSError, UnicodeDecodeError) as error:
         return str(error)
     return None

@@ -28,9 +28,9 @@ from mav_lightning.common.shapes_world.laws import EASY_SECONDS, Level, laws_of_
 from mav_lightning.common.shapes_world.scene import RADIUS, Scene, all_scenes, caption, render
 from mav_lightning.common.task import Task
 from mav_lightning.common.tracking import Track, untracked
-from mav_lightning.common.video import VideoLimits
 from mav_lightning.common.video_encoding import encode_mp4
 from mav_lightning.common.whole_file import new_folder
+from mav_lightning.media.limits import DEFAULT_LIMITS
 
 __all__ = ["WriteEasyShapesWorld", "WriteShapesWorld"]
 
@@ -81,7 +81,7 @@ class WriteShapesWorld(Task):
         check_fields(self)
         if self.size % 2:
             raise UserError(f"H.264 needs an even number of pixels, got {self.size}.", argument="size")
-        limits = VideoLimits()
+        limits = DEFAULT_LIMITS
         if self.size**2 > limits.pixels:
             raise UserError(f"must be at most {math.isqrt(limits.pixels)} pixels, got {self.size}.", argument="size")
         if self.seconds * self.fps > limits.frames:

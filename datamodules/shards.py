@@ -14,14 +14,14 @@ from typing import Generic, TypeVar
 import webdataset
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.media.formats import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 
 __all__ = [
     "IMAGE_SUFFIXES", "SUFFIXES", "VIDEO_SUFFIXES", "Group", "SampleError",
     "group_members", "suffix_of", "write_shards",
 ]  # fmt: skip
 
-VIDEO_SUFFIXES = ("mp4", "avi", "webm", "mkv")
-IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp")
+IMAGE_SUFFIXES = PICTURE_SUFFIXES
 SUFFIXES = frozenset((*VIDEO_SUFFIXES, *IMAGE_SUFFIXES, "txt", "json"))
 _KEY = re.compile(r"([A-Za-z0-9_-][A-Za-z0-9._-]*/)*[A-Za-z0-9_-]+")
 _SHARD_BYTES = 1 << 30

@@ -25,7 +25,7 @@ from datamodules.order import SampleContext, sample_rng
 from datamodules.reader import Fetched, unchanged
 from datamodules.shards import SUFFIXES, Group, SampleError, group_members, suffix_of
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.video import VideoLimits
+from mav_lightning.media.limits import DEFAULT_LIMITS
 
 __all__ = ["StreamingLoader", "shard_urls"]
 
@@ -188,8 +188,8 @@ def _members(stream: IO[bytes]) -> Iterator[tuple[str, bytes]]:
                 continue
             data = b""
             if suffix_of(entry.name) in SUFFIXES:
-                if entry.size > VideoLimits().bytes:
-                    raise SampleError(f"`{entry.name}` has {entry.size} bytes, more than {VideoLimits().bytes}.")
+                if entry.size > DEFAULT_LIMITS.bytes:
+                    raise SampleError(f"`{entry.name}` has {entry.size} bytes, more than {DEFAULT_LIMITS.bytes}.")
                 file = archive.extractfile(entry)
                 data = b"" if file is None else file.read()
             yield entry.name, data

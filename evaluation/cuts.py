@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.clip_sources import Clip, Frames, VideoSource
+from evaluation.clip_sources import Clip, VideoSource
 from evaluation.resize import ResizeStep, check_frames, resize_frames
-from mav_lightning.common.errors import UserError
-from mav_lightning.common.video import VideoInfo, probe, read_frames_at, read_numbered_frames
+from mav_lightning.media.media_reader import VideoInfo, info_of, read_clip
 
 __all__ = ["Cut", "Window", "read_cut", "source_info"]
 
@@ -23,8 +22,8 @@ class Cut:
         id: Id, unique on its side.
         source: The video.
         fps: Frames per second of the clip.
-        numbers: Numbers of the stored frames, from 0.
-        seconds: Times since the first frame; the nearest stored frames are taken.
+        numbers: Numbers of the presented frames, from 0.
+        seconds: Times since the first frame; the frames shown then are taken.
     """
 
     id: str
@@ -95,7 +94,9 @@ def read_cut(cut: Cut, resize: Sequence[ResizeStep]) -> Clip:
     Raises:
         UserError: If the video cannot be decoded, has too few frames, or holds frames that are not uint8 (T, H, W, 3).
     """
-    frames = _frames(cut)
+    with cut.source.open() as media:
+        numbers = media.timeline.at(cut.seconds or ()).tolist() if cut.numbers is None else cut.numbers
+        frames = read_clip(media, numbers)
     check_frames(frames)
     return Clip(
         cut.id, resize_frames(frames, resize), cut.fps, cut.source.prompt, cut.source.attributes, cut.source.group
@@ -103,29 +104,10 @@ def read_cut(cut: Cut, resize: Sequence[ResizeStep]) -> Clip:
 
 
 def source_info(source: VideoSource) -> VideoInfo:
-    """Read length, frame rate and size of a video, without decoding it.
+    """Read length, frame rate and size of a video; only its first frame is decoded.
 
     Raises:
         UserError: If the video is unreadable or empty.
     """
-    stored = source.read()
-    if isinstance(stored, np.ndarray):
-        check_frames(stored)
-        return VideoInfo(source.fps or 0.0, len(stored), stored.shape[2], stored.shape[1])
-    info = probe(stored)
-    return info if source.fps is None else VideoInfo(source.fps, info.frames, info.width, info.height)
-
-
-def _frames(cut: Cut) -> Frames:
-    stored = cut.source.read()
-    if not isinstance(stored, np.ndarray):
-        if cut.numbers is not None:
-            return read_numbered_frames(stored, cut.numbers)
-        return read_frames_at(stored, list(cut.seconds or ()))
-    check_frames(stored)
-    if cut.numbers is None:
-        picked = np.rint(np.array(cut.seconds) * (cut.source.fps or cut.fps)).astype(int)
-        return np.ascontiguousarray(stored[picked.clip(0, len(stored) - 1)])
-    if cut.numbers[-1] >= len(stored):
-        raise UserError(f"has {len(stored)} frames, but number {cut.numbers[-1] + 1} is needed; make it longer.")
-    return np.ascontiguousarray(stored[list(cut.numbers)])
+    with source.open() as media:
+        return info_of(media)

@@ -1,6 +1,7 @@
 """Anybody's folder → its videos: a manifest's clips, WebDataset shards, video files, frames as pictures or arrays."""
 
 import json
+import logging
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -8,31 +9,36 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
 
 import numpy as np
+from mav_lightning.common.terminal import visible
 from numpy.typing import NDArray
 
+from evaluation.clip_listing import list_clips
 from evaluation.clip_sources import ArraySource, Clip, VideoSource
 from evaluation.resize import check_frames
 from mav_lightning.common.arguments import check_argument
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import MANIFEST, read_manifest
 from mav_lightning.common.schema import PositiveFloat, check
-from mav_lightning.common.video import VideoLimits
+from mav_lightning.media.formats import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from mav_lightning.media.limits import DEFAULT_LIMITS
+from mav_lightning.media.listing import describe_unused, same_name
 
 __all__ = ["Clips", "Split", "open_clips", "with_prompts"]
 
 Split = Literal["train", "val", "all"]
 Clips = Path | str | Sequence[Clip] | NDArray[np.uint8]
 """A folder of clips, clips in memory, or an array (N, T, H, W, 3) uint8."""
-VIDEOS = (".mp4", ".avi", ".webm", ".mkv", ".gif", ".mov")
 _MOST_JSON = 1 << 20  # bytes
+log = logging.getLogger(__name__)
 
 
 def open_clips(clips: Clips, split: Split = "val", fps: float | None = None) -> list[VideoSource]:
     """List videos, ordered by id, without decoding any.
 
-    A folder is one of: clips with a ``manifest.json``; ``*.tar`` shards of videos with ``json`` next to them, or a root
-    with such shards under ``clips/<split>``; and at any depth, videos of any container FFmpeg reads, folders of
-    ``.png`` frames, and ``.npy`` arrays (T, H, W, 3) uint8.
+    A folder holds clips with a ``manifest.json``, or at any depth: ``*.tar`` shards of videos with ``json`` next to
+    them, videos and animations, folders of numbered ``.png``, ``.jpg`` or ``.webp`` frames, and ``.npy`` arrays
+    (T, H, W, 3) uint8. A dataset has its shards under ``clips/<split>``. Links are followed. What a folder holds
+    besides is logged once, with the reason why it is no clip.
 
     Args:
         clips: The folder; or clips in memory.
@@ -53,13 +59,14 @@ def open_clips(clips: Clips, split: Split = "val", fps: float | None = None) -> 
     root = _root(folder, split)
     if (root / MANIFEST).is_file():
         sources = _of_manifest(root)
-    elif any(root.glob("*.tar")):
-        sources = [source for shard in sorted(root.glob("*.tar")) for source in _of_shard(shard)]
     else:
         sources = _of_files(root, fps)
     if not sources:
-        kinds = f"{MANIFEST}, *.tar shards, {', '.join(VIDEOS)} or .npy files, or folders of .png frames"
-        raise UserError(f"{folder}: holds no clips; expected {kinds}.")
+        videos, images = (", ".join(f".{name}" for name in names) for names in (VIDEO_SUFFIXES, PICTURE_SUFFIXES))
+        raise UserError(
+            f"{folder}: holds no clips; expected {MANIFEST}, *.tar shards, {videos} or .npy files, or folders of "
+            f"{images} frames."
+        )
     return sorted(sources, key=lambda source: source.id)
 
 
@@ -73,7 +80,8 @@ def with_prompts(sources: Sequence[VideoSource], prompts: Mapping[str, str]) -> 
     Raises:
         UserError: Videos without a prompt, or prompts without a video: how many, and the first of them.
     """
-    found = {source.id: name for source in sources for name in _names(source.id) if name in prompts}
+    spelled = {same_name(name): name for name in prompts}
+    found = {source.id: spelled[name] for source in sources for name in _names(same_name(source.id)) if name in spelled}
     lost = [source.id for source in sources if source.id not in found]
     unused = sorted(prompts.keys() - set(found.values()))
     told = [
@@ -136,23 +144,38 @@ def _of_manifest(folder: Path) -> list[VideoSource]:
             raise UserError(f"{where}, clip `{clip.id}`: fps must be positive, got {clip.fps}; correct it.")
         facts: dict[str, Any] = {"prompt": clip.prompt, "attributes": dict(clip.attributes)}
         sources.append(VideoSource(clip.id, path, None, float(clip.fps), group=clip.source or clip.id, **facts))
+    found, named = list_clips(folder), {source.path for source in sources}
+    others = [path for path in (*found.videos, *found.frame_folders, *found.arrays) if path.resolve() not in named]
+    if others:
+        _report_unused(
+            folder, {f"clips that {MANIFEST} does not list": [path.relative_to(folder).as_posix() for path in others]}
+        )
     return sources
 
 
 def _of_files(folder: Path, fps: float | None) -> list[VideoSource]:
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    videos = [path for path in files if path.suffix.lower() in VIDEOS]
-    stills = sorted({path.parent for path in files if path.suffix == ".png"}) if not videos else []
-    unrated = [*stills, *(path for path in files if path.suffix == ".npy")]
-    if folder in stills:
-        raise UserError(f"{folder}: holds loose .png files; put the frames of each clip into a folder of its own.")
+    found = list_clips(folder)
+    unrated = [*found.frame_folders, *found.arrays]
+    if found.loose and not (unrated or found.videos or found.shards):
+        raise UserError(
+            f"{folder}: holds loose {found.loose[0].suffix} files; put the frames of each clip into a folder of its "
+            "own."
+        )
     if unrated and fps is None:
         raise UserError(
             f"{folder}: {len(unrated)} clips are images or arrays, which have no frame rate; give it, or list files "
             f"and frame rates in a {MANIFEST}.",
             argument="fps",
         )
-    return [*_named(folder, videos, None), *_named(folder, unrated, fps)]
+    loose = {"images that belong to no clip": [file.name for file in found.loose]} if found.loose else {}
+    _report_unused(folder, {**found.unused, **loose})
+    sharded = [source for shard in found.shards for source in _of_shard(folder, shard)]
+    return [*sharded, *_named(folder, found.videos, None), *_named(folder, unrated, fps)]
+
+
+def _report_unused(folder: Path, unused: Mapping[str, Sequence[str]]) -> None:
+    if described := describe_unused(unused):
+        log.warning("%s: %s", visible(folder), described)
 
 
 def _named(folder: Path, paths: Iterable[Path], fps: float | None) -> Iterator[VideoSource]:
@@ -161,7 +184,7 @@ def _named(folder: Path, paths: Iterable[Path], fps: float | None) -> Iterator[V
         yield VideoSource(name, path, None, fps, group=name)
 
 
-def _of_shard(shard: Path) -> Iterator[VideoSource]:
+def _of_shard(folder: Path, shard: Path) -> Iterator[VideoSource]:
     """Pairs videos with the json of the same key; members are read in place and their names never become paths."""
     videos: dict[str, tarfile.TarInfo] = {}
     facts: dict[str, dict[str, Any]] = {}
@@ -170,23 +193,28 @@ def _of_shard(shard: Path) -> Iterator[VideoSource]:
             for member in archive:
                 path = PurePosixPath(member.name)
                 key = str(path.parent / path.name.split(".")[0])
-                if member.isfile() and path.suffix.lower() in VIDEOS and member.size <= VideoLimits.bytes:
+                if (
+                    member.isfile()
+                    and path.suffix[1:].lower() in VIDEO_SUFFIXES
+                    and member.size <= DEFAULT_LIMITS.bytes
+                ):
                     videos[key] = member
                 elif member.isfile() and path.suffix == ".json" and member.size <= _MOST_JSON:
                     facts[key] = _json(shard, member)
     except (tarfile.TarError, OSError, ValueError) as error:
         raise UserError(f"{shard}: damaged ({error}); write the shard again.") from error
+    place = shard.relative_to(folder).with_suffix("").as_posix()
     for key, member in videos.items():
         if member.offset_data + member.size > shard.stat().st_size:
             raise UserError(f"{shard}: cut off inside `{member.name}`; write the shard again.")
         known = facts.get(key, {})
         yield VideoSource(
-            f"{shard.stem}/{key}",
+            f"{place}/{key}",
             shard,
             (member.offset_data, member.size),
             prompt=known.get("caption"),
             attributes={name: str(value) for name, value in (known.get("attributes") or {}).items()},
-            group=str(known.get("group") or f"{shard.stem}/{key}"),
+            group=str(known.get("group") or f"{place}/{key}"),
         )
 
 

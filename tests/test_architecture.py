@@ -9,8 +9,9 @@ ROOT = Path(__file__).parent.parent
 # Package → what it may import of ours. Longer names win.
 ALLOWED = {
     "mav_lightning.common": {"mav_lightning.common"},
-    "datamodules": {"datamodules", "mav_lightning.common"},
-    "evaluation": {"evaluation", "mav_lightning.common"},
+    "mav_lightning.media": {"mav_lightning.media", "mav_lightning.common"},
+    "datamodules": {"datamodules", "mav_lightning.media", "mav_lightning.common"},
+    "evaluation": {"evaluation", "mav_lightning.media", "mav_lightning.common"},
     "mav_lightning.nn": {"mav_lightning.nn", "mav_lightning.common"},
     "mav_lightning.diffusion": {"mav_lightning.diffusion", "mav_lightning.nn.base", "mav_lightning.common"},
     "mav_lightning.networks": {"mav_lightning.networks", "mav_lightning.common"},
@@ -25,7 +26,7 @@ ALLOWED = {
     },
     "mav_lightning.cascade": {
         "mav_lightning.cascade", "mav_lightning.diffusion", "mav_lightning.nn", "mav_lightning.networks",
-        "mav_lightning.prompts", "mav_lightning.common",
+        "mav_lightning.prompts", "mav_lightning.media", "mav_lightning.common",
     },
     "mav_lightning.training": {
         "mav_lightning.training", "mav_lightning.networks", "mav_lightning.modules.base", "mav_lightning.common",
@@ -36,8 +37,8 @@ ALLOWED = {
         "datamodules.index", "evaluation",
     },
     "mav_lightning.ablation": {
-        "mav_lightning.ablation", "mav_lightning.runs", "mav_lightning.config", "mav_lightning.common",
-        "mav_lightning.flops", "evaluation.protocol",
+        "mav_lightning.ablation", "mav_lightning.runs", "mav_lightning.config", "mav_lightning.media",
+        "mav_lightning.common", "mav_lightning.flops", "evaluation.protocol",
     },
     "mav_lightning.baselines": {"mav_lightning.baselines", "mav_lightning.nn", "mav_lightning.common"},
     "mav_lightning.cli": {"mav_lightning", "datamodules", "evaluation"},

@@ -9,22 +9,24 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from mav_lightning.common.mp4_checksum import with_checksum
+
 __all__ = ["encode_mp4", "write_lossless", "write_mp4"]
 
 
 def encode_mp4(frames: NDArray[np.uint8], fps: float, crf: int = 18, gop: int = 12, comment: str = "") -> bytes:
-    """Encode a clip as H.264, yuv420p; the same frames give the same bytes.
+    """Encode a clip as H.264, yuv420p, with a checksum; the same frames give the same bytes.
 
     Args:
         frames: Frames (T, H, W, 3), uint8 RGB, with even height and width as 4:2:0 requires.
         fps: Frame rate in frames per second.
         crf: Constant rate factor; 0 is best, 18 looks lossless, 51 is worst.
         gop: Largest keyframe interval in frames; short ones make seeking fast.
-        comment: Text stored in the container; see `mav_lightning.common.video.read_comment`.
+        comment: Text stored in the container; see `mav_lightning.media.media_reader.read_comment`.
     """
     buffer = io.BytesIO()
     _encode_h264(buffer, frames, fps, comment, crf, gop)
-    return buffer.getvalue()
+    return with_checksum(buffer.getvalue())
 
 
 def write_mp4(path: Path, frames: NDArray[np.uint8], fps: float, comment: str = "") -> None:

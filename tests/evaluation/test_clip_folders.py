@@ -218,7 +218,7 @@ def test_pictures_of_sixteen_bits_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     Image.fromarray(np.full((16, 16), 4000, np.uint16)).save(tmp_path / "a" / "0.png")
 
-    with pytest.raises(UserError, match=r"0\.png: has values of kind `I;16`, not 0 to 255; save it with 8 bits"):
+    with pytest.raises(UserError, match=r"0\.png: has pixels of more than 8 bits \(mode I;16\); save the image"):
         open_clips(tmp_path, fps=8.0)[0].read()
 
 
