@@ -48,7 +48,7 @@ def test_every_row_of_the_table_names_a_file_of_the_package() -> None:
 def test_a_training_uses_own_data_network_denoiser_callback_and_logger(lab: Path) -> None:
     mav(lab, "train", "mylab/training.yaml", "--allow", "mylab", "--out", "run")
     assert (lab / "run" / "steps.txt").read_text() == "3"
-    assert "train/loss" in (lab / "lines.jsonl").read_text()
+    assert "loss/train" in (lab / "lines.jsonl").read_text()
     card = json.loads((lab / "run" / "network.json").read_text())
     assert card["network"]["class"] == "mylab.denoisers.FlowDenoiser"
     assert "no temporal layer" not in mav(lab, "layers", "run", "--allow", "mylab")

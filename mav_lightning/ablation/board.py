@@ -12,6 +12,7 @@ from mav_lightning.ablation.differences import settings
 from mav_lightning.ablation.results import StudyResults, TrialResult
 from mav_lightning.common.clip_summary import clip_summary
 from mav_lightning.common.escaping import file_name
+from mav_lightning.common.log_names import SAMPLES, board_run
 from mav_lightning.common.manifest import ClipRecord, read_manifest
 from mav_lightning.media.media_reader import read_frames
 
@@ -55,8 +56,8 @@ def write_board(results: StudyResults) -> Path:
 def _link_trainings(folder: Path, results: StudyResults, result: TrialResult) -> None:
     trial = result.trial
     for name, stage in trial.stages.items():
-        logs = results.folder(stage).path / "tensorboard"
-        if not logs.is_dir():
+        logs = board_run(results.folder(stage).path)
+        if logs is None:
             continue
         run = "all" if results.plan.shared(trial, name) else trial.variant
         link = folder / file_name(f"{run}-seed{trial.seed}") / file_name(name)
@@ -93,7 +94,7 @@ def _clips(folder: Path) -> Iterator["Summary"]:
         by_rate.setdefault(clip.fps, []).append(clip)
     for fps, clips in sorted(by_rate.items()):
         shown = np.stack([read_frames(folder / clip.file) for clip in clips[:SHOWN_CLIPS]])
-        yield clip_summary(f"clips/{fps:g}fps", shown, fps)
+        yield clip_summary(f"{SAMPLES}/{fps:g}fps", shown, fps)
 
 
 def _plain(value: Any) -> bool | int | float | str:

@@ -7,6 +7,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from datamodules.batch import ImageBatch
+from mav_lightning.common.log_names import SCORE, loss_name
 from mav_lightning.common.schema import check
 from mav_lightning.modules.base import NetworkModule
 from mav_lightning.modules.optim import DEFAULT_OPTIMIZER, DEFAULT_SCHEDULE, MakeOptimizer, Schedule, optimization
@@ -47,7 +48,7 @@ class CLIPModule(NetworkModule):
         captions = batch.captions()
         nearest = (self.clip.encode_text(captions) @ self.clip.encode_image(batch.pixels).T).argmax(dim=1).tolist()
         accuracy = sum(captions[i] == captions[j] for i, j in enumerate(nearest)) / len(captions)
-        self.log("val/retrieval", accuracy, batch_size=len(captions), sync_dist=True)
+        self.log(f"{SCORE}/retrieval", accuracy, batch_size=len(captions), sync_dist=True)
 
     def test_step(self, batch: ImageBatch, batch_idx: int) -> None:
         """Log the loss of test pairs."""
@@ -84,5 +85,5 @@ class CLIPModule(NetworkModule):
     def _loss(self, batch: ImageBatch, stage: str) -> Tensor:
         captions = batch.captions()
         loss = self.clip.loss(batch.pixels, captions)
-        self.log(f"{stage}/loss", loss, batch_size=len(captions), sync_dist=stage != "train", prog_bar=True)
+        self.log(loss_name(stage), loss, batch_size=len(captions), sync_dist=stage != "train", prog_bar=True)
         return loss

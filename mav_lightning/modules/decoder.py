@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from datamodules.batch import ClipBatch, ImageBatch, JointBatch
+from mav_lightning.common.log_names import SCORE
 from mav_lightning.common.schema import NonNegativeFloat
 from mav_lightning.diffusion.denoiser import NetDenoiser
 from mav_lightning.modules.denoising import Denoising, DenoisingModule
@@ -84,5 +85,5 @@ class TemporalDecoder(DenoisingModule[ClipBatch | JointBatch]):
             return {}
         clips, scores = self.preview(self.denoiser, self.denoising.encoder, self.device)
         for name, value in scores.items():
-            self.log(f"val/{name}", value, rank_zero_only=True)
+            self.log(f"{SCORE}/{name}", value, rank_zero_only=True)
         return clips

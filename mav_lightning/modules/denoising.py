@@ -10,6 +10,7 @@ from torch import Tensor
 
 from datamodules.batch import ClipBatch, ImageBatch, JointBatch
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.log_names import loss_name
 from mav_lightning.common.schema import Fraction, NonNegativeFloat
 from mav_lightning.diffusion.denoised import Denoised
 from mav_lightning.diffusion.denoiser import EDMDenoiser, NetDenoiser, space_time_network
@@ -223,5 +224,5 @@ class DenoisingModule(NetworkModule, Generic[B]):
 
     def _step(self, batch: B, stage: str) -> Tensor:
         loss = self.losses(batch).mean()
-        self.log(f"{stage}/loss", loss, batch_size=len(batch), sync_dist=stage != "train", prog_bar=True)
+        self.log(loss_name(stage), loss, batch_size=len(batch), sync_dist=stage != "train", prog_bar=True)
         return loss

@@ -8,6 +8,7 @@ from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mav_lightning.common.log_names import PREVIEW
 from mav_lightning.common.pixels import dequantize, to_uint8
 from mav_lightning.common.schema import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from mav_lightning.diffusion.denoiser import Denoiser
@@ -70,7 +71,7 @@ class ShapesPreview:
         """
         cond = encoder(self.stills.to(device))
         clips = {rate: self._sample(denoiser, cond, rate) for rate in self.fps}
-        shown = {f"clips/{rate:g}fps": (video[: self.shown], rate) for rate, video in clips.items()}
+        shown = {f"{PREVIEW}/{rate:g}fps": (video[: self.shown], rate) for rate, video in clips.items()}
         if self.score is None:
             return shown, {}
         rates = np.repeat(np.asarray(self.fps, np.float64), len(self.shapes))

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from datamodules.batch import ImageBatch
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.log_names import SCORE, loss_name
 from mav_lightning.common.schema import Fraction
 from mav_lightning.diffusion.diffusion_prior import DiffusionPrior
 from mav_lightning.diffusion.noise_levels import LogNormalNoise
@@ -64,7 +65,7 @@ class PriorModule(NetworkModule):
         captions = self.encoder.encode_words(batch.captions(), self.device)
         samples = self.denoiser.predict(captions, list(range(len(batch))))
         similarity = (samples * self._images(batch)).sum(dim=1).mean()
-        self.log("val/similarity", similarity, batch_size=len(batch), sync_dist=True)
+        self.log(f"{SCORE}/similarity", similarity, batch_size=len(batch), sync_dist=True)
 
     def test_step(self, batch: ImageBatch, batch_idx: int) -> None:
         """Log the loss of test pairs."""
@@ -92,5 +93,5 @@ class PriorModule(NetworkModule):
 
     def _loss(self, batch: ImageBatch, stage: str) -> Tensor:
         loss = self.losses(batch).mean()
-        self.log(f"{stage}/loss", loss, batch_size=len(batch), sync_dist=stage != "train", prog_bar=True)
+        self.log(loss_name(stage), loss, batch_size=len(batch), sync_dist=stage != "train", prog_bar=True)
         return loss

@@ -127,8 +127,15 @@ def _fit(config: Config, out: Path, callbacks: "Iterable[Callback]", tags: Mappi
         trainer=config.get("trainer"),
         callbacks=added,
         tags=dict(tags) | settings.pop("tags", {}),
+        name=settings.pop("name", None) or _run_name(config["name"], out),
         **settings,
     )
+
+
+def _run_name(stage: str, out: Path) -> str:
+    """Return the name of a run in loggers: that of its folder, and that of the stage if the folder does not hold it."""
+    folder = out.resolve().name
+    return folder if stage in folder else f"{stage}-{folder}"
 
 
 def _trained_for(config: Config) -> dict[str, Any]:

@@ -29,6 +29,7 @@ UNHASHED = frozenset({
     "data.workers",
     "fit.checkpoint_every",  # a resumed training equals the uninterrupted one bit for bit
     "fit.logger",
+    "fit.name",
     "fit.tags",
     "protocol.name",  # its whole content is hashed
     "task.workers",

@@ -11,6 +11,7 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.log_names import GRADIENT_NORM
 
 __all__ = ["FiniteGuard"]
 
@@ -57,7 +58,7 @@ class FiniteGuard(Callback):
 
         if trainer.strategy.reduce_boolean_decision(bool(finite)):
             self._in_a_row.clear()
-            pl_module.log("train/grad_norm", norm)
+            pl_module.log(GRADIENT_NORM, norm)
             return
         for weight in weights:
             weight.grad = None

@@ -66,6 +66,7 @@ def fit(
     logger: LoggerChoice = True,
     callbacks: Sequence[Callback] = (),
     tags: Tags = MappingProxyType({}),
+    name: str | None = None,
 ) -> None:
     """Train `module` on `data` for `steps` optimizer steps, resuming from the newest good checkpoint in `out`.
 
@@ -76,7 +77,7 @@ def fit(
     `Cost.summary`.
 
     Args:
-        module: Module to train. It logs its loss as ``train/loss`` and brings its own learning-rate schedule.
+        module: Module to train. It logs its loss as ``loss/train`` and brings its own learning-rate schedule.
         data: Datamodule. For exact resuming, its train loader needs ``__len__`` (batches per epoch), ``state_dict`` and
             ``load_state_dict``.
         out: Folder of this run alone.
@@ -92,6 +93,7 @@ def fit(
             Lightning logger, or a list of these. Loggers given by name write into `out` and are offline.
         callbacks: Further Lightning callbacks. A progress bar among them replaces the default one.
         tags: Tag → value that loggers record with the run, for example variant and seed.
+        name: Name of the run in loggers. None for the name of the folder `out`.
 
     Raises:
         UserError: If an argument is out of range or may not be set here, `out` holds another run, the disk is full, or
@@ -112,7 +114,7 @@ def fit(
     # a debugging aid of torch that costs a few per cent
     deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     with quiet_lightning():
-        loggers = [] if _is_finished(out) else make_loggers(logger, out, resumed, tags)
+        loggers = [] if _is_finished(out) else make_loggers(logger, out, resumed, tags, name or out.resolve().name)
         run = Trainer(
             **_with_defaults(options, checkpoint_every),
             max_steps=steps,

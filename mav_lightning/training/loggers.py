@@ -11,6 +11,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoa
 from lightning_utilities.core.rank_zero import rank_zero_only
 
 from mav_lightning.common.errors import UserError, nearest
+from mav_lightning.common.log_names import board_folder
 from mav_lightning.common.schema import read_json
 from mav_lightning.common.whole_file import whole_file
 
@@ -24,7 +25,7 @@ PROJECT = "mav-lightning"
 IDS = "logger_ids.json"
 
 
-def make_loggers(choice: LoggerChoice, out: Path, step: int | None, tags: Tags) -> list[Logger]:
+def make_loggers(choice: LoggerChoice, out: Path, step: int | None, tags: Tags, name: str) -> list[Logger]:
     """Build the loggers of a run.
 
     Args:
@@ -33,6 +34,7 @@ def make_loggers(choice: LoggerChoice, out: Path, step: int | None, tags: Tags) 
             with ``wandb sync``), MLflow uses a file store.
         step: Optimizer step that the run resumes from; None for a new run.
         tags: Tag → value, for example variant and seed.
+        name: Name of the run.
 
     Raises:
         UserError: If a name is unknown, or its package is not installed.
@@ -41,7 +43,7 @@ def make_loggers(choice: LoggerChoice, out: Path, step: int | None, tags: Tags) 
         choice = ["tensorboard"] if choice else []
     if isinstance(choice, str | Logger):
         choice = [choice]
-    loggers = [one if isinstance(one, Logger) else _by_name(one, out, step, tags) for one in choice]
+    loggers = [one if isinstance(one, Logger) else _by_name(one, out, step, tags, name) for one in choice]
     return loggers
 
 
@@ -73,55 +75,64 @@ def log_tags(loggers: Sequence[Logger], tags: Tags) -> None:
             logger.log_hyperparams(dict(tags))
 
 
-def _by_name(name: str, out: Path, step: int | None, tags: Tags) -> Logger:
-    makers: dict[str, Callable[[Path, int | None, Tags], Logger]] = {
+def _by_name(kind: str, out: Path, step: int | None, tags: Tags, name: str) -> Logger:
+    makers: dict[str, Callable[[Path, int | None, Tags, str], Logger]] = {
         "tensorboard": _tensorboard,
         "csv": _csv,
         "wandb": _wandb,
         "mlflow": _mlflow,
     }
-    if name not in makers:
+    if kind not in makers:
         known = ", ".join(get_args(LoggerName))
         raise UserError(
-            f"unknown logger `{name}`; known are {known}.", argument="logger", suggestion=nearest(str(name), makers)
+            f"unknown logger `{kind}`; known are {known}.", argument="logger", suggestion=nearest(str(kind), makers)
         )
     try:
-        return makers[name](out, step, tags)
+        return makers[kind](out, step, tags, name)
     except ModuleNotFoundError as error:
         raise UserError(
-            f"the logger `{name}` needs a package that is not installed; run `pip install {name}`.", argument="logger"
+            f"the logger `{kind}` needs a package that is not installed; run `pip install {kind}`.", argument="logger"
         ) from error
 
 
-def _tensorboard(out: Path, step: int | None, tags: Tags) -> Logger:
+class RunBoard(TensorBoardLogger):
+    """TensorBoard without the epoch, which would be the first card and counts nothing here: training goes by steps."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log scalars, by name."""
+        super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
+
+
+def _tensorboard(out: Path, step: int | None, tags: Tags, name: str) -> Logger:
+    folder = board_folder(out, name)
     # purge_step hides what an interrupted run wrote after its last checkpoint
-    return TensorBoardLogger(out, name="tensorboard", version="", default_hp_metric=False, purge_step=step)
+    return RunBoard(folder.parent, name="", version=folder.name, default_hp_metric=False, purge_step=step)
 
 
-def _csv(out: Path, step: int | None, tags: Tags) -> Logger:
+def _csv(out: Path, step: int | None, tags: Tags, name: str) -> Logger:
     # one folder per attempt: CSVLogger deletes the metrics of an earlier one
     return CSVLogger(out, name="csv", version=f"from-step-{step or 0:08d}")
 
 
-def _wandb(out: Path, step: int | None, tags: Tags) -> Logger:
+def _wandb(out: Path, step: int | None, tags: Tags, name: str) -> Logger:
     out.mkdir(parents=True, exist_ok=True)
     return WandbLogger(
-        name=out.name,
+        name=name,
         save_dir=out,
         project=PROJECT,
         offline=True,
         id=_kept_id(out, "wandb"),
-        tags=[f"{name}={value}" for name, value in tags.items()],
+        tags=[f"{tag}={value}" for tag, value in tags.items()],
     )
 
 
-def _mlflow(out: Path, step: int | None, tags: Tags) -> Logger:
+def _mlflow(out: Path, step: int | None, tags: Tags, name: str) -> Logger:
     os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # MLflow 3 refuses file stores without it
     logger = MLFlowLogger(
         experiment_name=PROJECT,
-        run_name=out.name,
+        run_name=name,
         tracking_uri=(out / "mlruns").absolute().as_uri(),
-        tags={name: str(value) for name, value in tags.items()},
+        tags={tag: str(value) for tag, value in tags.items()},
         run_id=_read_ids(out).get("mlflow"),
     )
     _keep_id(out, "mlflow", logger.run_id)

@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
 
+from mav_lightning.common.log_names import LEARNING_RATE, TEMPORAL, TRAINED_FPS
 from mav_lightning.training.logger_media import log_clips, log_histogram, log_scalars
 from mav_lightning.training.step_callback import StepCallback
 
@@ -72,7 +73,7 @@ class TemporalActivity(StepCallback):
 
     def _log(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero and trainer.loggers and isinstance(pl_module, HasActivity):
-            values = {f"temporal/{layer}": value for layer, value in pl_module.temporal_activity().items()}
+            values = {f"{TEMPORAL}/{layer}": value for layer, value in pl_module.temporal_activity().items()}
             log_scalars(trainer.loggers, values, trainer.global_step)
 
 
@@ -99,18 +100,18 @@ class FpsHistogram(StepCallback):
             return
         if trainer.is_global_zero:
             values = torch.cat(self._seen).float().cpu().numpy()
-            log_histogram(trainer.loggers, _folder(trainer), "data/fps", values, trainer.global_step)
+            log_histogram(trainer.loggers, _folder(trainer), TRAINED_FPS, values, trainer.global_step)
         self._seen.clear()
 
 
 class LearningRate(Callback):
-    """Log the learning rate as ``train/lr``: the largest, if parameter groups differ."""
+    """Log the learning rate as ``optimizer/lr``: the largest, if parameter groups differ."""
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Log the rate that this batch is trained with."""
         rates = [group["lr"] for optimizer in trainer.optimizers for group in optimizer.param_groups]
         if rates:
-            pl_module.log("train/lr", max(map(float, rates)))
+            pl_module.log(LEARNING_RATE, max(map(float, rates)))
 
 
 def _folder(trainer: Trainer) -> Path:

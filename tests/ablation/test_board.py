@@ -32,9 +32,9 @@ def logged(finished_study: Path, tmp_path_factory: pytest.TempPathFactory) -> St
     shutil.copytree(finished_study, root)
     for name in ("clip", "spatial", "temporal"):
         for stage in (root / "stages").glob(f"{name}-*"):
-            with SummaryWriter(str(stage / "tensorboard")) as writer:
+            with SummaryWriter(str(stage / "tensorboard" / stage.name)) as writer:
                 for step in range(STEPS):
-                    writer.add_scalar("train/loss", STEPS - step, step)
+                    writer.add_scalar("loss/train", STEPS - step, step)
     return read_results(root, read_plan(root))
 
 
@@ -61,8 +61,8 @@ def test_the_same_prompts_play_for_every_trial(logged: StudyResults) -> None:
     for run in ("temporal-seed0", "per_frame-seed0"):
         events = EventAccumulator(str(board / run), {"images": 0})
         events.Reload()
-        assert events.Tags()["images"] == ["clips/4fps", "clips/8fps"], "one stub clip of each"
-        shown[run] = Image.open(io.BytesIO(events.Images("clips/8fps")[0].encoded_image_string))
+        assert events.Tags()["images"] == ["samples/4fps", "samples/8fps"], "one stub clip of each"
+        shown[run] = Image.open(io.BytesIO(events.Images("samples/8fps")[0].encoded_image_string))
         assert shown[run].n_frames == 9 and shown[run].info["duration"] in (120, 130)  # type: ignore[attr-defined]
     assert len({picture.size for picture in shown.values()}) == 1
     assert len({picture.tobytes() for picture in shown.values()}) == 2
@@ -72,7 +72,7 @@ def test_each_variants_trainings_are_shown_and_shared_ones_once(logged: StudyRes
     board = write_board(logged)
 
     links = [path for path in board.glob("*/*") if path.is_symlink()]
-    found = {f"{link.parent.name}/{link.name}": link.resolve().parent.name.partition("-")[0] for link in links}
+    found = {f"{link.parent.name}/{link.name}": link.resolve().name.partition("-")[0] for link in links}
     shared = {f"all-seed{seed}/{stage}": stage for seed in (0, 1) for stage in ("clip", "spatial")}
     assert found == shared | {f"temporal-seed{seed}/temporal": "temporal" for seed in (0, 1)}
     assert {os.path.relpath(run, board) for run in io_wrapper.GetLogdirSubdirectories(str(board))} >= set(found)
@@ -99,7 +99,7 @@ def test_a_moved_study_keeps_its_curves(logged: StudyResults, tmp_path: Path) ->
     events = EventAccumulator(str(tmp_path / "moved" / "tensorboard" / "temporal-seed1" / "temporal"))
     events.Reload()
     link = tmp_path / "moved" / "tensorboard" / "temporal-seed1" / "temporal"
-    assert link.resolve().is_relative_to(tmp_path / "moved") and len(events.Scalars("train/loss")) == STEPS
+    assert link.resolve().is_relative_to(tmp_path / "moved") and len(events.Scalars("loss/train")) == STEPS
 
 
 def test_learning_curves_are_means_over_stretches_of_what_sets_variants_apart(logged: StudyResults) -> None:

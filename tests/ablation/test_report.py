@@ -147,6 +147,8 @@ def test_a_file_names_the_variants_that_the_page_names_once(finished_study: Path
 
 def test_columns_and_metrics_without_any_value_are_not_shown(finished_study: Path, tmp_path: Path) -> None:
     study = shutil.copytree(finished_study, tmp_path / "out", symlinks=True)
+    build_report(study)
+    (study / "figures" / "own.pdf").write_bytes(b"%PDF")
     for file in study.glob("stages/score-*/results.json"):
         results = json.loads(file.read_text())
         results["metrics"]["law"] |= {"value": None, "interval": None}
@@ -158,6 +160,7 @@ def test_columns_and_metrics_without_any_value_are_not_shown(finished_study: Pat
         assert "Without a value in any trial: law." in told
         assert "better at" in told and "effect size |" not in told and "95 % interval" not in told, "of two seeds"
         assert "FLOPs" not in told.partition("What sets the variants apart")[0], "none is countable here"
+    assert "own.pdf" in {file.name for file in (study / "figures").iterdir()}, "a file of somebody else's"
     assert "pairs-law.pdf" not in {file.name for file in (study / "figures").iterdir()}
     assert "law" not in tex[tex.index(r"\begin") :] and "% Without a value in any trial: law." in tex
     assert r"\begin{tabular}{lrrr}" in tex

@@ -261,7 +261,7 @@ def test_a_preview_scores_what_it_plays() -> None:
     assert scores == {"law": 0.5}, "a number that is not finite is no number to log"
     assert asked["videos"].shape == (48, 3, 8, 8, 3) and asked["videos"].dtype.name == "uint8"
     assert len(asked["shapes"]) == 48 and asked["fps"].tolist() == [4.0] * 24 + [8.0] * 24
-    assert {tag: clip.shape[0] for tag, (clip, _) in shown.items()} == {"clips/4fps": 5, "clips/8fps": 5}
+    assert {tag: clip.shape[0] for tag, (clip, _) in shown.items()} == {"preview/4fps": 5, "preview/8fps": 5}
 
 
 def prior_module(**options: Any) -> PriorModule:

@@ -73,7 +73,7 @@ def test_own_trainer_with_our_module_trains_tests_and_samples(tmp_path: Path) ->
     scores = own.test(module, Data(clips()), verbose=False)
     samples = sampled(tmp_path, module, clips())
 
-    assert scores[0]["test/loss"] > 0
+    assert scores[0]["loss/test"] > 0
     assert samples.shape == (2, 3, 4, 8, 8) and samples.isfinite().all()
 
 

@@ -52,6 +52,14 @@ def test_a_killed_sampling_counts_the_time_of_every_attempt(attempt: Callable[..
     assert read_json(folder.cost_file)["seconds"] == 20.0, "without the halves of two clips that the kills threw away"
 
 
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [("temporal", "temporal"), ("temporal-0123456789abcdef", "temporal-0123456789abcdef"), ("a", "temporal-a")],
+)
+def test_loggers_show_the_stage_and_the_folder(tmp_path: Path, folder: str, name: str) -> None:
+    assert execute._run_name("temporal", tmp_path / folder) == name
+
+
 def test_a_kill_before_anything_was_kept_costs_its_own_time_alone(attempt: Callable[..., StageFolder]) -> None:
     with pytest.raises(Killed):
         attempt(killed_in=0)

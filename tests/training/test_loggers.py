@@ -50,12 +50,12 @@ def test_csv_gets_losses_rate_activity_media_and_tags(tmp_path: Path) -> None:
 
     folder = tmp_path / "csv" / "from-step-00000000"
     columns = rows(folder)[0].keys()
-    assert {"train/loss", "train/lr", "train/grad_norm", "val/loss", "temporal/mid", "step"} <= columns
-    assert {round(float(row["train/lr"]), 6) for row in rows(folder) if row["train/lr"]} >= {0.001, 0.008}
+    assert {"loss/train", "loss/val", "optimizer/lr", "optimizer/grad_norm", "temporal/mid", "step"} <= columns
+    assert {round(float(row["optimizer/lr"]), 6) for row in rows(folder) if row["optimizer/lr"]} >= {0.001, 0.008}
     assert yaml.safe_load((folder / "hparams.yaml").read_text()) == tags
     gif = Image.open(tmp_path / "media" / "samples" / "8fps" / "step-00000004.gif")
     assert (gif.format, gif.n_frames) == ("GIF", 4)  # type: ignore[attr-defined]
-    histogram = json.loads((tmp_path / "media" / "data" / "fps" / "step-00000008.json").read_text())
+    histogram = json.loads((tmp_path / "media" / "training_data" / "fps" / "step-00000008.json").read_text())
     assert sum(histogram["counts"]) == 16 and len(histogram["edges"]) == len(histogram["counts"]) + 1
 
 
@@ -64,9 +64,9 @@ def test_several_loggers_at_once_and_none_change_the_weights(tmp_path: Path) -> 
     run(tmp_path / "all", module=Toy(), logger=["tensorboard", "csv", own], steps=5)
     run(tmp_path / "none", module=Toy(), logger=False, steps=5)
 
-    board = EventAccumulator(str(tmp_path / "all" / "tensorboard"))
+    board = EventAccumulator(str(tmp_path / "all" / "tensorboard" / "all"))
     board.Reload()
-    assert "train/lr" in board.Tags()["scalars"] or "val/loss" in board.Tags()["scalars"]
+    assert board.Tags()["scalars"] == ["temporal/mid", "loss/val"], "no card `epoch`"
     assert (tmp_path / "all" / "csv").is_dir() and (tmp_path / "own").is_dir()
     weights = [load_file(tmp_path / name / "weights.safetensors") for name in ("all", "none")]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[1])
@@ -150,21 +150,22 @@ def built(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def test_wandb_is_offline_in_the_run_folder_and_keeps_its_id(tmp_path: Path, built: dict[str, Any]) -> None:
-    loggers.make_loggers("wandb", tmp_path, None, {"variant": "full", "seed": 0})
+    loggers.make_loggers("wandb", tmp_path, None, {"variant": "full", "seed": 0}, "run")
     first = dict(built)
-    loggers.make_loggers("wandb", tmp_path, 4, {})
+    loggers.make_loggers("wandb", tmp_path, 4, {}, "run")
 
     assert first["offline"] is True and first["save_dir"] == tmp_path
-    assert first["tags"] == ["variant=full", "seed=0"]
+    assert first["tags"] == ["variant=full", "seed=0"] and first["name"] == "run"
     assert built["id"] == first["id"]
 
 
 def test_mlflow_uses_a_file_store_in_the_run_folder_and_keeps_its_id(tmp_path: Path, built: dict[str, Any]) -> None:
-    loggers.make_loggers("mlflow", tmp_path, None, {"variant": "full", "seed": 0})
+    loggers.make_loggers("mlflow", tmp_path, None, {"variant": "full", "seed": 0}, "run")
     assert built["tracking_uri"] == (tmp_path / "mlruns").as_uri() and built["run_id"] is None
+    assert built["run_name"] == "run"
     assert built["tags"] == {"variant": "full", "seed": "0"}
 
-    loggers.make_loggers("mlflow", tmp_path, 4, {})
+    loggers.make_loggers("mlflow", tmp_path, 4, {}, "run")
     assert built["run_id"] == "abc"
 
 

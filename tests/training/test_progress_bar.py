@@ -45,13 +45,19 @@ class ToyWithClips(ToyModule):
 def test_tensorboard_gets_losses_clips_and_fps(tmp_path: Path) -> None:
     run(tmp_path, module=ToyWithClips(), logger=True, steps=8, trainer={"log_every_n_steps": 1})
 
-    board = EventAccumulator(str(tmp_path / "tensorboard"), {"histograms": 0, "images": 0, "scalars": 0})
+    board = EventAccumulator(
+        str(tmp_path / "tensorboard" / tmp_path.name), {"histograms": 0, "images": 0, "scalars": 0}
+    )
     board.Reload()
-    assert {"train/loss", "train/grad_norm", "val/loss"} <= set(board.Tags()["scalars"])
+    shown = ["loss/train", "loss/val", "optimizer/grad_norm", "optimizer/lr"]
+    assert sorted(board.Tags()["scalars"]) == shown, "sorted as TensorBoard sorts its cards: losses first, no epoch"
     assert [event.step for event in board.Images("samples/8fps")] == [4, 8]
     gif = Image.open(io.BytesIO(board.Images("samples/8fps")[0].encoded_image_string))
     assert gif.format == "GIF" and gif.n_frames == 5  # type: ignore[attr-defined]
-    assert [event.histogram_value.num for event in board.Histograms("data/fps")] == [16, 16]  # 4 steps of 4 clips
+    assert [event.histogram_value.num for event in board.Histograms("training_data/fps")] == [
+        16,
+        16,
+    ]  # 4 steps of 4 clips
 
 
 class ToyWithActivity(ToyModule):
@@ -62,7 +68,7 @@ class ToyWithActivity(ToyModule):
 def test_tensorboard_gets_what_temporal_layers_do_from_the_start_to_the_end(tmp_path: Path) -> None:
     run(tmp_path, module=ToyWithActivity(), logger=True, steps=7, checkpoint_every=15)
 
-    board = EventAccumulator(str(tmp_path / "tensorboard"), {"scalars": 0})
+    board = EventAccumulator(str(tmp_path / "tensorboard" / tmp_path.name), {"scalars": 0})
     board.Reload()
     points = [(event.step, event.value) for event in board.Scalars("temporal/down.0.conv1")]
     assert points == [(0, 0.0), (3, 3.0), (6, 6.0), (7, 7.0)]

@@ -114,11 +114,11 @@ class ToyModule(LightningModule):
         loss = self._loss(batch)
         if self.trainer.fit_loop.total_batch_idx in self.nan_steps:
             loss = loss * float("nan")
-        self.log("train/loss", loss, batch_size=len(batch))
+        self.log("loss/train", loss, batch_size=len(batch))
         return loss
 
     def validation_step(self, batch: ToyBatch, batch_idx: int) -> None:
-        self.log("val/loss", self._loss(batch), batch_size=len(batch), sync_dist=True)
+        self.log("loss/val", self._loss(batch), batch_size=len(batch), sync_dist=True)
 
     def configure_optimizers(self) -> dict[str, Any]:
         optimizer = torch.optim.AdamW([p for p in self.parameters() if p.requires_grad], lr=0.01)

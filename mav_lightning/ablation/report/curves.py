@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from mav_lightning.ablation.results import StudyResults
+from mav_lightning.common.log_names import board_run, loss_name
 from mav_lightning.runs.ledger import State
 
 __all__ = ["Curve", "learning_curves"]
@@ -33,20 +34,21 @@ def learning_curves(results: StudyResults) -> dict[str, dict[tuple[str, ...], di
             if stage.kind != "train" or results.plan.shared(trial, name) or result.states[name] is State.PENDING:
                 continue
             users = tuple(dict.fromkeys(t.variant for t in results.plan.trials if t.stages.get(name) == stage))
-            if trial.variant == users[0] and (curve := _curve(results.folder(stage).path / "tensorboard")):
+            if trial.variant == users[0] and (curve := _curve(results.folder(stage).path)):
                 curves.setdefault(name, {}).setdefault(users, {})[trial.seed] = curve
     return curves
 
 
-def _curve(logs: Path) -> Curve | None:
-    if not logs.is_dir():
+def _curve(training: Path) -> Curve | None:
+    logs, name = board_run(training), loss_name("train")
+    if logs is None:
         return None
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(logs), size_guidance={"scalars": 0})
     events.Reload()
-    if "train/loss" not in events.Tags()["scalars"]:
+    if name not in events.Tags()["scalars"]:
         return None
-    scalars = events.Scalars("train/loss")
+    scalars = events.Scalars(name)
     parts = np.array_split(np.array([(one.step, one.value) for one in scalars]), min(_POINTS, len(scalars)))
     return [int(part[-1, 0]) for part in parts], [float(part[:, 1].mean()) for part in parts]

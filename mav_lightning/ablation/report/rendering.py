@@ -23,6 +23,7 @@ __all__ = ["COLORS", "FOLDER", "Draw", "Palette", "Plot", "inline_svg", "write_f
 
 COLORS = 10  # reused cyclically by further variants
 FOLDER = "figures"
+_CREATOR = "mav-lightning report"  # marks our files
 _STYLE = Path(__file__).parent / "assets" / "report.css"
 _COLUMN, _HEIGHT = 3.25, 2.1  # inches: a column of a paper in two columns, and of the page
 
@@ -97,7 +98,7 @@ def write_figures(plots: Iterable[Plot], folder: Path) -> list[Path]:
 
     Args:
         plots: The figures.
-        folder: Folder of the files; other files in it stay.
+        folder: Folder of the files. Figures of an earlier report that are not drawn again are deleted; others stay.
 
     Returns:
         The files.
@@ -112,8 +113,11 @@ def write_figures(plots: Iterable[Plot], folder: Path) -> list[Path]:
             for suffix, undated in (("pdf", {"CreationDate": None}), ("svg", {"Date": None})):
                 file = folder / f"{file_name(plot.name)}.{suffix}"
                 with whole_file(file) as partial:
-                    figure.savefig(partial, format=suffix, metadata=undated)
+                    figure.savefig(partial, format=suffix, metadata=undated | {"Creator": _CREATOR})
                 written.append(file)
+    for file in {*folder.glob("*.pdf"), *folder.glob("*.svg")} - set(written):
+        if _CREATOR.encode() in file.read_bytes():
+            file.unlink()
     return written
 
 
