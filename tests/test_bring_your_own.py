@@ -6,11 +6,17 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+
+from mav_lightning.ablation.run import load_plan
+from mav_lightning.common import allowed
+from mav_lightning.common.errors import UserError
+from mav_lightning.config import load_config
 
 ROOT = Path(__file__).parent.parent
 
@@ -20,6 +26,22 @@ def lab(tmp_path: Path) -> Path:
     """A folder with the package `mylab` in it, as a user has it: not in this project, not installed."""
     shutil.copytree(ROOT / "tests" / "mylab", tmp_path / "mylab", ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path
+
+
+@pytest.fixture
+def here(lab: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The same folder, in which this process works, with nothing allowed yet."""
+    monkeypatch.chdir(lab)
+    monkeypatch.syspath_prepend(str(lab))
+    monkeypatch.setattr(allowed, "_allowed", {})
+    forget_mylab()
+    yield lab
+    forget_mylab()
+
+
+def forget_mylab() -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "mylab"]:
+        del sys.modules[name]
 
 
 def mav(lab: Path, *words: str, code: int = 0) -> str:
@@ -58,20 +80,26 @@ def test_a_training_uses_own_data_network_denoiser_callback_and_logger(lab: Path
     assert all(torch.equal(after[name], 0.5 * before[name]) for name in before)
 
 
-def test_without_permission_every_name_is_refused_with_the_way_out(lab: Path) -> None:
-    assert "add --allow mylab to the command" in mav(lab, "config", "mylab/training.yaml", code=2)
-    study = lab / "mylab" / "study.yaml"
+def test_without_permission_every_name_is_refused_with_the_way_out(here: Path) -> None:
+    with pytest.raises(UserError, match="add --allow mylab to the command"):
+        load_config("mylab/training.yaml")
+    study = here / "mylab" / "study.yaml"
     study.write_text(study.read_text().replace("allow: [mylab]\n", ""))
-    assert "allow: [mylab]" in mav(lab, "ablate", "mylab/study.yaml", "--dry-run", code=2)
+    with pytest.raises(UserError, match=r"allow: \[mylab\]"):
+        load_plan("mylab/study.yaml")
 
 
-def test_the_source_of_the_package_is_part_of_the_ids_of_the_stages_that_use_it(lab: Path) -> None:
+def test_the_source_of_the_package_is_part_of_the_ids_of_the_stages_that_use_it(here: Path) -> None:
     def ids() -> dict[str, str]:
-        rows = mav(lab, "ablate", "mylab/study.yaml", "--dry-run").splitlines()
-        return {" ".join(words[:1] + words[4:]): words[1] for words in map(str.split, rows) if len(words) > 4}
+        trials = load_plan("mylab/study.yaml").trials
+        return {
+            f"{name} of {trial.variant}/{trial.seed}": stage.id
+            for trial in trials
+            for name, stage in trial.stages.items()
+        }
 
     before = ids()
-    layer = lab / "mylab" / "layers.py"
+    layer = here / "mylab" / "layers.py"
     layer.write_text(layer.read_text().replace("return x + gate", "return x + 2 * gate"))
     after = ids()
     changed = {name for name in before if before[name] != after[name]}

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,9 +59,10 @@ def test_a_dry_run_says_who_runs_a_stage_and_when_it_last_gave_a_sign(write_stud
     assert "1 running, 14 pending" in words and "running: process" in words and str(os.getpid()) in words
 
 
-def test_without_running_the_stages_beside_count_and_must_be_there(write_study: Write, tmp_path: Path) -> None:
-    study, first = str(write_study()), tmp_path / "first"
-    CliRunner().invoke(app, ["ablate", study, "--out", str(first)])
+def test_without_running_the_stages_beside_count_and_must_be_there(
+    write_study: Write, finished_study: Path, tmp_path: Path
+) -> None:
+    study, first = str(write_study()), finished_study
     command = ["ablate", study, "--out", str(tmp_path / "second"), "--beside"]
 
     assert "15 stages: 15 done" in CliRunner().invoke(app, [*command, str(first), "--dry-run"]).output
@@ -71,22 +73,25 @@ def test_without_running_the_stages_beside_count_and_must_be_there(write_study: 
     assert not (tmp_path / "second").exists()
 
 
-def test_power_says_how_many_seeds_a_difference_needs_and_runs_nothing(write_study: Write, tmp_path: Path) -> None:
-    command = ["ablate", str(write_study()), "--out", str(tmp_path / "out")]
-    CliRunner().invoke(app, command)
-    before = sorted((tmp_path / "out").rglob("*"))
+def test_power_says_how_many_seeds_a_difference_needs_and_runs_nothing(
+    write_study: Write, finished_study: Path
+) -> None:
+    command = ["ablate", str(write_study()), "--out", str(finished_study)]
+    before = sorted(finished_study.rglob("*"))
     result = CliRunner().invoke(app, [*command, "--power", "law=0.5", "--power", "appearance=0.0001"])
 
     law, appearance = (line.split() for line in result.output.splitlines() if "per_frame" in line)
     assert law[:4] == ["law", "0.5", "per_frame", "2"] and int(law[5]) >= 6
     assert "over 1000" in " ".join(appearance)
-    assert sorted((tmp_path / "out").rglob("*")) == before
+    assert sorted(finished_study.rglob("*")) == before
 
 
-def test_where_all_differences_are_equal_power_says_that_no_spread_is_seen(write_study: Write, tmp_path: Path) -> None:
-    command = ["ablate", str(write_study()), "--out", str(tmp_path / "out")]
-    CliRunner().invoke(app, command)
-    for file in (tmp_path / "out").glob("stages/score-*/results.json"):
+def test_where_all_differences_are_equal_power_says_that_no_spread_is_seen(
+    write_study: Write, finished_study: Path, tmp_path: Path
+) -> None:
+    out = shutil.copytree(finished_study, tmp_path / "out")
+    command = ["ablate", str(write_study()), "--out", str(out)]
+    for file in out.glob("stages/score-*/results.json"):
         results = json.loads(file.read_text())
         results["metrics"]["law"]["value"] = 0.5
         file.write_text(json.dumps(results))
