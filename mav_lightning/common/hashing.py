@@ -1,11 +1,16 @@
-"""Content hashes of files."""
+"""Content hashes of files and tensors."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mav_lightning.common.errors import UserError
 
-__all__ = ["file_sha256"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["file_sha256", "tensors_sha256"]
 
 
 def file_sha256(path: Path) -> str:
@@ -19,3 +24,14 @@ def file_sha256(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give a readable file.") from error
+
+
+def tensors_sha256(tensors: Mapping[str, "Tensor"]) -> str:
+    """Compute the sha256 of named tensors: their names, types, shapes and values."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, value in tensors.items():
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -30,7 +30,7 @@ class Checkpointer(StepCallback, Checkpoint):
         keep: Number of checkpoints kept on disk; 2 or more, as a disk can corrupt the newest one.
 
     Attributes:
-        run: Settings other than weights that resuming depends on (seed, steps, ranks, …); stored in every checkpoint.
+        run: Identity of the run, as plain data; stored in every checkpoint.
     """
 
     def __init__(self, folder: Path, every: int, keep: int = 2) -> None:
@@ -72,8 +72,8 @@ class Checkpointer(StepCallback, Checkpoint):
         self._signals.restore()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the settings that resuming depends on."""
-        return self.run
+        """Return the identity of the run."""
+        return {"run": self.run}
 
     def _save(self, trainer: Trainer, pl_module: LightningModule) -> None:
         _refuse_nonfinite(pl_module, self.folder, trainer.global_step)

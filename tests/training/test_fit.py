@@ -79,28 +79,6 @@ def test_a_run_killed_between_training_and_results_writes_them(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"seed": 1}, "run with seed=0, not 1. Use another `out`"),
-        ({"steps": 9}, "run with steps=5, not 9"),
-        ({"ema_decay": None}, "run with ema_decay=0.9, not None"),
-        ({"trainer": {"precision": "bf16-mixed"}}, "run with precision=32-true, not bf16-mixed"),
-        ({"module": ToyModule(width=9)}, r"another network: `net.0.bias` has shape \(8,\) there and \(9,\) here"),
-    ],
-)
-@pytest.mark.parametrize("finished", [True, False])
-def test_another_run_in_the_same_folder_is_refused(
-    change: dict[str, Any], message: str, finished: bool, tmp_path: Path
-) -> None:
-    run(tmp_path, steps=5)
-    if not finished:
-        (tmp_path / "cost.json").unlink()
-
-    with pytest.raises(UserError, match=message):
-        run(tmp_path, **{"steps": 5, **change})
-
-
-@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"steps": 0}, "steps: must be a whole number above 0, got 0"),
@@ -121,7 +99,7 @@ def test_mistakes_are_refused_before_anything_is_built(arguments: dict[str, Any]
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
-    with pytest.raises(UserError, match="`out` must be a folder, and this is a file"):
+    with pytest.raises(UserError, match="file: is not a folder; choose another path"):
         run(tmp_path / "file")
 
 
