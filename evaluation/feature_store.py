@@ -12,11 +12,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.hashing import tensors_sha256
 from mav_lightning.common.whole_file import whole_file
 
 __all__ = ["FeatureStore", "features_folder", "key_of"]
 
 _VIEW = "view.json"
+_SHA256 = "sha256"  # key of a file's metadata: hash of its features
 
 
 class FeatureStore:
@@ -51,7 +53,7 @@ class FeatureStore:
         name = hashlib.sha256(" ".join(keys).encode()).hexdigest()[:16]
         rows = {key: row.clone() for key, row in zip(keys, features.cpu(), strict=True)}
         with whole_file(self.folder / f"{name}.safetensors") as partial:
-            save_file(rows, partial)
+            save_file(rows, partial, {_SHA256: tensors_sha256(rows)})
         self._files |= dict.fromkeys(keys, self.folder / f"{name}.safetensors")
 
     def read(self, keys: Sequence[str]) -> Tensor:
@@ -66,16 +68,25 @@ class FeatureStore:
             by_file.setdefault(self._files[key], []).append(key)
         found: dict[str, Tensor] = {}
         for path, own in by_file.items():
-            with _opened(path) as file:
-                found |= {key: file.get_tensor(key) for key in own}
+            stored = self._verified(path)
+            found |= {key: stored[key] for key in own}
         return torch.stack([found[key] for key in keys])
 
     def _look(self) -> None:
         """Register files that were written since the last call."""
         for path in sorted(set(self.folder.glob("*.safetensors")) - self._seen):
             with _opened(path) as file:
-                self._files |= dict.fromkeys(file.keys(), path)
+                if _SHA256 in (file.metadata() or {}):  # otherwise written by an earlier version, and extracted again
+                    self._files |= dict.fromkeys(file.keys(), path)
             self._seen.add(path)
+
+    def _verified(self, path: Path) -> dict[str, Tensor]:
+        """Read a file and compare its features with their hash."""
+        with _opened(path) as file:
+            stored = {key: file.get_tensor(key) for key in file.keys()}
+            if tensors_sha256(stored) != file.metadata()[_SHA256]:
+                raise UserError(f"{path}: damaged (another sha256); remove it; its features are extracted again.")
+        return stored
 
 
 def key_of(*facts: str) -> str:

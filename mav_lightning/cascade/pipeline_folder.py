@@ -1,6 +1,5 @@
 """Pipelines on disk: a folder of networks and one ``pipeline.json``, independent of the trainings they come from."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,10 +11,11 @@ from mav_lightning.cascade.cascade import Cascade, Role, TrainedNetwork, of_kind
 from mav_lightning.cascade.clip_requests import TextRequest, check_request
 from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.schema import build, read_json
+from mav_lightning.common.identity import identity_sha256
+from mav_lightning.common.json_files import write_json
+from mav_lightning.common.schema import build, check, read_json
 from mav_lightning.common.task import Task
 from mav_lightning.common.tracking import Track
-from mav_lightning.common.whole_file import whole_file
 from mav_lightning.diffusion.denoiser import NetDenoiser
 from mav_lightning.networks.stored import copy_network, load_network, network_id, read_card
 from mav_lightning.nn.base import ImagePrior, TextImageEncoder
@@ -92,11 +92,12 @@ class _NetworkIds:
 
 @dataclass(frozen=True)
 class _PipelineFile:
-    """Content of ``pipeline.json``."""
+    """Content of ``pipeline.json``; `sha256` is that of the rest, as `identity_sha256` computes it."""
 
     version: Literal[1]
     sampling: Sampling
     checkpoints: _NetworkIds
+    sha256: str | None = None
 
 
 def read_pipeline(folder: Path, sampling: Mapping[str, Any] | None = None) -> tuple[Cascade, Sampling]:
@@ -148,8 +149,7 @@ def write_pipeline(out: Path, sampling: Sampling, networks: NetworkFolders) -> N
     for role, folder in folders.items():
         copy_network(folder, out / role)
     content = {"version": 1, "sampling": asdict(sampling), "checkpoints": cascade.ids}
-    with whole_file(out / CONFIG) as partial:
-        partial.write_text(json.dumps(content, indent=1))
+    write_json(out / CONFIG, content | {"sha256": identity_sha256(content)})
 
 
 def copy_pipeline(source: Path, out: Path) -> None:
@@ -164,7 +164,14 @@ def copy_pipeline(source: Path, out: Path) -> None:
 
 def _read_file(folder: Path) -> _PipelineFile:
     missing = "write a pipeline of trained networks with `mav pipeline`, or train a small one with `mav demo`"
-    stored: _PipelineFile = read_json(folder / CONFIG, _PipelineFile, missing)
+    content = read_json(folder / CONFIG, dict[str, Any], missing)
+    stored: _PipelineFile = check(content, _PipelineFile, str(folder / CONFIG))
+    recorded = content.pop("sha256", None)
+    if recorded not in (None, identity_sha256(content)):
+        raise UserError(
+            f"{folder / CONFIG}: was edited or damaged after it was written. Write the pipeline again with `mav "
+            "pipeline`; settings of sampling can be given to `mav generate`."
+        )
     return stored
 
 

@@ -98,7 +98,8 @@ def _train_stage(config: str, overrides: list[str], out: Path | None, extend: in
         raise UserError(f"{config}: is fitted in closed form, without steps.", argument="extend")
     folder = out or Path("runs") / resolved["name"]
     run_training(resolved, folder, needs=needs, extend=extend is not None, any_machine=any_machine)
-    echo(f"trained: {folder}")
+    tried = bool(resolved.get("trainer", {}).get("fast_dev_run"))
+    echo("tried, nothing kept" if tried else f"trained: {folder}")
 
 
 def _needed_folders(overrides: list[str]) -> tuple[dict[str, Path], list[str]]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from annotated_types import Ge, Lt
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
-from lightning_utilities.core.rank_zero import rank_zero_only
+from lightning_utilities.core.rank_zero import rank_zero_only, rank_zero_warn
 from torch.utils import deterministic
 
 from mav_lightning.common.arguments import checked
@@ -22,7 +22,7 @@ from mav_lightning.common.whole_file import remove_partial_files
 from mav_lightning.modules.base import NetworkModule
 from mav_lightning.networks.stored import write_network
 from mav_lightning.training.checkpoint_io import AtomicCheckpointIO
-from mav_lightning.training.checkpointer import Checkpointer
+from mav_lightning.training.checkpointer import Checkpointer, unfinished
 from mav_lightning.training.description import describe_data, describe_module, describe_optimizers, with_content
 from mav_lightning.training.ema import EMA, state_dict_copy
 from mav_lightning.training.finite import FiniteGuard
@@ -77,7 +77,7 @@ def fit(
             written as the result. None for no average.
         seed: Seed of the noise in training and validation steps, 0 or greater.
         trainer: Further arguments of `lightning.Trainer`: accelerator, strategy, precision, … It trains on one device
-            unless ``devices`` asks for more.
+            unless ``devices`` asks for more. With ``fast_dev_run`` nothing is resumed or kept.
         logger: True for TensorBoard, False for none; ``"tensorboard"``, ``"csv"``, ``"wandb"``, ``"mlflow"``, a
             Lightning logger, or a list of these. Loggers given by name write into `out` and are offline.
         callbacks: Further Lightning callbacks. A progress bar among them replaces the default one.
@@ -90,8 +90,8 @@ def fit(
             threads or another version of PyTorch; its result is then not the bits of an uninterrupted run.
 
     Raises:
-        UserError: If an argument is out of range or may not be set here, `out` holds another run, the disk is full, or
-            the loss stays non-finite.
+        UserError: If an argument is out of range or may not be set here, `out` holds another run, the disk is full, the
+            loss stays non-finite, or training ends before its last step (``trainer.max_time``, a callback, no data).
         SystemExit: With 143 after SIGTERM or 130 after Ctrl-C, once the checkpoint is written.
     """
     out, options, given = check_output(out, "folder"), dict(trainer or {}), list(callbacks)
@@ -111,17 +111,23 @@ def fit(
             max_steps=steps,
             default_root_dir=out,
             logger=False,
-            callbacks=[*own, checkpointer, *given],
+            callbacks=[*own, *given, *([] if options.get("fast_dev_run") else [checkpointer])],
             plugins=[AtomicCheckpointIO()],
         )
         settings = {"seed": seed, "fit": {"steps": steps, "ema_decay": ema_decay}}
         checkpointer.run = _identity(module, data, run, options, settings, identity)
+        if options.get("fast_dev_run"):
+            run.fit(module, datamodule=data)
+            rank_zero_warn("trainer.fast_dev_run: the parts work together; nothing is kept.")
+            return
         place = RunFolder(out, any_machine, extend)
         if not place.begin(checkpointer.run, module):
             return
         run.loggers = make_loggers(logger, out, place.step, tags)
         log_tags(run.loggers, tags)
         run.fit(module, datamodule=data, ckpt_path=place.newest, weights_only=True)
+        if run.global_step < steps:
+            raise unfinished(run, "the training data yield no batch, or a callback stopped it")
     if run.is_global_zero:
         with ema.in_place(module) if ema else nullcontext():
             weights = state_dict_copy(module.network if isinstance(module, NetworkModule) else module)

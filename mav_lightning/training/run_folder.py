@@ -137,7 +137,7 @@ class RunFolder:
         if self._record is None and self.newest is None and (self.out / WEIGHTS).is_file():
             raise UserError(
                 f"{self.out}: holds a trained network and no record of its training, as an earlier version left it or "
-                "`mav export` wrote it; use another `out`."
+                "`mav checkpoint export` wrote it; use another `out`."
             )
 
 

@@ -38,6 +38,8 @@ def check_trainer_options(options: Mapping[str, Any]) -> None:
     """
     if any(word in str(options.get("strategy")) for word in ("spawn", "fork", "notebook")):
         raise UserError(f"trainer.strategy={options['strategy']}: its processes cannot return results; use ddp.")
+    if options.get("limit_train_batches") == 0:
+        raise UserError("trainer.limit_train_batches=0: leaves nothing to train on; give 1 or more.")
     known = inspect.signature(Trainer).parameters
     for name in options:
         if name in OWNED:

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from evaluation.feature_store import FeatureStore, key_of
 from mav_lightning.common.errors import UserError
@@ -44,6 +45,27 @@ def test_a_damaged_file_is_named_and_removing_it_helps(tmp_path: Path) -> None:
         FeatureStore(tmp_path, VIEW).missing(["a"])
     file.unlink()
     assert FeatureStore(tmp_path, VIEW).missing(["a"]) == ["a"]
+
+
+def test_a_flipped_bit_of_a_feature_is_found(tmp_path: Path) -> None:
+    FeatureStore(tmp_path, VIEW).add(["a", "b"], torch.rand(2, 1, 2))
+    (file,) = tmp_path.rglob("*.safetensors")
+    content = bytearray(file.read_bytes())
+    content[-3] ^= 1
+    file.write_bytes(content)
+
+    store = FeatureStore(tmp_path, VIEW)
+    assert store.missing(["a", "b"]) == []
+    with pytest.raises(UserError, match=rf"{file.name}: damaged \(another sha256\); remove it"):
+        store.read(["a"])
+
+
+def test_features_without_a_hash_are_extracted_again(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path, VIEW)
+    store.add(["a"], torch.zeros(1, 1, 2))
+    save_file({"b": torch.zeros(1, 2)}, store.folder / "old.safetensors")
+
+    assert FeatureStore(tmp_path, VIEW).missing(["a", "b"]) == ["b"]
 
 
 def test_a_half_written_file_is_not_looked_at(tmp_path: Path) -> None:

@@ -1,13 +1,16 @@
 """The whole run: it does what a loop written by hand does, and says clearly what it will not do."""
 
 import json
+from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import Callback, Trainer
 from safetensors.torch import load_file
-from toy_training import ToyData, ToyLoader, ToyModule, run
+from toy_training import ToyBatch, ToyData, ToyLoader, ToyModule, run
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.training.ema import EMA
@@ -115,3 +118,66 @@ def test_two_generations_are_kept(tmp_path: Path) -> None:
 
     names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     assert names == [f"step-000000{step}.ckpt{end}" for step in (20, 23) for end in ("", ".sha256")]
+
+
+def stop_at(step: int) -> Callback:
+    """A callback that ends the training early, as Lightning's EarlyStopping does."""
+    callback = Callback()
+
+    def stop(trainer: Trainer, *_: object) -> None:
+        trainer.should_stop = trainer.global_step == step
+
+    callback.on_train_batch_end = stop  # type: ignore[method-assign]
+    return callback
+
+
+class NoBatches:
+    """A loader without a batch."""
+
+    def __iter__(self) -> Iterator[ToyBatch]:
+        return iter(())
+
+
+class Sized(NoBatches):
+    def __len__(self) -> int:
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"extra": [stop_at(7)]}, "ended at step 7 of 23, because `trainer.max_time` or a callback stopped it"),
+        ({"trainer": {"max_time": timedelta(milliseconds=1)}}, "ended at step 1 of 23, because `trainer.max_time`"),
+        ({"trainer": {"limit_train_batches": 0}}, "trainer.limit_train_batches=0: leaves nothing to train on"),
+    ],
+)
+def test_a_run_that_ends_early_is_not_finished_and_continues(
+    arguments: dict[str, Any], message: str, undisturbed: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=message):
+        run(tmp_path, **arguments)
+    assert not (tmp_path / "weights.safetensors").exists() and not (tmp_path / "cost.json").exists()
+
+    run(tmp_path)
+    assert (tmp_path / "weights.safetensors").read_bytes() == (undisturbed / "weights.safetensors").read_bytes()
+
+
+def test_the_time_of_an_attempt_does_not_end_the_next(tmp_path: Path) -> None:
+    for step in (1, 2, 3):
+        with pytest.raises(UserError, match=f"ended at step {step} of 23"):
+            run(tmp_path, trainer={"max_time": timedelta(milliseconds=1)})
+
+
+@pytest.mark.parametrize("loader", [NoBatches, Sized])
+def test_data_without_a_batch_end_the_run(loader: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ToyData, "train_dataloader", lambda data: loader())
+
+    with pytest.raises(UserError, match="ended at step 0 of 23, because the training data yield no batch"):
+        run(tmp_path)
+
+
+def test_a_dry_run_of_the_parts_keeps_nothing(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="trainer.fast_dev_run: the parts work together; nothing is kept"):
+        run(tmp_path / "run", trainer={"fast_dev_run": True}, trace=False)
+
+    assert not (tmp_path / "run").exists()

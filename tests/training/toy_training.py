@@ -238,12 +238,13 @@ def run(
     data: ToyData | None = None,
     extra: Sequence[Callback] = (),
     env: Mapping[str, str] = MappingProxyType({}),
+    trace: bool = True,
     **kwargs: Any,
 ) -> None:
     """Trains the toy in `out`, with a fault at optimizer step `at` if one is named."""
     torch.set_num_threads(1)
     os.environ.update(env)
-    callbacks: list[Callback] = [Trace(out / "trace"), *extra]
+    callbacks: list[Callback] = [*([Trace(out / "trace")] if trace else []), *extra]
     if fault.startswith("save-"):
         kill_in_save(fault.removeprefix("save-"), at)
     elif fault:
