@@ -111,8 +111,8 @@ def _describe(plan: "Plan", root: Path, jobs: int | None, console: "Console") ->
     from rich.table import Table
 
     from mav_lightning.ablation.report.text import duration
+    from mav_lightning.common.lease import holder
     from mav_lightning.runs.eta import estimate
-    from mav_lightning.runs.lease import holder
     from mav_lightning.runs.ledger import Ledger, State
 
     ledger = Ledger(root)

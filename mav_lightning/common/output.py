@@ -9,10 +9,11 @@ from typing import Literal
 
 from mav_lightning.common.errors import UserError
 
-__all__ = ["OutputKind", "check_output", "disk_message"]
+__all__ = ["TEMPORARY", "OutputKind", "check_output", "disk_message"]
 
 OutputKind = Literal["file", "folder", "new folder"]
-_LONGEST_NAME = 255 - len("..4194304.partial")  # bytes; files are written under a longer temporary name first
+TEMPORARY = ".partial"  # ending of the names under which files and folders are written first
+_LONGEST_NAME = 255 - len(f"..12345678{TEMPORARY}")  # bytes
 
 
 def check_output(path: str | Path, kind: OutputKind = "file", argument: str | None = "out") -> Path:

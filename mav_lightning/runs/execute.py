@@ -17,6 +17,7 @@ from mav_lightning.common.allowed import allow, source_sha256
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.identity import RESULTS
 from mav_lightning.common.json_files import write_json
+from mav_lightning.common.lease import claimed
 from mav_lightning.common.machine import peak_rss_bytes
 from mav_lightning.common.task import Task
 from mav_lightning.common.tracking import Track, untracked
@@ -24,7 +25,7 @@ from mav_lightning.config import instantiate, resolve_needs
 from mav_lightning.config.trunk import Kind
 from mav_lightning.runs.ids import run_identity
 from mav_lightning.runs.records import TimeSpent, read_record
-from mav_lightning.runs.stage_folder import StageFolder
+from mav_lightning.runs.stage_folder import Stage, StageFolder
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback
@@ -47,6 +48,11 @@ def run_stage(folder: str | Path) -> None:
     place = StageFolder(Path(folder))
     stage = place.read_stage()
     _allow_packages(place)
+    with claimed(place.path):  # its executor has done so already; a person has not
+        _run_claimed(place, stage)
+
+
+def _run_claimed(place: StageFolder, stage: Stage) -> None:
     needs = {role: StageFolder(path).artifact for role, path in place.needed().items()}
     clock = _Clock(place)
     _RUNNERS[stage.kind](resolve_needs(stage.config, needs), place, needs, clock.track)
@@ -118,13 +124,14 @@ def _fit_in_closed_form(config: Config, needs: Mapping[str, Path], out: Path, tr
 
     resolved = resolve_needs(config, needs)
     task: Task = instantiate(resolved["task"])
-    place = RunFolder(out, any_machine)
-    if not place.begin({"results": RESULTS, **run_identity(config, needs), MACHINE: machine_identity("cpu")}):
-        return
-    if node := resolved["task"].get("network"):  # otherwise the task writes the description
-        write_card(out, Card.of(node, _trained_for(resolved)))
-    task.run(out, seed=config.get("seed"), track=track)
-    place.finish()
+    with claimed(out):
+        place = RunFolder(out, any_machine)
+        if not place.begin({"results": RESULTS, **run_identity(config, needs), MACHINE: machine_identity("cpu")}):
+            return
+        if node := resolved["task"].get("network"):  # otherwise the task writes the description
+            write_card(out, Card.of(node, _trained_for(resolved)))
+        task.run(out, seed=config.get("seed"), track=track)
+        place.finish()
 
 
 def _fit(

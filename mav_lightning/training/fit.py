@@ -1,7 +1,7 @@
 """One training from the first step to the weights; the same call resumes it after any interruption, bit for bit."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any
@@ -9,18 +9,19 @@ from typing import Annotated, Any
 from annotated_types import Ge, Lt
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
-from lightning_utilities.core.rank_zero import rank_zero_only, rank_zero_warn
+from lightning_utilities.core.rank_zero import rank_zero_warn
 from torch.utils import deterministic
 
 from mav_lightning.common.arguments import checked
 from mav_lightning.common.identity import RESULTS
 from mav_lightning.common.json_files import write_json
+from mav_lightning.common.lease import claimed
 from mav_lightning.common.machine import machine_identity
 from mav_lightning.common.output import check_output
 from mav_lightning.common.schema import NonNegativeInt, PositiveInt
 from mav_lightning.common.whole_file import remove_partial_files
 from mav_lightning.modules.base import NetworkModule
-from mav_lightning.networks.stored import write_network
+from mav_lightning.networks.stored import CARD, WEIGHTS, write_network
 from mav_lightning.training.checkpoint_io import AtomicCheckpointIO
 from mav_lightning.training.checkpointer import Checkpointer, unfinished
 from mav_lightning.training.description import describe_data, describe_module, describe_optimizers, with_content
@@ -32,7 +33,7 @@ from mav_lightning.training.progress_bar import TrainingProgress
 from mav_lightning.training.quiet import quiet_lightning
 from mav_lightning.training.rng import SeedEveryBatch
 from mav_lightning.training.run_folder import COST, RunFolder
-from mav_lightning.training.run_record import MACHINE
+from mav_lightning.training.run_record import MACHINE, RUN
 from mav_lightning.training.timing import Cost
 from mav_lightning.training.trainer_options import check_trainer_options, trainer_identity, with_trainer_defaults
 
@@ -90,14 +91,13 @@ def fit(
             threads or another version of PyTorch; its result is then not the bits of an uninterrupted run.
 
     Raises:
-        UserError: If an argument is out of range or may not be set here, `out` holds another run, the disk is full, the
-            loss stays non-finite, or training ends before its last step (``trainer.max_time``, a callback, no data).
+        UserError: If an argument is out of range or may not be set here, `out` holds another run or is in use by
+            another process, the disk is full, the loss stays non-finite, or training ends before its last step
+            (``trainer.max_time``, a callback, no data).
         SystemExit: With 143 after SIGTERM or 130 after Ctrl-C, once the checkpoint is written.
     """
     out, options, given = check_output(out, "folder"), dict(trainer or {}), list(callbacks)
     check_trainer_options(options)
-    for folder in (out, out / "checkpoints"):
-        rank_zero_only(remove_partial_files)(folder)
     cost, ema = Cost(), None if ema_decay is None else EMA(ema_decay)
     checkpointer = Checkpointer(out / "checkpoints", checkpoint_every)
     own = [cost, SeedEveryBatch(seed), *([ema] if ema else []), FiniteGuard()]
@@ -105,21 +105,24 @@ def fit(
 
     # a debugging aid of torch that costs a few per cent
     deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    with quiet_lightning():
+    tried = bool(options.get("fast_dev_run"))
+    with quiet_lightning(), ExitStack() as held:
         run = Trainer(
             **with_trainer_defaults(options, checkpoint_every),
             max_steps=steps,
             default_root_dir=out,
             logger=False,
-            callbacks=[*own, *given, *([] if options.get("fast_dev_run") else [checkpointer])],
+            callbacks=[*own, *given, *([] if tried else [checkpointer])],
             plugins=[AtomicCheckpointIO()],
         )
-        settings = {"seed": seed, "fit": {"steps": steps, "ema_decay": ema_decay}}
-        checkpointer.run = _identity(module, data, run, options, settings, identity)
-        if options.get("fast_dev_run"):
+        if tried:
             run.fit(module, datamodule=data)
             rank_zero_warn("trainer.fast_dev_run: the parts work together; nothing is kept.")
             return
+        if run.is_global_zero:  # it claims the folder for all ranks
+            held.enter_context(_alone_in(out))
+        settings = {"seed": seed, "fit": {"steps": steps, "ema_decay": ema_decay}}
+        checkpointer.run = _identity(module, data, run, options, settings, identity)
         place = RunFolder(out, any_machine, extend)
         if not place.begin(checkpointer.run, module):
             return
@@ -128,12 +131,26 @@ def fit(
         run.fit(module, datamodule=data, ckpt_path=place.newest, weights_only=True)
         if run.global_step < steps:
             raise unfinished(run, "the training data yield no batch, or a callback stopped it")
-    if run.is_global_zero:
-        with ema.in_place(module) if ema else nullcontext():
-            weights = state_dict_copy(module.network if isinstance(module, NetworkModule) else module)
-        write_network(out, weights)
-        write_json(out / COST, cost.summary(module, run.global_step))
-        place.finish()
+        if run.is_global_zero:
+            _write_results(place, module, ema, cost.summary(module, steps))
+
+
+def _write_results(place: RunFolder, module: LightningModule, ema: EMA | None, cost: Mapping[str, Any]) -> None:
+    """Write the weights, averaged if there is an average, then the cost, then that the run is finished."""
+    with ema.in_place(module) if ema else nullcontext():
+        weights = state_dict_copy(module.network if isinstance(module, NetworkModule) else module)
+    write_network(place.out, weights)
+    write_json(place.out / COST, cost)
+    place.finish()
+
+
+@contextmanager
+def _alone_in(out: Path) -> Iterator[None]:
+    """Keep other trainings out of a folder, and remove what a killed one was writing there."""
+    with claimed(out):
+        remove_partial_files(out, RUN, WEIGHTS, CARD, COST)
+        remove_partial_files(out / "checkpoints", "step-*.ckpt", "step-*.ckpt.sha256")
+        yield
 
 
 def _identity(

@@ -1,6 +1,7 @@
 """The whole run: it does what a loop written by hand does, and says clearly what it will not do."""
 
 import json
+import os
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 from toy_training import ToyBatch, ToyData, ToyLoader, ToyModule, run
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.lease import claim
 from mav_lightning.training.ema import EMA
 from mav_lightning.training.rng import TRAIN, _seed_everything
 
@@ -61,11 +63,38 @@ def test_results_are_the_modules_keys_and_the_cost(tmp_path: Path) -> None:
 
 def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:
     run(tmp_path, steps=5)
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.name != "lease.json"}
 
     run(tmp_path, steps=5)
 
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    after = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.name != "lease.json"}
+    assert after == before
+
+
+def test_a_second_training_in_a_folder_is_refused_with_the_first_ones_process(tmp_path: Path) -> None:
+    lease = claim(tmp_path)
+    assert lease is not None
+    with pytest.raises(UserError, match=f"is in use by process {os.getpid()} on .*; wait for it to end, or use anoth"):
+        run(tmp_path, trace=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lease.json"]
+    lease.release()
+
+    run(tmp_path, steps=2)
+
+
+def test_what_a_killed_training_was_writing_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    ours = ["checkpoints/.step-00000004.ckpt.0123abcd.partial", ".weights.safetensors.0123abcd.partial"]
+    theirs = [".mine.partial", ".weights.safetensors.partial", "checkpoints/.notes.0123abcd.partial"]
+    for name in (*ours, *theirs):
+        (tmp_path / name).write_text("half")
+    (tmp_path / "checkpoints" / ".step-00000008.ckpt.0123abcd.partial").symlink_to(tmp_path / ".mine.partial")
+
+    run(tmp_path, steps=2)
+
+    assert not any((tmp_path / name).exists() for name in ours)
+    assert all((tmp_path / name).read_text() == "half" for name in theirs)
+    assert (tmp_path / "checkpoints" / ".step-00000008.ckpt.0123abcd.partial").is_symlink()
 
 
 def test_a_run_killed_between_training_and_results_writes_them(tmp_path: Path) -> None:

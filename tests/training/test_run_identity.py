@@ -53,6 +53,11 @@ def folder(request: pytest.FixtureRequest, finished: Path, tmp_path: Path) -> Pa
     return tmp_path / "run"
 
 
+def content(folder: Path) -> dict[Path, bytes]:
+    """Every file but the lease, which names the process that looked last."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "lease.json"}
+
+
 def arguments(change: dict[str, Any]) -> dict[str, Any]:
     made: dict[str, Callable[..., Any]] = {"module": ToyModule, "data": ToyData}
     return {"steps": 5} | {key: made[key](**value) if key in made else value for key, value in change.items()}
@@ -61,12 +66,12 @@ def arguments(change: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("difference", DIFFERENT)
 def test_another_run_in_the_same_folder_is_refused_by_name(difference: str, folder: Path) -> None:
     change, message = DIFFERENT[difference]
-    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    before = content(folder)
 
     with pytest.raises(UserError, match=message):
         run(folder, **arguments(change))
 
-    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert content(folder) == before
 
 
 @pytest.mark.parametrize(

@@ -200,13 +200,13 @@ def kill_in_save(moment: str, step: int) -> None:
         setattr(module, function, wrapped)
 
     if moment == "written":  # all bytes are there, under the temporary name
-        when(checkpoint_io, "_sha256", lambda path: path.name == f".{name}.{os.getpid()}.partial")
+        when(checkpoint_io, "_sha256", lambda path: path.name.startswith(f".{name}.") and path.suffix == ".partial")
     elif moment == "half":  # some bytes are there
         real_save = torch.save
 
         def half(value: Any, path: Path) -> None:
             real_save(value, path)
-            if path.name == f".{name}.{os.getpid()}.partial":
+            if path.name.startswith(f".{name}.") and path.suffix == ".partial":
                 os.truncate(path, path.stat().st_size // 2)
                 kill()
 
