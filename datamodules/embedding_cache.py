@@ -19,6 +19,7 @@ from datamodules.media import find_media
 from datamodules.shards import IMAGE_SUFFIXES, SUFFIXES, SampleError
 from mav_lightning.common.cropping import crop_to_square
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.hashing import tensors_sha256
 from mav_lightning.common.pixels import from_uint8
 from mav_lightning.common.tracking import Track, untracked
 from mav_lightning.common.whole_file import whole_file
@@ -64,7 +65,8 @@ def write_embeddings(
             rows = track(_embed_all(index, embed, size, bad), sum(1 for _ in index), f"embedding {folder}")
             table = _table(list(rows))
             with whole_file(path) as partial:
-                save_file({"embeddings": table}, partial, {"index": index.sha256, "encoder": encoder})
+                facts = {"index": index.sha256, "encoder": encoder, "sha256": tensors_sha256({"embeddings": table})}
+                save_file({"embeddings": table}, partial, facts)
         done[path] = bad
     return done
 
@@ -87,8 +89,11 @@ def read_embeddings(index: Index, encoder: str) -> dict[str, NDArray[np.float32]
         raise UserError(f"{path}: no such embeddings (of other encoders: {others or 'none'}); {remedy}.")
     if found != index.sha256:
         raise UserError(f"{path}: made for other shards; {remedy}.")
-    with safe_open(path, "numpy") as file:
-        table: NDArray[np.float32] = file.get_tensor("embeddings")
+    with safe_open(path, "pt") as file:
+        stored = file.get_tensor("embeddings")
+        if tensors_sha256({"embeddings": stored}) != file.metadata().get("sha256"):
+            raise UserError(f"{path}: damaged (another sha256) or of an earlier version; remove it and {remedy}.")
+    table: NDArray[np.float32] = stored.numpy()
     return {sample.key: row for (_, sample), row in zip(index, table, strict=True) if np.isfinite(row).all()}
 
 

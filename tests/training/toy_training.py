@@ -80,7 +80,15 @@ class ToyValLoader:
 
 
 class ToyData(LightningDataModule):
-    """Train batches that depend on the rank, and two validation batches."""
+    """Train batches that depend on the rank, and two validation batches.
+
+    Args:
+        scale: Counts only as a setting of the data.
+    """
+
+    def __init__(self, scale: float = 1.0) -> None:
+        super().__init__()
+        self.scale = scale
 
     def train_dataloader(self) -> ToyLoader:
         assert self.trainer is not None
@@ -96,13 +104,15 @@ class ToyModule(LightningModule):
     Args:
         nan_steps: Batches, counted over the run, whose loss is not a number.
         width: Of the hidden layer.
+        lr: Learning rate.
+        dropout: Fraction of hidden units dropped.
     """
 
-    def __init__(self, nan_steps: tuple[int, ...] = (), width: int = 8) -> None:
+    def __init__(self, nan_steps: tuple[int, ...] = (), width: int = 8, lr: float = 0.01, dropout: float = 0.3) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.nan_steps = nan_steps
-        self.net = nn.Sequential(nn.Linear(FEATURES, width), nn.SiLU(), nn.Dropout(0.3), nn.Linear(width, FEATURES))
+        self.nan_steps, self.lr = nan_steps, lr
+        self.net = nn.Sequential(nn.Linear(FEATURES, width), nn.SiLU(), nn.Dropout(dropout), nn.Linear(width, FEATURES))
         self.frozen = nn.Linear(FEATURES, FEATURES).requires_grad_(False)
         self.register_buffer("timesteps", torch.arange(1000))
 
@@ -121,7 +131,7 @@ class ToyModule(LightningModule):
         self.log("loss/val", self._loss(batch), batch_size=len(batch), sync_dist=True)
 
     def configure_optimizers(self) -> dict[str, Any]:
-        optimizer = torch.optim.AdamW([p for p in self.parameters() if p.requires_grad], lr=0.01)
+        optimizer = torch.optim.AdamW([p for p in self.parameters() if p.requires_grad], lr=self.lr)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / 10))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
@@ -190,13 +200,13 @@ def kill_in_save(moment: str, step: int) -> None:
         setattr(module, function, wrapped)
 
     if moment == "written":  # all bytes are there, under the temporary name
-        when(checkpoint_io, "_sha256", lambda path: path.name == f".{name}.{os.getpid()}.partial")
+        when(checkpoint_io, "_sha256", lambda path: path.name.startswith(f".{name}.") and path.suffix == ".partial")
     elif moment == "half":  # some bytes are there
         real_save = torch.save
 
         def half(value: Any, path: Path) -> None:
             real_save(value, path)
-            if path.name == f".{name}.{os.getpid()}.partial":
+            if path.name.startswith(f".{name}.") and path.suffix == ".partial":
                 os.truncate(path, path.stat().st_size // 2)
                 kill()
 
@@ -225,21 +235,23 @@ def run(
     at: int = -1,
     rank: int = 0,
     module: ToyModule | None = None,
+    data: ToyData | None = None,
     extra: Sequence[Callback] = (),
     env: Mapping[str, str] = MappingProxyType({}),
+    trace: bool = True,
     **kwargs: Any,
 ) -> None:
     """Trains the toy in `out`, with a fault at optimizer step `at` if one is named."""
     torch.set_num_threads(1)
     os.environ.update(env)
-    callbacks: list[Callback] = [Trace(out / "trace"), *extra]
+    callbacks: list[Callback] = [*([Trace(out / "trace")] if trace else []), *extra]
     if fault.startswith("save-"):
         kill_in_save(fault.removeprefix("save-"), at)
     elif fault:
         callbacks.append(FAULTS[fault](at, rank))
     trainer = {"accelerator": "cpu", "enable_progress_bar": False, **kwargs.pop("trainer", {})}
     arguments = {"steps": 23, "checkpoint_every": 4, "ema_decay": 0.9, "logger": False, **kwargs}
-    fit(module or ToyModule(), ToyData(), out=out, trainer=trainer, callbacks=callbacks, **arguments)
+    fit(module or ToyModule(), data or ToyData(), out=out, trainer=trainer, callbacks=callbacks, **arguments)
 
 
 if __name__ == "__main__":
