@@ -27,7 +27,7 @@ def compare(
 
     from evaluation.comparison import read_results, require_comparable
     from mav_lightning.common.errors import UserError
-    from mav_lightning.common.escaping import markup
+    from mav_lightning.common.terminal import markup
 
     if len(results) < 2:
         raise UserError(f"at least 2 files are needed, got {len(results)}; name another.", argument="results")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import typer
 
-from mav_lightning.common.escaping import visible
+from mav_lightning.common.terminal import visible
 
 __all__ = ["echo", "list_files"]
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
-from mav_lightning.common.escaping import visible
+from mav_lightning.common.terminal import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
