@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from mav_lightning.common.escaping import markup
+from mav_lightning.common.terminal import markup
 from mav_lightning.common.units import duration
 from mav_lightning.runs.executor import Running
 from mav_lightning.runs.lease import holder
