@@ -9,7 +9,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal, get_args
 
 import numpy as np
-from mav_lightning.common.terminal import visible
 from numpy.typing import NDArray
 
 from evaluation.clip_listing import list_clips
@@ -19,6 +18,7 @@ from mav_lightning.common.arguments import check_argument
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import MANIFEST, read_manifest
 from mav_lightning.common.schema import PositiveFloat, check
+from mav_lightning.common.terminal import visible
 from mav_lightning.media.formats import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from mav_lightning.media.limits import DEFAULT_LIMITS
 from mav_lightning.media.listing import describe_unused, same_name

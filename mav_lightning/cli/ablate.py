@@ -8,7 +8,7 @@ import typer
 from mav_lightning.cli.options import Allow, config_file, existing, output
 from mav_lightning.cli.printing import echo
 from mav_lightning.cli.progress import exit_if_failed
-from mav_lightning.common.escaping import markup
+from mav_lightning.common.terminal import markup
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -34,9 +34,9 @@ from mav_lightning.cli import (
 )
 from mav_lightning.cli.printing import echo
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.escaping import markup
 from mav_lightning.common.output import disk_message
 from mav_lightning.common.shadowing import check_not_shadowed
+from mav_lightning.common.terminal import markup
 
 __all__ = ["app", "command_line", "main"]
 

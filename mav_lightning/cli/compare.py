@@ -39,7 +39,7 @@ def compare(
 
     from evaluation.comparison import read_results, require_comparable, version_warnings
     from mav_lightning.common.errors import UserError
-    from mav_lightning.common.escaping import markup
+    from mav_lightning.common.terminal import markup
 
     if len(results) < 2:
         raise UserError(f"at least 2 files are needed, got {len(results)}; name another.", argument="results")
@@ -63,7 +63,7 @@ def _show_differences(console: "Console", names: list[str], results: list[dict[s
     from rich.table import Table
 
     from evaluation.paired_difference import paired_difference
-    from mav_lightning.common.escaping import markup
+    from mav_lightning.common.terminal import markup
 
     table = Table(f"minus {markup(names[0])}", *map(markup, names[1:]), "interval", box=None, header_style="dim")
     for metric in results[0]["metrics"]:

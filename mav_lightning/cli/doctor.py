@@ -60,7 +60,7 @@ def _imports() -> str:
     import sysconfig
     from pathlib import Path
 
-    from mav_lightning.common.escaping import markup
+    from mav_lightning.common.terminal import markup
     from mav_lightning.common.torchvision_shim import HOOK, shim_is_needed
 
     try:

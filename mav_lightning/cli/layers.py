@@ -26,7 +26,7 @@ def layers(
     from rich.table import Table
 
     from mav_lightning.common.errors import UserError
-    from mav_lightning.common.escaping import markup
+    from mav_lightning.common.terminal import markup
     from mav_lightning.diffusion.denoiser import space_time_network
     from mav_lightning.networks.stored import load_network
 

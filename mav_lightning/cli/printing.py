@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import typer
 
 from mav_lightning.common.counting import counted
-from mav_lightning.common.escaping import visible
+from mav_lightning.common.terminal import visible
 
 __all__ = ["echo", "list_files"]
 

@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from mav_lightning.common.escaping import markup
 from mav_lightning.common.lease import holder
+from mav_lightning.common.terminal import markup
 from mav_lightning.common.units import duration
 from mav_lightning.runs.executor import Running
 from mav_lightning.runs.ledger import Ledger

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.hashing import file_sha256
-from mav_lightning.networks.checkpoint_reader import read_checkpoint
 from mav_lightning.networks.card import CARD, WEIGHTS, read_card
+from mav_lightning.networks.checkpoint_reader import read_checkpoint
 from mav_lightning.training.checkpoint_io import checkpoints, is_intact
 from mav_lightning.training.run_record import RunRecord, read_run
 

@@ -1,8 +1,22 @@
-"""Lists on the terminal."""
+"""Text from files reaches the terminal as text."""
 
 import pytest
 
 from mav_lightning.cli.printing import echo, list_files
+from mav_lightning.common.terminal import markup, visible
+
+
+def test_control_characters_are_shown() -> None:
+    assert visible("\x1b]0;title\x07\x1b[31mred\x9b1m\x7f") == "\\x1b]0;title\\x07\\x1b[31mred\\x9b1m\\x7f"
+    assert visible("a\u202eb\r") == "a\\u202eb\\r"
+    assert visible("häuser\tund\n猫") == "häuser\tund\n猫"
+
+
+def test_markup_is_shown() -> None:
+    from rich.text import Text
+
+    for text in ("[/]", "[red]x", "a[/]b", "\\[x]"):
+        assert Text.from_markup(markup(text)).plain == text
 
 
 def test_lines_are_counted_and_cut(capsys: pytest.CaptureFixture[str]) -> None:

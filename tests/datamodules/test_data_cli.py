@@ -57,6 +57,6 @@ def test_pack_lists_the_files_it_could_not_use(tmp_path: Path, png: bytes) -> No
 
     output = mav_data("pack", tmp_path, "--captions", tmp_path / "captions.tsv", "--out", tmp_path / "out", "--val", 0)
 
-    assert "1 samples" in output
+    assert "1 sample" in output
     assert "1 undecodable, left out:\n  bad.png: " in output
     assert "images are left out):\n  untold.png" in output
