@@ -154,9 +154,8 @@ def build_index(folder: Path, track: Track = untracked) -> Index:
     )
     index = Index(folder, shards)
     content = {"version": _VERSION, "sha256": index.sha256, "shards": [asdict(shard) for shard in shards]}
-    text = json.dumps(content, separators=(",", ":"))
     with whole_file(folder / INDEX) as partial:
-        partial.write_text(f'{{"text_sha256":"{_text_sha256(text)}",{text[1:]}')
+        partial.write_text(json.dumps(content, separators=(",", ":")))
     return index
 
 
@@ -171,14 +170,11 @@ def load_index(folder: Path) -> Index:
     if not path.is_file():
         raise UserError(f"{path}: no such index; {remedy}.")
     try:
-        text = path.read_text()
-        content = json.loads(text)
+        content = json.loads(path.read_text())
         if content["version"] != _VERSION:
             raise UserError(f"{path}: index version {content['version']}, this program writes {_VERSION}; {remedy}.")
         index = Index(folder, tuple(_shard_from(shard) for shard in content["shards"]))
-        # the first covers offsets and media properties too; an earlier version did not write it
-        intact = content.get("text_sha256", _text_sha256(text)) == _text_sha256(text)
-        intact = intact and content["sha256"] == index.sha256
+        intact = content["sha256"] == index.sha256
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path}: not a shard index ({error!r}); {remedy}.") from error
     if not intact:
@@ -212,11 +208,6 @@ def folder_sha256(root: Path) -> str:
     """Compute the hash of a whole dataset from the relative path and index hash of every shard folder in it."""
     content = [[str(folder.relative_to(root)), load_index(folder).sha256] for folder in shard_folders(root)]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
-
-
-def _text_sha256(text: str) -> str:
-    """Hash the part of an index's text that lists the shards."""
-    return hashlib.sha256(text[text.index('"shards":') :].encode()).hexdigest()
 
 
 def _shard_paths(folder: Path) -> list[Path]:

@@ -62,7 +62,6 @@ app.command()(motion.motion)
 app.command()(ablate.ablate)
 app.command()(layers.layers)
 app.add_typer(checkpoint.app, name="checkpoint")
-app.command(hidden=True)(checkpoint.export)  # its name in version 0.1
 app.command()(convert.convert)
 app.command()(report.report)
 app.command()(certify.certify)
