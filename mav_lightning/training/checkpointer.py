@@ -102,6 +102,8 @@ class Checkpointer(StepCallback, Checkpoint):
 
     def _save(self, trainer: Trainer, pl_module: LightningModule) -> None:
         _refuse_nonfinite(pl_module, self.folder, trainer.global_step)
+        for logger in trainer.loggers:
+            logger.save()  # the curves up to this step are on disk before a run can resume behind it
         trainer.save_checkpoint(checkpoint_path(self.folder, trainer.global_step), weights_only=False)
         for old in checkpoints(self.folder)[self.keep :]:
             trainer.strategy.remove_checkpoint(old)

@@ -29,6 +29,7 @@ from mav_lightning.training.description import describe_data, describe_module, d
 from mav_lightning.training.ema import EMA, state_dict_copy
 from mav_lightning.training.finite import FiniteGuard
 from mav_lightning.training.loggers import LoggerChoice, Tags, log_tags, make_loggers
+from mav_lightning.training.metric_log import MetricLog
 from mav_lightning.training.monitors import FpsHistogram, LearningRate, PlayingClips, TemporalActivity
 from mav_lightning.training.progress_bar import TrainingProgress
 from mav_lightning.training.quiet import quiet_lightning
@@ -36,7 +37,13 @@ from mav_lightning.training.rng import SeedEveryBatch
 from mav_lightning.training.run_folder import COST, RunFolder
 from mav_lightning.training.run_record import MACHINE, RUN
 from mav_lightning.training.timing import Cost
-from mav_lightning.training.trainer_options import check_trainer_options, trainer_identity, with_trainer_defaults
+from mav_lightning.training.trainer_options import (
+    LOG_EVERY,
+    check_trainer_options,
+    trainer_identity,
+    validation_of,
+    with_trainer_defaults,
+)
 
 __all__ = ["fit"]
 
@@ -75,7 +82,7 @@ def fit(
         out: Folder of this run alone.
         steps: Optimizer steps of the whole run, restarts included.
         checkpoint_every: Optimizer steps between two checkpoints, and between two validations unless `trainer` sets
-            ``val_check_interval``.
+            ``val_check_interval``. The last step is always validated.
         ema_decay: Decay of the exponential moving average of the weights, in [0, 1). The average is validated and
             written as the result. None for no average.
         seed: Seed of the noise in training and validation steps, 0 or greater.
@@ -103,15 +110,16 @@ def fit(
     check_trainer_options(options)
     cost, ema = Cost(), None if ema_decay is None else EMA(ema_decay)
     checkpointer = Checkpointer(out / "checkpoints", checkpoint_every)
+    curves = MetricLog(options.get("log_every_n_steps", LOG_EVERY))
     own = [cost, SeedEveryBatch(seed), *([ema] if ema else []), FiniteGuard()]
-    own += _monitors(checkpoint_every, options, given)
+    own += [*_monitors(checkpoint_every, options, given), curves, validation_of(options, checkpoint_every)]
 
     # a debugging aid of torch that costs a few per cent
     deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     tried = bool(options.get("fast_dev_run"))
     with quiet_lightning(), ExitStack() as held:
         run = Trainer(
-            **with_trainer_defaults(options, checkpoint_every),
+            **with_trainer_defaults(options),
             max_steps=steps,
             default_root_dir=out,
             logger=False,
@@ -131,7 +139,8 @@ def fit(
             return
         run.loggers = make_loggers(logger, out, place.step, tags, name or out.resolve().name)
         log_tags(run.loggers, tags)
-        run.fit(module, datamodule=data, ckpt_path=place.newest, weights_only=True)
+        with curves.attached(module):
+            run.fit(module, datamodule=data, ckpt_path=place.newest, weights_only=True)
         if run.global_step < steps:
             raise unfinished(run, "the training data yield no batch, or a callback stopped it")
         if run.is_global_zero:

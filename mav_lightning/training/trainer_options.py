@@ -9,8 +9,11 @@ from lightning.pytorch import Trainer
 from mav_lightning.common.errors import UserError, nearest
 from mav_lightning.common.identity import HARMLESS
 from mav_lightning.training.description import describe
+from mav_lightning.training.validation import NEVER, Validation
 
-__all__ = ["check_trainer_options", "trainer_identity", "with_trainer_defaults"]
+__all__ = ["LOG_EVERY", "check_trainer_options", "trainer_identity", "validation_of", "with_trainer_defaults"]
+
+LOG_EVERY = 10  # optimizer steps between two points of the curves
 
 # Trainer arguments that the run sets itself → the argument of `fit` that controls them.
 OWNED = {
@@ -40,6 +43,11 @@ def check_trainer_options(options: Mapping[str, Any]) -> None:
         raise UserError(f"trainer.strategy={options['strategy']}: its processes cannot return results; use ddp.")
     if options.get("limit_train_batches") == 0:
         raise UserError("trainer.limit_train_batches=0: leaves nothing to train on; give 1 or more.")
+    if not isinstance(options.get("val_check_interval"), int | float | None):
+        raise UserError(
+            "trainer.val_check_interval: must be a number of batches or a fraction of a pass; curves must not depend "
+            f"on the speed of the machine; got {options['val_check_interval']!r}."
+        )
     known = inspect.signature(Trainer).parameters
     for name in options:
         if name in OWNED:
@@ -50,18 +58,29 @@ def check_trainer_options(options: Mapping[str, Any]) -> None:
             )
 
 
-def with_trainer_defaults(options: Mapping[str, Any], checkpoint_every: int) -> dict[str, Any]:
+def with_trainer_defaults(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the Trainer arguments whose defaults differ from Lightning's, overridden by the caller's."""
     return {
-        "check_val_every_n_epoch": None,  # validation goes by steps, not epochs
-        "val_check_interval": checkpoint_every * options.get("accumulate_grad_batches", 1),  # counted in batches
         "deterministic": "warn",
         "devices": 1,  # each takes its own batch, so a result must not depend on how many a machine has
         "use_distributed_sampler": False,  # the readers divide the data among ranks themselves
         "enable_model_summary": False,
-        "log_every_n_steps": 10,
+        "log_every_n_steps": LOG_EVERY,
         **options,
+        # validation is a callback's; see `Validation`
+        "check_val_every_n_epoch": None,
+        "val_check_interval": NEVER,
     }
+
+
+def validation_of(options: Mapping[str, Any], checkpoint_every: int) -> Validation:
+    """Return the callback that validates as the Trainer's arguments ask.
+
+    Args:
+        options: Arguments of `lightning.Trainer` given by the caller.
+        checkpoint_every: Optimizer steps between two validations if they ask for nothing else.
+    """
+    return Validation(checkpoint_every, options.get("val_check_interval"), options.get("check_val_every_n_epoch"))
 
 
 def trainer_identity(trainer: Trainer, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 
 from mav_lightning.common import whole_file  # noqa: E402
 from mav_lightning.training import checkpoint_io  # noqa: E402
+from mav_lightning.training.checkpointer import Checkpointer  # noqa: E402
 from mav_lightning.training.fit import fit  # noqa: E402
 
 BATCHES = 5  # in an epoch: few, so that tests meet its end from every side
@@ -130,6 +131,9 @@ class ToyModule(LightningModule):
     def validation_step(self, batch: ToyBatch, batch_idx: int) -> None:
         self.log("loss/val", self._loss(batch), batch_size=len(batch), sync_dist=True)
 
+    def temporal_activity(self) -> dict[str, float]:
+        return {"net": float(self.net[0].weight.detach().abs().mean())}
+
     def configure_optimizers(self) -> dict[str, Any]:
         optimizer = torch.optim.AdamW([p for p in self.parameters() if p.requires_grad], lr=self.lr)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / 10))
@@ -217,6 +221,18 @@ def kill_in_save(moment: str, step: int) -> None:
         raise ValueError(moment)
 
 
+def kill_after_save(step: int) -> None:
+    """Arms a kill between the checkpoint of `step` and whatever follows."""
+    save = Checkpointer._save
+
+    def saved(checkpointer: Checkpointer, trainer: Trainer, *args: Any) -> None:
+        save(checkpointer, trainer, *args)
+        if trainer.global_step == step:
+            kill()
+
+    Checkpointer._save = saved  # type: ignore[method-assign]
+
+
 FAULTS = {
     "kill-in-step": lambda step, rank: At("on_before_optimizer_step", step, kill, rank),
     "kill-after-step": lambda step, rank: At("on_train_batch_end", step, kill, rank),
@@ -245,7 +261,9 @@ def run(
     torch.set_num_threads(1)
     os.environ.update(env)
     callbacks: list[Callback] = [*([Trace(out / "trace")] if trace else []), *extra]
-    if fault.startswith("save-"):
+    if fault == "kill-after-save":
+        kill_after_save(at)
+    elif fault.startswith("save-"):
         kill_in_save(fault.removeprefix("save-"), at)
     elif fault:
         callbacks.append(FAULTS[fault](at, rank))
