@@ -10,10 +10,10 @@ from mav_lightning.common.configs import leaves
 __all__ = ["HARMLESS", "NOTHING", "RESULTS", "Difference", "first_difference", "identity_sha256", "without_harmless"]
 
 # Raise when code changes results that no config key describes: all ids change, and nothing old is reused or resumed.
-RESULTS = 4
+RESULTS = 5
 
 # Config keys that determine where, how fast or how verbosely something runs, and never its result. The number of
-# devices does count, since gradients are averaged in another order. Callbacks may change results, so `fit.callbacks`
+# devices does count, since gradients are summed in another order. Callbacks may change results, so `fit.callbacks`
 # counts too.
 HARMLESS = frozenset({
     "name",

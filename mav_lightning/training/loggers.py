@@ -107,9 +107,8 @@ class RunBoard(TensorBoardLogger):
 
 def _tensorboard(out: Path, step: int | None, tags: Tags, name: str) -> Logger:
     folder = board_folder(out, name)
-    # purge_step hides what an interrupted run wrote after its last checkpoint, or before its first
-    after = 0 if step is None else step + 1
-    return RunBoard(folder.parent, name="", version=folder.name, default_hp_metric=False, purge_step=after)
+    # purge_step hides what an interrupted run wrote after its last checkpoint, or before its first; steps count from 0
+    return RunBoard(folder.parent, name="", version=folder.name, default_hp_metric=False, purge_step=step or 0)
 
 
 def _csv(out: Path, step: int | None, tags: Tags, name: str) -> Logger:
@@ -131,10 +130,10 @@ class ContinuedCSVLogger(CSVLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """The writer, which begins with the rows up to the step that the run resumes from."""
+        """The writer, which begins with the rows of the steps before the one that the run resumes at."""
         if self._experiment is None:
             file = Path(self.log_dir) / "metrics.csv"
-            kept = [] if self._step is None else _rows_until(file, self._step)
+            kept = [] if self._step is None else _rows_before(file, self._step)
             file.unlink(missing_ok=True)  # otherwise Lightning warns that it does so
             writer: Any = CSVLogger.experiment.fget(self)  # type: ignore[attr-defined]
             writer.metrics = kept
@@ -142,12 +141,12 @@ class ContinuedCSVLogger(CSVLogger):
         return self._experiment
 
 
-def _rows_until(file: Path, step: int) -> list[dict[str, str]]:
-    """Return the rows of a CSV file up to a step; empty without a file."""
+def _rows_before(file: Path, step: int) -> list[dict[str, str]]:
+    """Return the rows of a CSV file for the first steps, which count from 0; empty without a file."""
     if not file.exists():
         return []
     with file.open(newline="") as lines:
-        return [row for row in csv.DictReader(lines) if (row.get("step") or "").isdigit() and int(row["step"]) <= step]
+        return [row for row in csv.DictReader(lines) if (row.get("step") or "").isdigit() and int(row["step"]) < step]
 
 
 def _wandb(out: Path, step: int | None, tags: Tags, name: str) -> Logger:

@@ -23,9 +23,10 @@ class MetricLog(StepCallback):
     """Write what is logged with ``module.log`` as means over all samples of an optimizer step, over all processes.
 
     Lightning writes the value of the last accumulated batch on the first process, and after the checkpoint of the step,
-    so that a killed run has holes in its curves. Here a point at step *n* is on disk before the checkpoint of step *n*,
-    which later points follow. Means over a validation are weighted by exact numbers of samples; Lightning rounds them
-    on several processes. Progress bars and callbacks receive the values as usual.
+    so that a killed run has holes in its curves. Here the point of a step is on disk before its checkpoint, and points
+    of later steps follow it. Steps are counted from 0, as Lightning's loggers do. Means over a validation are weighted
+    by exact numbers of samples; Lightning rounds them on several processes. Progress bars and callbacks receive the
+    values as usual.
 
     Args:
         every: Optimizer steps between two points of the training curves.
@@ -57,11 +58,11 @@ class MetricLog(StepCallback):
         self._batch = batch
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Place the points of a validation at the optimizer step; Lightning counts from 0."""
+        """Place the points of a validation at its optimizer step, also when it is repeated on resuming."""
         self._batch = None
         if not trainer.sanity_checking:
             log = type(pl_module).log
-            log(pl_module, "step", float(trainer.global_step), batch_size=1, add_dataloader_idx=False)
+            log(pl_module, "step", float(trainer.global_step - 1), batch_size=1, add_dataloader_idx=False)
 
     def on_step_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the step's means."""
@@ -75,7 +76,7 @@ class MetricLog(StepCallback):
                 totals[name][0] += total
                 totals[name][1] += count
         means = {name: total / count for name, (total, count) in totals.items()}
-        log_scalars(trainer.loggers, means, trainer.global_step)
+        log_scalars(trainer.loggers, means, trainer.global_step - 1)
 
     def _receive(self, module: LightningModule, log: Callable[..., None], given: dict[str, Any]) -> None:
         """Take a value of a training step; pass everything on to Lightning."""

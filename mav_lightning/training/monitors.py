@@ -69,14 +69,16 @@ class TemporalActivity(StepCallback):
             self._log(trainer, pl_module)
 
     def on_step_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log a point if one is due."""
-        if trainer.global_step % self.every == 0 or trainer.global_step == trainer.max_steps:
+        """Log a point if one is due; the first step's place is that of the point before it."""
+        if trainer.global_step > 1 and (
+            trainer.global_step % self.every == 0 or trainer.global_step == trainer.max_steps
+        ):
             self._log(trainer, pl_module)
 
     def _log(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero and trainer.loggers and isinstance(pl_module, HasActivity):
             values = {f"{TEMPORAL}/{layer}": value for layer, value in pl_module.temporal_activity().items()}
-            log_scalars(trainer.loggers, values, trainer.global_step)
+            log_scalars(trainer.loggers, values, max(trainer.global_step - 1, 0))
 
 
 class FpsHistogram(StepCallback):

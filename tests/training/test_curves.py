@@ -11,13 +11,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from toy_training import ToyModule, run
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.log_names import board_run
 
 CURVES = {"logger": ["tensorboard", "csv"], "trainer": {"log_every_n_steps": 1}}
 
 
 def board(out: Path) -> dict[str, list[tuple[int, Any]]]:
     """Tag → steps and values, as TensorBoard shows them."""
-    events = EventAccumulator(str(out / "tensorboard"), size_guidance={"scalars": 0, "histograms": 0})
+    events = EventAccumulator(str(board_run(out)), size_guidance={"scalars": 0, "histograms": 0})
     events.Reload()
     shown = {tag: [(e.step, e.value) for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
     histograms = events.Tags()["histograms"]
@@ -42,13 +43,13 @@ def uninterrupted(launch: Any, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 def test_every_step_has_its_point_and_the_last_one_its_validation(uninterrupted: Path) -> None:
     curves = board(uninterrupted)
-    every = list(range(1, 24))
-    assert [step for step, _ in curves["train/loss"]] == every == [step for step, _ in curves["train/grad_norm"]]
-    assert [step for step, _ in curves["train/lr"]] == every
-    assert (
-        [step for step, _ in curves["val/loss"]] == [4, 8, 12, 16, 20, 23] == [step for step, _ in curves["data/fps"]]
-    )
-    assert [step for step, _ in curves["temporal/net"]] == [0, *every]
+    every = list(range(23))  # as Lightning counts
+    assert [step for step, _ in curves["loss/train"]] == every == [step for step, _ in curves["optimizer/grad_norm"]]
+    assert [step for step, _ in curves["optimizer/lr"]] == every
+    validated = [3, 7, 11, 15, 19, 22]
+    assert [step for step, _ in curves["loss/val"]] == validated
+    assert [step for step, _ in curves["training_data/fps"]] == validated
+    assert [step for step, _ in curves["temporal/net"]] == every
     assert len(table(uninterrupted)) == len({row for row in table(uninterrupted)})
 
 
@@ -72,7 +73,7 @@ def test_killed_runs_draw_the_curves_of_an_uninterrupted_one(
 
 
 def steps_of(out: Path, tag: str) -> list[int]:
-    return [step for step, _ in board(out)[tag]]
+    return [step + 1 for step, _ in board(out)[tag]]
 
 
 @pytest.mark.parametrize(
@@ -90,12 +91,12 @@ def test_validation_goes_by_batches_or_passes_if_asked_to(
     options: dict[str, Any], steps: list[int], tmp_path: Path
 ) -> None:
     run(tmp_path, steps=7, logger="tensorboard", trainer=options)
-    assert steps_of(tmp_path, "val/loss") == steps
+    assert steps_of(tmp_path, "loss/val") == steps
 
 
 def test_without_validation_there_is_none(tmp_path: Path) -> None:
     run(tmp_path, steps=4, logger="tensorboard", trainer={"limit_val_batches": 0, "log_every_n_steps": 2})
-    assert "val/loss" not in board(tmp_path) and steps_of(tmp_path, "train/loss") == [2, 4]
+    assert "loss/val" not in board(tmp_path) and steps_of(tmp_path, "loss/train") == [2, 4]
 
 
 def test_an_interval_of_time_is_refused(tmp_path: Path) -> None:
@@ -112,7 +113,7 @@ def test_a_point_is_the_mean_over_the_accumulated_batches(tmp_path: Path) -> Non
 
     options = {"accumulate_grad_batches": 2, "log_every_n_steps": 1}
     run(tmp_path, steps=2, logger="tensorboard", trainer=options, extra=[Watch()])
-    logged = [value for _, value in board(tmp_path)["train/loss"]]
+    logged = [value for _, value in board(tmp_path)["loss/train"]]
     # Lightning reports the loss divided by the number of accumulated batches
     assert logged == pytest.approx([losses[0] + losses[1], losses[2] + losses[3]])
 
@@ -133,19 +134,19 @@ class Verbose(ToyModule):
 
 
 def test_all_ways_of_logging_reach_the_loggers_and_callbacks(tmp_path: Path) -> None:
-    stop = EarlyStopping("val/loss", patience=100)
+    stop = EarlyStopping("loss/val", patience=100)
     run(tmp_path, steps=6, module=Verbose(), logger="tensorboard", trainer={"log_every_n_steps": 1}, extra=[stop])
     curves = board(tmp_path)
     assert [value for _, value in curves["train/a"]] == [1.0] * 6
-    assert [value for _, value in curves["train/b"]] == [value for _, value in curves["train/loss"]]
+    assert [value for _, value in curves["train/b"]] == [value for _, value in curves["loss/train"]]
     assert "train/bar" not in curves and "train/both_epoch" in curves
     assert [value for _, value in curves["val/largest"]] == [1.0, 1.0]
-    assert float(stop.best_score) == pytest.approx(min(value for _, value in curves["val/loss"]))
+    assert float(stop.best_score) == pytest.approx(min(value for _, value in curves["loss/val"]))
 
 
 def test_a_stop_by_early_stopping_is_saved_with_its_validation(tmp_path: Path) -> None:
-    stop = EarlyStopping("val/loss", patience=1, divergence_threshold=0.0, check_finite=False)
+    stop = EarlyStopping("loss/val", patience=1, divergence_threshold=0.0, check_finite=False)
     with pytest.raises(UserError, match="ended at step 4 of 23"):
         run(tmp_path, logger="tensorboard", extra=[stop])
-    assert steps_of(tmp_path, "val/loss") == [4]
+    assert steps_of(tmp_path, "loss/val") == [4]
     assert (tmp_path / "checkpoints" / "step-00000004.ckpt").exists()

@@ -11,12 +11,13 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 from safetensors.torch import load_file
-from toy_training import ToyBatch, ToyData, ToyLoader, ToyModule, run
+from toy_training import BATCH_SIZE, ToyBatch, ToyData, ToyLoader, ToyModule, run
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.lease import claim
 from mav_lightning.training.ema import EMA
-from mav_lightning.training.rng import TRAIN, _seed_everything
+from mav_lightning.training.rng import TRAIN, sample_numbers, seed_generators
+from mav_lightning.training.sample_random import SampleRandom
 
 
 def train_by_hand(steps: int, ranks: int) -> dict[str, torch.Tensor]:
@@ -25,13 +26,16 @@ def train_by_hand(steps: int, ranks: int) -> dict[str, torch.Tensor]:
     settings: Any = module.configure_optimizers()
     optimizer, schedule = settings["optimizer"], settings["lr_scheduler"]["scheduler"]
     loaders = [iter(loader) for loader in [ToyLoader(rank, ranks) for rank in range(ranks)]]
-    ema, no_trainer = EMA(0.9), None
+    ema, no_trainer, draws = EMA(0.9), None, SampleRandom()
     ema.on_fit_start(no_trainer, module)  # type: ignore[arg-type]
     for step in range(steps):
         optimizer.zero_grad()
         for rank, loader in enumerate(loaders):
-            _seed_everything(0, rank, TRAIN, step)
-            (module._loss(next(loader)) / ranks).backward()
+            seed_generators(0, TRAIN, step, process=(rank, step))
+            draws.set_samples({BATCH_SIZE: sample_numbers(BATCH_SIZE, 0, rank, ranks, interleaved=False)})
+            with draws:
+                loss = module._loss(next(loader))
+            (loss / ranks).backward()
         optimizer.step()
         schedule.step()
         ema.on_step_end(no_trainer, module)  # type: ignore[arg-type]

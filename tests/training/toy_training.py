@@ -48,11 +48,11 @@ class ToyBatch:
 class ToyLoader:
     """Batches as a pure function of how many came before; its state is that number."""
 
-    def __init__(self, rank: int = 0, ranks: int = 1) -> None:
-        self.rank, self.ranks, self.step = rank, ranks, 0
+    def __init__(self, rank: int = 0, ranks: int = 1, batches: int = BATCHES) -> None:
+        self.rank, self.ranks, self.batches, self.step = rank, ranks, batches, 0
 
     def __len__(self) -> int:
-        return BATCHES
+        return self.batches
 
     def __iter__(self) -> Iterator[ToyBatch]:
         while True:
@@ -60,7 +60,7 @@ class ToyLoader:
             self.step += 1
             x = torch.randn(BATCH_SIZE, FEATURES, generator=torch.Generator().manual_seed(number))
             yield ToyBatch(x, [f"{number}-{i}" for i in range(BATCH_SIZE)])
-            if self.step % BATCHES == 0:
+            if self.step % self.batches == 0:
                 return
 
     def state_dict(self) -> dict[str, Any]:
@@ -71,13 +71,18 @@ class ToyLoader:
 
 
 class ToyValLoader:
-    """Two batches, always the same."""
+    """Four samples, always the same: every R-th one on each of R processes, in batches of two at most."""
+
+    def __init__(self, rank: int = 0, ranks: int = 1) -> None:
+        self.mine = list(range(4))[rank::ranks]
 
     def __len__(self) -> int:
-        return 2
+        return -(-len(self.mine) // 2)
 
     def __iter__(self) -> Iterator[ToyBatch]:
-        return iter([ToyBatch(torch.ones(2, FEATURES) * i, ["a", "b"]) for i in range(len(self))])
+        parts = [self.mine[start : start + 2] for start in range(0, len(self.mine), 2)]
+        x = torch.arange(4.0)[:, None] * torch.ones(FEATURES)
+        return iter([ToyBatch(x[part], [str(number) for number in part]) for part in parts])
 
 
 class ToyData(LightningDataModule):
@@ -85,18 +90,20 @@ class ToyData(LightningDataModule):
 
     Args:
         scale: Counts only as a setting of the data.
+        batches: In an epoch, on each process.
     """
 
-    def __init__(self, scale: float = 1.0) -> None:
+    def __init__(self, scale: float = 1.0, batches: int = BATCHES) -> None:
         super().__init__()
-        self.scale = scale
+        self.scale, self.batches = scale, batches
 
     def train_dataloader(self) -> ToyLoader:
         assert self.trainer is not None
-        return ToyLoader(self.trainer.global_rank, self.trainer.world_size)
+        return ToyLoader(self.trainer.global_rank, self.trainer.world_size, self.batches)
 
     def val_dataloader(self) -> "ToyValLoader":
-        return ToyValLoader()
+        assert self.trainer is not None
+        return ToyValLoader(self.trainer.global_rank, self.trainer.world_size)
 
 
 class ToyModule(LightningModule):
