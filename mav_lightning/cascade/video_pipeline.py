@@ -254,15 +254,15 @@ class Pipeline:
         self.cascade.to(device)
         return self
 
-    def _all(self, requests: Sequence[ClipRequest], until: Until) -> Clips:
-        """Generate clips, and warn of what is probably not as requested."""
+    def _all(self, requests: Sequence[ClipRequest], until: Until, stacklevel: int = 3) -> Clips:
+        """Generate clips, and warn the caller, who is `stacklevel` calls up, of what is probably not as requested."""
         clips = np.concatenate(list(self.generate(requests, until)))
         messages = self.prompt_warnings(requests)
         for number, (clip, request) in enumerate(zip(clips, requests, strict=True)):
             jumps = find_jumps(clip, request.loop, last_given(request))
             messages += [describe_jump(str(number), jump, request, self.sampling, until) for jump in jumps]
         for message in messages:
-            warnings.warn(message, ClipWarning, stacklevel=3)
+            warnings.warn(message, ClipWarning, stacklevel=stacklevel)
         return clips
 
     def _from_frames(
@@ -272,7 +272,7 @@ class Pipeline:
             shape = "(N, T, H, W, 3) with N ≥ 1"
             raise UserError(f"must be an array of shape {shape}, got shape {np.shape(clips)}.", argument="frames")
         each = zip(clips, _per_clip(fps, len(clips), "fps"), _per_clip(seeds, len(clips), "seeds"), strict=True)
-        return self._all([kind(frames=clip, fps=rate, seed=seed, loop=loop) for clip, rate, seed in each], until)
+        return self._all([kind(frames=clip, fps=rate, seed=seed, loop=loop) for clip, rate, seed in each], until, 4)
 
 
 def _per_clip(values: PerClip, count: int, name: str) -> list[Any]:
