@@ -15,6 +15,7 @@ from datamodules.frame_cache import FrameCache
 from datamodules.media import Media, decode_image, find_media, probe_media
 from datamodules.order import SampleContext
 from datamodules.shards import IMAGE_SUFFIXES, VIDEO_SUFFIXES, SampleError
+from mav_lightning.common.counting import counted
 from mav_lightning.common.cropping import crop_to_square
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.pixels import from_uint8
@@ -159,7 +160,7 @@ class ClipDecoder:
         if find_media(suffixes, VIDEO_SUFFIXES) is None:
             return f"holds no video (found {_listed(suffixes)})"
         if media is not None and media.frames < self.frames:
-            return f"has {media.frames} frames, fewer than the {self.frames} of a clip"
+            return f"has {counted(media.frames, 'frame')}, fewer than the {self.frames} of a clip"
         return None
 
     def decode(

@@ -8,6 +8,7 @@ from pathlib import Path
 from datamodules.index import Index, Sample, Shard, load_index, shard_folders
 from datamodules.media import decode_image, find_media
 from datamodules.shards import IMAGE_SUFFIXES, SUFFIXES
+from mav_lightning.common.counting import counted
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.tracking import Track, untracked
 from mav_lightning.common.video import read_frames
@@ -84,7 +85,7 @@ def _problem(index: Index, shard: Shard, sample: Sample) -> str | None:
         elif suffix is not None and sample.media is not None:
             frames = len(read_frames(members[suffix]))
             if frames < _WHOLE * sample.media.frames:
-                return f"decodes to {frames} frames, but has {sample.media.frames} packets"
+                return f"decodes to {counted(frames, 'frame')}, but has {counted(sample.media.frames, 'packet')}"
     except (UserError, OSError, UnicodeDecodeError) as error:
         return str(error)
     return None

@@ -6,6 +6,7 @@ import numpy as np
 
 from evaluation.clip_sources import Clip, Frames, VideoSource
 from evaluation.resize import check_frames
+from mav_lightning.common.counting import counted
 from mav_lightning.common.cropping import crop_to_square
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.video import VideoInfo, probe, read_frames_at, read_numbered_frames
@@ -75,13 +76,13 @@ class Window:
             needed = 1 + (self.frames - 1) * self.stride
             strided = f" at stride {self.stride}" if self.stride > 1 else ""
             return (
-                f"has {info.frames} frames, but {self.frames}{strided} need {needed}; provide longer videos, or take "
-                "fewer frames"
+                f"has {counted(info.frames, 'frame')}, but {self.frames}{strided} need {needed}; provide longer "
+                "videos, or take fewer frames"
             )
         return (
-            f"has {info.frames} frames at {info.fps:g} fps, but {self.frames} frames at {self.rate:g} fps need "
-            f"{(self.frames - 1) / self.rate:g} s at no less than that rate; provide longer or faster videos, or take "
-            "fewer frames or another rate"
+            f"has {counted(info.frames, 'frame')} at {info.fps:g} fps, but {self.frames} frames at {self.rate:g} fps "
+            f"need {(self.frames - 1) / self.rate:g} s at no less than that rate; provide longer or faster videos, or "
+            "take fewer frames or another rate"
         )
 
 
@@ -127,5 +128,7 @@ def _frames(cut: Cut) -> Frames:
         picked = np.rint(np.array(cut.seconds) * (cut.source.fps or cut.fps)).astype(int)
         return np.ascontiguousarray(stored[picked.clip(0, len(stored) - 1)])
     if cut.numbers[-1] >= len(stored):
-        raise UserError(f"has {len(stored)} frames, but number {cut.numbers[-1] + 1} is needed; make it longer.")
+        raise UserError(
+            f"has {counted(len(stored), 'frame')}, but number {cut.numbers[-1] + 1} is needed; make it longer."
+        )
     return np.ascontiguousarray(stored[list(cut.numbers)])

@@ -36,6 +36,7 @@ from mav_lightning.cascade.prompt_check import describe_caption
 from mav_lightning.cascade.sample_networks import Step, no_step
 from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.cascade.sampling_chain import SamplingChain
+from mav_lightning.common.counting import counted
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.pixels import to_uint8
 from mav_lightning.prompts import Prompt
@@ -284,6 +285,7 @@ def _per_clip(values: PerClip, count: int, name: str) -> list[Any]:
     numbers = list(values) if isinstance(values, Iterable) and np.ndim(values) else [values] * count
     if len(numbers) != count:
         raise UserError(
-            f"got {len(numbers)} values for {count} clips; pass one for all or one per clip.", argument=name
+            f"got {counted(len(numbers), 'value')} for {counted(count, 'clip')}; pass one for all or one per clip.",
+            argument=name,
         )
     return [one.item() if isinstance(one, np.generic | np.ndarray | Tensor) else one for one in numbers]

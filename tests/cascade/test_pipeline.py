@@ -155,7 +155,7 @@ def test_texts_and_numbers_are_taken_as_they_come(given: dict[str, Any], count: 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"fps": [8.0]}, "fps: got 1 values for 2 clips; pass one for all or one per clip"),
+        ({"fps": [8.0]}, "fps: got 1 value for 2 clips; pass one for all or one per clip"),
         ({"seeds": [0, 1, 2]}, "seeds: got 3 values for 2 clips"),
         ({"prompts": 5}, "prompts: must be a text or a sequence of texts, got 5"),
         ({"prompts": ["x", 5]}, "prompt: must be text, got 5"),
