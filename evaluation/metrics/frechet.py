@@ -16,6 +16,7 @@ from evaluation.jackknife import BLOCKS, INTERVAL, LIMIT, Jackknife, deal
 from evaluation.metrics.base import ExtractedFeatures, Metric, MetricResult, Number
 from evaluation.metrics.clip_states import FeatureSets, TwoSets
 from evaluation.moments import Divisor, Moments
+from mav_lightning.common.counting import counted
 from mav_lightning.common.errors import UserError
 
 __all__ = [
@@ -111,8 +112,8 @@ class FrechetStates(TwoSets):
         if rows < (2 if self.force else needed):
             per_clip = features.shape[1] if rows else 1
             raise UserError(
-                f"{self.name}: {rows} {side} feature vectors from {len(features)} clips, but a covariance of "
-                f"{needed - 1} features needs {needed}; provide at least {-(-needed // per_clip)} {side} clips"
+                f"{self.name}: {rows} {side} feature vectors from {counted(len(features), 'clip')}, but a covariance "
+                f"of {needed - 1} features needs {needed}; provide at least {-(-needed // per_clip)} {side} clips"
                 f"{'' if self.force else ', or set `force` and trust only large differences'}."
             )
 

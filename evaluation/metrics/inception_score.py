@@ -9,6 +9,7 @@ from evaluation.extractors.base import ClipProbabilities
 from evaluation.jackknife import INTERVAL, Jackknife, deal
 from evaluation.metrics.base import ExtractedFeatures, Metric, MetricResult, Number
 from evaluation.metrics.clip_states import keys_of
+from mav_lightning.common.counting import counted
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import PositiveInt
 
@@ -52,7 +53,7 @@ class InceptionScore(Metric):
         if count >= 3 and np.bincount(blocks).max() <= len(rows) - 2 * self.splits:
             without = [inception_score(rows[blocks != block], self.splits) for block in range(count)]
             interval = Jackknife(value, (np.array(without),)).interval(value)
-        kind = f"{INTERVAL} expected score of {len(rows)} clips in {self.splits} splits"
+        kind = f"{INTERVAL} expected score of {counted(len(rows), 'clip')} in {counted(self.splits, 'split')}"
         return MetricResult({name: self.score("{name}", value, interval, kind, len(rows))})
 
 

@@ -8,6 +8,7 @@ import typer
 from mav_lightning.cli.options import Allow, config_file, output
 from mav_lightning.cli.printing import echo
 from mav_lightning.cli.progress import exit_if_failed
+from mav_lightning.common.counting import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -98,6 +99,6 @@ def _list_stages(stages: "list[Stage]", out: Path, console: "Console") -> None:
     ledger = Ledger(out)
     for stage in stages:
         steps = stage.config.get("fit", {}).get("steps")
-        budget = f"{steps} steps" if steps else ""
+        budget = counted(steps, "step") if steps else ""
         console.print(f"{stage.name:14} {stage.id} {ledger.state(stage)!s:8} {budget}", highlight=False)
-    console.print(f"{len(stages)} stages. Nothing was run.")
+    console.print(f"{counted(len(stages), 'stage')}. Nothing was run.")
