@@ -11,7 +11,7 @@ from evaluation.protocol import Protocol, RealClips, Start
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.video import VideoInfo
 
-__all__ = ["plan_generated", "plan_real"]
+__all__ = ["enough_real", "plan_generated", "plan_real"]
 
 
 def plan_generated(sources: Sequence[VideoSource], protocol: Protocol, force: bool = False) -> list[Cut]:
@@ -80,6 +80,36 @@ def plan_real(sources: Sequence[VideoSource], protocol: Protocol, real: RealClip
             f"the {len(sources)} videos are long enough; provide more, or use a protocol with fewer."
         )
     return sorted(cuts, key=lambda cut: cut.id)
+
+
+def enough_real(sources: Sequence[VideoSource], protocol: Protocol, real: RealClips, rates: Sequence[float]) -> None:
+    """Check that `plan_real` will find enough videos, reading only as many headers as that takes.
+
+    Args:
+        sources: The real videos.
+        protocol: Gives length, and stride if it has one.
+        real: Gives the number of clips.
+        rates: Frame rates of the generated clips.
+
+    Raises:
+        UserError: If too few videos are long and fast enough.
+    """
+    wanted = 1 if real.repeat else real.clips or 1
+    for rate in sorted(set(rates)) if protocol.fps else [None]:
+        window, found, longest = _window(protocol, rate), 0, None
+        for source in sources:
+            info = source_info(source)
+            found += window.room(info) is not None
+            longest = max(filter(None, (longest, info)), key=lambda one: one.duration)
+            if found >= wanted:
+                break
+        if not found and longest is not None:
+            raise UserError(f"the longest real video {window.unfit(longest)}.")
+        if found < wanted:
+            raise UserError(
+                f"protocol {protocol.name} requires {wanted} real clips of different videos, but only {found} of the "
+                f"{len(sources)} videos are long enough; provide more, or use a protocol with fewer."
+            )
 
 
 def _as_many(sources: Sequence[VideoSource], protocol: Protocol, force: bool) -> Sequence[VideoSource]:

@@ -1,6 +1,6 @@
 """Kernel distance between generated and real clips: unbiased at any number of clips, unlike the Fréchet distance."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +33,10 @@ class Kernel(Metric):
     needs_real = True
 
     of: str
+
+    def fewest_clips(self, shape_of: Callable[[str], tuple[int, int]]) -> int:
+        """Return 2, for a pair."""
+        return 2
 
     def measure(self, name: str, extracted: ExtractedFeatures) -> MetricResult:
         """Compute the distance."""

@@ -20,7 +20,7 @@ from evaluation.metrics.base import ExtractedFeatures, Metric, MetricResult, Num
 from evaluation.slopes import log_log_slope
 from mav_lightning.common.shapes_world.scene import HELD_OUT_PAIRS
 
-__all__ = ["KnownClips", "ShapesWorld"]
+__all__ = ["KnownClips", "ShapesWorld", "is_known"]
 
 _RIGHT_FRAMES = 0.75  # fraction of a clip's frames that must show the captioned appearance
 _ATTRIBUTES = ("colour", "shape")
@@ -50,6 +50,7 @@ class ShapesWorld(Metric):
         "flicker": Number("lower", "gray levels"),
     }
     roles = {"appearance": ShapesImage, "tracks": ObjectTracks}
+    needs_facts = frozenset(_ATTRIBUTES)
 
     appearance: str
     tracks: str
@@ -141,7 +142,7 @@ class KnownClips:
     def __init__(
         self, cuts: Sequence[Cut], tracks: NDArray[np.floating], features: NDArray[np.floating], network: ShapesImage
     ) -> None:
-        rows = [row for row, cut in enumerate(cuts) if _is_known(cut)]
+        rows = [row for row, cut in enumerate(cuts) if is_known(cut)]
         known = [cuts[row] for row in rows]
         facts = [cut.source.attributes for cut in known]
         self.ids = [cut.id for cut in known]
@@ -189,7 +190,8 @@ class KnownClips:
         return {name: {key: column[row].item() for key, column in columns.items()} for row, name in enumerate(self.ids)}
 
 
-def _is_known(cut: Cut) -> bool:
+def is_known(cut: Cut) -> bool:
+    """Return whether a clip's attributes name a color and a shape of Shapes World."""
     return all(cut.source.attributes.get(key) in APPEARANCE[key] for key in _ATTRIBUTES)
 
 
