@@ -52,6 +52,11 @@ class Frechet(Metric):
     of: str
     divisor: Divisor
 
+    def fewest_clips(self, shape_of: Callable[[str], tuple[int, int]]) -> int:
+        """Return the clips whose rows outnumber the features: with fewer, a covariance is singular."""
+        rows, columns = shape_of(self.of)
+        return -(-(columns + 1) // rows)
+
     def measure(self, name: str, extracted: ExtractedFeatures) -> MetricResult:
         """Compute the distance, its limit, and its curve over the number of clips."""
         distance = FrechetDistance(name, self.divisor, force=extracted.force)

@@ -1,5 +1,6 @@
 """The inception score: confident classes in every clip, and all classes among the clips."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +42,10 @@ class InceptionScore(Metric):
 
     of: str
     splits: PositiveInt
+
+    def fewest_clips(self, shape_of: Callable[[str], tuple[int, int]]) -> int:
+        """Return two clips for each split."""
+        return 2 * self.splits
 
     def measure(self, name: str, extracted: ExtractedFeatures) -> MetricResult:
         """Compute the score from the clips in the order of their hashed ids."""

@@ -68,6 +68,7 @@ def ablate(
 
         mav ablate conf/ablation/factorized.yaml --out /shared/factorized --executor ray --address auto --gpus 0.5
     """
+    echo(f"planning {study}", err=True)  # which takes seconds
     from rich.console import Console
 
     from mav_lightning.ablation.report import build_report

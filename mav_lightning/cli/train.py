@@ -78,6 +78,7 @@ def _train_recipe(file: Path, overrides: list[str], out: Path, jobs: int, thread
 
     from mav_lightning.config import parse_override
     from mav_lightning.runs.recipe import load_recipe, plan_recipe
+    from mav_lightning.runs.score_check import check_scores
     from mav_lightning.runs.system import train_system
 
     deltas = dict(map(parse_override, overrides))
@@ -85,6 +86,7 @@ def _train_recipe(file: Path, overrides: list[str], out: Path, jobs: int, thread
     stages = list(plan_recipe(load_recipe(file), deltas, seed, str(file)).values())
     console = Console()
     if dry_run:
+        check_scores(str(file), {"": {stage.name: stage for stage in stages}})
         _list_stages(stages, out, console)
         return
     outcomes, pipelines = train_system(stages, out, jobs, threads, console)
