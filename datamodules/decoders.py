@@ -186,7 +186,9 @@ class ClipDecoder:
             return Example(key, squares(picked.tolist()) if kept is None else kept.frames[picked], fps=fps)
 
     def _too_short(self, frames: int) -> str | None:
-        return f"has {counted(frames, 'frame')}, fewer than the {self.frames} of a clip" if frames < self.frames else None
+        return (
+            f"has {counted(frames, 'frame')}, fewer than the {self.frames} of a clip" if frames < self.frames else None
+        )
 
     def _cut(self, times: Timeline, context: SampleContext) -> tuple[float, NDArray[np.int_]]:
         """Sample the frame rate and start of a clip; return the rate and the numbers of the frames shown then."""

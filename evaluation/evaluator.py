@@ -17,7 +17,7 @@ from evaluation.extraction import Extraction, versions
 from evaluation.extractors.base import Extractor, LoadedExtractor
 from evaluation.folders import Clips, open_clips, with_prompts
 from evaluation.metrics.base import Features, MetricResult, Side, to_plain
-from evaluation.metrics.shapes_world import is_known
+from evaluation.notes import shapes_notes
 from evaluation.preflight import check_counts, load_extractors, other_protocols
 from evaluation.protocol import Protocol, load_protocol
 from evaluation.weight_files import weights_folder
@@ -237,25 +237,6 @@ class Evaluation:
             )
         return open_clips(real, self.protocol.real.split, fps)
 
-    def _notes(self, metrics: Mapping[str, Any]) -> list[str]:
-        """Return what to know before the numbers are used: which of them mean nothing on clips of this kind."""
-        protocol = self.protocol
-        if all(is_known(cut) for cut in self._cuts["generated"]):
-            return []
-        of_shapes = [
-            number
-            for name, metric in protocol.metrics.items()
-            if any(protocol.extractors[one].metric_prefix == "shapes-" for one in metric.extractors().values())
-            for number in metric.declared(name, self.rates)
-            if (score := metrics.get(number)) and score["value"] == score["value"]
-        ]
-        if not of_shapes:
-            return []
-        return [
-            f"{', '.join(of_shapes)}: measured with networks trained on Shapes World, and these clips are not "
-            "known to be of it. Such a number shows that the evaluation runs; it ranks nothing."
-        ]
-
     def _assemble(self, found: Sequence[MetricResult]) -> dict[str, Any]:
         clips: dict[str, dict[str, Any]] = {cut.id: {"fps": cut.fps} for cut in self._cuts["generated"]}
         results: dict[str, Any] = {"metrics": {}, "by_fps": {}, "curves": {}, "reference": {}, "jackknife": {}}
@@ -275,7 +256,7 @@ class Evaluation:
             "real_clips": [cut.id for cut in self._cuts["real"]],
             "generated_sha256": self._sha256["generated"],
             "real_sha256": self._sha256["real"],
-            "notes": self._notes(results["metrics"]),
+            "notes": shapes_notes(self.protocol, self._cuts["generated"], results["metrics"]),
             "prompts_sha256": hashlib.sha256("\n".join(prompts).encode()).hexdigest() if prompts else None,
             "versions": versions(),
         })  # fmt: skip

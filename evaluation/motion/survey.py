@@ -48,8 +48,7 @@ def motion_of(
         UserError: If the folder has no clips, an argument is out of range, or clips cannot be measured (the message
             counts them and names the first).
     """
-    if frames is not None:
-        check_argument("frames", frames, Annotated[int, Ge(3)])
+    check_argument("frames", frames, Annotated[int, Ge(3)] | None)
     check_argument("rates", list(rates), list[PositiveFloat])
     sources = with_content(open_clips(folder))
     wanted: list[float | None] = [*rates] or [None]

@@ -11,8 +11,8 @@ from mav_lightning.cli.app import app
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.shapes_world.laws import sample_motion
 from mav_lightning.common.shapes_world.scene import Scene, render_motion
-from mav_lightning.common.video import read_frames
 from mav_lightning.common.video_encoding import encode_mp4, write_lossless
+from mav_lightning.media.media_reader import read_frames
 
 
 @pytest.fixture(scope="module")

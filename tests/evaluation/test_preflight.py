@@ -12,7 +12,7 @@ from evaluation.preflight import check_planned, fitting_protocols
 from mav_lightning.common.errors import Refusals, UserError
 from mav_lightning.common.manifest import ClipRecord, write_manifest
 from mav_lightning.common.planned_clips import PlannedClips
-from mav_lightning.common.video import write_lossless
+from mav_lightning.common.video_encoding import write_lossless
 
 TINY = load_protocol("shapes-tiny")
 SHAPES = frozenset({"prompt", "colour", "shape", "ground"})
@@ -59,7 +59,7 @@ def test_the_number_of_clips_that_a_frame_distance_needs_counts_frames(tmp_path:
 def test_frames_and_rates_that_do_not_fit_name_the_protocols_that_do(tmp_path: Path) -> None:
     slow = replace(GOOD, frames=33, fps=(16.0,))
     assert fitting_protocols(33, (16.0,), 144) == [
-        "fid-clean", "shapes-tiny", "shapes-tiny-16fps",
+        "fid-clean", "jedi-vjepa2-ssv2", "shapes-tiny", "shapes-tiny-16fps",
     ]  # fmt: skip
     cascade = replace(GOOD, frames=33, fps=(32.0,))
     (error,) = messages(check_planned(TINY, cascade, tmp_path))
