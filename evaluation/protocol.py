@@ -166,6 +166,19 @@ class Protocol(ProtocolFields):
             found |= metric.declared(name, self.fps or ())
         return found
 
+    def valueless(self, facts: frozenset[str]) -> dict[str, list[str]]:
+        """Return the numbers that can have no value: name → what must be known of the clips for it and is not.
+
+        Args:
+            facts: What is known of every generated clip, see `PlannedClips.facts`.
+        """
+        return {
+            number: sorted(lacking)
+            for name, metric in self.metrics.items()
+            if (lacking := metric.needs_facts - facts)
+            for number in metric.declared(name, self.fps or ())
+        }
+
     def _plain(self) -> dict[str, Any]:
         plain = asdict(self)
         for part in ("extractors", "metrics"):
