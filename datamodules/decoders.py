@@ -15,6 +15,7 @@ from datamodules.frame_cache import FrameCache, KeptFrames
 from datamodules.media import Media, find_media
 from datamodules.order import SampleContext
 from datamodules.shards import IMAGE_SUFFIXES, VIDEO_SUFFIXES, SampleError
+from mav_lightning.common.counting import counted
 from mav_lightning.common.cropping import crop_to_square
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.pixels import from_uint8
@@ -185,7 +186,9 @@ class ClipDecoder:
             return Example(key, squares(picked.tolist()) if kept is None else kept.frames[picked], fps=fps)
 
     def _too_short(self, frames: int) -> str | None:
-        return f"has {frames} frames, fewer than the {self.frames} of a clip" if frames < self.frames else None
+        return (
+            f"has {counted(frames, 'frame')}, fewer than the {self.frames} of a clip" if frames < self.frames else None
+        )
 
     def _cut(self, times: Timeline, context: SampleContext) -> tuple[float, NDArray[np.int_]]:
         """Sample the frame rate and start of a clip; return the rate and the numbers of the frames shown then."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from datamodules.index import Index, Sample, Shard, load_index, shard_folders
 from datamodules.media import find_media
 from datamodules.shards import IMAGE_SUFFIXES, SUFFIXES
+from mav_lightning.common.counting import counted
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.tracking import Track, untracked
 from mav_lightning.media.media_reader import open_media
@@ -84,7 +85,7 @@ def _problem(index: Index, shard: Shard, sample: Sample) -> str | None:
             with open_media(members[suffix]) as video:
                 frames = sum(1 for _ in video.frames(range(len(video.timeline))))
             if frames != sample.media.frames:
-                return f"presents {frames} frames, but {sample.media.frames} are indexed; index again"
+                return f"presents {counted(frames, 'frame')}, but {sample.media.frames} are indexed; index again"
     except (UserError, OSError, UnicodeDecodeError) as error:
         return str(error)
     return None

@@ -24,6 +24,7 @@ from datamodules.frame_cache import FrameCache
 from datamodules.order import SampleContext, sample_rng
 from datamodules.reader import Fetched, unchanged
 from datamodules.shards import SUFFIXES, Group, SampleError, group_members, suffix_of
+from mav_lightning.common.counting import counted
 from mav_lightning.common.errors import UserError
 from mav_lightning.media.limits import DEFAULT_LIMITS
 
@@ -170,7 +171,7 @@ def _samples(shards: Iterable[dict[str, str]]) -> Iterator[tuple[int, str, Group
                     seen.add(group.key)
                     yield visit, url, group
         except (UserError, OSError, tarfile.TarError, http.client.HTTPException) as error:
-            yield visit, url, Group(f"(after {len(seen)} samples)", error=f"the shard breaks off: {error}")
+            yield visit, url, Group(f"(after {counted(len(seen), 'sample')})", error=f"the shard breaks off: {error}")
 
 
 def _open(url: str) -> IO[bytes]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import typer
 
 from mav_lightning.cli.printing import echo
+from mav_lightning.common.counting import counted
 from mav_lightning.common.terminal import visible
 from mav_lightning.common.tracking import clock
 
@@ -69,7 +70,7 @@ def exit_if_failed(console: "Console", outcomes: "StageOutcomes") -> None:
     if outcomes.complete:
         return
     names = ", ".join(f"{stage.name}-{stage.id}" for stage in outcomes.failed)
-    skipped = len(outcomes.skipped)
-    message = f"[red]failed:[/] {names}; {skipped} stages that need them were skipped. Rerun the command to retry."
+    skipped = counted(len(outcomes.skipped), "stage that needs them was", "stages that need them were")
+    message = f"[red]failed:[/] {names}; {skipped} skipped. Rerun the command to retry."
     console.print(message, soft_wrap=True)
     raise typer.Exit(1)

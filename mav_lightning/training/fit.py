@@ -151,7 +151,8 @@ def _write_results(place: RunFolder, module: LightningModule, ema: EMA | None, c
     """Write the weights, averaged if there is an average, then the cost, then that the run is finished."""
     with ema.in_place(module) if ema else nullcontext():
         weights = state_dict_copy(module.network if isinstance(module, NetworkModule) else module)
-    write_network(place.out, weights)
+    facts = module.training_facts() if isinstance(module, NetworkModule) else {}
+    write_network(place.out, weights, trained=facts)
     write_json(place.out / COST, cost)
     place.finish()
 
