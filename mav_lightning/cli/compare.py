@@ -1,11 +1,14 @@
 """``mav compare``: show results side by side."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mav_lightning.cli.printing import echo
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 __all__ = ["compare"]
 
@@ -22,24 +25,23 @@ def compare(
 
     Example: mav compare ours.json baseline.json
     """
-    from rich.console import Console
     from rich.table import Table
 
     from evaluation.comparison import read_results, require_comparable
+    from mav_lightning.common.console import SafeConsole
     from mav_lightning.common.errors import UserError
-    from mav_lightning.common.terminal import markup
 
     if len(results) < 2:
         raise UserError(f"at least 2 files are needed, got {len(results)}; name another.", argument="results")
     read, names = [read_results(path) for path in results], [str(path) for path in results]
     require_comparable(names, read)
-    console, protocol = Console(), read[0]["protocol"]
-    table = Table("metric", *map(markup, names), "better", box=None, header_style="dim")
+    console, protocol = SafeConsole(), read[0]["protocol"]
+    table = Table("metric", *names, "better", box=None, header_style="dim")
     for metric in dict.fromkeys(name for one in read for name in one["metrics"]):
         scores = [one["metrics"].get(metric) for one in read]
         better = next(score["better"] for score in scores if score)
         best = _best([score and score["value"] for score in scores], better)
-        table.add_row(markup(metric), *(_cell(score, number == best) for number, score in enumerate(scores)), better)
+        table.add_row(metric, *(_cell(score, number == best) for number, score in enumerate(scores)), better)
     echo(f"protocol {protocol['name']} ({protocol['hash']})")
     console.print(table)
 
@@ -56,9 +58,11 @@ def _cost(value: float, better: str) -> float:
     return {"lower": value, "higher": -value, "one": abs(value - 1)}[better]
 
 
-def _cell(score: dict[str, Any] | None, best: bool) -> str:
+def _cell(score: dict[str, Any] | None, best: bool) -> "str | Text":
+    from mav_lightning.common.console import styled
+
     if score is None or score["value"] is None:
         return "–"
     value, bounds = f"{score['value']:.4g}", score["interval"]
     interval = f" ({bounds[0]:.4g} … {bounds[1]:.4g})" if bounds else ""
-    return f"{'[bold]' + value + '[/]' if best else value}{interval}, n {score['n']}"
+    return styled((value, "bold" if best else ""), f"{interval}, n {score['n']}")
