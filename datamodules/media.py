@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageOps
 
-from datamodules.shards import IMAGE_SUFFIXES, VIDEO_SUFFIXES, SampleError
 from mav_lightning.common.video import probe
+from mav_lightning.shards.samples import IMAGE_SUFFIXES, VIDEO_SUFFIXES, SampleError
 
 __all__ = ["Media", "decode_image", "find_media", "probe_media"]
 

@@ -22,13 +22,14 @@ from datamodules.annotations import Annotations, Annotator, Row
 from datamodules.captions import read_captions
 from datamodules.index import build_index
 from datamodules.media import decode_image, probe_media
-from datamodules.shards import IMAGE_SUFFIXES, VIDEO_SUFFIXES, write_shards
+from datamodules.shards import write_shards
 from mav_lightning.common.arguments import checked
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import Fraction, NonNegativeInt, PositiveInt
 from mav_lightning.common.tracking import Track, untracked
 from mav_lightning.common.video import read_frames_at
 from mav_lightning.common.whole_file import new_folder
+from mav_lightning.shards.samples import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 __all__ = ["PackReport", "pack"]
 

@@ -1,22 +1,25 @@
 """Anybody's folder → its videos: a manifest's clips, WebDataset shards, video files, frames as pictures or arrays."""
 
-import json
-import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.clip_sources import ArraySource, Clip, VideoSource
+from evaluation.failures import Failures
 from evaluation.resize import check_frames
 from mav_lightning.common.arguments import check_argument
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import MANIFEST, read_manifest
-from mav_lightning.common.schema import PositiveFloat, check
-from mav_lightning.common.video import VideoLimits
+from mav_lightning.common.schema import PositiveFloat
+from mav_lightning.media.listing import list_folder
+from mav_lightning.shards.sample_facts import read_facts
+from mav_lightning.shards.samples import VIDEO_SUFFIXES, Group, SampleError, read_folder
+from mav_lightning.shards.shard_listing import shard_paths
+from mav_lightning.shards.tar_members import TarMember
 
 __all__ = ["Clips", "Split", "open_clips", "with_prompts"]
 
@@ -24,7 +27,6 @@ Split = Literal["train", "val"]
 Clips = Path | str | Sequence[Clip] | NDArray[np.uint8]
 """A folder of clips, clips in memory, or an array (N, T, H, W, 3) uint8."""
 VIDEOS = (".mp4", ".avi", ".webm", ".mkv", ".gif", ".mov")
-_MOST_JSON = 1 << 20  # bytes
 
 
 def open_clips(clips: Clips, split: Split = "val", fps: float | None = None) -> list[VideoSource]:
@@ -51,8 +53,8 @@ def open_clips(clips: Clips, split: Split = "val", fps: float | None = None) -> 
     root = _root(folder, split)
     if (root / MANIFEST).is_file():
         sources = _of_manifest(root)
-    elif any(root.glob("*.tar")):
-        sources = [source for shard in sorted(root.glob("*.tar")) for source in _of_shard(shard)]
+    elif list_folder(root, recursive=False).with_suffix("tar"):
+        sources = list(_of_shards(shard_paths(root)))
     else:
         sources = _of_files(root, fps)
     if not sources:
@@ -155,45 +157,36 @@ def _named(folder: Path, paths: Iterable[Path], fps: float | None) -> Iterator[V
         yield VideoSource(name, path, None, fps, group=name)
 
 
-def _of_shard(shard: Path) -> Iterator[VideoSource]:
-    """Pairs videos with the json of the same key; members are read in place and their names never become paths."""
-    videos: dict[str, tarfile.TarInfo] = {}
-    facts: dict[str, dict[str, Any]] = {}
-    try:
-        with tarfile.open(shard, "r:") as archive:
-            for member in archive:
-                path = PurePosixPath(member.name)
-                key = str(path.parent / path.name.split(".")[0])
-                if member.isfile() and path.suffix.lower() in VIDEOS and member.size <= VideoLimits.bytes:
-                    videos[key] = member
-                elif member.isfile() and path.suffix == ".json" and member.size <= _MOST_JSON:
-                    facts[key] = _json(shard, member)
-    except (tarfile.TarError, OSError, ValueError) as error:
-        raise UserError(f"{shard}: damaged ({error}); write the shard again.") from error
-    for key, member in videos.items():
-        if member.offset_data + member.size > shard.stat().st_size:
-            raise UserError(f"{shard}: cut off inside `{member.name}`; write the shard again.")
-        known = facts.get(key, {})
-        yield VideoSource(
-            f"{shard.stem}/{key}",
-            shard,
-            (member.offset_data, member.size),
-            prompt=known.get("caption"),
-            attributes={name: str(value) for name, value in (known.get("attributes") or {}).items()},
-            group=str(known.get("group") or f"{shard.stem}/{key}"),
-        )
+def _of_shards(shards: Sequence[Path]) -> Iterator[VideoSource]:
+    """Yield the videos of shards, which are read in place, with the facts of their samples.
+
+    Raises:
+        UserError: A shard is damaged, or a sample cannot be used: all are counted.
+    """
+    failures, count = Failures(), 0
+    for shard, samples in read_folder(shards):
+        with shard.open("rb") as file:
+            for sample in samples:
+                count += 1
+                try:
+                    yield _of_sample(shard, file, sample)
+                except UserError as error:
+                    failures.add(f"{shard.name}:{sample.key}", str(error))
+    failures.raise_any(count, f"samples of {shards[0].parent}", "Write the shards again without them.")
 
 
-def _json(shard: Path, member: tarfile.TarInfo) -> dict[str, Any]:
-    with shard.open("rb") as file:
-        file.seek(member.offset_data)
-        text = file.read(member.size)
-    try:
-        value = json.loads(text)
-    except RecursionError as error:
-        raise UserError(f"{shard}: `{member.name}` is nested too deeply; write the shard again.") from error
-    where = f"{shard}: `{member.name}`"
-    known: dict[str, Any] = check(value, dict[str, Any], where) if isinstance(value, dict) else {}
-    check(known.get("caption"), str | None, f"{where}: caption")
-    check(known.get("attributes"), dict[str, Any] | None, f"{where}: attributes")
-    return known
+def _of_sample(shard: Path, file: BinaryIO, sample: Group[TarMember]) -> VideoSource:
+    if sample.error is not None:
+        raise SampleError(sample.error)
+    video = next((sample.members[suffix] for suffix in VIDEO_SUFFIXES if suffix in sample.members), None)
+    if video is None:
+        raise SampleError("holds no video")
+    texts = {suffix: _read(file, sample.members[suffix]) for suffix in ("txt", "json") if suffix in sample.members}
+    facts, name = read_facts(texts), f"{shard.stem}/{sample.key}"
+    span = (video.offset, video.size)
+    return VideoSource(name, shard, span, None, facts.caption, dict(facts.attributes), facts.group or name)
+
+
+def _read(file: BinaryIO, member: TarMember) -> bytes:
+    file.seek(member.offset)
+    return file.read(member.size)

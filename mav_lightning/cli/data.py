@@ -17,6 +17,8 @@ Out = Annotated[
     Path, typer.Option(callback=output("new folder"), help="Folder to write; must be new or empty.", show_default=False)
 ]
 ShardSize = Annotated[int, typer.Option(help="Samples per shard.")]
+Processes = Annotated[int | None, typer.Option(min=0, help="Processes at work; default: one per core.")]
+_LISTED = 1000  # bad samples; `mav data lint` writes all
 
 
 @app.command()
@@ -53,23 +55,41 @@ app.command()(prompts)
 
 
 @app.command()
-def index(root: Root) -> None:
-    """Scan every shard and write index.json next to it: offsets, checksums, frame rates, sizes and errors.
+def index(
+    root: Root,
+    index: Annotated[
+        Path | None,
+        typer.Option(
+            callback=output("folder"),
+            help="For a read-only DIR: folder for the index, with links to the shards; use it in place of DIR.",
+        ),
+    ] = None,
+    processes: Processes = None,
+) -> None:
+    """Scan every shard and write index.safetensors next to it: offsets, checksums, frame rates, sizes and errors.
 
-    Example: mav data index runs/mydata
+    Examples:
+        mav data index runs/mydata
+
+        mav data index /share/mydata --index runs/mydata
     """
     from datamodules.index import build_index, shard_folders
+    from datamodules.linked_shards import link_shards
 
+    folders = shard_folders(root) if index is None else link_shards(root, index)
     with tracker() as track:
-        built = [build_index(folder, track) for folder in shard_folders(root)]
+        built = [build_index(folder, track, processes) for folder in folders]
     for found in built:
-        samples = sum(len(shard.samples) for shard in found.shards)
-        echo(f"{found.folder}: {samples} samples, {len(found.errors)} bad, sha256 {found.sha256[:16]}")
-        list_files("bad", [f"{name}: {reason}" for name, reason in found.errors.items()])
+        hidden = sum(shard.hidden for shard in found.shards)
+        echo(
+            f"{found.folder}: {len(found)} samples, {len(found.errors)} bad, sha256 {found.sha256[:16]}"
+            + (f"; {hidden} hidden members skipped" if hidden else "")
+        )
+        list_files("bad", [f"{name}: {reason}" for name, reason in found.errors.items()], _LISTED)
 
 
 @app.command()
-def lint(root: Root) -> None:
+def lint(root: Root, processes: Processes = None) -> None:
     """Verify checksums and decode every sample; the exit code is 1 if there is a problem.
 
     Example: mav data lint runs/mydata
@@ -77,7 +97,7 @@ def lint(root: Root) -> None:
     from datamodules.lint import lint as lint_folders
 
     with tracker() as track:
-        reports = lint_folders(root, track)
+        reports = lint_folders(root, track, processes)
     for report in reports:
         echo(
             f"{report.folder}: {report.samples} samples, {len(report.problems)} problems, "

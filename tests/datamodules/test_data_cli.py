@@ -40,7 +40,7 @@ def test_shapes_index_lint_and_show_work_on_one_another(tmp_path: Path) -> None:
 def test_lint_exits_with_1_and_names_what_is_wrong(clip_folder: Path) -> None:
     shard = clip_folder / "00000.tar"
     data = bytearray(shard.read_bytes())
-    data[load_index(clip_folder).shards[0].samples[0].members["mp4"].offset] ^= 1
+    data[load_index(clip_folder)[0][1].members["mp4"].offset] ^= 1
     shard.write_bytes(data)
 
     result = CliRunner().invoke(app, ["lint", str(clip_folder)])
