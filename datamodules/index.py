@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from datamodules.index_table import Member, Sample, SampleTable, index_version, joined
+from datamodules.index_json import OLD_INDEX, read_old_index
+from datamodules.index_table import Member, Sample, SampleTable, joined
 from datamodules.parallel import in_parallel
 from datamodules.shard_scan import ShardScan, scan_shard
 from mav_lightning.common.errors import UserError
@@ -31,9 +32,9 @@ from mav_lightning.shards.shard_listing import shard_folders, shard_paths
 __all__ = ["INDEX", "Index", "Shard", "build_index", "folder_sha256", "load_index", "shard_folders"]
 
 INDEX = "index.safetensors"
-_OLD_INDEX = "index.json"  # of version 1
 _VERSION = "2"
 _NAMED = 5  # shards in a message
+_SMALL = 32 << 20  # bytes; starting processes takes longer than reading them
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def build_index(folder: Path, track: Track = untracked, processes: int | None = 
     Args:
         folder: Folder of shards. To index shards that cannot be written next to, see `link_shards`.
         track: Shows progress.
-        processes: Processes that scan one shard each. None takes one per core.
+        processes: Processes that scan one shard each. None takes one per core, and none for a few MiB.
 
     Raises:
         UserError: There is no folder or no shard, the index cannot be written, or a shard is damaged; nothing is
@@ -135,6 +136,8 @@ def build_index(folder: Path, track: Track = untracked, processes: int | None = 
     if not (paths := shard_paths(folder)):
         raise UserError(f"{folder}: holds no .tar shards; write some with `mav data pack` or `mav data shapes`.")
     check_output(folder / INDEX, "file", argument=None)
+    if processes is None and sum(path.stat().st_size for path in paths) < _SMALL:
+        processes = 0
     what = f"indexing {folder.absolute().parent.name}/{folder.absolute().name}"
     scans = list(track(in_parallel(scan_shard, paths, processes), len(paths), what))
     _check_scans(paths, scans)
@@ -146,7 +149,7 @@ def build_index(folder: Path, track: Track = untracked, processes: int | None = 
     table = table.with_errors(_repeats(shards, scans, table))
     about = {"version": _VERSION, "sha256": _identity(shards, table), "shards": [*map(astuple, shards)]}
     table.save(folder / INDEX, about)
-    (folder / _OLD_INDEX).unlink(missing_ok=True)
+    (folder / OLD_INDEX).unlink(missing_ok=True)
     return _open(folder)
 
 
@@ -158,15 +161,10 @@ def load_index(folder: Path) -> Index:
     """
     path, remedy = folder / INDEX, f"run `mav data index {folder}`"
     present = shard_paths(folder)
-    if not path.is_file():
-        old = f" ({_OLD_INDEX} is of an earlier version)" if (folder / _OLD_INDEX).is_file() else ""
-        raise UserError(f"{path}: no such index{old}; {remedy}.")
-    if (version := index_version(path)) != _VERSION:
-        raise UserError(f"{path}: not an index of version {_VERSION}, but of {version or 'another kind'}; {remedy}.")
     try:
         index = _open(folder)
     except UserError as error:
-        raise UserError(f"{error} {remedy.capitalize()}.") from error
+        raise UserError(f"{error} {remedy[0].upper()}{remedy[1:]}.") from error
     indexed = {shard.name: shard.bytes for shard in index.shards}
     if changed := indexed.keys() ^ {shard.name for shard in present}:
         some = ", ".join(sorted(changed)[:_NAMED])
@@ -187,19 +185,36 @@ def folder_sha256(root: Path) -> str:
 
 
 def _open(folder: Path, sha256: str | None = None) -> Index:
-    """Map an index; `sha256` is the hash it must have."""
+    """Open an index, also of version 1; `sha256` is the hash it must have."""
     path = folder / INDEX
-    about, table = SampleTable.load(path)
-    try:
-        rows = check(about.get("shards"), list[tuple[str, int, str, int, int]], "shards")
-    except UserError as error:
-        raise UserError(f"{path}: damaged ({error}).") from error
-    index = Index(folder, tuple(Shard(*row) for row in rows), table, str(about.get("sha256")))
-    if any(not 0 <= number < 1 << 60 for _, size, _, *counts in rows for number in (size, *counts)) or not _fits(index):
+    if path.is_file():
+        about, table = SampleTable.load(path, _VERSION)
+        rows, recorded = _shard_rows(path, about), str(about.get("sha256"))
+    elif (folder / OLD_INDEX).is_file():
+        path = folder / OLD_INDEX
+        rows, table, recorded = read_old_index(path)
+    else:
+        raise UserError(f"{path}: no such index.")
+    index = Index(folder, tuple(Shard(*row) for row in rows), table, recorded)
+    if not _fits(index):
         raise UserError(f"{path}: damaged (samples are outside of the shards).")
-    if sha256 not in (None, index.sha256):
+    if path.name == OLD_INDEX and recorded != _identity(index.shards, table):
+        raise UserError(f"{path}: has been edited or damaged.")
+    if sha256 not in (None, recorded):
         raise UserError(f"{path}: has changed while it was in use.")
     return index
+
+
+def _shard_rows(path: Path, about: Mapping[str, Any]) -> list[tuple[str, int, str, int, int]]:
+    try:
+        rows: list[tuple[str, int, str, int, int]] = check(
+            about.get("shards"), list[tuple[str, int, str, int, int]], "shards"
+        )
+    except UserError as error:
+        raise UserError(f"{path}: damaged ({error}).") from error
+    if any(not 0 <= number < 1 << 60 for _, size, _, *counts in rows for number in (size, *counts)):
+        raise UserError(f"{path}: damaged (sizes of shards are out of range).")
+    return rows
 
 
 def _fits(index: Index) -> bool:

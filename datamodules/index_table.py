@@ -18,11 +18,11 @@ from safetensors.numpy import save_file
 
 from datamodules.media import Media
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.tensor_file import map_tensors, read_metadata
+from mav_lightning.common.tensor_file import map_tensors
 from mav_lightning.common.whole_file import whole_file
 from mav_lightning.shards.samples import SUFFIXES
 
-__all__ = ["Columns", "Member", "Sample", "SampleTable", "columns_of", "index_version", "joined"]
+__all__ = ["Columns", "Member", "Sample", "SampleTable", "columns_of", "joined"]
 
 Columns = dict[str, NDArray[Any]]
 _CODES = sorted(SUFFIXES)
@@ -137,14 +137,16 @@ class SampleTable:
         self.columns = columns
 
     @classmethod
-    def load(cls, path: Path) -> tuple[dict[str, Any], "SampleTable"]:
+    def load(cls, path: Path, version: str) -> tuple[dict[str, Any], "SampleTable"]:
         """Map an index file into memory; return what `save` was given, and the samples.
 
         Raises:
-            UserError: The file is damaged.
+            UserError: The file is damaged or of another version.
         """
         metadata, columns = map_tensors(path)
         about = _parsed(metadata)
+        if (found := about.get("version")) != version:
+            raise UserError(f"{path}: not an index of version {version}, but of {found or 'another kind'}.")
         if problem := _problem(about, columns):
             raise UserError(f"{path}: damaged ({problem}).")
         return about, cls(columns)
@@ -230,11 +232,6 @@ class SampleTable:
     def _range(self, ends: str, number: int) -> tuple[int, int]:
         column = self.columns[ends]
         return int(column[number - 1]) if number else 0, int(column[number])
-
-
-def index_version(path: Path) -> str:
-    """Return the version of an index file; empty if it is none."""
-    return str(_parsed(read_metadata(path) or {}).get("version", ""))
 
 
 def _parsed(metadata: Mapping[str, str]) -> dict[str, Any]:

@@ -21,14 +21,14 @@ from datamodules.order import SampleContext, sample_rng
 from datamodules.parallel import unchanged
 from datamodules.reader import TIMEOUT, Fetched
 from datamodules.remote import StreamLimits, check_hosts, open_shard
-from datamodules.shard_urls import shown_url
+from datamodules.shard_urls import shard_urls, shown_url
 from datamodules.watchdog import Watchdog
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.retries import MachineError, attempts, with_retries
 from mav_lightning.shards.samples import Group, SampleError, ShardReader
 from mav_lightning.shards.tar_members import ShardError, TarMember
 
-__all__ = ["StreamingLoader"]
+__all__ = ["StreamingLoader", "shard_urls"]
 
 B = TypeVar("B", bound=ImageBatch | ClipBatch)
 _LIMITS = StreamLimits()

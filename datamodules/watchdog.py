@@ -1,9 +1,8 @@
 """Watchdog over the workers of a loader: it names the shard on which they are stuck, in place of waiting forever."""
 
 import os
-import signal
-import time
 from collections.abc import Callable, Iterator
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from mav_lightning.common.retries import MachineError
 __all__ = ["Watchdog"]
 
 POLL = 1.0  # seconds between looks at the workers while a batch is awaited
+_KILLS = 50  # attempts to kill workers; one that waits for a disk cannot end before the disk answers
 _PID, _BEATS, _PLACE, _BUSY = range(4)
 
 
@@ -90,24 +90,22 @@ class Watchdog:
 
     def _kill(self) -> None:
         """Kill the workers, also suspended ones, for which this process would wait on its exit."""
-        ends = time.monotonic() + 5.0
-        pids = [note[_PID] for note in self._notes.tolist() if note[_PID]]
-        for pid in pids:
+        pids = {note[_PID] for note in self._notes.tolist()}
+        workers = [child for child in active_children() if child.pid in pids]
+        for _ in range(_KILLS):
             try:
-                os.kill(pid, signal.SIGKILL)
-            except OSError:
-                pass
-        while time.monotonic() < ends and any(map(_processor_time, pids)):
-            try:
-                time.sleep(0.05)
-            except RuntimeError:  # torch's handler of the signal that a child has ended
+                for worker in workers:
+                    worker.kill()
+                    worker.join(0.1)
+                if not any(worker.is_alive() for worker in workers):
+                    return
+            except RuntimeError:  # torch's handler of the signal that a child has ended, at any line
                 pass
 
 
 def _processor_time(pid: int) -> tuple[str, ...]:
-    """Return the processor time used by a process, where the system shows it; empty once it has ended."""
+    """Return the processor time used by a process; empty where the system does not show it."""
     try:
-        state, *numbers = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return tuple(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13])
     except OSError:
         return ()
-    return () if state == "Z" else tuple(numbers[10:12])

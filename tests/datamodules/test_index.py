@@ -5,6 +5,7 @@ import pickle
 import random
 import shutil
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from datamodules.index import INDEX, build_index, folder_sha256, load_index
+from datamodules.index import INDEX, Index, build_index, folder_sha256, load_index
 from datamodules.index_table import SampleTable
 from mav_lightning.common.errors import UserError
 from mav_lightning.shards.samples import SampleError
@@ -125,13 +126,13 @@ def test_an_index_about_other_shards_is_stale(clip_folder: Path) -> None:
 
 def test_missing_and_foreign_indexes_are_told_apart(clip_folder: Path, tmp_path: Path) -> None:
     path = clip_folder / INDEX
-    again = f"; run `mav data index {clip_folder}`"
+    again = rf"\. Run `mav data index {clip_folder}`"
 
     for content, message in [
         (save({"a": np.zeros(3)}, {"index": '{"version": "99"}'}), "not an index of version 2, but of 99"),
         (save({"a": np.zeros(3)}), "not an index of version 2, but of another kind"),
-        (b"", "not an index of version 2, but of another kind"),
-        (b"{}", "not an index of version 2, but of another kind"),
+        (b"", r"damaged \(.*\)"),
+        (b"{}", r"damaged \(.*\)"),
     ]:
         path.write_bytes(content)
         with pytest.raises(UserError, match=f"{message}{again}"):
@@ -139,15 +140,45 @@ def test_missing_and_foreign_indexes_are_told_apart(clip_folder: Path, tmp_path:
     path.unlink()
     with pytest.raises(UserError, match=f"no such index{again}"):
         load_index(clip_folder)
-    (clip_folder / "index.json").write_text("{}")
-    with pytest.raises(UserError, match=r"no such index \(index.json is of an earlier version\)"):
-        load_index(clip_folder)
-    build_index(clip_folder)
-    assert not (clip_folder / "index.json").exists()
     with pytest.raises(UserError, match=r"holds no \.tar shards"):
         build_index(tmp_path)
     with pytest.raises(UserError, match="no such folder"):
         build_index(tmp_path / "nowhere")
+
+
+def as_version_1(index: Index) -> dict[str, Any]:
+    shards = [
+        {"name": shard.name, "bytes": shard.bytes, "sha256": shard.sha256,
+         "samples": [asdict(sample) for one, sample in index if one == shard]}
+        for shard in index.shards
+    ]  # fmt: skip
+    return {"version": 1, "sha256": index.sha256, "shards": shards}
+
+
+def test_an_index_of_version_1_is_read_until_it_is_written_anew(clip_folder: Path) -> None:
+    index, old = load_index(clip_folder), clip_folder / "index.json"
+    content = as_version_1(index)
+    (clip_folder / INDEX).unlink()
+    old.write_text(json.dumps(content))
+
+    read = load_index(clip_folder)
+
+    assert (read.sha256, list(read)) == (index.sha256, list(index))
+    assert list(pickle.loads(pickle.dumps(read))) == list(index)
+    for wrong in (
+        {**content, "sha256": "0"}, {**content, "version": 7}, {"hello": 1}, [], 7, None, {**content, "shards": [1]},
+        {**content, "shards": [{**content["shards"][0], "bytes": 10**30}]},
+        {**content, "shards": [{**content["shards"][0], "bytes": 1}, content["shards"][1]]},
+        {**content, "shards": [{**content["shards"][0], "samples": [{}]}]},
+    ):  # fmt: skip
+        old.write_text(json.dumps(wrong))
+        with pytest.raises(UserError, match=r"index\.json: .*\. Run `mav data index"):
+            load_index(clip_folder)
+    old.write_text("[" * 100_000)
+    with pytest.raises(UserError, match="not a shard index"):
+        load_index(clip_folder)
+    build_index(clip_folder)
+    assert not old.exists()
 
 
 def test_identity_and_order_are_those_of_the_first_version_of_the_index(make_shard: MakeShard, png: bytes) -> None:
@@ -199,7 +230,7 @@ def test_columns_that_cannot_be_are_refused_even_with_a_hash_that_fits(
     clip_folder: Path, column: str, change: Callable[[Any], Any]
 ) -> None:
     path = clip_folder / INDEX
-    about, table = SampleTable.load(path)
+    about, table = SampleTable.load(path, "2")
     columns = {name: np.array(values) for name, values in table.columns.items()}
     SampleTable({**columns, column: change(columns[column])}).save(
         path, {name: about[name] for name in ("version", "sha256", "shards")}
@@ -215,7 +246,7 @@ def test_columns_that_cannot_be_are_refused_even_with_a_hash_that_fits(
      [["00000.tar", 1e99, "", 12, 0]], [["00000.tar", 10**30, "", 12, 0]], [[]], [["00000.tar"] * 5]],
 )  # fmt: skip
 def test_descriptions_of_shards_that_cannot_be_are_refused(clip_folder: Path, shards: Any) -> None:
-    about, table = SampleTable.load(clip_folder / INDEX)
+    about, table = SampleTable.load(clip_folder / INDEX, "2")
     table.save(clip_folder / INDEX, {"version": about["version"], "sha256": "", "shards": shards})
 
     with pytest.raises(UserError, match="damaged|is stale|restore|of another kind"):
