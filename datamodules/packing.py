@@ -21,7 +21,7 @@ from PIL import Image
 from datamodules.annotations import Annotations, Annotator, Row, name_some
 from datamodules.captions import read_captions
 from datamodules.index import DATASET, build_index
-from datamodules.shards import IMAGE_SUFFIXES, VIDEO_SUFFIXES, write_shards
+from datamodules.shards import write_shards
 from mav_lightning.common.arguments import checked
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import Fraction, NonNegativeInt, PositiveInt
@@ -30,6 +30,7 @@ from mav_lightning.common.whole_file import new_folder
 from mav_lightning.media.listing import list_folder, same_name
 from mav_lightning.media.media_reader import open_media, read_clip
 from mav_lightning.media.pictures import decode_picture
+from mav_lightning.shards.samples import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 __all__ = ["PackReport", "pack"]
 

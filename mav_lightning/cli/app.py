@@ -34,7 +34,6 @@ from mav_lightning.cli import (
 )
 from mav_lightning.cli.printing import echo
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.escaping import markup
 from mav_lightning.common.output import disk_message
 from mav_lightning.common.shadowing import check_not_shadowed
 
@@ -116,9 +115,10 @@ def main() -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    from rich.console import Console
+    from mav_lightning.common.console import SafeConsole, styled
 
-    Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]error:[/] {markup(message)}")
+    console = SafeConsole(stderr=True, soft_wrap=True, highlight=False)
+    console.print(styled(("error:", "bold red"), f" {message}"))
     sys.exit(2)
 
 

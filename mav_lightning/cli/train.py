@@ -10,8 +10,7 @@ from mav_lightning.cli.printing import echo
 from mav_lightning.cli.progress import exit_if_failed
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from mav_lightning.common.console import SafeConsole
     from mav_lightning.runs.stage_folder import Stage
 
 __all__ = ["train"]
@@ -73,8 +72,7 @@ def train(
 
 
 def _train_recipe(file: Path, overrides: list[str], out: Path, jobs: int, threads: int, dry_run: bool) -> None:
-    from rich.console import Console
-
+    from mav_lightning.common.console import SafeConsole
     from mav_lightning.config import parse_override
     from mav_lightning.runs.recipe import load_recipe, plan_recipe
     from mav_lightning.runs.system import train_system
@@ -82,7 +80,7 @@ def _train_recipe(file: Path, overrides: list[str], out: Path, jobs: int, thread
     deltas = dict(map(parse_override, overrides))
     seed = deltas.pop("seed", None)
     stages = list(plan_recipe(load_recipe(file), deltas, seed, str(file)).values())
-    console = Console()
+    console = SafeConsole()
     if dry_run:
         _list_stages(stages, out, console)
         return
@@ -92,7 +90,7 @@ def _train_recipe(file: Path, overrides: list[str], out: Path, jobs: int, thread
     exit_if_failed(console, outcomes)
 
 
-def _list_stages(stages: "list[Stage]", out: Path, console: "Console") -> None:
+def _list_stages(stages: "list[Stage]", out: Path, console: "SafeConsole") -> None:
     from mav_lightning.runs.ledger import Ledger
 
     ledger = Ledger(out)

@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+from mav_lightning.common.escaping import visible
+
 __all__ = ["UserError", "nearest"]
 
 
@@ -23,6 +25,7 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str, *, argument: str | None = None, suggestion: str | None = None) -> None:
+        message = visible(message)  # it quotes names and values from files
         super().__init__(message)
         self.message, self.argument, self.suggestion = message, argument, suggestion
 

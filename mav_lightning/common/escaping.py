@@ -22,6 +22,7 @@ __all__ = [
     "markup",
     "one_line",
     "script_json",
+    "shorten",
     "visible",
 ]
 
@@ -45,6 +46,7 @@ _LIST_ITEM = re.compile(r"\s*(?:\d+(?=[.)](?:\s|$))|(?=[-+=](?:\s|$|[-+=])))")  
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _LONGEST_NAME = 100  # characters; file systems allow 255 bytes
+_SHOWN = 200  # characters of a name in a message
 
 
 def visible(text: object) -> str:
@@ -58,6 +60,12 @@ def visible(text: object) -> str:
 def one_line(text: object) -> str:
     """Return text like `visible`, with every run of tabs and line feeds as one space; the format of plot labels."""
     return re.sub(r"\s*[\n\t]\s*", " ", visible(text))
+
+
+def shorten(name: object) -> str:
+    """Return a name from a file as one line of at most 200 characters, tabs and line feeds escaped; for messages."""
+    shown = visible(name).replace("\t", r"\t").replace("\n", r"\n")
+    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
 
 
 def markup(text: object) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mav_lightning.common.terminal import visible
+from mav_lightning.common.escaping import visible
 from mav_lightning.media.formats import PICTURE_SUFFIXES
 from mav_lightning.media.limits import MediaError, MediaLimits
 from mav_lightning.media.listing import list_folder, same_name

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.terminal import visible
+from mav_lightning.common.escaping import visible
 
 __all__ = ["Listing", "describe_unused", "is_data_name", "list_folder", "natural_key", "same_name"]
 

@@ -1,8 +1,18 @@
 """Lists on the terminal."""
 
+import io
+
 import pytest
 
 from mav_lightning.cli.printing import echo, list_files
+from mav_lightning.common.console import SafeConsole
+
+
+def test_markup_is_shown() -> None:
+    for text in ("[/]", "[red]x", "a[/]b", "\\[x]", ":smile:"):
+        drawn = io.StringIO()
+        SafeConsole(file=drawn).print(text)
+        assert drawn.getvalue() == f"{text}\n"
 
 
 def test_lines_are_counted_and_cut(capsys: pytest.CaptureFixture[str]) -> None:

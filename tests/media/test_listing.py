@@ -3,9 +3,9 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from mav_lightning.common.terminal import visible
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.escaping import visible
 from mav_lightning.media.listing import (
     Listing,
     describe_unused,
