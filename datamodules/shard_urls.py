@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import braceexpand
 
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.escaping import one_line, shorten
+from mav_lightning.common.terminal import one_line, shorten
 from mav_lightning.shards.shard_listing import shard_paths
 
 __all__ = ["STORES", "is_http", "scheme_of", "shard_urls", "shown_url"]

@@ -20,7 +20,7 @@ from evaluation.metrics.kernel import Kernel, KernelStates
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import PositiveInt
 
-__all__ = ["CLIPSIM", "FVD", "KVD", "FrameFID", "VideoIS"]
+__all__ = ["CLIPSIM", "FVD", "KVD", "ClipDistance", "FrameFID", "VideoIS"]
 
 
 class ClipDistance(ClipMetric, TwoSets):

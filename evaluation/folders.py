@@ -18,8 +18,9 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import MANIFEST, read_manifest
 from mav_lightning.common.safe_log import SafeLog
 from mav_lightning.common.schema import PositiveFloat
+from mav_lightning.common.text_files import composed
 from mav_lightning.media.formats import PICTURE_SUFFIXES, VIDEO_SUFFIXES
-from mav_lightning.media.listing import describe_unused, same_name
+from mav_lightning.media.listing import describe_unused
 from mav_lightning.shards.sample_facts import read_facts
 from mav_lightning.shards.samples import Group, SampleError, read_folder
 from mav_lightning.shards.tar_members import TarMember
@@ -80,8 +81,8 @@ def with_prompts(sources: Sequence[VideoSource], prompts: Mapping[str, str]) -> 
     Raises:
         UserError: Videos without a prompt, or prompts without a video: how many, and the first of them.
     """
-    spelled = {same_name(name): name for name in prompts}
-    found = {source.id: spelled[name] for source in sources for name in _names(same_name(source.id)) if name in spelled}
+    spelled = {composed(name): name for name in prompts}
+    found = {source.id: spelled[name] for source in sources for name in _names(composed(source.id)) if name in spelled}
     lost = [source.id for source in sources if source.id not in found]
     unused = sorted(prompts.keys() - set(found.values()))
     told = [

@@ -12,7 +12,7 @@ from evaluation.weight_files import Weights, WeightsFile
 from mav_lightning.cli.app import main
 
 HELLO = b"hello\n"
-HELLO_BLOB = "ce013625"
+HELLO_BLOB = "ce013625030ba8dba906f756967f9e9ca394464a"
 HELLO_SHA256 = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"
 KNOWN = {
     "pinned.pt": Weights(

@@ -76,8 +76,7 @@ def shapes(
     )  # fmt: skip
     with tracker() as track:
         task.run(out, track=track, overwrite=overwrite)
-    stills, moving = counted(val_images, "still"), counted(val_clips, "clip")
-    echo(f"{out}: {images} + {stills}, {clips} + {moving}. Look: mav data show {out}")
+    echo(f"{out}: {images} + {val_images} stills, {clips} + {val_clips} clips. Look: mav data show {out}")
 
 
 app.command()(pack)

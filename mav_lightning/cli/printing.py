@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import typer
 
 from mav_lightning.common.counting import counted
-from mav_lightning.common.escaping import one_line, visible
+from mav_lightning.common.terminal import one_line, visible
 
 __all__ = ["echo", "list_files"]
 

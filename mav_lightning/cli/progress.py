@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import typer
 
 from mav_lightning.cli.printing import echo
-from mav_lightning.common.escaping import one_line
+from mav_lightning.common.terminal import one_line
 from mav_lightning.common.tracking import clock
 
 if TYPE_CHECKING:

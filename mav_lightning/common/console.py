@@ -11,7 +11,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from mav_lightning.common.escaping import visible
+from mav_lightning.common.terminal import visible
 
 __all__ = ["SafeConsole", "styled"]
 

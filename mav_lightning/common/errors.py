@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
-from mav_lightning.common.escaping import visible
+from mav_lightning.common.terminal import visible
 
 __all__ = ["UserError", "nearest"]
 

@@ -1,13 +1,15 @@
-"""Escaping of text from files and configs, one function per format: names are shown, never interpreted.
+"""Escaping of text for documents, one function per format: names are shown, never interpreted.
 
 Names of studies, variants and metrics, questions, prompts and captions may hold anything. Every output passes them
-through the function of its format.
+through the function of its format; the format of terminals is in `mav_lightning.common.terminal`.
 """
 
 import re
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
+
+from mav_lightning.common.terminal import one_line, visible
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -19,19 +21,9 @@ __all__ = [
     "latex",
     "markdown",
     "markdown_code",
-    "markup",
-    "one_line",
+    "plot_text",
     "script_json",
-    "shorten",
-    "visible",
 ]
-
-# C0 and C1 control characters but tab and line feed, marks that reorder the text shown, and halves of surrogate pairs,
-# which undecodable file names hold and no encoding takes.
-_HIDDEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-
-_MARKUP = re.compile(r"(?P<slashes>\\*)(?:(?P<bracket>\[)|$)|(?P<colon>:)(?=\S*:)")
-_EMPTY_SPAN = "[none][/none]"  # what stands on its two sides is not read together
 
 _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
@@ -46,38 +38,11 @@ _LIST_ITEM = re.compile(r"\s*(?:\d+(?=[.)](?:\s|$))|(?=[-+=](?:\s|$|[-+=])))")  
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _LONGEST_NAME = 100  # characters; file systems allow 255 bytes
-_SHOWN = 200  # characters of a name in a message
 
 
-def visible(text: object) -> str:
-    r"""Return text in which control characters are escaped, for example ``\x1b`` for ESC; the format of terminals.
-
-    A terminal would otherwise execute what is hidden in file names and metadata, for example set the window's title.
-    """
-    return _HIDDEN.sub(lambda found: found[0].encode("unicode_escape").decode(), str(text))
-
-
-def one_line(text: object) -> str:
-    """Return text like `visible`, with every run of tabs and line feeds as one space; the format of plot labels."""
-    return re.sub(r"\s*[\n\t]\s*", " ", visible(text))
-
-
-def shorten(name: object) -> str:
-    """Return a name from a file as one line of at most 200 characters, tabs and line feeds escaped; for messages."""
-    shown = visible(name).replace("\t", r"\t").replace("\n", r"\n")
-    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
-
-
-def markup(text: object) -> str:
-    """Return text that Rich prints as it is, wherever it stands: no style, escape or emoji code is read in it."""
-
-    def escaped(found: re.Match[str]) -> str:
-        if found["colon"]:
-            return f":{_EMPTY_SPAN}"
-        bracket = r"\[" if found["bracket"] else ""
-        return f"{2 * found['slashes']}{_EMPTY_SPAN}{bracket}" if found["slashes"] else bracket
-
-    return _MARKUP.sub(escaped, visible(text))
+def plot_text(text: object) -> str:
+    """Return text for a figure, on one line. Whoever draws it turns formulas off; see ``text.parse_math``."""
+    return one_line(text)
 
 
 def html(text: object) -> "Markup":
@@ -96,14 +61,14 @@ def script_json(value: Any) -> "Markup":
 
 def markdown(text: object) -> str:
     """Return text for a paragraph, a heading or a table cell of GitHub-flavored Markdown."""
-    escaped = _MARKDOWN.sub(r"\\\1", re.sub(r"^\s+", " ", one_line(text)))
+    escaped = _MARKDOWN.sub(r"\\\1", re.sub(r"^\s+", " ", plot_text(text)))
     start = _LIST_ITEM.match(escaped)
     return f"{start[0]}\\{escaped[start.end() :]}" if start else escaped
 
 
 def markdown_code(text: object) -> str:
     """Return text as a code span, which may also stand in a table cell."""
-    line = one_line(text).replace("|", "\\|")
+    line = plot_text(text).replace("|", "\\|")
     fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
     pad = " " if line.startswith("`") or line.endswith("`") or not line.strip() else ""
     return f"{fence}{pad}{line}{pad}{fence}"
@@ -111,7 +76,7 @@ def markdown_code(text: object) -> str:
 
 def latex(text: object) -> str:
     """Return text for the body of a LaTeX document, or for a comment in it."""
-    return _LIGATURES.sub(r"\1{}", "".join(_LATEX.get(letter, letter) for letter in one_line(text)))
+    return _LIGATURES.sub(r"\1{}", "".join(_LATEX.get(letter, letter) for letter in plot_text(text)))
 
 
 def csv_cell(text: object) -> str:

@@ -3,7 +3,7 @@
 import logging
 from typing import Any
 
-from mav_lightning.common.escaping import visible
+from mav_lightning.common.terminal import visible
 
 __all__ = ["SafeLog"]
 

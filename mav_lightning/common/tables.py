@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 from mav_lightning.common.errors import UserError, nearest
-from mav_lightning.common.escaping import shorten
+from mav_lightning.common.terminal import shorten
 from mav_lightning.common.text_files import plain_text, read_lines
 
 __all__ = ["Line", "is_table", "read_table", "table_rows"]

@@ -19,7 +19,10 @@ _LARGEST_FILE = 1 << 30  # bytes
 
 
 def composed(text: str) -> str:
-    """Return text in Unicode normalization form C, in which equal characters have equal codes."""
+    """Return text in Unicode form NFC: macOS writes accents in file names as separate characters, others do not.
+
+    Bytes of a file name that are not UTF-8 are kept.
+    """
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 

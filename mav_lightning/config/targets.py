@@ -8,6 +8,7 @@ that somebody shared never comes here; see `mav_lightning.networks.catalogue`.
 
 import importlib
 from types import ModuleType
+from typing import TypeGuard
 
 from mav_lightning.common.allowed import import_class, is_allowed
 from mav_lightning.common.errors import UserError, nearest
@@ -78,13 +79,18 @@ def _own(module_name: str, attribute: str) -> type:
     module = _imported(module_name, attribute)
     public = getattr(module, "__all__", [])
     found = getattr(module, attribute, None)
-    if attribute not in public or not isinstance(found, type):
-        classes = [one for one in public if isinstance(getattr(module, one, None), type)]
+    if attribute not in public or not _can_be_built(found):
+        classes = [one for one in public if _can_be_built(getattr(module, one, None))]
         raise UserError(
             f"`{module_name}` has no public class `{attribute}`; it has {', '.join(classes) or 'none'}.",
             suggestion=_full(module_name, nearest(attribute, classes)),
         )
     return found
+
+
+def _can_be_built(found: object) -> TypeGuard[type]:
+    """Return whether a config may describe it: a class, but no exception or warning."""
+    return isinstance(found, type) and not issubclass(found, BaseException)
 
 
 def _foreign(module_name: str, attribute: str, bases: tuple[str, ...]) -> type:

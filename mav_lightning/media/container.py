@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import av
 from av.stream import Disposition
 
-from mav_lightning.common.escaping import visible
+from mav_lightning.common.terminal import visible
 from mav_lightning.media.formats import HEAD_BYTES, MediaFormat, recognize
 from mav_lightning.media.limits import Deadline, MediaError, MediaLimits
 from mav_lightning.media.mp4_tables import check_mp4

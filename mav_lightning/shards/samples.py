@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Generic, TypeVar
 
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.escaping import one_line, shorten
+from mav_lightning.common.terminal import one_line, shorten
 from mav_lightning.common.text_files import composed
 from mav_lightning.media.formats import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from mav_lightning.media.limits import DEFAULT_LIMITS

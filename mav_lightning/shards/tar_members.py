@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.escaping import shorten
+from mav_lightning.common.terminal import shorten
 
 __all__ = ["ByteStream", "ShardError", "TarMember", "TarReader"]
 

@@ -68,7 +68,7 @@ def test_without_running_the_stages_beside_count_and_must_be_there(
     assert "15 stages: 15 done" in CliRunner().invoke(app, [*command, str(first), "--dry-run"]).output
     assert "law" in CliRunner().invoke(app, [*command, str(first), "--power", "law=0.1"]).output
     for option in (["--dry-run"], ["--power", "law=0.1"]):
-        with pytest.raises(UserError, match=r"nowhere: no stages there"):
+        with pytest.raises(UserError, match=r"nowhere: no such folder"):
             CliRunner().invoke(app, [*command, "nowhere", *option], catch_exceptions=False)
     assert not (tmp_path / "second").exists()
 

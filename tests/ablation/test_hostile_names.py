@@ -18,7 +18,8 @@ from mav_lightning.ablation.report import build_report
 from mav_lightning.ablation.report.rendering import Plot, inline_svg, write_figures
 from mav_lightning.ablation.results import read_results
 from mav_lightning.ablation.study_plan import read_plan
-from mav_lightning.common.escaping import one_line, visible
+from mav_lightning.common.escaping import plot_text
+from mav_lightning.common.terminal import visible
 
 # variant, metric, question, study, prompt
 NAMES = [
@@ -111,12 +112,12 @@ def test_a_plot_reads_no_name_as_a_formula_and_hides_none(tmp_path: Path) -> Non
     names = [name for name in HOSTILE if name.strip()]
 
     def draw(axes: Any, palette: Any) -> None:
-        axes.set_yticks(range(len(names)), [one_line(name) for name in names])
+        axes.set_yticks(range(len(names)), [plot_text(name) for name in names])
 
     plot = Plot("../p", "a$\\frac$b", "$x_1^2$", "\\frac", draw, {name: i for i, name in enumerate(names)}, "")
     root = ElementTree.fromstring(inline_svg(plot))
     texts = {"".join(node.itertext()) for node in root.iter("{http://www.w3.org/2000/svg}text")}
-    assert {one_line(name) for name in names} | {"a$\\frac$b", "\\frac"} <= texts
+    assert {plot_text(name) for name in names} | {"a$\\frac$b", "\\frac"} <= texts
     assert [file.parent for file in write_figures([plot], tmp_path / "f")] == [tmp_path / "f"] * 2
 
 

@@ -68,7 +68,7 @@ def test_pack_wants_one_source_and_its_own_options(folder: Path) -> None:
     assert refusal(*command, *msrvtt, "--val", 0) == "--val: applies to --captions, got --msrvtt; omit it."
     assert "--split: applies to --ucf101" in refusal(*command, *msrvtt, "--split", 1)
     assert "--caption-seed: applies to --msrvtt" in refusal(*command, "--ucf101", folder, "--caption-seed", 0)
-    wrong = CliRunner().invoke(app, ["data", *map(str, command), *map(str, msrvtt), "--validate-as", "test"])
+    wrong = CliRunner().invoke(app, [*map(str, command), *map(str, msrvtt), "--validate-as", "test"])
     assert wrong.exit_code == 2 and "--validate-as" in wrong.output
 
 
@@ -91,6 +91,6 @@ def test_prompts_wants_to_know_what_it_reads(folder: Path) -> None:
     assert "got --per-video and --per-class" in refusal(*command, "--per-class", 1, "--per-video", "all")
     assert "has no effect with --per-class" in refusal(*command, "--per-class", 1, "--caption-seed", 0)
     assert "has no effect with --per-video all" in refusal(*command, "--per-video", "all", "--caption-seed", 0)
-    assert "clips: is needed with --frequencies" in refusal(*command, "--frequencies", folder / "list.txt")
+    assert "clips: is needed with --frequencies" in refusal(*command, "--frequencies", folder / "classes.tsv")
     assert "clips: is needed with --frequencies" in refusal(*command, "--per-class", 1, "--clips", 3)
     assert not (folder / "a.tsv").exists()

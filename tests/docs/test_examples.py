@@ -82,6 +82,8 @@ def check(words: list[str]) -> None:
     rest = list(words)
     while hasattr(command, "commands"):
         command = command.commands[rest.pop(0)]
+    for parameter in command.params:
+        parameter.callback = None  # which would look for files
     command.make_context(command.name, rest)
 
 

@@ -252,7 +252,7 @@ def test_the_command_asks_for_prompts_where_they_are_needed(tmp_path: Path, ramp
     ):
         failed = CliRunner().invoke(app, ["baseline", *wrong])
         assert isinstance(failed.exception, UserError) and told in str(failed.exception)
-    for wrong, option in ((["static", *words, "--split", "test"], "--split"), (["stattic", *words], "KIND")):
+    for wrong, option in ((["static", *words, "--split", "test"], "--split"), (["stattic", *words], "stattic")):
         failed = CliRunner().invoke(app, ["baseline", *wrong])
         assert failed.exit_code == 2 and option in failed.output
 

@@ -86,7 +86,7 @@ def test_what_are_no_results_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.json: no such file; name a file that `mav evaluate` wrote"):
         read_results(tmp_path / "none.json")
     with pytest.raises(UserError, match="at least 2 files are needed, got 1"):
-        CliRunner().invoke(app, ["compare", "a.json"], catch_exceptions=False)
+        CliRunner().invoke(app, ["compare", str(tmp_path / "x.json")], catch_exceptions=False)
 
 
 @pytest.mark.parametrize(

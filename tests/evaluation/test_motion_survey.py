@@ -76,7 +76,7 @@ def test_bad_clips_are_counted_and_the_first_is_named(tmp_path: Path, videos: Pa
 def test_a_rate_that_a_video_does_not_have_is_refused_with_what_it_has(videos: Path) -> None:
     with pytest.raises(UserError, match=r"64 frames at 32 fps, but 16 frames at 4 fps need 3\.75 s.*fewer frames"):
         motion_of(videos, frames=16, rates=[4.0])
-    with pytest.raises(UserError, match=r"frames: must be a whole number ≥ 3, got 2"):
+    with pytest.raises(UserError, match=r"frames: must be a whole number ≥ 3 or null, got 2"):
         motion_of(videos, frames=2, rates=[0.0])
 
 

@@ -103,11 +103,11 @@ def evaluated(film: Film, folder: Path) -> None:
     info = source_info(source)
     assert info.frames == len(film.times) and info.fps == pytest.approx(film.fps, rel=0.01)
     assert (info.width, info.height) == ((48, 64) if film.turned else (64, 48))
-    by_number = read_cut(Window(6).cut("a", source, info.fps, 3), [])
+    by_number = read_cut(Window(6).cut("a", source, info.fps, 3), ())
     assert numbers(by_number.pixels) == [film.first + number for number in range(3, 9)]
     assert all(is_upright(film, frame) for frame in by_number.pixels)
     rate = 0.7 * film.fps
-    by_time = read_cut(Window(4, rate).cut("a", source, info.fps, 0.1), [])
+    by_time = read_cut(Window(4, rate).cut("a", source, info.fps, 0.1), ())
     assert numbers(by_time.pixels) == film.shown_at(0.1 + np.arange(4) / rate)
 
 

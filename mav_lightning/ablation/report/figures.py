@@ -12,7 +12,7 @@ from mav_lightning.ablation.report.rendering import Draw, Palette, Plot
 from mav_lightning.ablation.report.text import join
 from mav_lightning.ablation.results import StudyResults
 from mav_lightning.ablation.study import StudyMetric
-from mav_lightning.common.escaping import one_line
+from mav_lightning.common.escaping import plot_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -154,7 +154,7 @@ def _positive(curves: dict[tuple[str, ...], dict[int, Curve]]) -> bool:
 
 
 def _shortened(name: str) -> str:
-    line = one_line(name)
+    line = plot_text(name)
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 11]}…{line[-10:]}"
 
 

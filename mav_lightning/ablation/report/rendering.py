@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from mav_lightning.common.escaping import file_name, one_line
+from mav_lightning.common.escaping import file_name, plot_text
 from mav_lightning.common.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -85,9 +85,9 @@ def inline_svg(plot: Plot) -> Markup:
     with _styled(_PAGE, {"svg.fonttype": "none", "svg.hashsalt": plot.name}):
         figure = _figure(plot, _PAGE)
         axes = figure.axes[0]
-        axes.set_title(one_line(plot.title), loc="left", fontsize=9.5, pad=18 if plot.words else 6)
+        axes.set_title(plot_text(plot.title), loc="left", fontsize=9.5, pad=18 if plot.words else 6)
         above: Any = {"xycoords": "axes fraction", "textcoords": "offset points"}
-        axes.annotate(one_line(plot.words), (0, 1), (0, 6), color=_PAGE.muted, fontsize=8, **above)
+        axes.annotate(plot_text(plot.words), (0, 1), (0, 6), color=_PAGE.muted, fontsize=8, **above)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return Markup(_themed(buffer.getvalue()))
@@ -108,7 +108,7 @@ def write_figures(plots: Iterable[Plot], folder: Path) -> list[Path]:
         style = {"svg.fonttype": "path", "svg.hashsalt": plot.name, "pdf.fonttype": 42, "font.size": 8.0}
         with _styled(palette, style):
             figure = _figure(plot, palette)
-            figure.axes[0].set_ylabel(one_line(plot.label), color=palette.ink)
+            figure.axes[0].set_ylabel(plot_text(plot.label), color=palette.ink)
             _add_legend(figure, plot, palette)
             for suffix, undated in (("pdf", {"CreationDate": None}), ("svg", {"Date": None})):
                 file = folder / f"{file_name(plot.name)}.{suffix}"
@@ -135,7 +135,7 @@ def _add_legend(figure: "Figure", plot: Plot, palette: Palette) -> None:
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], marker="o", color=palette.variant(index), markersize=4) for index in plot.legend.values()]
-    names = [one_line(name) for name in plot.legend]
+    names = [plot_text(name) for name in plot.legend]
     columns = max(1, min(len(names), int(_COLUMN / (0.35 + 0.065 * max(map(len, names))))))
     figure.legend(
         handles, names, loc="outside upper center", ncols=columns, frameon=False, fontsize=7.5, handlelength=1.2

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from mav_lightning.common import units
 
-__all__ = ["cost_columns", "shown", "shown_as"]
+__all__ = ["CostColumn", "cost_columns", "shown", "shown_as"]
 
 _OPTIONAL = ("interval", "effect", "p_holm", "t_holm")  # columns of a comparison that need enough seeds
 
