@@ -39,7 +39,7 @@ from evaluation.extractors.shipped_weights import read_card
 from evaluation.folders import open_clips
 from evaluation.protocol import Protocol, parse_protocol
 from evaluation.resize import resizer
-from mav_lightning.common.video import encode_mp4, write_lossless
+from mav_lightning.common.video_encoding import encode_mp4, write_lossless
 
 FRAMES, READ = 16, 32  # of a clip; of a video, so that twice the speed has enough
 CUTS = 2  # of each video, and as many between them, for the row that has the same videos on both sides

@@ -36,7 +36,8 @@ from evaluation.resize import Resize, resizer
 from mav_lightning.common.manifest import ClipRecord, write_manifest
 from mav_lightning.common.shapes_world.laws import LAW_OF_SHAPE, sample_motion
 from mav_lightning.common.shapes_world.scene import all_scenes, render
-from mav_lightning.common.video import encode_mp4, read_frames
+from mav_lightning.common.video_encoding import encode_mp4
+from mav_lightning.media.media_reader import read_frames
 
 BATCH = 16
 

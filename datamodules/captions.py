@@ -21,7 +21,7 @@ def read_captions(path: Path, files: Collection[str]) -> Annotations:
 
     Args:
         path: The table.
-        files: Existing files, named relative to their folder with forward slashes.
+        files: Existing files, named relative to their folder with forward slashes, in Unicode form NFC.
 
     Raises:
         UserError: The table or a column is missing, a row has another length, or a file is listed twice or is missing.

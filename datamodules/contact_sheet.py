@@ -7,15 +7,16 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from datamodules.index import Index, load_index
-from datamodules.media import decode_image, find_media
+from datamodules.media import find_media
 from mav_lightning.common.arguments import checked
 from mav_lightning.common.cropping import crop_to_square
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.output import check_output
 from mav_lightning.common.retries import MachineError
 from mav_lightning.common.schema import PositiveInt, Seed
-from mav_lightning.common.video import read_frames_at
 from mav_lightning.common.whole_file import whole_file
+from mav_lightning.media.media_reader import read_frames_at
+from mav_lightning.media.pictures import decode_picture
 from mav_lightning.shards.sample_facts import read_caption
 from mav_lightning.shards.samples import IMAGE_SUFFIXES
 from mav_lightning.shards.shard_listing import shard_folders
@@ -109,7 +110,7 @@ def _tiles(index: Index, number: int, columns: int) -> list[Tile]:
     members = index.read(shard, sample, (suffix, "txt", "json"))
     caption = read_caption(members) or ""
     if suffix in IMAGE_SUFFIXES:
-        return [(crop_to_square(decode_image(members[suffix]), _TILE), caption, 1)]
+        return [(crop_to_square(decode_picture(members[suffix]), _TILE), caption, 1)]
     frames = read_frames_at(members[suffix], np.linspace(0.0, media.span, columns).tolist())
     facts = f"{sample.key}, {media.width} x {media.height}, {media.fps:.4g} fps, {media.span:.1f} s"
     texts = [f"{facts}: {caption or 'no caption'}", *[""] * (columns - 1)]

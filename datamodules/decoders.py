@@ -11,13 +11,15 @@ from torch import Tensor
 
 from datamodules.batch import ClipBatch, ImageBatch
 from datamodules.fps_sampler import FpsSampler, truncate_fps
-from datamodules.frame_cache import FrameCache
-from datamodules.media import Media, decode_image, find_media, probe_media
+from datamodules.frame_cache import FrameCache, KeptFrames
+from datamodules.media import Media, find_media
 from datamodules.order import SampleContext
 from mav_lightning.common.cropping import crop_to_square
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.pixels import from_uint8
-from mav_lightning.common.video import read_frames_at
+from mav_lightning.media.media_reader import open_media
+from mav_lightning.media.pictures import decode_picture
+from mav_lightning.media.timeline import Timeline
 from mav_lightning.shards.sample_facts import read_caption
 from mav_lightning.shards.samples import IMAGE_SUFFIXES, VIDEO_SUFFIXES, SampleError
 
@@ -119,11 +121,11 @@ class ImageDecoder:
         held = [*(members.keys() - {"txt"}), *(() if caption is None else ("txt",))]
         data = members[_require(self.refusal(held, media), find_media(members, IMAGE_SUFFIXES))]
 
-        def square() -> NDArray[np.uint8]:
-            return crop_to_square(decode_image(data), self.size)[None]
+        def square() -> KeptFrames:
+            return KeptFrames(crop_to_square(decode_picture(data), self.size)[None])
 
-        frames = cache.get(key, 3 * self.size**2, square)
-        return Example(key, square() if frames is None else frames, caption)
+        kept = cache.find(key) or cache.keep(key, 3 * self.size**2, square) or square()
+        return Example(key, kept.frames, caption)
 
     def collate(self, examples: Sequence[Example]) -> ImageBatch:
         """Collate examples to a batch of pixels (B, 3, size, size)."""
@@ -161,31 +163,38 @@ class ClipDecoder:
         """Return why a sample cannot be used, or None; see `Decoder.refusal`."""
         if find_media(suffixes, VIDEO_SUFFIXES) is None:
             return f"holds no video (found {_listed(suffixes)})"
-        if media is not None and media.frames < self.frames:
-            return f"has {media.frames} frames, fewer than the {self.frames} of a clip"
-        return None
+        return None if media is None else self._too_short(media.frames)
 
     def decode(
         self, key: str, members: Mapping[str, bytes], media: Media | None, context: SampleContext, cache: FrameCache
     ) -> Example:
         """Sample frame rate and start, and decode only the frames needed unless the whole video fits in the cache."""
         suffix = _require(self.refusal(members, media), find_media(members, VIDEO_SUFFIXES))
-        data = members[suffix]
-        if media is None:
-            media = probe_media(suffix, data)
-            _require(self.refusal(members, media), suffix)
-        source_fps = media.fps or 0.0
-        fps = truncate_fps(self.fps.sample(context.rng, context.clips), self.frames, media.span, source_fps)
-        start = context.rng.uniform(0.0, max(media.span - (self.frames - 1) / fps, 0.0))
-        # Times are rounded to the source's frame grid, so that the nearest frame is the same with and without a cache.
-        picked = np.rint((start + np.arange(self.frames) / fps) * source_fps).astype(int)
+        kept = cache.find(key)
+        if kept is not None and kept.timeline is not None:
+            fps, picked = self._cut(kept.timeline, context)
+            return Example(key, kept.frames[picked], fps=fps)
+        with open_media(members[suffix]) as video:
+            frames = len(video.timeline)
+            _require(self._too_short(frames), suffix)
+            fps, picked = self._cut(video.timeline, context)
 
-        def squares(numbers: NDArray[np.int_]) -> NDArray[np.uint8]:
-            frames = read_frames_at(data, (numbers / source_fps).tolist())
-            return np.stack([crop_to_square(frame, self.size) for frame in frames])
+            def squares(numbers: Sequence[int]) -> NDArray[np.uint8]:
+                return np.stack([crop_to_square(frame, self.size) for frame in video.frames(numbers)])
 
-        video = cache.get(key, media.frames * 3 * self.size**2, lambda: squares(np.arange(media.frames)))
-        return Example(key, squares(picked) if video is None else video[picked], fps=fps)
+            kept = cache.keep(
+                key, frames * 3 * self.size**2, lambda: KeptFrames(squares(range(frames)), video.timeline)
+            )
+            return Example(key, squares(picked.tolist()) if kept is None else kept.frames[picked], fps=fps)
+
+    def _too_short(self, frames: int) -> str | None:
+        return f"has {frames} frames, fewer than the {self.frames} of a clip" if frames < self.frames else None
+
+    def _cut(self, times: Timeline, context: SampleContext) -> tuple[float, NDArray[np.int_]]:
+        """Sample the frame rate and start of a clip; return the rate and the numbers of the frames shown then."""
+        fps = truncate_fps(self.fps.sample(context.rng, context.clips), self.frames, times.span, times.fps)
+        start = context.rng.uniform(0.0, max(times.span - (self.frames - 1) / fps, 0.0))
+        return fps, times.at(start + np.arange(self.frames) / fps)
 
     def collate(self, examples: Sequence[Example]) -> ClipBatch:
         """Collate examples to a batch of pixels (B, 3, T, size, size) with frame rates (B,)."""

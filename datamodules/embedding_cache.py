@@ -15,7 +15,7 @@ from torch import Tensor
 
 from datamodules.index import Index, Shard, load_index
 from datamodules.index_table import Sample
-from datamodules.media import decode_image, find_media
+from datamodules.media import find_media
 from mav_lightning.common.cropping import crop_to_square
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.output import check_output
@@ -23,8 +23,9 @@ from mav_lightning.common.pixels import from_uint8
 from mav_lightning.common.retries import MachineError
 from mav_lightning.common.tensor_file import map_tensors, read_metadata
 from mav_lightning.common.tracking import Track, untracked
-from mav_lightning.common.video import read_frames_at
 from mav_lightning.common.whole_file import whole_file
+from mav_lightning.media.media_reader import read_frames_at
+from mav_lightning.media.pictures import decode_picture
 from mav_lightning.shards.samples import IMAGE_SUFFIXES, SUFFIXES, SampleError
 from mav_lightning.shards.shard_listing import shard_folders
 
@@ -157,7 +158,7 @@ def _images(index: Index, shard: Shard, sample: Sample, size: int) -> NDArray[np
     suffix = find_media(members)
     assert suffix is not None  # the index has probed it
     if suffix in IMAGE_SUFFIXES:
-        pictures = [decode_image(members[suffix])]
+        pictures = [decode_picture(members[suffix])]
     else:
         times = np.linspace(0.0, sample.media.span, FRAMES)
         pictures = [Image.fromarray(frame) for frame in read_frames_at(members[suffix], times.tolist())]

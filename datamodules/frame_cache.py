@@ -1,11 +1,27 @@
 """In-memory cache of decoded frames, for small datasets whose decoding costs more than the training step."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FrameCache"]
+from mav_lightning.media.timeline import Timeline
+
+__all__ = ["FrameCache", "KeptFrames"]
+
+
+@dataclass(frozen=True)
+class KeptFrames:
+    """All frames of a sample at training size.
+
+    Attributes:
+        frames: Frames, shape (T, H, W, 3), uint8; T is 1 for an image.
+        timeline: Times of the frames. None for an image.
+    """
+
+    frames: NDArray[np.uint8]
+    timeline: Timeline | None = None
 
 
 class FrameCache:
@@ -20,10 +36,14 @@ class FrameCache:
 
     def __init__(self, budget: int) -> None:
         self.free = budget
-        self._kept: dict[str, NDArray[np.uint8]] = {}
+        self._kept: dict[str, KeptFrames] = {}
 
-    def get(self, key: str, size: int, decode: Callable[[], NDArray[np.uint8]]) -> NDArray[np.uint8] | None:
-        """Return all frames of a sample, decoding them at first use.
+    def find(self, key: str) -> KeptFrames | None:
+        """Return the frames of a sample, or None if they are not cached."""
+        return self._kept.get(key)
+
+    def keep(self, key: str, size: int, decode: Callable[[], KeptFrames]) -> KeptFrames | None:
+        """Decode and cache all frames of a sample.
 
         Args:
             key: Name of the sample.
@@ -31,11 +51,10 @@ class FrameCache:
             decode: Decodes them.
 
         Returns:
-            The frames. None if they do not fit.
+            The frames. None, without decoding them, if they do not fit.
         """
-        if key not in self._kept:
-            if size > self.free:
-                return None
-            self._kept[key] = decode()
-            self.free -= size
+        if size > self.free:
+            return None
+        self._kept[key] = decode()
+        self.free -= size
         return self._kept[key]

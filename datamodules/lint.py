@@ -6,19 +6,18 @@ from functools import partial
 from pathlib import Path
 
 from datamodules.index import Index, load_index
-from datamodules.media import decode_image, find_media
+from datamodules.media import find_media
 from datamodules.parallel import in_parallel
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.retries import MachineError, with_retries
 from mav_lightning.common.tracking import Track, untracked
-from mav_lightning.common.video import read_frames
+from mav_lightning.media.media_reader import open_media
+from mav_lightning.media.pictures import decode_picture
 from mav_lightning.shards.sample_facts import read_facts
 from mav_lightning.shards.samples import IMAGE_SUFFIXES, SUFFIXES
 from mav_lightning.shards.shard_listing import shard_folders
 
 __all__ = ["LintReport", "lint"]
-
-_WHOLE = 0.95  # of the packets must decode; in old AVI files some only repeat a frame
 
 
 @dataclass(frozen=True)
@@ -88,11 +87,12 @@ def _problem(index: Index, number: int) -> str | None:
         read_facts(members)
         suffix = find_media(members)
         if suffix in IMAGE_SUFFIXES:
-            decode_image(members[suffix])
+            decode_picture(members[suffix])
         elif suffix is not None and sample.media is not None:
-            frames = len(read_frames(members[suffix]))
-            if frames < _WHOLE * sample.media.frames:
-                return f"decodes to {frames} frames, but has {sample.media.frames} packets"
+            with open_media(members[suffix]) as video:
+                frames = sum(1 for _ in video.frames(range(len(video.timeline))))
+            if frames != sample.media.frames:
+                return f"presents {frames} frames, but {sample.media.frames} are indexed; index again"
     except MachineError:
         raise
     except UserError as error:

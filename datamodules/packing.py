@@ -18,17 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from datamodules.annotations import Annotations, Annotator, Row
+from datamodules.annotations import Annotations, Annotator, Row, name_some
 from datamodules.captions import read_captions
 from datamodules.index import build_index
-from datamodules.media import decode_image, probe_media
 from datamodules.shards import write_shards
 from mav_lightning.common.arguments import checked
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import Fraction, NonNegativeInt, PositiveInt
 from mav_lightning.common.tracking import Track, untracked
-from mav_lightning.common.video import read_frames_at
 from mav_lightning.common.whole_file import new_folder
+from mav_lightning.media.listing import list_folder, same_name
+from mav_lightning.media.media_reader import open_media, read_clip
+from mav_lightning.media.pictures import decode_picture
 from mav_lightning.shards.samples import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 __all__ = ["PackReport", "pack"]
@@ -42,6 +43,7 @@ class PackReport:
         written: ``images/train`` and so on → number of samples.
         undecodable: File → why it was left out.
         uncaptioned: Files without a text: videos are packed as clips only, images are left out.
+        unused: Reason → files and folders that are no media, such as hidden ones and other formats.
         left_out: Reason → files that are not in the official split.
         absent: Files that the official split lists but the folder lacks.
     """
@@ -49,6 +51,7 @@ class PackReport:
     written: dict[str, int] = field(default_factory=dict)
     undecodable: dict[str, str] = field(default_factory=dict)
     uncaptioned: list[str] = field(default_factory=list)
+    unused: dict[str, list[str]] = field(default_factory=dict)
     left_out: dict[str, list[str]] = field(default_factory=dict)
     absent: list[str] = field(default_factory=list)
 
@@ -69,7 +72,7 @@ def pack(
     Without an official split, groups whose names hash lowest go to ``val``, so the split depends on the names alone.
 
     Args:
-        src: Folder of mp4, avi, webm, mkv, jpg, png and webp files, at any depth.
+        src: Folder of videos (`VIDEO_SUFFIXES`) and images (`PICTURE_SUFFIXES`), at any depth; links are followed.
         captions: Caption table, see `read_captions`; or a function from file names to annotations, such as
             `read_ucf101` and `read_msrvtt` with their other arguments bound.
         out: New or empty folder; it appears complete or not at all.
@@ -87,9 +90,12 @@ def pack(
     """
     if val == 1:
         raise UserError("must be below 1, got 1; 0.1 holds out a tenth of the groups.", argument="val")
-    files, known = _find_files(src, captions if callable(captions) else partial(read_captions, captions))
+    files, known, unused = _find_files(src, captions)
     report = PackReport(
-        uncaptioned=[file.name for file in files if not file.row.caption], left_out=known.left_out, absent=known.absent
+        uncaptioned=[file.name for file in files if not file.row.caption],
+        unused=unused,
+        left_out=known.left_out,
+        absent=known.absent,
     )
     splits = _split(files, known.splits, val)
     with new_folder(out) as folder:
@@ -116,7 +122,7 @@ def _write(
 
 @dataclass(frozen=True)
 class _File:
-    """One file to pack; `name` is its path relative to the source folder, with forward slashes."""
+    """One file to pack; `name` is its path relative to the source folder, with forward slashes, in Unicode form NFC."""
 
     path: Path
     name: str
@@ -132,24 +138,37 @@ class _File:
         return members | ({"txt": self.row.caption.encode()} if self.row.caption else {})
 
 
-def _find_files(src: Path, annotate: Annotator) -> tuple[list[_File], Annotations]:
-    """Return the files to pack, sorted by name, and their annotations."""
+def _find_files(src: Path, captions: Path | Annotator) -> tuple[list[_File], Annotations, dict[str, list[str]]]:
+    """Return the files to pack, sorted by name, their annotations, and the names of what is not used, by reason."""
     if not src.is_dir():
         raise UserError(f"{src}: no such folder; give the folder that holds the videos.")
-    suffixes = {f".{suffix}" for suffix in (*VIDEO_SUFFIXES, *IMAGE_SUFFIXES)}
-    paths = sorted(path for path in src.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+    listing = list_folder(src)
+    paths = {same_name(listing.name(path)): path for path in listing.with_suffix(*VIDEO_SUFFIXES, *IMAGE_SUFFIXES)}
     if not paths:
         raise UserError(
-            f"{src}: holds no {', '.join((*VIDEO_SUFFIXES, *IMAGE_SUFFIXES))}; give the folder of the videos."
+            f"{src}: holds no video or image ({', '.join((*VIDEO_SUFFIXES, *IMAGE_SUFFIXES))}); give the folder of the "
+            "videos."
         )
-    names = [path.relative_to(src).as_posix() for path in paths]
-    known = annotate(names)
+    names = sorted(paths)
+    unread = sorted(same_name(listing.name(path)) for path in set(listing.files) - set(paths.values()))
+    if callable(captions):
+        known, table = captions(names), None
+    else:
+        known, table = read_captions(captions, [*names, *unread]), captions.resolve()
+        if wrong := known.rows.keys() & set(unread):
+            raise UserError(
+                f"{captions}: {len(wrong)} row(s) name files of formats that are not read: {name_some(sorted(wrong))}; "
+                "convert them to .mp4 or .png."
+            )
+    unused = {reason: list(left_out) for reason, left_out in listing.unused.items()}
+    if others := [name for name in unread if (src / name).resolve() != table]:
+        unused["neither a video nor an image of a format that is read"] = others
     files = [
-        _File(path, name, known.rows.get(name, Row()))
-        for path, name in zip(paths, names, strict=True)
+        _File(paths[name], name, known.rows.get(name, Row()))
+        for name in names
         if known.splits is None or name in known.splits
     ]
-    return files, known
+    return files, known, unused
 
 
 def _split(files: list[_File], official: Mapping[str, str] | None, val: float) -> dict[str, list[_File]]:
@@ -157,7 +176,7 @@ def _split(files: list[_File], official: Mapping[str, str] | None, val: float) -
     if official is not None:
         return {split: [file for file in files if official[file.name] == split] for split in ("train", "val")}
     groups = {file.row.group or file.name for file in files}
-    ranked = sorted(groups, key=lambda group: hashlib.sha256(group.encode()).digest())
+    ranked = sorted(groups, key=_hash)
     held_out = set(ranked[: min(math.ceil(val * len(ranked)), len(ranked) - 1)])
     return {
         split: [file for file in files if ((file.row.group or file.name) in held_out) == (split == "val")]
@@ -165,17 +184,21 @@ def _split(files: list[_File], official: Mapping[str, str] | None, val: float) -
     }
 
 
+def _hash(group: str) -> bytes:
+    return hashlib.sha256(group.encode("utf-8", "surrogateescape")).digest()
+
+
 def _clips(files: Iterable[_File], report: PackReport) -> Iterator[dict[str, bytes]]:
     """Yield the videos unchanged; one whose middle frame cannot be decoded is left out."""
     for file in files:
         if file.suffix in VIDEO_SUFFIXES:
-            data = file.path.read_bytes()
             try:
-                read_frames_at(data, [probe_media(file.suffix, data).span / 2])
+                with open_media(file.path) as video:
+                    read_clip(video, video.timeline.at([video.timeline.span / 2]).tolist())
             except UserError as error:
                 report.undecodable[file.name] = str(error)
             else:
-                yield file.sample(file.suffix, data)
+                yield file.sample(file.suffix, file.path.read_bytes())
 
 
 def _images(files: Iterable[_File], report: PackReport, stills: int) -> Iterator[dict[str, bytes]]:
@@ -183,16 +206,15 @@ def _images(files: Iterable[_File], report: PackReport, stills: int) -> Iterator
     for file in files:
         if not file.row.caption or file.name in report.undecodable:
             continue
-        data = file.path.read_bytes()
         try:
             if file.suffix in IMAGE_SUFFIXES:
-                decode_image(data)
-                yield file.sample(file.suffix, data)
-            else:
-                span = probe_media(file.suffix, data).span
-                seconds = [(number + 0.5) / stills * span for number in range(stills)]
-                for frame in read_frames_at(data, seconds) if seconds else ():
-                    yield file.sample("jpg", _jpeg(frame))
+                decode_picture(file.path)
+                yield file.sample(file.suffix, file.path.read_bytes())
+            elif stills:
+                with open_media(file.path) as video:
+                    times = (np.arange(stills) + 0.5) / stills * video.timeline.span
+                    for frame in video.frames(video.timeline.at(times).tolist()):
+                        yield file.sample("jpg", _jpeg(frame))
         except UserError as error:
             report.undecodable[file.name] = str(error)
 

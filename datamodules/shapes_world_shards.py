@@ -27,8 +27,9 @@ from mav_lightning.common.shapes_world.laws import LAW_OF_SHAPE, sample_motion
 from mav_lightning.common.shapes_world.scene import RADIUS, Scene, all_scenes, caption, render
 from mav_lightning.common.task import Task
 from mav_lightning.common.tracking import Track, untracked
-from mav_lightning.common.video import VideoLimits, encode_mp4
+from mav_lightning.common.video_encoding import encode_mp4
 from mav_lightning.common.whole_file import new_folder
+from mav_lightning.media.limits import DEFAULT_LIMITS
 
 __all__ = ["WriteShapesWorld"]
 
@@ -77,7 +78,7 @@ class WriteShapesWorld(Task):
         check_fields(self)
         if self.size % 2:
             raise UserError(f"H.264 needs an even number of pixels, got {self.size}.", argument="size")
-        limits = VideoLimits()
+        limits = DEFAULT_LIMITS
         if self.size**2 > limits.pixels:
             raise UserError(f"must be at most {math.isqrt(limits.pixels)} pixels, got {self.size}.", argument="size")
         if self.seconds * self.fps > limits.frames:

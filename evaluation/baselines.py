@@ -27,7 +27,7 @@ from mav_lightning.common.manifest import ClipRecord, write_manifest
 from mav_lightning.common.schema import PositiveInt
 from mav_lightning.common.task import Task
 from mav_lightning.common.tracking import Track, untracked
-from mav_lightning.common.video import write_lossless
+from mav_lightning.common.video_encoding import write_lossless
 from mav_lightning.common.whole_file import new_folder
 
 __all__ = ["KINDS", "WriteFloor", "write_baseline", "write_nearest"]

@@ -9,7 +9,7 @@ from evaluation.cuts import Cut, Window, source_info
 from evaluation.failures import Failures
 from evaluation.protocol import Protocol, RealClips, Start
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.video import VideoInfo
+from mav_lightning.media.media_reader import VideoInfo
 
 __all__ = ["plan_generated", "plan_real"]
 

@@ -1,21 +1,22 @@
 """Videos that have not been read, and decoded clips."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
-from mav_lightning.common.errors import UserError
+from evaluation.resize import check_frames
+from mav_lightning.media.frame_series import ArrayFrames, frame_files, read_array
+from mav_lightning.media.media_reader import FrameSource, open_media, read_clip
 
 __all__ = ["ArraySource", "Clip", "Frames", "VideoSource", "sources_sha256", "with_content"]
 
 Frames = NDArray[np.uint8]
-_COLOURS = ("RGB", "RGBA", "L", "LA", "P", "1")  # of pictures whose values are 0 to 255
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,8 @@ class VideoSource:
 
     Attributes:
         id: Id, unique in the folder.
-        path: A video of any container FFmpeg reads; a folder of ``.png`` frames; frames (T, H, W, 3) uint8 as ``.npy``;
-            or an uncompressed archive that holds the video.
+        path: A video or animation; a folder of numbered images; frames (T, H, W, 3) uint8 as ``.npy``; or an
+            uncompressed archive that holds the video.
         span: First byte and number of bytes of the video within `path`. None if it is the whole file.
         fps: Frames per second from a manifest or the caller. None takes that of the file.
         prompt: The caption, or None.
@@ -43,34 +44,40 @@ class VideoSource:
     group: str = ""
     content: str = ""
 
-    def read(self) -> bytes | Path | Frames:
-        """Return the encoded video, its path, or the frames themselves if they are stored as images or an array.
+    @contextmanager
+    def open(self) -> Iterator[FrameSource]:
+        """Open the clip for reading.
 
         Raises:
-            UserError: If images are missing or of different sizes or kinds, or an array is unreadable.
+            UserError: If the clip is unreadable, or its images or array are not frames of one size and kind.
         """
-        if self.span is not None:
-            first, size = self.span
-            with self.path.open("rb") as file:
-                file.seek(first)
-                return file.read(size)
-        if self.path.is_dir():
-            return _pictures(self.path)
-        return _array(self.path) if self.path.suffix == ".npy" else self.path
+        if self.span is None and self.path.suffix.lower() == ".npy" and self.path.is_file():
+            frames = read_array(self.path)
+            check_frames(frames)
+            yield ArrayFrames(str(self.path), frames, self.fps or 1.0)
+            return
+        with open_media(self.path if self.span is None else self._bytes(self.span), self.fps) as media:
+            yield media
+
+    def read(self) -> Frames:
+        """Decode all frames, shape (T, H, W, 3), uint8."""
+        with self.open() as media:
+            return read_clip(media, range(len(media.timeline)))
 
     def sha256(self) -> str:
-        """Hash the bytes; for a folder of images, their names and bytes."""
+        """Hash the bytes; for a folder of images, their names and bytes in the order of the frames."""
         if self.span is not None:
-            return hashlib.sha256(self.read()).hexdigest()  # type: ignore[arg-type]  # bytes, as there is a span
-        files = sorted(self.path.glob("*.png")) if self.path.is_dir() else [self.path]
-        hashes = []
-        for path in files:
-            with path.open("rb") as file:
-                hashes.append(hashlib.file_digest(file, "sha256").hexdigest())
+            return hashlib.sha256(self._bytes(self.span)).hexdigest()
         if not self.path.is_dir():
-            return hashes[0]
-        named = (f"{path.name}\0{own}\n" for path, own in zip(files, hashes, strict=True))
-        return hashlib.sha256("".join(named).encode()).hexdigest()
+            return _file_sha256(self.path)
+        named = (f"{file.name}\0{_file_sha256(file)}\n" for file in frame_files(self.path))
+        return hashlib.sha256("".join(named).encode("utf-8", "surrogateescape")).hexdigest()
+
+    def _bytes(self, span: tuple[int, int]) -> bytes:
+        first, size = span
+        with self.path.open("rb") as file:
+            file.seek(first)
+            return file.read(size)
 
 
 @dataclass(frozen=True)
@@ -104,9 +111,11 @@ class ArraySource(VideoSource):
 
     frames: Frames = field(default_factory=lambda: np.empty((0, 0, 0, 3), np.uint8), compare=False, repr=False)
 
-    def read(self) -> Frames:
-        """Return the frames."""
-        return self.frames
+    @contextmanager
+    def open(self) -> Iterator[FrameSource]:
+        """Open the clip for reading."""
+        check_frames(self.frames)
+        yield ArrayFrames(self.id, self.frames, self.fps or 1.0)
 
     def sha256(self) -> str:
         """Hash shape and bytes."""
@@ -136,33 +145,6 @@ def sources_sha256(sources: Sequence[VideoSource]) -> str:
     return digest.hexdigest()
 
 
-def _pictures(folder: Path) -> Frames:
-    files = sorted(folder.glob("*.png"))
-    if not files:
-        raise UserError(f"{folder}: holds no .png frames; write them again or leave the clip out.")
-    frames = [_picture(file) for file in files]
-    if len({frame.shape for frame in frames}) > 1:
-        raise UserError(f"{folder}: frames of different sizes; write them again at one size.")
-    return np.stack(frames)
-
-
-def _picture(file: Path) -> Frames:
-    try:
-        with Image.open(file) as image:
-            if image.mode not in _COLOURS:
-                raise UserError(
-                    f"{file}: has values of kind `{image.mode}`, not 0 to 255; save it with 8 bits per channel."
-                )
-            return np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise UserError(f"{file}: no readable picture ({error}); write it again.") from error
-
-
-def _array(file: Path) -> Frames:
-    try:
-        frames = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise UserError(f"{file}: no readable array ({error}); write it with numpy.save.") from error
-    if not isinstance(frames, np.ndarray):
-        raise UserError(f"{file}: no readable array (an archive of several); write it with numpy.save.")
-    return frames  # its kind is checked where frames are taken
+def _file_sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

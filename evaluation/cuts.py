@@ -4,11 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.clip_sources import Clip, Frames, VideoSource
-from evaluation.resize import check_frames
+from evaluation.clip_sources import Clip, VideoSource
 from mav_lightning.common.cropping import crop_to_square
-from mav_lightning.common.errors import UserError
-from mav_lightning.common.video import VideoInfo, probe, read_frames_at, read_numbered_frames
+from mav_lightning.media.media_reader import VideoInfo, info_of, read_clip
 
 __all__ = ["Cut", "Window", "read_cut", "source_info"]
 
@@ -23,8 +21,8 @@ class Cut:
         id: Id, unique on its side.
         source: The video.
         fps: Frames per second of the clip.
-        numbers: Numbers of the stored frames, from 0.
-        seconds: Times since the first frame; the nearest stored frames are taken.
+        numbers: Numbers of the presented frames, from 0.
+        seconds: Times since the first frame; the frames shown then are taken.
     """
 
     id: str
@@ -95,37 +93,19 @@ def read_cut(cut: Cut, size: int | None) -> Clip:
     Raises:
         UserError: If the video cannot be decoded, has too few frames, or holds frames that are not uint8 (T, H, W, 3).
     """
-    frames = _frames(cut)
-    check_frames(frames)
+    with cut.source.open() as media:
+        numbers = media.timeline.at(cut.seconds or ()).tolist() if cut.numbers is None else cut.numbers
+        frames = read_clip(media, numbers)
     if size is not None:
         frames = np.stack([crop_to_square(frame, size) for frame in frames])
     return Clip(cut.id, frames, cut.fps, cut.source.prompt, cut.source.attributes, cut.source.group)
 
 
 def source_info(source: VideoSource) -> VideoInfo:
-    """Read length, frame rate and size of a video, without decoding it.
+    """Read length, frame rate and size of a video; only its first frame is decoded.
 
     Raises:
         UserError: If the video is unreadable or empty.
     """
-    stored = source.read()
-    if isinstance(stored, np.ndarray):
-        check_frames(stored)
-        return VideoInfo(source.fps or 0.0, len(stored), stored.shape[2], stored.shape[1])
-    info = probe(stored)
-    return info if source.fps is None else VideoInfo(source.fps, info.frames, info.width, info.height)
-
-
-def _frames(cut: Cut) -> Frames:
-    stored = cut.source.read()
-    if not isinstance(stored, np.ndarray):
-        if cut.numbers is not None:
-            return read_numbered_frames(stored, cut.numbers)
-        return read_frames_at(stored, list(cut.seconds or ()))
-    check_frames(stored)
-    if cut.numbers is None:
-        picked = np.rint(np.array(cut.seconds) * (cut.source.fps or cut.fps)).astype(int)
-        return np.ascontiguousarray(stored[picked.clip(0, len(stored) - 1)])
-    if cut.numbers[-1] >= len(stored):
-        raise UserError(f"has {len(stored)} frames, but number {cut.numbers[-1] + 1} is needed; make it longer.")
-    return np.ascontiguousarray(stored[list(cut.numbers)])
+    with source.open() as media:
+        return info_of(media)

@@ -8,6 +8,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.clip_listing import list_clips
 from evaluation.clip_sources import ArraySource, Clip, VideoSource
 from evaluation.failures import Failures
 from evaluation.resize import check_frames
@@ -15,9 +16,11 @@ from mav_lightning.common.arguments import check_argument
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import MANIFEST, read_manifest
 from mav_lightning.common.schema import PositiveFloat
-from mav_lightning.media.listing import list_folder
+from mav_lightning.common.terminal import SafeLog
+from mav_lightning.media.formats import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from mav_lightning.media.listing import describe_unused, same_name
 from mav_lightning.shards.sample_facts import read_facts
-from mav_lightning.shards.samples import VIDEO_SUFFIXES, Group, SampleError, read_folder
+from mav_lightning.shards.samples import Group, SampleError, read_folder
 from mav_lightning.shards.shard_listing import shard_paths
 from mav_lightning.shards.tar_members import TarMember
 
@@ -26,15 +29,16 @@ __all__ = ["Clips", "Split", "open_clips", "with_prompts"]
 Split = Literal["train", "val"]
 Clips = Path | str | Sequence[Clip] | NDArray[np.uint8]
 """A folder of clips, clips in memory, or an array (N, T, H, W, 3) uint8."""
-VIDEOS = (".mp4", ".avi", ".webm", ".mkv", ".gif", ".mov")
+log = SafeLog(__name__)
 
 
 def open_clips(clips: Clips, split: Split = "val", fps: float | None = None) -> list[VideoSource]:
     """List videos, ordered by id, without decoding any.
 
-    A folder is one of: clips with a ``manifest.json``; ``*.tar`` shards of videos with ``json`` next to them, or a root
-    with such shards under ``clips/<split>``; and at any depth, videos of any container FFmpeg reads, folders of
-    ``.png`` frames, and ``.npy`` arrays (T, H, W, 3) uint8.
+    A folder holds clips with a ``manifest.json``, or at any depth: ``*.tar`` shards of videos with ``txt`` and
+    ``json`` next to them, videos and animations, folders of numbered ``.png``, ``.jpg`` or ``.webp`` frames, and
+    ``.npy`` arrays (T, H, W, 3) uint8. A dataset has its shards under ``clips/<split>``. Links are followed. What a
+    folder holds besides is logged once, with the reason why it is no clip.
 
     Args:
         clips: The folder; or clips in memory.
@@ -53,13 +57,14 @@ def open_clips(clips: Clips, split: Split = "val", fps: float | None = None) -> 
     root = _root(folder, split)
     if (root / MANIFEST).is_file():
         sources = _of_manifest(root)
-    elif list_folder(root, recursive=False).with_suffix("tar"):
-        sources = list(_of_shards(shard_paths(root)))
     else:
         sources = _of_files(root, fps)
     if not sources:
-        kinds = f"{MANIFEST}, *.tar shards, {', '.join(VIDEOS)} or .npy files, or folders of .png frames"
-        raise UserError(f"{folder}: holds no clips; expected {kinds}.")
+        videos, images = (", ".join(f".{name}" for name in names) for names in (VIDEO_SUFFIXES, PICTURE_SUFFIXES))
+        raise UserError(
+            f"{folder}: holds no clips; expected {MANIFEST}, *.tar shards, {videos} or .npy files, or folders of "
+            f"{images} frames."
+        )
     return sorted(sources, key=lambda source: source.id)
 
 
@@ -73,7 +78,8 @@ def with_prompts(sources: Sequence[VideoSource], prompts: Mapping[str, str]) -> 
     Raises:
         UserError: Videos without a prompt, or prompts without a video: how many, and the first of them.
     """
-    found = {source.id: name for source in sources for name in _names(source.id) if name in prompts}
+    spelled = {same_name(name): name for name in prompts}
+    found = {source.id: spelled[name] for source in sources for name in _names(same_name(source.id)) if name in spelled}
     lost = [source.id for source in sources if source.id not in found]
     unused = sorted(prompts.keys() - set(found.values()))
     told = [
@@ -132,23 +138,40 @@ def _of_manifest(folder: Path) -> list[VideoSource]:
             raise UserError(f"{where}, clip `{clip.id}`: fps must be positive, got {clip.fps}; correct it.")
         facts: dict[str, Any] = {"prompt": clip.prompt, "attributes": dict(clip.attributes)}
         sources.append(VideoSource(clip.id, path, None, float(clip.fps), group=clip.source or clip.id, **facts))
+    found, named = list_clips(folder), {source.path for source in sources}
+    others = [path for path in (*found.videos, *found.frame_folders, *found.arrays) if path.resolve() not in named]
+    if others:
+        _report_unused(
+            folder, {f"clips that {MANIFEST} does not list": [path.relative_to(folder).as_posix() for path in others]}
+        )
     return sources
 
 
 def _of_files(folder: Path, fps: float | None) -> list[VideoSource]:
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    videos = [path for path in files if path.suffix.lower() in VIDEOS]
-    stills = sorted({path.parent for path in files if path.suffix == ".png"}) if not videos else []
-    unrated = [*stills, *(path for path in files if path.suffix == ".npy")]
-    if folder in stills:
-        raise UserError(f"{folder}: holds loose .png files; put the frames of each clip into a folder of its own.")
+    found = list_clips(folder)
+    unrated = [*found.frame_folders, *found.arrays]
+    if found.loose and not (unrated or found.videos or found.shards):
+        raise UserError(
+            f"{folder}: holds loose {found.loose[0].suffix} files; put the frames of each clip into a folder of its "
+            "own."
+        )
     if unrated and fps is None:
         raise UserError(
             f"{folder}: {len(unrated)} clips are images or arrays, which have no frame rate; give it, or list files "
             f"and frame rates in a {MANIFEST}.",
             argument="fps",
         )
-    return [*_named(folder, videos, None), *_named(folder, unrated, fps)]
+    loose = {"images that belong to no clip": [file.name for file in found.loose]} if found.loose else {}
+    _report_unused(folder, {**found.unused, **loose})
+    sharded = [
+        source for place in sorted({shard.parent for shard in found.shards}) for source in _of_shards(folder, place)
+    ]
+    return [*sharded, *_named(folder, found.videos, None), *_named(folder, unrated, fps)]
+
+
+def _report_unused(folder: Path, unused: Mapping[str, Sequence[str]]) -> None:
+    if described := describe_unused(unused):
+        log.warning("%s: %s", folder, described)
 
 
 def _named(folder: Path, paths: Iterable[Path], fps: float | None) -> Iterator[VideoSource]:
@@ -157,32 +180,33 @@ def _named(folder: Path, paths: Iterable[Path], fps: float | None) -> Iterator[V
         yield VideoSource(name, path, None, fps, group=name)
 
 
-def _of_shards(shards: Sequence[Path]) -> Iterator[VideoSource]:
-    """Yield the videos of shards, which are read in place, with the facts of their samples.
+def _of_shards(root: Path, folder: Path) -> Iterator[VideoSource]:
+    """Yield the videos of a folder of shards below `root`, which are read in place, with the facts of their samples.
 
     Raises:
         UserError: A shard is damaged, or a sample cannot be used: all are counted.
     """
     failures, count = Failures(), 0
-    for shard, samples in read_folder(shards):
+    for shard, samples in read_folder(shard_paths(folder)):
+        place = shard.relative_to(root).with_suffix("").as_posix()
         with shard.open("rb") as file:
             for sample in samples:
                 count += 1
                 try:
-                    yield _of_sample(shard, file, sample)
+                    yield _of_sample(shard, f"{place}/{sample.key}", file, sample)
                 except UserError as error:
                     failures.add(f"{shard.name}:{sample.key}", str(error))
-    failures.raise_any(count, f"samples of {shards[0].parent}", "Write the shards again without them.")
+    failures.raise_any(count, f"samples of {folder}", "Write the shards again without them.")
 
 
-def _of_sample(shard: Path, file: BinaryIO, sample: Group[TarMember]) -> VideoSource:
+def _of_sample(shard: Path, name: str, file: BinaryIO, sample: Group[TarMember]) -> VideoSource:
     if sample.error is not None:
         raise SampleError(sample.error)
     video = next((sample.members[suffix] for suffix in VIDEO_SUFFIXES if suffix in sample.members), None)
     if video is None:
         raise SampleError("holds no video")
     texts = {suffix: _read(file, sample.members[suffix]) for suffix in ("txt", "json") if suffix in sample.members}
-    facts, name = read_facts(texts), f"{shard.stem}/{sample.key}"
+    facts = read_facts(texts)
     span = (video.offset, video.size)
     return VideoSource(name, shard, span, None, facts.caption, dict(facts.attributes), facts.group or name)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mav_lightning.common.video import encode_mp4
+from mav_lightning.common.video_encoding import encode_mp4
 
 ROOT = Path(__file__).parents[1]
 

@@ -16,7 +16,8 @@ from evaluation.extractors.shapes_layers import APPEARANCE, MOTIONS, network_inp
 from mav_lightning.common.pixels import quantize
 from mav_lightning.common.shapes_world.laws import sample_motion
 from mav_lightning.common.shapes_world.scene import Scene, all_scenes, caption, render
-from mav_lightning.common.video import encode_mp4, read_frames
+from mav_lightning.common.video_encoding import encode_mp4
+from mav_lightning.media.media_reader import read_frames
 
 __all__ = ["FRAMES", "CrossedClips", "crossed_clips", "through_codec"]
 

@@ -12,7 +12,7 @@ from mav_lightning.ablation.differences import settings
 from mav_lightning.ablation.results import StudyResults, TrialResult
 from mav_lightning.common.clip_summary import clip_summary
 from mav_lightning.common.manifest import ClipRecord, read_manifest
-from mav_lightning.common.video import read_frames
+from mav_lightning.media.media_reader import read_frames
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.summary_pb2 import Summary

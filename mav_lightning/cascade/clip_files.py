@@ -2,26 +2,26 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from mav_lightning.cascade.mark import CLAIMS
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.gif import encode_gif
-from mav_lightning.common.video import VideoError, encode_mp4, read_comment, read_frames, write_lossless
+from mav_lightning.common.video_encoding import encode_mp4, write_lossless
+from mav_lightning.media.frame_series import frame_files
+from mav_lightning.media.media_reader import read_comment, read_frames
 
 __all__ = ["FORMATS", "Format", "read_clip", "read_facts", "write_clip"]
 
 Frames = NDArray[np.uint8]
 Format = Literal["mkv", "mp4", "gif", "frames"]
-_PICTURES = (".gif", ".png")
 
 
 class FileFormat(NamedTuple):
@@ -84,7 +84,7 @@ def write_clip(
     try:
         writers[path.suffix](partial, frames, fps, comment)
         if finish is not None:
-            for file in _frames(partial) if partial.is_dir() else [partial]:
+            for file in frame_files(partial) if partial.is_dir() else [partial]:
                 finish(file)
     except BaseException:
         _remove(partial)
@@ -97,21 +97,19 @@ def read_clip(path: Path) -> Frames:
     """Read the frames of a clip, shape (T, H, W, 3), uint8.
 
     Args:
-        path: File in one of the formats of `write_clip`, or a folder of PNGs.
+        path: A video, animation or image, or a folder of numbered images.
 
     Raises:
         UserError: If there is no such file or it cannot be decoded.
     """
-    if path.is_dir():
-        return np.concatenate([_images(file) for file in _frames(path)])
-    return _images(path) if path.suffix in _PICTURES else read_frames(_existing(path))
+    return read_frames(_existing(path))
 
 
 def read_facts(path: Path) -> dict[str, str]:
     """Read what the metadata of a clip claims about its origin, without decoding frames.
 
     Args:
-        path: File in one of the formats of `write_clip`, or a folder of PNGs.
+        path: A video, animation or image, or a folder of numbered images.
 
     Returns:
         The claims. Empty if there are none in the form that `mav_lightning.cascade.mark.provenance` writes.
@@ -119,16 +117,9 @@ def read_facts(path: Path) -> dict[str, str]:
     Raises:
         UserError: If there is no such file or it cannot be read.
     """
-    if path.is_dir():
-        return read_facts(_frames(path)[0])
-    if path.suffix in _PICTURES:
-        with _image(path) as image:
-            found = image.info.get("comment") or image.info.get("Comment") or ""
-        comment = found.decode(errors="replace") if isinstance(found, bytes) else found
-    else:
-        comment = read_comment(_existing(path))
+    file = _existing(path)
     try:
-        facts = json.loads(comment or "{}")
+        facts = json.loads(read_comment(frame_files(file)[0] if file.is_dir() else file) or "{}")
     except (ValueError, RecursionError):
         return {}
     claims = {key: facts.get(key) for key in CLAIMS} if isinstance(facts, dict) else {}
@@ -140,31 +131,6 @@ def _existing(path: Path) -> Path:
     if not path.exists():
         raise UserError(f"{path}: no such file or folder.")
     return path
-
-
-def _frames(folder: Path) -> list[Path]:
-    files = sorted(folder.glob("*.png"))
-    if not files:
-        raise UserError(f"{folder}: has no PNGs; give a clip, or a folder with the frames of one clip.")
-    return files
-
-
-@contextmanager
-def _image(path: Path) -> Iterator[Image.Image]:
-    try:
-        with Image.open(_existing(path)) as image:
-            yield image
-    except (UnidentifiedImageError, OSError) as error:
-        raise VideoError(f"{path}: not a readable image ({error}).") from error
-
-
-def _images(path: Path) -> Frames:
-    frames = []
-    with _image(path) as image:
-        for number in range(getattr(image, "n_frames", 1)):
-            image.seek(number)
-            frames.append(np.asarray(image.convert("RGB")))
-    return np.stack(frames)
 
 
 def _remove(path: Path) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["generate"]
 
-_MOST_FRAMES, _READ_AT_ONCE = 4096, 64  # of a given clip
+_MOST_FRAMES = 4096  # of a given clip
 
 
 def generate(
@@ -173,25 +173,25 @@ def _read(use: str, files: list[Path], fps: float, size: int) -> "Clips":
     """Read the given images, or the given clip's frames at `fps`, as one array (T, size, size, 3)."""
     import numpy as np
 
-    from datamodules.media import decode_image
     from mav_lightning.common.cropping import crop_to_square
     from mav_lightning.common.errors import UserError
-    from mav_lightning.common.video import probe, read_frames_at
+    from mav_lightning.media.media_reader import open_media
+    from mav_lightning.media.pictures import decode_picture
 
     for file in files:
         if not file.is_file():
             raise UserError(f"{file}: no such file.", argument=use)
     if use in ("animate", "interpolate"):
-        return np.stack([crop_to_square(decode_image(file.read_bytes()), size) for file in files])
+        return np.stack([crop_to_square(decode_picture(file), size) for file in files])
     (file,) = files
-    info = probe(file)
-    count = 1 + int((info.frames - 1) / info.fps * fps + 1e-6)
-    if not 2 <= count <= _MOST_FRAMES:
-        raise UserError(
-            f"{file}: has {count} frames at {fps:g} fps ({info.frames} at {info.fps:g}), 2 to {_MOST_FRAMES} are "
-            "accepted; choose another --fps, cut the clip, or use --animate with an image.",
-            argument=use,
-        )
-    times = [number / fps for number in range(count)]
-    parts = (read_frames_at(file, times[i : i + _READ_AT_ONCE]) for i in range(0, count, _READ_AT_ONCE))
-    return np.stack([crop_to_square(frame, size) for part in parts for frame in part])
+    with open_media(file) as video:
+        times = video.timeline
+        count = 1 + int(min(times.span * fps, 2 * _MOST_FRAMES) + 1e-6)
+        if not 2 <= count <= _MOST_FRAMES:
+            raise UserError(
+                f"{file}: has {count} frames at {fps:g} fps ({len(times)} at {times.fps:g}), 2 to {_MOST_FRAMES} are "
+                "accepted; choose another --fps, cut the clip, or use --animate with an image.",
+                argument=use,
+            )
+        numbers = times.at(np.arange(count) / fps).tolist()
+        return np.stack([crop_to_square(frame, size) for frame in video.frames(numbers)])

@@ -77,6 +77,8 @@ def pack(
         )
     for place, count in report.written.items():
         echo(f"{out / place}: {count} samples")
+    for reason, files in report.unused.items():
+        list_files(f"not used, {reason}", files, _NAMED)
     for reason, files in report.left_out.items():
         list_files(f"left out, {reason}", files, _NAMED)
     list_files("listed, but missing", report.absent, _NAMED)
@@ -136,14 +138,13 @@ def _only_source(sources: Mapping[str, Path | None], options: Mapping[str, Any])
     return given[0]
 
 
-def _annotator(source: str, path: Path, known: Mapping[str, Any]) -> "Annotator":
-    """Return the reader of the source, with the options given."""
-    from datamodules.captions import read_captions
+def _annotator(source: str, path: Path, known: Mapping[str, Any]) -> "Path | Annotator":
+    """Return the table of captions, or the reader of another source with the options given."""
     from datamodules.msrvtt import read_msrvtt
     from datamodules.ucf101 import read_ucf101
 
     if source == "captions":
-        return partial(read_captions, path)
+        return path
     if source == "ucf101":
         return partial(read_ucf101, path, **known)
     return partial(read_msrvtt, path, **{option.replace("-", "_"): value for option, value in known.items()})

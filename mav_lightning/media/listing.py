@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.terminal import visible
 
 __all__ = ["Listing", "describe_unused", "is_data_name", "list_folder", "natural_key", "same_name"]
 
@@ -31,6 +32,7 @@ _TEXT = 1 << 30  # sorts text behind numbers, whose rank is their number of digi
 HIDDEN = "hidden, or a companion file of an operating system or editor"
 BROKEN_LINK = "a link to nothing"
 LISTED_TWICE = "linked, but listed already"
+LOOP = "a link to a folder that holds this one"
 SPECIAL = "not a regular file"
 
 
@@ -61,7 +63,8 @@ def list_folder(root: Path, *, recursive: bool = True) -> Listing:
     """List a folder.
 
     Links are followed, each folder once: a loop or a second link to a folder ends in `unused`, and a real folder wins
-    over a link to it. Hidden names and companions such as ``__MACOSX`` are not data; what they hold is not looked at.
+    over a link to it. A link to a folder that holds `root` is not followed. Hidden names and companions such as
+    ``__MACOSX`` are not data; what they hold is not looked at.
 
     Args:
         root: The folder; its own name may be hidden.
@@ -71,7 +74,7 @@ def list_folder(root: Path, *, recursive: bool = True) -> Listing:
         UserError: There is no such folder.
     """
     if not root.is_dir():
-        raise UserError(f"{shown_name(root)}: no such folder.")
+        raise UserError(f"{visible(root)}: no such folder.")
     walk = _Walk(root)
     walk.visit(root, recursive)
     key = {path: natural_key(path.relative_to(root).as_posix()) for path in walk.files}
@@ -106,11 +109,6 @@ def same_name(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def shown_name(path: Path | str) -> str:
-    """Return a path as text that can be encoded: bytes that are not UTF-8 are shown as escapes."""
-    return str(path).encode("utf-8", "backslashreplace").decode()
-
-
 def describe_unused(unused: Mapping[str, Iterable[str]]) -> str:
     """Describe what a folder holds and is not used, in one line; empty if there is nothing.
 
@@ -121,7 +119,7 @@ def describe_unused(unused: Mapping[str, Iterable[str]]) -> str:
     groups = {reason: list(names) for reason, names in unused.items()}
     told = []
     for reason, names in groups.items():
-        first = ", ".join(f"`{shown_name(name)}`" for name in names[:_SHOWN])
+        first = ", ".join(f"`{visible(name)}`" for name in names[:_SHOWN])
         told.append(f"{len(names)} {reason} ({first}{', …' if len(names) > _SHOWN else ''})")
     return f"{sum(map(len, groups.values()))} not used: {'; '.join(told)}" if told else ""
 
@@ -136,8 +134,13 @@ class _Walk:
 
     def visit(self, root: Path, recursive: bool) -> None:
         self._folder(root, recursive, linked=False)
+        above = {_inode(folder) for folder in root.resolve().parents}
         while self._links:
-            self._folder(self._links.popleft(), recursive, linked=True)
+            link = self._links.popleft()
+            if _inode(link) in above:
+                self._leave_out(LOOP, link)
+            else:
+                self._folder(link, recursive, linked=True)
 
     def _folder(self, folder: Path, recursive: bool, linked: bool) -> None:
         waiting = [folder]

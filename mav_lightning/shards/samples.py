@@ -13,6 +13,8 @@ from typing import BinaryIO, Generic, TypeVar
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.terminal import one_line, shorten
 from mav_lightning.common.text_files import composed
+from mav_lightning.media.formats import PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from mav_lightning.media.limits import DEFAULT_LIMITS
 from mav_lightning.media.listing import is_data_name
 from mav_lightning.shards.tar_members import ByteStream, ShardError, TarMember, TarReader
 
@@ -21,11 +23,9 @@ __all__ = [
     "check_repeats", "read_folder", "repeated_in",
 ]  # fmt: skip
 
-VIDEO_SUFFIXES = ("mp4", "avi", "webm", "mkv")
-IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp")
+IMAGE_SUFFIXES = PICTURE_SUFFIXES
 SUFFIXES = frozenset((*VIDEO_SUFFIXES, *IMAGE_SUFFIXES, "txt", "json"))
 _LARGEST = {"txt": 1 << 20, "json": 1 << 24}  # bytes
-_LARGEST_MEDIA = 2 << 30
 _LONGEST_KEY = 1024  # characters
 _REPEATED = "its members are not adjacent, or its key is used twice; write the shard again"
 
@@ -119,7 +119,7 @@ class _Sample(Generic[Payload]):
             return f"`.{suffix}` is {member.problem}"
         if suffix in self.members:
             return f"holds `.{suffix}` twice"
-        if member.size > (most := _LARGEST.get(suffix, _LARGEST_MEDIA)):
+        if member.size > (most := _LARGEST.get(suffix, DEFAULT_LIMITS.bytes)):
             return f"`.{suffix}` has {member.size} bytes, more than {most}"
         return None
 

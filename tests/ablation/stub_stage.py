@@ -117,7 +117,7 @@ def sample(folder: StageFolder) -> None:
     from mav_lightning.common.manifest import ClipRecord, write_manifest
     from mav_lightning.common.shapes_world.laws import LAW_OF_SHAPE, sample_motion
     from mav_lightning.common.shapes_world.scene import all_scenes, caption, render, render_motion
-    from mav_lightning.common.video import write_lossless
+    from mav_lightning.common.video_encoding import write_lossless
 
     stage, needed = folder.read_stage(), folder.needed()
     temporal = needed["decoder"].name.startswith("temporal")

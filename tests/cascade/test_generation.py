@@ -26,7 +26,8 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.common.hashing import file_sha256
 from mav_lightning.common.manifest import read_manifest
 from mav_lightning.common.tracking import untracked
-from mav_lightning.common.video import read_frames, write_lossless
+from mav_lightning.common.video_encoding import write_lossless
+from mav_lightning.media.media_reader import read_frames
 from mav_lightning.prompts import Prompt, shapes_prompts
 
 

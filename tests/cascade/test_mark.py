@@ -114,7 +114,7 @@ def test_gifs_play_at_their_rate(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("missing.mp4", None, "no such file or folder"),
-        ("text.png", b"hello", "not a readable image"),
+        ("text.png", b"hello", r"text\.png: cannot be decoded \(of an unknown format"),
         ("text.mp4", b"hello", "text.mp4"),
     ],
 )
@@ -126,5 +126,5 @@ def test_what_is_no_clip_is_refused_by_name(name: str, content: bytes | None, me
 
 
 def test_a_folder_without_frames_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="has no PNGs; give a clip"):
+    with pytest.raises(UserError, match="holds no frames"):
         read_clip(tmp_path)

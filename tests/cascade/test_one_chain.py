@@ -14,7 +14,7 @@ from mav_lightning.cascade.video_pipeline import Pipeline
 from mav_lightning.cli.app import app
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import read_manifest
-from mav_lightning.common.video import write_lossless
+from mav_lightning.common.video_encoding import write_lossless
 from mav_lightning.prompts import Prompt
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from datamodules.index import build_index
 from datamodules.shapes_world_shards import WriteShapesWorld
-from mav_lightning.common.video import encode_mp4
+from mav_lightning.common.video_encoding import encode_mp4
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `import recording`
 

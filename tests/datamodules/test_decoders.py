@@ -146,13 +146,13 @@ def test_what_is_transparent_lies_on_white() -> None:
 
 def test_pixels_of_16_bits_are_refused_rather_than_cut() -> None:
     deep = Image.fromarray(np.full((8, 8), 30_000, np.uint16))
-    with pytest.raises(SampleError, match=r"more than 8 bits \(mode I;16\); save the image with 8 bits a channel"):
+    with pytest.raises(UserError, match=r"more than 8 bits \(mode I;16\); save the image with 8 bits a channel"):
         ImageDecoder(4, captioned=False).decode("a", {"png": encoded(deep)}, None, drawn(0), NOTHING)
 
 
 @pytest.mark.parametrize("data", [b"", b"not an image", encoded(Image.new("RGB", (64, 64)))[:60]])
 def test_damaged_images_are_bad_samples(data: bytes) -> None:
-    with pytest.raises(SampleError, match="replace or remove the image"):
+    with pytest.raises(UserError, match="replace or remove the image"):
         ImageDecoder(4, captioned=False).decode("a", {"png": data}, None, drawn(0), NOTHING)
 
 

@@ -98,7 +98,7 @@ def test_bad_places_and_numbers_are_refused(source: Path, tmp_path: Path) -> Non
 
     for wrong, message in [
         ((tmp_path / "nowhere", table, tmp_path / "out"), "no such folder; give the folder that holds the videos"),
-        ((tmp_path / "empty", table, tmp_path / "out"), "holds no mp4, avi, webm, mkv, jpg"),
+        ((tmp_path / "empty", table, tmp_path / "out"), "holds no video or image"),
         ((source, tmp_path / "none.tsv", tmp_path / "out"), "no such caption table"),
         ((source, table, source), "already holds something"),
     ]:

@@ -64,7 +64,7 @@ def test_shards_are_indexed_and_as_large_as_asked(shapes: Path) -> None:
         ({"fps": float("nan")}, "fps: must be a finite number"),
         ({"seconds": float("inf")}, "seconds: must be a finite number"),
         ({"seconds": 1e9}, "seconds: .* more than 100000 frames"),
-        ({"size": 1_000_000}, "size: must be at most 3072 pixels"),
+        ({"size": 1_000_000}, "size: must be at most 8192 pixels"),
         ({"seed": -1}, "seed: must be"),
         ({"processes": 0}, "processes: must be"),
         ({"val_clips": 0}, "val_clips: must be .* above 0, got 0"),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mav_lightning.cli.app import main
-from mav_lightning.common.video import write_lossless
+from mav_lightning.common.video_encoding import write_lossless
 
 Run = Callable[..., tuple[int, str]]
 

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from evaluation.protocol import FOLDER
-from mav_lightning.common.video import encode_mp4, write_lossless
+from mav_lightning.common.video_encoding import encode_mp4, write_lossless
 
 
 class Fragile(nn.Module):
@@ -134,7 +134,7 @@ def test_pictures_of_sixteen_bits_are_named(run: Run, clips: Path) -> None:
 
     assert code == 2
     assert re.search(r"6 of 6 clips|6 of 12 clips", told), told
-    assert "not 0 to 255; save it with 8 bits per channel" in told, told
+    assert "pixels of more than 8 bits (mode I;16); save the image with 8 bits a channel" in told, told
 
 
 def test_prompts_that_do_not_match_are_counted(run: Run, tmp_path: Path) -> None:

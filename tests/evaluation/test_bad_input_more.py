@@ -15,7 +15,7 @@ from command import Run, evaluator, noise_clips
 from torch import Tensor, nn
 
 from evaluation.protocol import FOLDER
-from mav_lightning.common.video import write_lossless
+from mav_lightning.common.video_encoding import write_lossless
 
 
 class Fragile(nn.Module):

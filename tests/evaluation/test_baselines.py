@@ -20,7 +20,8 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import MANIFEST, read_manifest
 from mav_lightning.common.shapes_world.scene import Scene, caption
 from mav_lightning.common.tracking import untracked
-from mav_lightning.common.video import encode_mp4, read_frames, write_lossless
+from mav_lightning.common.video_encoding import encode_mp4, write_lossless
+from mav_lightning.media.media_reader import read_frames
 
 _SHIPPED = load_protocol("shapes-tiny")
 assert _SHIPPED.real is not None
@@ -235,7 +236,7 @@ def test_videos_that_cannot_be_read_are_named_and_counted(tmp_path: Path) -> Non
     for name, data in (("a", whole), ("b", damaged), ("c", damaged)):
         (films / f"{name}.mp4").write_bytes(data)
 
-    with pytest.raises(UserError, match=r"2 of 3 videos cannot be measured: `b.mp4`: .*`c.mp4`: .*Fix or remove"):
+    with pytest.raises(UserError, match=r"2 of 3 real videos cannot be measured: `b.mp4`: .*`c.mp4`: .*Fix or remove"):
         write_baseline("static", films, PROTOCOL, tmp_path / "out", clips=9)
     assert not (tmp_path / "out").exists()
 

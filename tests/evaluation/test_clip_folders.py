@@ -16,7 +16,7 @@ from evaluation.folders import open_clips, with_prompts
 from evaluation.protocol import RealClips, load_protocol
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import ClipRecord, write_manifest
-from mav_lightning.common.video import encode_mp4, write_lossless
+from mav_lightning.common.video_encoding import encode_mp4, write_lossless
 
 PROTOCOL = load_protocol("shapes-tiny")
 REAL = RealClips(clips=288, start="random", split="val", repeat=True)
@@ -218,7 +218,7 @@ def test_pictures_of_sixteen_bits_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     Image.fromarray(np.full((16, 16), 4000, np.uint16)).save(tmp_path / "a" / "0.png")
 
-    with pytest.raises(UserError, match=r"0\.png: has values of kind `I;16`, not 0 to 255; save it with 8 bits"):
+    with pytest.raises(UserError, match=r"0\.png: has pixels of more than 8 bits \(mode I;16\); save the image"):
         open_clips(tmp_path, fps=8.0)[0].read()
 
 

@@ -12,7 +12,7 @@ from evaluation.cuts import Cut, read_cut
 from evaluation.folders import open_clips
 from evaluation.protocol import GeneratedClips, Protocol, RealClips, load_protocol
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.video import encode_mp4, write_lossless
+from mav_lightning.common.video_encoding import encode_mp4, write_lossless
 
 STRIDED = replace(load_protocol("fvd-tats-2048x16"), frames=4, seed=3, size=None)
 ONCE = RealClips(clips=None, start="random", split="val", repeat=False)

@@ -18,7 +18,7 @@ from evaluation.metrics import FrechetDistance, KernelDistance
 from mav_lightning.common.manifest import ClipRecord, write_manifest
 from mav_lightning.common.shapes_world.laws import LAW_OF_SHAPE, sample_motion
 from mav_lightning.common.shapes_world.scene import all_scenes, caption, render
-from mav_lightning.common.video import write_lossless
+from mav_lightning.common.video_encoding import write_lossless
 
 N = 40
 

@@ -24,7 +24,7 @@ from mav_lightning.common.allowed import allow
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import ClipRecord, write_manifest
 from mav_lightning.common.shapes_world.scene import all_scenes, caption, render
-from mav_lightning.common.video import write_lossless
+from mav_lightning.common.video_encoding import write_lossless
 
 PROTOCOL = load_protocol("shapes-tiny")
 MYLAB = """

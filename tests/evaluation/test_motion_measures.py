@@ -18,7 +18,8 @@ from evaluation.motion.flow_measures import (
 from evaluation.motion.working_size import at_working_size
 from mav_lightning.common.shapes_world.laws import LAW_OF_SHAPE, sample_motion
 from mav_lightning.common.shapes_world.scene import Scene, render, render_motion
-from mav_lightning.common.video import encode_mp4, read_frames
+from mav_lightning.common.video_encoding import encode_mp4
+from mav_lightning.media.media_reader import read_frames
 
 FRAMES = 9
 

@@ -11,7 +11,7 @@ from mav_lightning.cli.app import app
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.shapes_world.laws import sample_motion
 from mav_lightning.common.shapes_world.scene import Scene, render_motion
-from mav_lightning.common.video import encode_mp4, write_lossless
+from mav_lightning.common.video_encoding import encode_mp4, write_lossless
 
 
 @pytest.fixture(scope="module")

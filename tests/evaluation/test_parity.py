@@ -18,7 +18,8 @@ from evaluation import evaluate, load_protocol
 from evaluation.metrics.frechet import frechet_distance
 from evaluation.moments import Moments
 from evaluation.protocol import FOLDER
-from mav_lightning.common.video import read_frames, write_lossless
+from mav_lightning.common.video_encoding import write_lossless
+from mav_lightning.media.media_reader import read_frames
 
 Array = NDArray[np.float64]
 N, FRAMES, WIDTH, HEIGHT = 40, 16, 20, 16

@@ -21,7 +21,8 @@ from evaluation import evaluate, load_protocol
 from evaluation.extractors.i3d import I3DNetwork
 from evaluation.protocol import FOLDER
 from mav_lightning.common.manifest import ClipRecord, write_manifest
-from mav_lightning.common.video import read_frames, write_lossless
+from mav_lightning.common.video_encoding import write_lossless
+from mav_lightning.media.media_reader import read_frames
 
 Array = NDArray[np.float64]
 HEIGHT, WIDTH, LONG = 18, 26, 20  # frames that are stored; protocols take 16 of them

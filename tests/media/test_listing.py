@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.terminal import visible
 from mav_lightning.media.listing import (
     Listing,
     describe_unused,
@@ -12,7 +13,6 @@ from mav_lightning.media.listing import (
     list_folder,
     natural_key,
     same_name,
-    shown_name,
 )
 
 
@@ -104,7 +104,7 @@ def test_loops_end_and_are_named(tmp_path: Path, target: str) -> None:
     (root / "loop").symlink_to(target)
     listing = list_folder(root)
     assert names(listing) == ["b/a.mp4"]
-    assert sum(listing.unused.values(), ()) in (("loop",), ("loop/root",))
+    assert sum(listing.unused.values(), ()) == ("loop",)
 
 
 def test_a_folder_linked_twice_is_listed_once_and_the_real_one_wins(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_names_are_compared_in_one_unicode_form() -> None:
 def test_names_that_are_no_utf_8_are_listed_and_can_be_shown(tmp_path: Path) -> None:
     (tmp_path / os.fsdecode(b"caf\xe9.mp4")).write_bytes(b"")
     (path,) = list_folder(tmp_path).files
-    assert shown_name(path.name) == r"caf\udce9.mp4"
+    assert visible(path.name) == r"caf\udce9.mp4"
 
 
 def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:

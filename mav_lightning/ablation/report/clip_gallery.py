@@ -11,7 +11,7 @@ from PIL import Image
 
 from mav_lightning.ablation.results import StudyResults
 from mav_lightning.common.manifest import ClipRecord, read_manifest
-from mav_lightning.common.video import read_frames
+from mav_lightning.media.media_reader import read_frames
 
 __all__ = ["MOST_CLIPS", "gather_clips"]
 

@@ -7,15 +7,9 @@ import numpy as np
 import pytest
 
 from mav_lightning.common.shapes_world.scene import all_scenes, render
-from mav_lightning.common.video import (
-    VideoError,
-    VideoLimits,
-    encode_mp4,
-    probe,
-    read_frames,
-    read_frames_at,
-    write_lossless,
-)
+from mav_lightning.common.video_encoding import encode_mp4, write_lossless
+from mav_lightning.media.limits import MediaError, MediaLimits
+from mav_lightning.media.media_reader import probe, read_frames, read_frames_at
 
 
 @pytest.fixture
@@ -77,17 +71,17 @@ def test_a_time_past_the_end_gives_the_last_frame(numbered: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("limits", "message"),
     [
-        (VideoLimits(pixels=100), "1536 pixels a frame, more than the limit of 100; scale it down"),
-        (VideoLimits(frames=10), "more than 10 frames; cut it into shorter files"),
-        (VideoLimits(bytes=100), "bytes, more than the limit of 100; cut it into shorter files"),
+        (MediaLimits(pixels=100), "48x32 pixels, more than the limit of 100; scale it down"),
+        (MediaLimits(frames=10), "more than 10 frames; cut it into shorter files"),
+        (MediaLimits(bytes=100), "bytes, more than the limit of 100; cut it into shorter files"),
     ],
 )
-def test_limits_hold_before_anything_is_decoded(limits: VideoLimits, message: str, numbered: np.ndarray) -> None:
-    with pytest.raises(VideoError, match=message):
+def test_limits_hold_before_anything_is_decoded(limits: MediaLimits, message: str, numbered: np.ndarray) -> None:
+    with pytest.raises(MediaError, match=message):
         probe(encode_mp4(numbered, 10.0), limits)
 
 
 def test_no_video_is_told_with_the_way_out(tmp_path: Path) -> None:
     (tmp_path / "text.mp4").write_text("not a video")
-    with pytest.raises(VideoError, match=r"text.mp4: cannot be decoded .*; re-encode or remove the file"):
+    with pytest.raises(MediaError, match=r"text.mp4: cannot be decoded .*; re-encode or remove the file"):
         read_frames_at(tmp_path / "text.mp4", [0.0])

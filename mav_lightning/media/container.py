@@ -1,0 +1,182 @@
+"""Opening of video files with FFmpeg: local bytes only, a format named beforehand, and the stream that players show."""
+
+import io
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import av
+from av.stream import Disposition
+
+from mav_lightning.common.terminal import visible
+from mav_lightning.media.formats import HEAD_BYTES, MediaFormat, recognize
+from mav_lightning.media.limits import Deadline, MediaError, MediaLimits
+from mav_lightning.media.mp4_tables import check_mp4
+
+__all__ = ["MediaFile", "OpenVideo", "Source", "open_file", "source_name"]
+
+Source = bytes | Path
+"""Encoded bytes, or the path of a file with them. A path is opened here and is never a URL, an option or a script."""
+
+_DECODERS = (
+    "h264", "hevc", "av1", "libdav1d", "vp8", "vp9", "libvpx", "libvpx-vp9", "mpeg4", "msmpeg4v1", "msmpeg4v2",
+    "msmpeg4", "h263", "mpeg1video", "mpeg2video", "mjpeg", "prores", "dnxhd", "ffv1", "huffyuv", "ffvhuff", "utvideo",
+    "rawvideo", "png", "dvvideo", "qtrle", "cinepak",
+)  # fmt: skip
+_NO_FILM = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+
+
+@dataclass(frozen=True)
+class MediaFile:
+    """An opened file.
+
+    Attributes:
+        name: Name for messages.
+        file: The bytes.
+        size: Their number.
+        format: What they are.
+    """
+
+    name: str
+    file: BinaryIO
+    size: int
+    format: MediaFormat
+
+
+def source_name(source: Source) -> str:
+    """Return a name of a source for messages."""
+    return f"<{len(source)} bytes>" if isinstance(source, bytes) else visible(source)
+
+
+@contextmanager
+def open_file(source: Source, limits: MediaLimits, *, pictures_only: bool = False) -> Iterator[MediaFile]:
+    """Open a source and recognize its format by its first bytes.
+
+    Args:
+        source: Encoded bytes or a file.
+        limits: Limit on the size of the file.
+        pictures_only: If True, only images are accepted.
+
+    Raises:
+        MediaError: There is no such regular file, it is too large, or it is of no format that is read.
+    """
+    name = source_name(source)
+    if isinstance(source, bytes):
+        limits.check_file(name, len(source))
+        yield MediaFile(
+            name, io.BytesIO(source), len(source), recognize(source[:HEAD_BYTES], name, pictures_only=pictures_only)
+        )
+        return
+    try:
+        found = source.stat()
+        if not stat.S_ISREG(found.st_mode):  # opening a pipe would wait for a writer
+            raise MediaError(f"{name}: not a regular file; give a video or image.")
+        limits.check_file(name, found.st_size)
+        opened = source.open("rb")
+    except OSError as error:
+        raise MediaError(f"{name}: cannot be opened ({error.strerror}).") from error
+    with opened as file:
+        head = file.read(HEAD_BYTES)
+        file.seek(0)
+        yield MediaFile(name, file, found.st_size, recognize(head, name, pictures_only=pictures_only))
+
+
+class OpenVideo:
+    """The video stream of a file, whose packets can be read; used as a context manager.
+
+    Only the recognized demuxer and a closed list of decoders are used, and nothing but the file is read. Damage is an
+    error, where FFmpeg by itself conceals it.
+
+    Args:
+        file: The file.
+        limits: Limits on frame size and time.
+
+    Attributes:
+        name: Name for messages.
+        container: PyAV's container.
+        stream: Its video stream.
+        deadline: When reading stops.
+
+    Raises:
+        MediaError: The file is unreadable or damaged, has no video stream, or exceeds a limit. FFmpeg's errors within
+            the context become a `MediaError` that names the file.
+    """
+
+    def __init__(self, file: MediaFile, limits: MediaLimits) -> None:
+        self._file, self._limits, self.name = file, limits, file.name
+        self.deadline = Deadline(file.name, limits.seconds)
+        if file.format.library_name == "mov":
+            check_mp4(file.file, file.size, file.name)
+
+    def __enter__(self) -> "OpenVideo":
+        try:
+            self.reopen()
+        except av.FFmpegError as error:
+            raise self._error(error) from error
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        self.container.close()
+        if isinstance(error, av.FFmpegError):
+            raise self._error(error) from error
+
+    def reopen(self) -> None:
+        """Open the container, again from the beginning if it was open."""
+        self._file.file.seek(0)
+        self.container: Any = av.open(
+            _Watched(self._file.file, self.deadline), format=self._file.format.library_name, io_open=_refuse,
+            metadata_errors="replace", options={
+                "err_detect": "crccheck+explode", "max_pixels": str(self._limits.pixels),
+                "codec_whitelist": ",".join(_DECODERS), "format_whitelist": self._file.format.library_name,
+            },
+        )  # fmt: skip
+        try:
+            self.stream: Any = _film(self.container, self.name)
+            codec = self.stream.codec_context
+            self._limits.check_size(self.name, codec.width, codec.height)
+        except MediaError:
+            self.container.close()
+            raise
+
+    def _error(self, error: Exception) -> MediaError:
+        return MediaError(f"{self.name}: cannot be decoded ({error}); re-encode or remove the file.")
+
+
+def _film(container: Any, name: str) -> Any:
+    """Return the stream that FFmpeg and players choose; covers and thumbnails are none."""
+    films = [stream for stream in container.streams.video if not stream.disposition & _NO_FILM]
+    if not films:
+        found = "only a cover picture" if container.streams.video else "no video stream"
+        raise MediaError(f"{name}: {found}; remove the file.")
+    films = [stream for stream in films if stream.frames != 1] or films  # stills without a mark
+    best = container.streams.best("video")
+    stream = best if best in films else films[0]
+    codec = stream.codec_context
+    if codec is None or codec.codec.name not in _DECODERS:
+        known = "unknown to FFmpeg" if codec is None else codec.codec.name
+        raise MediaError(f"{name}: its codec is not read ({known}); re-encode it as H.264 or remove the file.")
+    stream.thread_type = "SLICE"  # frame threads can deadlock where decoding stops early
+    codec.thread_count = 1
+    return stream
+
+
+def _refuse(url: str, flags: int, options: Any) -> Any:
+    raise MediaError(f"{visible(url)}: another file is referred to; media must be complete in one file.")
+
+
+class _Watched:
+    """A file for FFmpeg whose reads end at a deadline, so that a demuxer cannot read for ever."""
+
+    def __init__(self, file: BinaryIO, deadline: Deadline) -> None:
+        self._file, self._deadline = file, deadline
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int) -> bytes:
+        self._deadline.check()
+        return self._file.read(size)
+
+    def seekable(self) -> bool:
+        return True

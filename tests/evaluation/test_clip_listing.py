@@ -1,0 +1,182 @@
+"""Folders of clips as people have them: nothing is dropped in silence, and no kind hides another."""
+
+import io
+import logging
+import os
+import shutil
+import tarfile
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from evaluation.folders import open_clips, with_prompts
+from mav_lightning.common.errors import UserError
+from mav_lightning.common.manifest import ClipRecord, write_manifest
+from mav_lightning.common.video_encoding import encode_mp4
+
+LEVELS = 12 * np.arange(16, dtype=np.uint8)
+
+
+def ramp(frames: int = 16) -> NDArray[np.uint8]:
+    return np.broadcast_to(LEVELS[:frames, None, None, None], (frames, 16, 16, 3)).copy()
+
+
+def numbers(frames: NDArray[np.uint8]) -> list[int]:
+    return np.rint(frames.mean(axis=(1, 2, 3)) / 12).astype(int).tolist()
+
+
+def write_frames(folder: Path, names: list[str]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, frame in zip(names, ramp(len(names)), strict=True):
+        image = Image.fromarray(frame)
+        image.save(folder / name, **({"quality": 95} if name.lower().endswith(("jpg", "jpeg")) else {"lossless": True}))
+    return folder
+
+
+def write_video(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encode_mp4(ramp(), 8.0))
+    return path
+
+
+def ids(folder: Path) -> list[str]:
+    return [source.id for source in open_clips(folder, fps=8.0)]
+
+
+SERIES = {
+    "no width": [f"{number}.png" for number in range(16)],
+    "no width, from 1": [f"{number + 1}.png" for number in range(16)],
+    "one width": [f"{number:06}.jpg" for number in range(16)],
+    "mixed widths": [f"{number:02}.png" if number % 2 else f"{number}.png" for number in range(16)],
+    "a prefix": [f"frame_{number}.png" for number in range(16)],
+    "two numbers": [f"shot2_{number}.webp" for number in range(16)],
+    "a suffix in the name": [f"{number}_rgb.jpeg" for number in range(16)],
+    "gaps": [f"{5 * number}.png" for number in range(16)],
+    "capitals": [f"IMG_{number}.PNG" for number in range(16)],
+    "two formats": [f"{number}.{'jpg' if number % 3 else 'png'}" for number in range(16)],
+    "numbers of 20 digits": [f"{10**19 + number}.png" for number in range(16)],
+    "spaces and accents": [f"cafe\u0301 no {number}.png" for number in range(16)],
+    "time stamps": [f"2024-01-01_10-00-{number}.png" for number in range(16)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", SERIES)
+def test_frames_are_read_in_the_order_of_their_numbers(kind: str, tmp_path: Path) -> None:
+    write_frames(tmp_path / "clip", SERIES[kind])
+    (source,) = open_clips(tmp_path, fps=8.0)
+    assert numbers(source.read()) == list(range(16))
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["0.png", "1.png", "cover.jpg"], "holds frames and other images"),
+        (["frame_0.png", "frame_1.png", "mask_0.png", "mask_1.png"], "2 like `frame_0.png`, 2 like `mask_0.png`"),
+        (["0.png", "00.png"], "holds a frame twice"),
+        (["0.png", "0.jpg", "1.png"], r"holds a frame twice \(0\.jpg, 0\.png\); keep one"),
+    ],
+)
+def test_images_that_are_no_single_series_are_refused_by_name(names: list[str], message: str, tmp_path: Path) -> None:
+    write_frames(tmp_path / "clip", names)
+    with pytest.raises(UserError, match=message):
+        open_clips(tmp_path, fps=8.0)[0].read()
+
+
+def test_frames_of_different_sizes_are_refused(tmp_path: Path) -> None:
+    write_frames(tmp_path / "clip", ["0.png", "1.png"])
+    Image.new("RGB", (8, 8)).save(tmp_path / "clip" / "1.png")
+    with pytest.raises(UserError, match="frames of different sizes; write them again at one size"):
+        open_clips(tmp_path, fps=8.0)[0].read()
+
+
+def test_all_kinds_beside_each_other_are_clips(tmp_path: Path) -> None:
+    for name in ("a", "b", "deep/c"):
+        write_frames(tmp_path / name, SERIES["no width"])
+    write_video(tmp_path / "preview.mp4")
+    Image.fromarray(ramp()[0]).save(tmp_path / "x.gif", save_all=True, append_images=[Image.fromarray(ramp()[9])])
+    images = [Image.fromarray(frame) for frame in ramp(4)]
+    images[0].save(tmp_path / "moving.webp", save_all=True, append_images=images[1:], duration=100)
+    np.save(tmp_path / "d.npy", ramp())
+    with tarfile.open(tmp_path / "0.tar", "w") as archive:
+        entry = tarfile.TarInfo("e.mp4")
+        entry.size = len(encode_mp4(ramp(), 8.0))
+        archive.addfile(entry, io.BytesIO(encode_mp4(ramp(), 8.0)))
+    assert ids(tmp_path) == ["0/e", "a", "b", "d.npy", "deep/c", "moving.webp", "preview.mp4", "x.gif"]
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "MP4", "mov", "m4v", "3gp", "Mkv"])
+def test_every_suffix_of_a_video_counts_in_any_case(suffix: str, tmp_path: Path) -> None:
+    write_video(tmp_path / f"a.{suffix}")
+    assert ids(tmp_path) == [f"a.{suffix}"]
+
+
+def test_what_is_not_used_is_counted_and_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_video(tmp_path / "a.mp4")
+    for name in ("._a.mp4", "notes.txt", "b.flv", "a.jpg", ".ipynb_checkpoints/a.mp4", "__MACOSX/a.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    with caplog.at_level(logging.WARNING):
+        assert ids(tmp_path) == ["a.mp4"]
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "6 not used: 3 hidden" in line
+    assert "1 of formats that are not read; convert them to .mp4 or .png (`b.flv`)" in line
+    assert "1 images beside clips" in line and "`a.jpg`" in line and "1 not media (`notes.txt`)" in line
+
+
+def test_a_folder_of_clips_alone_is_opened_without_a_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_video(tmp_path / "a.mp4")
+    assert ids(tmp_path) == ["a.mp4"] and not caplog.records
+
+
+def test_clips_that_the_manifest_does_not_list_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_video(tmp_path / "a.mp4")
+    write_video(tmp_path / "b.mp4")
+    write_frames(tmp_path / "c", SERIES["no width"])
+    write_manifest(tmp_path, [ClipRecord("a", "a.mp4", 8.0)])
+    Image.new("RGB", (8, 8)).save(tmp_path / "sheet.png")
+    with caplog.at_level(logging.WARNING):
+        assert [source.id for source in open_clips(tmp_path)] == ["a"]
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.endswith("2 not used: 2 clips that manifest.json does not list (`b.mp4`, `c`)")
+
+
+def test_linked_folders_are_clips_too_and_loops_end(tmp_path: Path) -> None:
+    write_video(tmp_path / "disk2" / "b.mp4")
+    write_video(tmp_path / "root" / "a.mp4")
+    (tmp_path / "root" / "part2").symlink_to(tmp_path / "disk2")
+    (tmp_path / "root" / "loop").symlink_to("..")
+    assert ids(tmp_path / "root") == ["a.mp4", "part2/b.mp4"]
+
+
+def test_loose_images_are_no_clip(tmp_path: Path) -> None:
+    write_frames(tmp_path, SERIES["one width"])
+    with pytest.raises(UserError, match=r"loose \.jpg files; put the frames of each clip into a folder of its own"):
+        open_clips(tmp_path, fps=8.0)
+
+
+def test_prompts_find_clips_in_whatever_unicode_form_their_names_are(tmp_path: Path) -> None:
+    write_video(tmp_path / unicodedata.normalize("NFD", "café.mp4"))
+    (source,) = with_prompts(open_clips(tmp_path), {unicodedata.normalize("NFC", "café"): "a cup"})
+    assert source.prompt == "a cup"
+
+
+def test_names_that_are_no_utf_8_are_clips(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4").rename(tmp_path / os.fsdecode(b"caf\xe9.mp4"))
+    write_frames(tmp_path / os.fsdecode(b"b\xe9"), SERIES["no width"])
+    sources = open_clips(tmp_path, fps=8.0)
+    assert len(sources) == 2 and all(len(source.read()) == 16 for source in sources)
+    assert len({source.sha256() for source in sources}) == 2
+
+
+def test_padding_does_not_change_what_is_measured(tmp_path: Path) -> None:
+    padded = write_frames(tmp_path / "padded" / "clip", [f"{number:03}.png" for number in range(16)])
+    unpadded = write_frames(tmp_path / "unpadded" / "clip", [f"{number}.png" for number in range(16)])
+    first, second = (open_clips(folder.parent, fps=8.0)[0].read() for folder in (padded, unpadded))
+    np.testing.assert_array_equal(first, second)
+    shutil.rmtree(padded)
+    with pytest.raises(UserError, match="holds no clips; expected manifest"):
+        open_clips(tmp_path / "padded")

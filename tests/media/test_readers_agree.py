@@ -1,0 +1,150 @@
+"""Property: whatever the film, training, packing, evaluation and motion see the same frames at the same times."""
+
+import io
+import json
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from films import Frames, make_film, numbered, numbers, with_edit, with_matrix
+from PIL import Image
+
+from datamodules.decoders import ClipDecoder
+from datamodules.embedding_cache import FRAMES, write_embeddings
+from datamodules.fps_sampler import UniformFps
+from datamodules.frame_cache import FrameCache
+from datamodules.index import load_index
+from datamodules.order import SampleContext
+from datamodules.packing import pack
+from evaluation.cuts import Window, read_cut, source_info
+from evaluation.folders import open_clips
+from mav_lightning.media.media_reader import open_media, read_clip
+
+COUNT = 30
+SUFFIXES = {"mp4": "mp4", "mov": "mov", "matroska": "mkv", "webm": "webm", "avi": "avi", "mpegts": "ts"}
+
+
+class Film:
+    """A random film, and what is known of it: which of the numbered frames it shows, when, and how they are turned."""
+
+    def __init__(self, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        container = str(rng.choice(list(SUFFIXES)))
+        self.suffix, fps = SUFFIXES[container], float(rng.choice([6, 12.5, 24000 / 1001, 25, 60]))
+        options: dict[str, Any] = {"container": container, "fps": fps, "options": {}}
+        if container == "webm":
+            options["codec"] = str(rng.choice(["libvpx", "libvpx-vp9"]))
+        elif container == "avi":
+            options |= {"codec": "mpeg4", "options": {"bf": str(rng.integers(3)), "g": "7", "b": "4M"}}
+        else:
+            options["options"] = {"g": str(rng.integers(1, 40)), "bf": str(rng.integers(5)), "crf": "10"}
+        self.times = np.arange(COUNT) / fps
+        if container in ("mp4", "mov", "matroska", "webm") and rng.random() < 0.5:
+            gaps = rng.choice([1, 1, 1, 2, 3, 9], COUNT - 1) / fps
+            self.times = np.concatenate([[0], np.cumsum(gaps)]).round(3)
+            start = float(rng.choice([0, 0, 7]))
+            options |= {"times": (start + self.times).tolist(), "time_base": Fraction(1, 1000)}
+        self.data, self.first, self.turned = make_film(COUNT, **options), 0, False
+        if container in ("mp4", "mov") and rng.random() < 0.5:
+            self.data, self.turned = with_matrix(self.data, 0, 1, -1, 0), True
+        if container in ("mp4", "mov") and b"elst" in self.data and "times" not in options and rng.random() < 0.5:
+            self.first = 4
+            timescale = int.from_bytes(self.data[self.data.find(b"mdhd") + 16 :][:4])
+            self.data = with_edit(self.data, round(4 / fps * timescale), 1_000_000)
+            self.times = self.times[: COUNT - 4]
+        self.fps = (len(self.times) - 1) / float(self.times[-1])
+
+    def shown_at(self, seconds: Any) -> list[int]:
+        """The frames nearest to some times, on a film without long pauses near them."""
+        with open_media(self.data) as film:
+            return [self.first + int(number) for number in film.timeline.at(seconds)]
+
+
+def is_upright(film: Film, frame: Frames) -> bool:
+    corner = frame[2, -3] if film.turned else frame[2, 2]
+    return bool(corner[0] > 180 > 100 > corner[1])
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_all_readers_see_the_same_film(seed: int, tmp_path: Path) -> None:
+    film = Film(seed)
+    (tmp_path / "videos").mkdir()
+    path = tmp_path / "videos" / f"a.{film.suffix}"
+    path.write_bytes(film.data)
+    with open_media(path) as opened:
+        np.testing.assert_allclose(opened.timeline.times, film.times - film.times[0], atol=2e-3)
+        assert numbers(list(opened.frames(range(len(film.times))))) == list(range(film.first, COUNT))
+
+    trained(film)
+    evaluated(film, tmp_path / "videos")
+    packed(film, tmp_path)
+
+
+def trained(film: Film) -> None:
+    rate = 0.6 * film.fps
+    for seed, cache in ((0, FrameCache(0)), (1, FrameCache(1 << 24)), (2, FrameCache(1 << 24))):
+        decoder, context = ClipDecoder(32, 5, UniformFps(rate, rate)), SampleContext(np.random.default_rng(seed))
+        clip = decoder.decode("a", {film.suffix: film.data}, None, context, cache)
+        again, twin = decoder, SampleContext(np.random.default_rng(seed))
+        cached = again.decode("a", {film.suffix: film.data}, None, twin, cache)
+        np.testing.assert_array_equal(clip.frames, cached.frames)
+        rng = np.random.default_rng(seed)
+        rng.uniform(rate, rate)
+        span = float(film.times[-1])
+        start = rng.uniform(0, max(span - 4 / rate, 0))
+        assert clip.fps == pytest.approx(rate, rel=1e-3)
+        assert numbers(clip.frames) == film.shown_at(start + np.arange(5) / clip.fps)
+
+
+def evaluated(film: Film, folder: Path) -> None:
+    (source,) = open_clips(folder)
+    info = source_info(source)
+    assert info.frames == len(film.times) and info.fps == pytest.approx(film.fps, rel=0.01)
+    assert (info.width, info.height) == ((48, 64) if film.turned else (64, 48))
+    by_number = read_cut(Window(6).cut("a", source, info.fps, 3), None)
+    assert numbers(by_number.pixels) == [film.first + number for number in range(3, 9)]
+    assert all(is_upright(film, frame) for frame in by_number.pixels)
+    rate = 0.7 * film.fps
+    by_time = read_cut(Window(4, rate).cut("a", source, info.fps, 0.1), None)
+    assert numbers(by_time.pixels) == film.shown_at(0.1 + np.arange(4) / rate)
+
+
+def packed(film: Film, folder: Path) -> None:
+    (folder / "captions.tsv").write_text(f"file\tcaption\na.{film.suffix}\tgrey\n")
+    pack(folder / "videos", folder / "captions.tsv", folder / "out", val=0.0, stills=3)
+    clips, images = (load_index(folder / "out" / kind / "train") for kind in ("clips", "images"))
+    ((shard, sample),) = list(clips)
+    assert sample.media is not None and sample.media.frames == len(film.times)
+    assert clips.read(shard, sample, [film.suffix])[film.suffix] == film.data
+    stills = [images.read(place, still, ["jpg", "json"]) for place, still in images]
+    frames = [np.asarray(Image.open(io.BytesIO(still["jpg"]))) for still in stills]
+    assert numbers(frames) == film.shown_at((np.arange(3) + 0.5) / 3 * sample.media.span)
+    assert all(is_upright(film, frame) for frame in frames)
+    assert json.loads(stills[0]["json"])["file"] == f"a.{film.suffix}"
+
+
+def test_embeddings_are_of_the_same_frames(tmp_path: Path) -> None:
+    import torch
+
+    seen: list[Any] = []
+
+    def embed(images: Any) -> Any:
+        seen.append(images)
+        return torch.nn.functional.normalize(images.flatten(1)[:, :4] + 2, dim=1)
+
+    film = Film(0)
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / f"a.{film.suffix}").write_bytes(film.data)
+    (tmp_path / "captions.tsv").write_text(f"file\tcaption\na.{film.suffix}\tgrey\n")
+    pack(tmp_path / "videos", tmp_path / "captions.tsv", tmp_path / "out", val=0.0, stills=0)
+    write_embeddings(tmp_path / "out" / "clips", embed, "x", 32)
+    pixels = ((seen[0].permute(0, 2, 3, 1).numpy() + 1) * 127.5).round().astype(np.uint8)
+    with open_media(film.data) as opened:
+        assert numbers(pixels) == film.shown_at(np.linspace(0, opened.timeline.span, FRAMES))
+
+
+def test_a_clip_read_with_sizes_is_the_film_itself() -> None:
+    with open_media(make_film(numbered(6))) as film:
+        assert numbers(read_clip(film, [0, 2, 2, 5])) == [0, 2, 2, 5]
