@@ -6,7 +6,6 @@ from pathlib import Path
 from datamodules.annotations import Annotations, Row, name_some
 from mav_lightning.common.errors import UserError, nearest
 from mav_lightning.common.tables import read_table
-from mav_lightning.common.text_files import composed
 
 __all__ = ["read_captions"]
 
@@ -30,7 +29,7 @@ def read_captions(path: Path, files: Collection[str]) -> Annotations:
     rows: dict[str, Row] = {}
     twice: list[str] = []
     for number, cells in read_table(path, "caption table", _COLUMNS, needed=2):
-        file = composed(cells["file"])
+        file = cells["file"]
         if file in rows:
             twice.append(f"{file} (line {number})")
         rows[file] = Row(cells["caption"], cells.get("label", ""), cells.get("group", ""))

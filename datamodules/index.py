@@ -128,7 +128,7 @@ def build_index(folder: Path, track: Track = untracked, processes: int | None = 
     """Scan every ``*.tar`` in `folder` and write an index next to them.
 
     Args:
-        folder: Folder of shards. To index shards that cannot be written next to, see `link_shards`.
+        folder: Folder of shards. Where nothing can be written next to them, see `link_shards`.
         track: Shows progress.
         processes: Processes that scan one shard each. None takes one per core, and none for a few MiB.
 
@@ -138,7 +138,7 @@ def build_index(folder: Path, track: Track = untracked, processes: int | None = 
     """
     if not (paths := shard_paths(folder)):
         raise UserError(f"{folder}: holds no .tar shards; write some with `mav data pack` or `mav data shapes`.")
-    check_output(folder / INDEX, "file", argument=None)
+    _check_place(folder)
     if processes is None and sum(path.stat().st_size for path in paths) < _SMALL:
         processes = 0
     what = f"indexing {folder.absolute().parent.name}/{folder.absolute().name}"
@@ -154,6 +154,16 @@ def build_index(folder: Path, track: Track = untracked, processes: int | None = 
     table.save(folder / INDEX, about)
     (folder / OLD_INDEX).unlink(missing_ok=True)
     return _open(folder)
+
+
+def _check_place(folder: Path) -> None:
+    try:
+        check_output(folder / INDEX, "file", argument=None)
+    except UserError as error:
+        remedy = (
+            f"To index shards that are read-only, run `mav data index {folder} --index DIR`, and use DIR in its place."
+        )
+        raise UserError(f"{error} {remedy}") from error
 
 
 def load_index(folder: Path) -> Index:

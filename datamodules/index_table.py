@@ -131,10 +131,11 @@ class SampleTable:
 
     Args:
         columns: See `columns_of`.
+        suffixes: Suffixes by the numbers that the columns hold; versions that know more of them number them anew.
     """
 
-    def __init__(self, columns: Columns) -> None:
-        self.columns = columns
+    def __init__(self, columns: Columns, suffixes: Sequence[str] = _CODES) -> None:
+        self.columns, self.suffixes = columns, suffixes
 
     @classmethod
     def load(cls, path: Path, version: str) -> tuple[dict[str, Any], "SampleTable"]:
@@ -149,7 +150,7 @@ class SampleTable:
             raise UserError(f"{path}: not an index of version {version}, but of {found or 'another kind'}.")
         if problem := _problem(about, columns):
             raise UserError(f"{path}: damaged ({problem}).")
-        return about, cls(columns)
+        return about, cls(columns, about["suffixes"])
 
     def save(self, path: Path, about: Mapping[str, Any]) -> None:
         """Write the samples and plain data about them to a file that `load` reads.
@@ -157,7 +158,7 @@ class SampleTable:
         Raises:
             UserError: The file cannot be written.
         """
-        content = {**about, "suffixes": _CODES, "media": list(_FACTS)}
+        content = {**about, "suffixes": list(self.suffixes), "media": list(_FACTS)}
         content[_HASH] = _content_sha256(content, self.columns)
         with whole_file(path) as partial:
             save_file(self.columns, partial, {_ABOUT: json.dumps(content)})
@@ -165,7 +166,7 @@ class SampleTable:
     def with_errors(self, errors: Mapping[int, str]) -> "SampleTable":
         """Return the samples with more of them marked as unusable, by number; earlier errors are kept."""
         known = {int(number): self.error(int(number)) or "" for number in self.columns["bad"]}
-        return SampleTable({**self.columns, **_error_columns({**errors, **known})}) if errors else self
+        return SampleTable({**self.columns, **_error_columns({**errors, **known})}, self.suffixes) if errors else self
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -176,7 +177,7 @@ class SampleTable:
         columns, number = self.columns, range(len(self))[number]
         first, last = self._range("member_ends", number)
         members = {
-            _CODES[columns["suffixes"][place]]: Member(
+            self.suffixes[columns["suffixes"][place]]: Member(
                 int(columns["offsets"][place]), int(columns["sizes"][place]), int(columns["crc32"][place])
             )
             for place in range(first, last)
@@ -223,7 +224,7 @@ class SampleTable:
         """
         held = np.zeros(len(self), np.float64)  # a bit for each suffix
         counts = np.diff(self.columns["member_ends"], prepend=np.uint64(0)).astype(np.int64)
-        np.add.at(held, np.repeat(np.arange(len(self)), counts), np.exp2(self.columns["suffixes"]))
+        np.add.at(held, np.repeat(np.arange(len(self)), counts), np.exp2(self.columns["suffixes"], dtype=np.float64))
         rows = np.column_stack([held, self.columns["captioned"], self.columns["media"]])
         packed = np.ascontiguousarray(rows).view(f"V{rows.shape[1] * 8}")[:, 0]
         _, first, group = np.unique(packed, return_index=True, return_inverse=True)
@@ -251,7 +252,12 @@ def _is_deep(value: Any) -> bool:
 
 def _problem(about: Mapping[str, Any], columns: Columns) -> str | None:
     """Return what is wrong with the content of an index file, or None; sizes of shards are checked later."""
-    if (about.get("suffixes"), about.get("media")) != (_CODES, list(_FACTS)):
+    suffixes = about.get("suffixes")
+    if (
+        about.get("media") != list(_FACTS)
+        or not isinstance(suffixes, list)
+        or not all(isinstance(one, str) for one in suffixes)
+    ):
         return "it lists other members or properties than this version knows"
     if columns.keys() != _LAYOUT.keys():
         return "columns are missing"
@@ -264,17 +270,17 @@ def _problem(about: Mapping[str, Any], columns: Columns) -> str | None:
         ends = columns[name]
         if (ends[1:] < ends[:-1]).any() or (int(ends[-1]) if len(ends) else 0) != len(columns[blob]):
             return f"column `{name}` is out of order"
-    if problem := _value_problem(columns, counts["samples"]):
+    if problem := _value_problem(columns, counts["samples"], len(suffixes)):
         return problem
     content = {name: value for name, value in about.items() if name != _HASH}
     return None if about.get(_HASH) == _content_sha256(content, columns) else "its content has been edited"
 
 
-def _value_problem(columns: Columns, samples: int) -> str | None:
+def _value_problem(columns: Columns, samples: int, suffixes: int) -> str | None:
     bad, media = columns["bad"], columns["media"]
     if (bad[1:] <= bad[:-1]).any() or len(bad) and int(bad[-1]) >= samples:
         return "column `bad` is out of order"
-    if (columns["suffixes"] >= len(_CODES)).any():
+    if (columns["suffixes"] >= suffixes).any():
         return "column `suffixes` is out of range"
     whole = media[:, [number for number, one in enumerate(_FACTS.values()) if one]]
     present = ~np.isnan(media[:, 0])

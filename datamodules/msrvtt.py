@@ -127,13 +127,13 @@ def _read_json(path: Path, text: str) -> dict[str, AnnotatedVideo]:
             captions[sentence["video_id"]].append((int(sentence["sen_id"]), _one_line(sentence["caption"])))
         return {
             video["video_id"]: AnnotatedVideo(
-                split=video["split"],
+                split=str(video["split"]),
                 captions=tuple(caption for _, caption in sorted(captions[video["video_id"]]) if caption),
-                url=video.get("url") or "",
+                url=str(video.get("url") or ""),
             )
             for video in known["videos"]
         }
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise UserError(
             f"{path}: not MSR-VTT's annotation ({type(error).__name__}: {error}); it must hold `videos` with "
             "`video_id` and `split`, and `sentences` with `video_id`, `caption` and `sen_id`."

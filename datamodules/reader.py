@@ -17,7 +17,7 @@ from datamodules.parallel import unchanged
 from datamodules.sample_reader import SampleReader
 from datamodules.watchdog import Watchdog
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.safe_log import SafeLog
+from mav_lightning.common.terminal import SafeLog
 
 __all__ = ["TIMEOUT", "EvalLoader", "Fetched", "TrainLoader"]
 

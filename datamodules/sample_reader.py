@@ -15,7 +15,7 @@ from datamodules.index_table import Sample
 from datamodules.order import SampleContext, sample_rng
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.retries import MachineError
-from mav_lightning.common.safe_log import SafeLog
+from mav_lightning.common.terminal import SafeLog
 
 __all__ = ["SampleReader"]
 

@@ -1,8 +1,11 @@
 """Watchdog over the workers of a loader: it names the shard on which they are stuck, in place of waiting forever."""
 
 import os
+import threading
+import weakref
 from collections.abc import Callable, Iterator
 from multiprocessing import active_children
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,8 @@ from mav_lightning.common.retries import MachineError
 __all__ = ["Watchdog"]
 
 POLL = 1.0  # seconds between looks at the workers while a batch is awaited
-_KILLS = 50  # attempts to kill workers; one that waits for a disk cannot end before the disk answers
+_REAPS = 50
+_WATCHDOGS: "weakref.WeakSet[Watchdog]" = weakref.WeakSet()
 _PID, _BEATS, _PLACE, _BUSY = range(4)
 
 
@@ -33,6 +37,12 @@ class Watchdog:
     def __init__(self, workers: int, timeout: float, place: Callable[[int], str]) -> None:
         self._notes = torch.zeros(workers, 4, dtype=torch.int64).share_memory_()
         self._timeout, self._place = timeout, place
+        self._children: set[BaseProcess] = set()
+        _WATCHDOGS.add(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the processes to the one that started them."""
+        return {**self.__dict__, "_children": set()}
 
     def beat(self, number: int) -> None:
         """Note in a worker that it begins to read something."""
@@ -55,29 +65,49 @@ class Watchdog:
         Raises:
             MachineError: The workers do not move any more, or one of them was killed.
         """
+        before = set(active_children())
         batches = iter(loader)
-        while (batch := self._next(batches)) is not None:
-            yield batch
+        self._children |= set(active_children()) - before
+        wait = _Wait()
+        if len(self._notes):  # a thread, since receiving a batch from a suspended worker has no time limit
+            threading.Thread(target=self._observe, args=(wait,), daemon=True).start()
+        try:
+            while (batch := self._next(batches, wait)) is not None:
+                yield batch
+        finally:
+            wait.over.set()
 
-    def _next(self, batches: Iterator[Any]) -> Any:
-        still, before = 0.0, None
+    def _next(self, batches: Iterator[Any], wait: "_Wait") -> Any:
+        wait.on = True
         while True:
             try:
-                return next(batches, None)
-            except RuntimeError as error:
+                batch = next(batches, None)
+                wait.on = False
+                return batch
+            except (RuntimeError, OSError, EOFError) as error:
+                if wait.stuck:
+                    _reap()
+                    raise MachineError(wait.stuck) from error
                 if "DataLoader worker" in str(error):
                     raise MachineError(f"a loader worker was killed ({error}){self._described()}.") from error
                 if "timed out" not in str(error):
                     raise
-            now = self._movement()
-            still = still + POLL if now == before else 0.0
+
+    def _observe(self, wait: "_Wait") -> None:
+        """Kill the workers if none of them moves while a batch is awaited; runs in a thread of its own."""
+        still, before = 0.0, None
+        while not wait.over.wait(POLL):
+            now = self._movement() if wait.on else None
+            still = still + POLL if now is not None and now == before else 0.0
             before = now
             if still >= self._timeout:
-                self._kill()
-                raise MachineError(
+                wait.stuck = (
                     f"no loader worker has moved for {still:g} s{self._described()}. Check that disk and network "
                     "respond, then run the command again to resume; if reading takes that long, raise data.timeout."
                 )
+                for child in _all_workers():
+                    child.kill()  # also idle and suspended ones, for which this process would wait on its exit
+                return
 
     def _movement(self) -> list[Any]:
         """Return what changes while a worker moves."""
@@ -88,19 +118,29 @@ class Watchdog:
         told = [f"worker {number} was reading {self._place(note[_PLACE])}" for number, note in busy]
         return f": {'; '.join(told)}" if told else ""
 
-    def _kill(self) -> None:
-        """Kill the workers, also suspended ones, for which this process would wait on its exit."""
-        pids = {note[_PID] for note in self._notes.tolist()}
-        workers = [child for child in active_children() if child.pid in pids]
-        for _ in range(_KILLS):
-            try:
-                for worker in workers:
-                    worker.kill()
-                    worker.join(0.1)
-                if not any(worker.is_alive() for worker in workers):
-                    return
-            except RuntimeError:  # torch's handler of the signal that a child has ended, at any line
-                pass
+
+class _Wait:
+    """What the waiting and the observing thread share: whether a batch is awaited, the verdict, and the end."""
+
+    def __init__(self) -> None:
+        self.on, self.stuck, self.over = False, "", threading.Event()
+
+
+def _all_workers() -> set[BaseProcess]:
+    """Return the workers of all loaders of this process that are watched."""
+    return {child for watchdog in _WATCHDOGS for child in watchdog._children}
+
+
+def _reap() -> None:
+    """Wait for the killed workers; one that waits for a disk cannot end before the disk answers."""
+    for _ in range(_REAPS):
+        try:
+            for worker in _all_workers():
+                worker.join(0.1)
+            if not any(worker.is_alive() for worker in _all_workers()):
+                return
+        except RuntimeError:  # torch's handler of the signal that a child has ended, at any line
+            pass
 
 
 def _processor_time(pid: int) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain, groupby
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Literal, get_args
 
@@ -16,13 +15,14 @@ from evaluation.resize import check_frames
 from mav_lightning.common.arguments import check_argument
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import MANIFEST, read_manifest
-from mav_lightning.common.safe_log import SafeLog
 from mav_lightning.common.schema import PositiveFloat
+from mav_lightning.common.terminal import SafeLog
 from mav_lightning.common.text_files import composed
 from mav_lightning.media.formats import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 from mav_lightning.media.listing import describe_unused
 from mav_lightning.shards.sample_facts import read_facts
 from mav_lightning.shards.samples import Group, SampleError, read_folder
+from mav_lightning.shards.shard_listing import shard_paths
 from mav_lightning.shards.tar_members import TarMember
 
 __all__ = ["Clips", "Split", "open_clips", "with_prompts"]
@@ -36,10 +36,10 @@ log = SafeLog(__name__)
 def open_clips(clips: Clips, split: Split = "val", fps: float | None = None) -> list[VideoSource]:
     """List videos, ordered by id, without decoding any.
 
-    A folder holds clips with a ``manifest.json``, or at any depth: ``*.tar`` shards of videos with ``json`` next to
-    them, videos and animations, folders of numbered ``.png``, ``.jpg`` or ``.webp`` frames, and ``.npy`` arrays
-    (T, H, W, 3) uint8. A dataset has its shards under ``clips/<split>``. Links are followed. What a folder holds
-    besides is logged once, with the reason why it is no clip.
+    A folder holds clips with a ``manifest.json``, or at any depth: ``*.tar`` shards of videos with ``txt`` and
+    ``json`` next to them, videos and animations, folders of numbered ``.png``, ``.jpg`` or ``.webp`` frames, and
+    ``.npy`` arrays (T, H, W, 3) uint8. A dataset has its shards under ``clips/<split>``. Links are followed. What a
+    folder holds besides is logged once, with the reason why it is no clip.
 
     Args:
         clips: The folder; or clips in memory.
@@ -170,7 +170,9 @@ def _of_files(folder: Path, fps: float | None) -> list[VideoSource]:
         )
     loose = {"images that belong to no clip": [file.name for file in found.loose]} if found.loose else {}
     _report_unused(folder, {**found.unused, **loose})
-    sharded = _of_shards(folder, found.shards)
+    sharded = [
+        source for place in sorted({shard.parent for shard in found.shards}) for source in _of_shards(folder, place)
+    ]
     return [*sharded, *_named(folder, found.videos, None), *_named(folder, unrated, fps)]
 
 
@@ -185,34 +187,33 @@ def _named(folder: Path, paths: Iterable[Path], fps: float | None) -> Iterator[V
         yield VideoSource(name, path, None, fps, group=name)
 
 
-def _of_shards(folder: Path, shards: Sequence[Path]) -> Iterator[VideoSource]:
-    """Yield the videos of shards, which are read in place, with the facts of their samples.
+def _of_shards(root: Path, folder: Path) -> Iterator[VideoSource]:
+    """Yield the videos of a folder of shards below `root`, which are read in place, with the facts of their samples.
 
     Raises:
         UserError: A shard is damaged, or a sample cannot be used: all are counted.
     """
     failures, count = Failures(), 0
-    datasets = [list(group) for _, group in groupby(sorted(shards), key=lambda shard: shard.parent)]
-    for shard, samples in chain.from_iterable(map(read_folder, datasets)):
-        place = shard.relative_to(folder).with_suffix("").as_posix()
+    for shard, samples in read_folder(shard_paths(folder)):
+        place = shard.relative_to(root).with_suffix("").as_posix()
         with shard.open("rb") as file:
             for sample in samples:
                 count += 1
                 try:
-                    yield _of_sample(shard, place, file, sample)
+                    yield _of_sample(shard, f"{place}/{sample.key}", file, sample)
                 except UserError as error:
-                    failures.add(f"{place}.tar:{sample.key}", str(error))
+                    failures.add(f"{shard.name}:{sample.key}", str(error))
     failures.raise_any(count, f"samples of {folder}", "Write the shards again without them.")
 
 
-def _of_sample(shard: Path, place: str, file: BinaryIO, sample: Group[TarMember]) -> VideoSource:
+def _of_sample(shard: Path, name: str, file: BinaryIO, sample: Group[TarMember]) -> VideoSource:
     if sample.error is not None:
         raise SampleError(sample.error)
     video = next((sample.members[suffix] for suffix in VIDEO_SUFFIXES if suffix in sample.members), None)
     if video is None:
         raise SampleError("holds no video")
     texts = {suffix: _read(file, sample.members[suffix]) for suffix in ("txt", "json") if suffix in sample.members}
-    facts, name = read_facts(texts), f"{place}/{sample.key}"
+    facts = read_facts(texts)
     span = (video.offset, video.size)
     return VideoSource(name, shard, span, None, facts.caption, dict(facts.attributes), facts.group or name)
 

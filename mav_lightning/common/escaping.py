@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from mav_lightning.common.terminal import one_line, visible
+from mav_lightning.common.terminal import visible
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -42,7 +42,7 @@ _LONGEST_NAME = 100  # characters; file systems allow 255 bytes
 
 def plot_text(text: object) -> str:
     """Return text for a figure, on one line. Whoever draws it turns formulas off; see ``text.parse_math``."""
-    return one_line(text)
+    return re.sub(r"\s*[\n\t]\s*", " ", visible(text))
 
 
 def html(text: object) -> "Markup":

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.safe_log import SafeLog
+from mav_lightning.common.terminal import SafeLog
 
 __all__ = ["MachineError", "attempts", "with_retries"]
 

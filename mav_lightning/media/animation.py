@@ -59,6 +59,7 @@ class Animation:
                 if shape not in (None, pixels.shape):
                     raise MediaError(f"{self.name}: frames change size, and a clip has one; re-encode the file.")
                 shape = pixels.shape
+                deadline.extend()
                 yield from repeat(pixels, repeats[picture])
 
     def _decoded(self, image: Image.Image, picture: int, deadline: Deadline) -> NDArray[np.uint8]:

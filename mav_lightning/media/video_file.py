@@ -54,6 +54,7 @@ class VideoFile:
             if shape not in (None, pixels.shape):
                 raise MediaError(f"{self.name}: frames change size, and a clip has one; re-encode or remove the file.")
             shape = pixels.shape
+            self._video.deadline.extend()
             yield from repeat(pixels, repeats[number])
 
     def _wanted(self, numbers: list[int]) -> Iterator[tuple[int, Any]]:

@@ -129,3 +129,8 @@ def test_what_is_no_clip_is_refused_by_name(name: str, content: bytes | None, me
 def test_a_folder_without_frames_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no frames"):
         read_clip(tmp_path)
+
+
+def test_a_still_gif_has_the_frames_it_was_written_with(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.gif", np.full((9, 16, 16, 3), 90, np.uint8), 8.0, "")
+    assert (len(read_clip(tmp_path / "a.gif", 8.0)), len(read_clip(tmp_path / "a.gif"))) == (9, 1)

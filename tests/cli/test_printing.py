@@ -21,9 +21,10 @@ def test_markup_is_shown(text: str) -> None:
 
 
 def test_control_characters_are_shown() -> None:
-    assert printed("\x1b]0;title\x07\x1b[31mred\x9b1m\x7f") == "\\x1b]0;title\\x07\\x1b[31mred\\x9b1m\\x7f\n"
+    assert visible("\x1b]0;title\x07\x1b[31mred\x9b1m\x7f") == "\\x1b]0;title\\x07\\x1b[31mred\\x9b1m\\x7f"
+    assert printed("\x1b]0;title\x1b[31mred\x9b1m\x7f") == "\\x1b]0;title\\x1b[31mred\\x9b1m\\x7f\n"
     assert visible("a\u202eb\r") == "a\\u202eb\\r" and visible("b\udce9") == "b\\udce9"
-    assert visible("häuser\tund\n猫") == "häuser\tund\n猫" and one_line("häuser\tund\n 猫") == "häuser und 猫"
+    assert visible("häuser\tund\n猫") == "häuser\tund\n猫" and one_line("häuser\tund\n猫") == "häuser\\tund\\n猫"
     assert shorten("a\tb\n" + "x" * 300) == f"a\\tb\\n{'x' * 194}…"
 
 

@@ -31,7 +31,7 @@ def test_shapes_index_lint_and_show_work_on_one_another(tmp_path: Path) -> None:
     linted = mav_data("lint", out)
     mav_data("show", out, "--out", tmp_path / "sheet.png", "--rows", 1)
 
-    assert "3 + 1 still, 2 + 1 clip." in written
+    assert "3 + 1 stills, 2 + 1 clips." in written
     assert f"3 samples, 0 bad, sha256 {load_index(out / 'images' / 'train').sha256[:16]}" in indexed
     assert linted.count("0 problems") == 4
     assert (tmp_path / "sheet.png").is_file()
