@@ -21,6 +21,7 @@ HARMLESS = frozenset({
     "out",
     "fit.checkpoint_every",  # a resumed training equals the uninterrupted one bit for bit
     "fit.logger",
+    "fit.name",
     "fit.tags",
     "protocol.name",  # its whole content counts
     "trainer.accelerator",
@@ -37,7 +38,7 @@ HARMLESS = frozenset({
     "trainer.val_check_interval",
 })  # fmt: skip
 # Arguments of readers, at any depth of `data` and `task`.
-_READING = frozenset({"cache_bytes", "cache_mb", "pin_memory", "workers"})
+_READING = frozenset({"cache_bytes", "cache_mb", "pin_memory", "timeout", "workers"})
 _BRANCHES = frozenset(key.partition(".")[0] for key in HARMLESS if "." in key)
 _SUFFIX = "_sha256"
 

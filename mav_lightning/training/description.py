@@ -31,7 +31,7 @@ _DEPTH = 8  # no object that holds settings is nested deeper
 # Attributes that Lightning and PyTorch give their own objects, and settings of readers that never change a batch.
 _OTHERS = {
     *("training", "trainer", "prepare_data_per_node", "allow_zero_length_dataloader_with_multiple_devices"),
-    *("workers", "num_workers", "cache_bytes", "cache_mb", "pin_memory"),
+    *("workers", "num_workers", "cache_bytes", "cache_mb", "pin_memory", "timeout"),
 }
 
 
