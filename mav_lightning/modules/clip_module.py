@@ -94,7 +94,7 @@ class CLIPModule(NetworkModule):
         captions = batch.captions()
         ids = torch.tensor([_caption_id(caption) for caption in captions], device=self.device)
         parts = (self.clip.encode_image(batch.pixels), self.clip.encode_text(captions), ids)
-        if self.trainer.world_size == 1:
+        if not torch.distributed.is_initialized():
             return parts
         images, texts, ids = (cast(Tensor, self.all_gather(part, sync_grads=True)).flatten(0, 1) for part in parts)
         return images, texts, ids
