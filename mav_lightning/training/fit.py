@@ -17,6 +17,7 @@ from mav_lightning.common.identity import RESULTS
 from mav_lightning.common.json_files import write_json
 from mav_lightning.common.lease import claimed
 from mav_lightning.common.machine import machine_identity
+from mav_lightning.common.machine_faults import faults_are_user_errors
 from mav_lightning.common.output import check_output
 from mav_lightning.common.schema import NonNegativeInt, PositiveInt
 from mav_lightning.common.whole_file import remove_partial_files
@@ -104,7 +105,8 @@ def fit(
         UserError: If an argument is out of range or may not be set here, `out` holds another run or is in use by
             another process, the disk is full, the loss stays non-finite, or training ends before its last step
             (``trainer.max_time``, a callback, no data).
-        SystemExit: With 143 after SIGTERM or 130 after Ctrl-C, once the checkpoint is written.
+        SystemExit: With 128 + number after SIGTERM (143), Ctrl-C (130), SIGHUP, SIGUSR1 or SIGUSR2, once the
+            checkpoint is written.
     """
     out, options, given = check_output(out, "folder"), dict(trainer or {}), list(callbacks)
     check_trainer_options(options)
@@ -117,7 +119,7 @@ def fit(
     # a debugging aid of torch that costs a few per cent
     deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     tried = bool(options.get("fast_dev_run"))
-    with quiet_lightning(), ExitStack() as held:
+    with quiet_lightning(), faults_are_user_errors(), ExitStack() as held:
         run = Trainer(
             **with_trainer_defaults(options),
             max_steps=steps,

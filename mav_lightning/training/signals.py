@@ -1,47 +1,121 @@
-"""Stop signals: SIGTERM from a scheduler, Ctrl-C from a user."""
+"""Stop signals: from a scheduler, a user or a closed terminal; they end a training also where it hangs."""
 
+import os
+import select
 import signal
+import sys
 import threading
+import time
+from collections.abc import Callable
+from multiprocessing import active_children
 from types import FrameType
 from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
 
+from mav_lightning.common.stop_signals import STOP_SIGNALS, catchable
+
 __all__ = ["StopSignals"]
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+GRACE = 20.0  # seconds without progress after a signal; SLURM kills 30 s after its SIGTERM
+SAVING = 600.0  # seconds that a checkpoint may take to be written
 
 
 class StopSignals:
-    """Handlers that turn SIGTERM, and the first Ctrl-C, into a flag that training reads between two steps.
+    """Handlers that turn stop signals into a flag that training reads between two steps.
 
-    Lightning's own handler communicates with the other ranks, which can deadlock, and exits with code 0 and no
-    checkpoint; these handlers replace it while training runs. A second Ctrl-C interrupts at once.
+    Lightning's own handlers communicate with the other ranks, which can deadlock, and exit with code 0 and no
+    checkpoint; these replace them while training runs. Python runs handlers between two instructions, so never while a
+    collective operation waits for a lost rank. Therefore a thread receives the signals, too: it ends the process with
+    128 + number if no batch ends for `GRACE` seconds after the first one, or three times the longest batch so far, and
+    at once on a second Ctrl-C.
     """
 
     def __init__(self) -> None:
         self._received = 0
         self._previous: dict[int, Any] = {}
+        self._pipe: tuple[int, int] | None = None
+        self._moved, self._longest, self._saving = 0.0, 0.0, False
+        self._abandon: Callable[[], None] = lambda: None
 
-    def install(self) -> None:
-        """Install the handlers, once. Python allows this in the main thread only; elsewhere nothing changes."""
-        if not self._previous and threading.current_thread() is threading.main_thread():
-            self._previous = {signum: signal.signal(signum, self._note) for signum in STOP_SIGNALS}
+    def install(self, abandon: Callable[[], None] = lambda: None) -> None:
+        """Install the handlers, once. Python allows this in the main thread only; elsewhere nothing changes.
+
+        Args:
+            abandon: Called before the process ends without saving, to end the processes that it started.
+        """
+        self._abandon = abandon
+        if self._previous or threading.current_thread() is not threading.main_thread():
+            return
+        self._moved = time.monotonic()
+        self._previous = {number: signal.signal(number, self._note) for number in catchable()}
+        self._pipe = os.pipe()
+        for end in self._pipe:
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(self._pipe[1], warn_on_full_buffer=False)
+        threading.Thread(target=self._observe, args=(self._pipe[0],), daemon=True, name="stop signals").start()
 
     def restore(self) -> None:
         """Restore the previous handlers."""
-        for signum, handler in self._previous.items():
-            if signal.getsignal(signum) == self._note:
-                signal.signal(signum, handler)
+        for number, handler in self._previous.items():
+            if signal.getsignal(number) == self._note:
+                signal.signal(number, handler)
         self._previous.clear()
+        if self._pipe is not None:
+            signal.set_wakeup_fd(-1)
+            os.close(self._pipe[1])  # ends the thread
+            self._pipe = None
 
     def received(self, trainer: Trainer) -> int:
         """Return the number of the signal that any rank has received, the same on all ranks; 0 for none."""
         mine = torch.tensor(self._received, device=trainer.strategy.root_device)
         return int(trainer.strategy.reduce(mine, reduce_op="max"))
 
-    def _note(self, signum: int, frame: FrameType | None) -> None:
-        self._received = signum
-        if signum == signal.SIGINT:
-            signal.signal(signum, self._previous[signum])
+    def progressed(self, saving: bool = False) -> None:
+        """Record that a batch has ended, or that a checkpoint begins to be written.
+
+        Args:
+            saving: Whether a checkpoint is being written from now on.
+        """
+        now = time.monotonic()
+        self._longest = max(self._longest, now - self._moved)
+        self._moved, self._saving = now, saving
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._received = self._received or number
+
+    def _observe(self, pipe: int) -> None:
+        first, since = 0, 0.0
+        while True:
+            ready, _, _ = select.select([pipe], [], [], 0.5)
+            received = os.read(pipe, 64) if ready else b""
+            if ready and not received:
+                os.close(pipe)
+                return
+            for number in (number for number in received if number in STOP_SIGNALS):
+                if first and number == signal.SIGINT:
+                    self._end(number, "received again")
+                if not first:
+                    first, since = number, time.monotonic()
+            patience = SAVING if self._saving else max(GRACE, 3 * self._longest)
+            if first and time.monotonic() - max(self._moved, since) > patience:
+                self._end(first, f"no batch has ended for {patience:.0f} s")
+
+    def _end(self, number: int, reason: str) -> None:
+        """End the process, from a thread, while the main thread cannot react."""
+        name = signal.Signals(number).name
+        sys.stderr.write(f"{name}: {reason}; ended without saving. Rerun the command to resume.\n")
+        sys.stderr.flush()
+        self._abandon()
+        for child in active_children():  # workers of loaders
+            child.kill()
+        os._exit(128 + number)
+
+
+def _forget_pipe() -> None:
+    """Keep signals that a forked process receives, as Ctrl-C reaches all of a terminal, from counting here again."""
+    signal.set_wakeup_fd(-1)
+
+
+os.register_at_fork(after_in_child=_forget_pipe)
