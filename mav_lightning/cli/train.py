@@ -38,6 +38,13 @@ def train(
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Recipes: number of stages that run at once.")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="Recipes: CPU threads per stage.")] = 1,
+    stall_timeout: Annotated[
+        float,
+        typer.Option(
+            min=1.0,
+            help="Recipes: seconds without progress after which a stage is ended and started again, once.",
+        ),
+    ] = 1800.0,
     extend: Annotated[
         int | None,
         typer.Option(
@@ -82,7 +89,7 @@ def train(
     if "stages" in read_yaml(file):
         if extend is not None or any_machine:
             raise UserError("only for a single stage.", argument="any_machine" if extend is None else "extend")
-        _train_recipe(file, overrides or [], out or Path("runs") / file.stem, jobs, threads, dry_run)
+        _train_recipe(file, overrides or [], out or Path("runs") / file.stem, jobs, threads, stall_timeout, dry_run)
         return
     if dry_run:
         raise UserError(f"only for recipes; `mav config {config}` prints what this stage would do.", argument="dry_run")
@@ -135,7 +142,9 @@ def _check_roles(given: "Iterable[str]", known: "Iterable[str]") -> None:
             )
 
 
-def _train_recipe(file: Path, overrides: list[str], out: Path, jobs: int, threads: int, dry_run: bool) -> None:
+def _train_recipe(
+    file: Path, overrides: list[str], out: Path, jobs: int, threads: int, stall: float, dry_run: bool
+) -> None:
     from mav_lightning.common.console import SafeConsole
     from mav_lightning.config import parse_override
     from mav_lightning.runs.recipe import load_recipe, plan_recipe
@@ -150,7 +159,7 @@ def _train_recipe(file: Path, overrides: list[str], out: Path, jobs: int, thread
         check_scores(str(file), {"": {stage.name: stage for stage in stages}})
         _list_stages(stages, out, console)
         return
-    outcomes, pipelines = train_system(stages, out, jobs, threads, console)
+    outcomes, pipelines = train_system(stages, out, jobs, threads, console, stall)
     for folder in pipelines:
         console.print(f"{folder.name}: {folder}", soft_wrap=True, highlight=False)
     exit_if_failed(console, outcomes)
