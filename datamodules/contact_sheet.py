@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from datamodules.index import Index, load_index
 from datamodules.media import find_media
 from mav_lightning.common.arguments import checked
+from mav_lightning.common.counting import counted
 from mav_lightning.common.cropping import crop_to_square
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.output import check_output
@@ -66,7 +67,7 @@ def _section(index: Index, root: Path, rows: int, columns: int, seed: int) -> Im
     place = index.folder.relative_to(root)
     samples, bad = len(index), len(index.errors)
     draw.text((0, 4), str(index.folder.name if place == Path() else place), _INK, ImageFont.load_default(20))
-    facts = f"{samples:,} samples in {len(index.shards):,} shard(s)" + (f", {bad:,} bad" if bad else "")
+    facts = f"{counted(samples, 'sample')} in {counted(len(index.shards), 'shard')}" + (f", {bad:,} bad" if bad else "")
     draw.text((columns * (_TILE + _GAP) - _GAP, 12), facts, _FAINT, ImageFont.load_default(13), anchor="ra")
     for row, strip in enumerate(strips):
         for column, (tile, text, width) in enumerate(strip):

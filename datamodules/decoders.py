@@ -14,6 +14,7 @@ from datamodules.fps_sampler import FpsSampler, truncate_fps
 from datamodules.frame_cache import FrameCache, KeptFrames
 from datamodules.media import Media, find_media
 from datamodules.order import SampleContext
+from mav_lightning.common.counting import counted
 from mav_lightning.common.cropping import crop_to_square
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.pixels import from_uint8
@@ -188,7 +189,9 @@ class ClipDecoder:
             return Example(key, squares(picked.tolist()) if kept is None else kept.frames[picked], fps=fps)
 
     def _too_short(self, frames: int) -> str | None:
-        return f"has {frames} frames, fewer than the {self.frames} of a clip" if frames < self.frames else None
+        return (
+            f"has {counted(frames, 'frame')}, fewer than the {self.frames} of a clip" if frames < self.frames else None
+        )
 
     def _cut(self, times: Timeline, context: SampleContext) -> tuple[float, NDArray[np.int_]]:
         """Sample the frame rate and start of a clip; return the rate and the numbers of the frames shown then."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from datamodules.index import Index, load_index
 from datamodules.media import find_media
 from datamodules.parallel import in_parallel
+from mav_lightning.common.counting import counted
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.retries import MachineError, with_retries
 from mav_lightning.common.tracking import Track, untracked
@@ -108,7 +109,7 @@ def _problem(index: Index, number: int) -> str | None:
             with open_media(members[suffix]) as video:
                 frames = sum(1 for _ in video.frames(range(len(video.timeline))))
             if frames != sample.media.frames:
-                return f"presents {frames} frames, but {sample.media.frames} are indexed; index again"
+                return f"presents {counted(frames, 'frame')}, but {sample.media.frames} are indexed; index again"
     except MachineError:
         raise
     except UserError as error:

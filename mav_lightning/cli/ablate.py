@@ -8,6 +8,7 @@ import typer
 from mav_lightning.cli.options import Allow, config_file, existing, output
 from mav_lightning.cli.printing import echo
 from mav_lightning.cli.progress import exit_if_failed
+from mav_lightning.common.counting import counted
 
 if TYPE_CHECKING:
     from mav_lightning.ablation.study import Study
@@ -65,6 +66,7 @@ def ablate(
 
         mav ablate conf/ablation/factorized.yaml --out /shared/factorized --executor ray --address auto --gpus 0.5
     """
+    echo(f"planning {study}", err=True)  # which takes seconds
     from mav_lightning.ablation.report import build_report
     from mav_lightning.ablation.run import load_plan, run_study
     from mav_lightning.common.console import SafeConsole
@@ -129,12 +131,13 @@ def _describe(plan: "Plan", root: Path, jobs: int | None, console: "SafeConsole"
     for warning in plan.study.warnings:
         console.print(styled("\n", ("!", "yellow"), f" {warning}"), highlight=False)
     states = [ledger.state(stage) for stage in plan.stages]
-    counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    console.print(f"\n{len(plan.trials)} trials, {len(states)} stages: {counted}. Nothing was run.")
+    by_state = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    trials, stages = counted(len(plan.trials), "trial"), counted(len(states), "stage")
+    console.print(f"\n{trials}, {stages}: {by_state}. Nothing was run.")
     known = sum(seconds for seconds in left.values() if seconds)
     unknown = len(dict.fromkeys(stage.name for stage in plan.stages if left[stage.id] is None))
     if known:
-        more = f", plus {unknown} kinds of stage without a finished sibling" if unknown else ""
+        more = f", plus {counted(unknown, 'kind')} of stage without a finished sibling" if unknown else ""
         at_once = jobs or 1
         console.print(f"About {duration(known / at_once)} with --jobs {at_once}, estimated from finished stages{more}.")
 

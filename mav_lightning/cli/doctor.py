@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from mav_lightning.common.counting import counted
+
 if TYPE_CHECKING:
     from rich.text import Text
 
@@ -93,7 +95,11 @@ def _devices() -> list[tuple[str, str]]:
     import torch
 
     rows = [
-        ("cpu", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}")
+        (
+            "cpu",
+            f"{counted(os.cpu_count() or 1, 'core')}, {counted(torch.get_num_threads(), 'thread')}, "
+            f"{torch.backends.cpu.get_cpu_capability()}",
+        )
     ]
     rows += [("cuda", torch.cuda.get_device_name(i)) for i in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():

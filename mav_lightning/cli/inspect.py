@@ -32,7 +32,6 @@ def inspect(
 
     from mav_lightning.cascade.clip_files import read_clip, read_facts
     from mav_lightning.cascade.mark import has_mark
-    from mav_lightning.common.errors import UserError
     from mav_lightning.common.manifest import MANIFEST, read_manifest
 
     manifest = file.parent / MANIFEST

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import typer
 
 from mav_lightning.cli.printing import echo
+from mav_lightning.common.counting import counted
 from mav_lightning.common.terminal import one_line
 from mav_lightning.common.tracking import clock
 
@@ -71,7 +72,7 @@ def exit_if_failed(console: "SafeConsole", outcomes: "StageOutcomes") -> None:
     if outcomes.complete:
         return
     names = ", ".join(f"{stage.name}-{stage.id}" for stage in outcomes.failed)
-    skipped = len(outcomes.skipped)
-    message = f" {names}; {skipped} stages that need them were skipped. Rerun the command to retry."
+    skipped = counted(len(outcomes.skipped), "stage that needs them was", "stages that need them were")
+    message = f" {names}; {skipped} skipped. Rerun the command to retry."
     console.print(styled(("failed:", "red"), message), soft_wrap=True)
     raise typer.Exit(1)

@@ -8,6 +8,7 @@ import typer
 from mav_lightning.cli.options import Allow, config_file, output
 from mav_lightning.cli.printing import echo
 from mav_lightning.cli.progress import exit_if_failed
+from mav_lightning.common.counting import counted
 
 if TYPE_CHECKING:
     from mav_lightning.common.console import SafeConsole
@@ -75,6 +76,7 @@ def _train_recipe(file: Path, overrides: list[str], out: Path, jobs: int, thread
     from mav_lightning.common.console import SafeConsole
     from mav_lightning.config import parse_override
     from mav_lightning.runs.recipe import load_recipe, plan_recipe
+    from mav_lightning.runs.score_check import check_scores
     from mav_lightning.runs.system import train_system
 
     deltas = dict(map(parse_override, overrides))
@@ -82,6 +84,7 @@ def _train_recipe(file: Path, overrides: list[str], out: Path, jobs: int, thread
     stages = list(plan_recipe(load_recipe(file), deltas, seed, str(file)).values())
     console = SafeConsole()
     if dry_run:
+        check_scores(str(file), {"": {stage.name: stage for stage in stages}})
         _list_stages(stages, out, console)
         return
     outcomes, pipelines = train_system(stages, out, jobs, threads, console)
@@ -96,6 +99,6 @@ def _list_stages(stages: "list[Stage]", out: Path, console: "SafeConsole") -> No
     ledger = Ledger(out)
     for stage in stages:
         steps = stage.config.get("fit", {}).get("steps")
-        budget = f"{steps} steps" if steps else ""
+        budget = counted(steps, "step") if steps else ""
         console.print(f"{stage.name:14} {stage.id} {ledger.state(stage)!s:8} {budget}", highlight=False)
-    console.print(f"{len(stages)} stages. Nothing was run.")
+    console.print(f"{counted(len(stages), 'stage')}. Nothing was run.")

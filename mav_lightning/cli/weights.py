@@ -7,6 +7,7 @@ import typer
 
 from mav_lightning.cli.printing import echo
 from mav_lightning.cli.progress import tracker
+from mav_lightning.common.counting import counted
 
 app = typer.Typer(
     no_args_is_help=True, help="List, check and download weights of the extractors that published protocols use."
@@ -74,7 +75,7 @@ def check(folder: Folder = None) -> None:
             except UserError as error:
                 differing += 1
                 echo(f"differs  {error}")
-    echo(f"{root}: {checked} files of known weights, {differing} differ")
+    echo(f"{root}: {counted(checked, 'file')} of known weights, {counted(differing, 'differs', 'differ')}")
     if differing:
         raise typer.Exit(1)
 

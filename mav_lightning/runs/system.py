@@ -15,6 +15,7 @@ from mav_lightning.runs.display import Display
 from mav_lightning.runs.executor import Local
 from mav_lightning.runs.ledger import Ledger
 from mav_lightning.runs.scheduler import StageOutcomes, run_stages
+from mav_lightning.runs.score_check import check_scores
 from mav_lightning.runs.stage_folder import Stage
 
 __all__ = ["train_system"]
@@ -34,7 +35,11 @@ def train_system(
 
     Returns:
         What became of the stages, and the folders of the pipelines that are ready for `Pipeline.from_pretrained`.
+
+    Raises:
+        UserError: If sampled clips could not be scored, see `check_scores`; nothing has been run then.
     """
+    check_scores(str(out), {"": {stage.name: stage for stage in stages}})
     ledger = Ledger(out)
     with Display(ledger, len(stages), console) as display:
         outcomes = run_stages(ledger, stages, Local(jobs, threads), display)
