@@ -1,4 +1,4 @@
-"""A protocol fixes every choice that moves a number; a metric's name means nothing without it."""
+"""A protocol fixes every choice that affects a score; a metric's name means nothing without it."""
 
 import hashlib
 import json
@@ -160,7 +160,7 @@ class Protocol(ProtocolFields):
         return self._plain() | {"hash": self.hash}
 
     def numbers(self) -> dict[str, Number]:
-        """Return name → direction and unit of every number that clips get under the protocol, without measuring."""
+        """Return name → direction and unit of every number that clips get under the protocol."""
         found: dict[str, Number] = {}
         for name, metric in self.metrics.items():
             found |= metric.declared(name, self.fps or ())

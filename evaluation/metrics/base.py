@@ -175,7 +175,7 @@ class Metric(ABC):
 
     @classmethod
     def declared(cls, name: str, rates: Sequence[float]) -> dict[str, Number]:
-        """Return the numbers of the metric under a protocol, without measuring.
+        """Return the names, directions and units of the numbers that the metric gives under a protocol.
 
         Args:
             name: Name of the metric in the protocol.

@@ -92,11 +92,11 @@ class FrozenTrial:
 
 @dataclass(frozen=True)
 class FrozenPlan:
-    """Content of ``study.json``.
+    """Content of ``study.json``: a study as it was started, with its overrides applied.
 
     Attributes:
-        study: The study.
-        trials: Its trials.
+        study: Question, variants, seeds and metrics.
+        trials: One entry for each variant and seed, with the ids of its stages.
     """
 
     study: Study

@@ -34,7 +34,7 @@ def motion(
         list[float] | None,
         typer.Option(
             callback=within(list[PositiveFloat]),
-            help="Frame rate at which videos are cut; several add the slope of displacement.",
+            help="Frame rate at which videos are cut. Several frame rates also give the slope of displacement.",
         ),
     ] = None,
     out: Annotated[Path, typer.Option(callback=output("new file"), help="JSON file to write.")] = Path("motion.json"),
