@@ -80,11 +80,10 @@ def evaluate(
         mav evaluate --generated others/mp4 --prompts prompts.tsv --protocol clipsim-b32-msrvtt-2990
     """
     echo(f"checking the clips under protocol {protocol}", err=True)  # what is imported next takes seconds
-    from rich.console import Console
-
     from evaluation import Evaluation, load_protocol
     from evaluation.feature_store import features_folder
     from mav_lightning.cli.devices import predict_on
+    from mav_lightning.common.console import SafeConsole
     from mav_lightning.common.json_files import write_json
     from mav_lightning.common.machine import default_device
 
@@ -110,7 +109,7 @@ def evaluate(
     with tracker() as track:
         results = evaluation.results(track)
     write_json(out, results)
-    console = Console()
+    console = SafeConsole()
     _print(results, console)
     echo(f"results: {out}")
 

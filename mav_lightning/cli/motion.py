@@ -50,15 +50,14 @@ def motion(
 
         mav motion videos --frames 9 --fps 4 --fps 8 --out motion.json
     """
-    from rich.console import Console
-
     from evaluation.motion.survey import motion_of
     from mav_lightning.cli.evaluate import print_scores
+    from mav_lightning.common.console import SafeConsole
     from mav_lightning.common.json_files import write_json
 
     with tracker() as track:
         results = motion_of(folder, frames, fps or (), track)
     write_json(out, results)
-    console = Console()
+    console = SafeConsole()
     print_scores(results["metrics"], console)
     echo(f"first {results['protocol']['frames']} frames of each clip; results: {out}")

@@ -11,8 +11,7 @@ from mav_lightning.cli.progress import exit_if_failed
 from mav_lightning.common.counting import counted
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from mav_lightning.common.console import SafeConsole
     from mav_lightning.runs.stage_folder import Stage
 
 __all__ = ["train"]
@@ -74,8 +73,7 @@ def train(
 
 
 def _train_recipe(file: Path, overrides: list[str], out: Path, jobs: int, threads: int, dry_run: bool) -> None:
-    from rich.console import Console
-
+    from mav_lightning.common.console import SafeConsole
     from mav_lightning.config import parse_override
     from mav_lightning.runs.recipe import load_recipe, plan_recipe
     from mav_lightning.runs.score_check import check_scores
@@ -84,7 +82,7 @@ def _train_recipe(file: Path, overrides: list[str], out: Path, jobs: int, thread
     deltas = dict(map(parse_override, overrides))
     seed = deltas.pop("seed", None)
     stages = list(plan_recipe(load_recipe(file), deltas, seed, str(file)).values())
-    console = Console()
+    console = SafeConsole()
     if dry_run:
         check_scores(str(file), {"": {stage.name: stage for stage in stages}})
         _list_stages(stages, out, console)
@@ -95,7 +93,7 @@ def _train_recipe(file: Path, overrides: list[str], out: Path, jobs: int, thread
     exit_if_failed(console, outcomes)
 
 
-def _list_stages(stages: "list[Stage]", out: Path, console: "Console") -> None:
+def _list_stages(stages: "list[Stage]", out: Path, console: "SafeConsole") -> None:
     from mav_lightning.runs.ledger import Ledger
 
     ledger = Ledger(out)

@@ -4,6 +4,8 @@ import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from mav_lightning.common.terminal import visible
+
 __all__ = ["Refusals", "UserError", "nearest"]
 
 
@@ -24,6 +26,7 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str, *, argument: str | None = None, suggestion: str | None = None) -> None:
+        message = visible(message)  # it quotes names and values from files
         super().__init__(message)
         self.message, self.argument, self.suggestion = message, argument, suggestion
 

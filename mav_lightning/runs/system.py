@@ -9,9 +9,8 @@ Example:
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from mav_lightning.cascade.pipeline_folder import copy_pipeline
+from mav_lightning.common.console import SafeConsole
 from mav_lightning.runs.display import Display
 from mav_lightning.runs.executor import Local
 from mav_lightning.runs.ledger import Ledger
@@ -23,7 +22,7 @@ __all__ = ["train_system"]
 
 
 def train_system(
-    stages: Sequence[Stage], out: Path, jobs: int = 1, threads: int = 1, console: Console | None = None
+    stages: Sequence[Stage], out: Path, jobs: int = 1, threads: int = 1, console: SafeConsole | None = None
 ) -> tuple[StageOutcomes, list[Path]]:
     """Run the missing stages of a system and copy its pipelines to the top of the folder.
 

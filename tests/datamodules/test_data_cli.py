@@ -32,7 +32,7 @@ def test_shapes_index_lint_and_show_work_on_one_another(tmp_path: Path) -> None:
     linted = mav_data("lint", out)
     mav_data("show", out, "--out", tmp_path / "sheet.png", "--rows", 1)
 
-    assert "3 + 1 stills, 2 + 1 clips" in written
+    assert "3 + 1 stills, 2 + 1 clips." in written
     assert f"3 samples, 0 bad, sha256 {load_index(out / 'images' / 'train').sha256[:16]}" in indexed
     assert linted.count("0 problems") == 4
     assert (tmp_path / "sheet.png").is_file()
@@ -78,7 +78,7 @@ def test_lint_names_captions_that_are_not_read_to_the_end(tmp_path: Path, png: b
 def test_lint_exits_with_1_and_names_what_is_wrong(clip_folder: Path) -> None:
     shard = clip_folder / "00000.tar"
     data = bytearray(shard.read_bytes())
-    data[load_index(clip_folder).shards[0].samples[0].members["mp4"].offset] ^= 1
+    data[load_index(clip_folder)[0][1].members["mp4"].offset] ^= 1
     shard.write_bytes(data)
 
     result = CliRunner().invoke(app, ["lint", str(clip_folder)])
