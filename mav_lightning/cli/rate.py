@@ -58,9 +58,10 @@ def rate(
 
     OUT/page is for the raters: it opens in any browser without a network, plays the clips of a pair in step, and does
     not show whose they are; each rater saves a file of answers. OUT/key.json records which clip is whose.
-    With --collect, the majority of the raters decides each pair, and OUT/preference.json gets the win rate of the first
-    system with an interval over prompts, the raters' agreement, and every vote. `mav report --with` adds it to a study's
-    report.
+
+    With --collect, the majority of the raters decides each pair, and OUT/preference.json gets the win rate of the
+    first system with an interval over prompts, the raters' agreement, and every vote. `mav report --with` adds it to
+    the report of a study.
 
     Examples:
         mav rate runs/ours runs/theirs --prompts prompts.tsv --out runs/rating --ask quality faithfulness motion
