@@ -13,7 +13,7 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.common.hashing import file_sha256
 from mav_lightning.config.nodes import MISSING
 
-__all__ = ["SCHEMA", "UNHASHED", "packages_of", "ranks", "stage_id", "with_contents"]
+__all__ = ["ADDED", "SCHEMA", "UNHASHED", "packages_of", "ranks", "stage_id", "with_contents"]
 
 # Raise when code changes results that no config key describes: every id changes and nothing old is reused.
 SCHEMA = 4
@@ -41,6 +41,16 @@ UNHASHED = frozenset({
     "trainer.logger",
     "trainer.strategy",
 })  # fmt: skip
+# Class → arguments that were added since `SCHEMA` was last raised, at the value at which the class computes what it did
+# without them. There they do not count, so that earlier stages keep their ids. Empty it when `SCHEMA` is raised.
+ADDED: Mapping[str, Mapping[str, Any]] = {
+    "mav_lightning.nn.unet.SpaceTimeUNet": {
+        "temporal_causal": False,
+        "temporal_placement": "after",
+        "temporal_attention_window": 1,
+        "temporal_position": "absolute",
+    },
+}
 _BRANCHES = frozenset(key.partition(".")[0] for key in UNHASHED if "." in key)
 _SUFFIX = "_sha256"
 
@@ -169,6 +179,8 @@ def _with_ranks(config: Mapping[str, Any]) -> dict[str, Any]:
 def _content(value: Any, path: str = "") -> Any:
     if isinstance(value, Mapping):
         dropped = {key.removesuffix(_SUFFIX) for key, item in value.items() if str(key).endswith(_SUFFIX) and item}
+        added = ADDED.get(str(value.get("_target_")), {})
+        dropped |= {key for key, neutral in added.items() if key in value and value[key] == neutral}
         paths = {key: f"{path}.{key}" if path else str(key) for key in value if key not in dropped}
         return {key: _content(value[key], paths[key]) for key in paths if paths[key] not in UNHASHED}
     return [_content(item, path) for item in value] if isinstance(value, list | tuple) else value
