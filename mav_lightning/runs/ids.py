@@ -50,6 +50,7 @@ ADDED: Mapping[str, Mapping[str, Any]] = {
         "temporal_attention_window": 1,
         "temporal_position": "absolute",
     },
+    "mav_lightning.modules.denoising.Denoising": {"clip_condition": "random"},
 }
 _BRANCHES = frozenset(key.partition(".")[0] for key in UNHASHED if "." in key)
 _SUFFIX = "_sha256"
