@@ -201,7 +201,9 @@ class DenoisingModule(NetworkModule, Generic[B]):
         """
         one = batch.clips if isinstance(batch, JointBatch) else batch
         first = (batch_idx * self.trainer.world_size + self.trainer.global_rank) << 16  # room for any batch size
-        draw = SeededNoise(range(first, first + len(one)), one.pixels.shape[1:], self.device)
+        correlation = 0.0 if isinstance(one, ImageBatch) else self.denoiser.frame_correlation
+        seeds = range(first, first + len(one))
+        draw = SeededNoise(seeds, one.pixels.shape[1:], self.device, correlation=correlation)
         frame = one.pixels if isinstance(one, ImageBatch) else one.pixels[:, :, 0]
         exact = replace(self.denoising, cond_dropout=0.0, cond_noise=0.0)
         cond = exact.condition(frame, one.embedding, self.net.cond_channels)

@@ -43,6 +43,7 @@ UNHASHED = frozenset({
 })  # fmt: skip
 # Class → arguments that were added since `SCHEMA` was last raised, at the value at which the class computes what it did
 # without them. There they do not count, so that earlier stages keep their ids. Empty it when `SCHEMA` is raised.
+_NOISE = {"frame_correlation": 0.0, "noise_offset": 0.0}
 ADDED: Mapping[str, Mapping[str, Any]] = {
     "mav_lightning.nn.unet.SpaceTimeUNet": {
         "temporal_causal": False,
@@ -51,6 +52,10 @@ ADDED: Mapping[str, Mapping[str, Any]] = {
         "temporal_position": "absolute",
     },
     "mav_lightning.modules.denoising.Denoising": {"clip_condition": "random"},
+    **{
+        f"mav_lightning.diffusion.denoiser.{name}": _NOISE
+        for name in ("EDMDenoiser", "EpsDenoiser", "HybridDenoiser", "VDenoiser", "X0Denoiser")
+    },
 }
 _BRANCHES = frozenset(key.partition(".")[0] for key in UNHASHED if "." in key)
 _SUFFIX = "_sha256"
