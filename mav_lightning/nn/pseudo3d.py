@@ -114,11 +114,8 @@ class PseudoAttention3d(TemporalLayer):
     r"""Attention over the pixels of each frame, then over the frames at each pixel; both residual.
 
     :math:`\mathrm{ATTN}_{P3D}(h) = \mathrm{unflatten}(\mathrm{ATTN1D}(\mathrm{ATTN2D}(\mathrm{flatten}(h)) \circ T)
-    \circ T)`. The temporal output projection starts at zero, so before training time is ignored. The positions of
-    frames enter temporal attention only.
-
-    For comparison, temporal attention can come before spatial attention or in parallel, and it can span windows of
-    pixels besides the frames: with windows of the whole frame it is joint space-time attention.
+    \circ T)`. Here, T swaps frames and pixels. The temporal output projection starts at zero, so an untrained
+    layer processes every frame by itself. The positions of frames enter temporal attention only.
 
     References:
         Make-A-Video (Singer et al., 2022), §3.2.2 and Figure 3.
