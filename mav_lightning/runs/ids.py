@@ -46,8 +46,8 @@ UNHASHED = frozenset({
 # without them. There they do not count, so that earlier stages keep their ids. Empty it when `SCHEMA` is raised.
 _NOISE = {"frame_correlation": 0.0, "noise_offset": 0.0}
 ADDED: Mapping[str, Mapping[str, Any]] = {
-    "datamodules.datamodule.ClipData": {"limits": None},
-    "datamodules.datamodule.ImageData": {"limits": None},
+    "datamodules.datamodule.ClipData": {"limits": None, "timeout": 30.0},
+    "datamodules.datamodule.ImageData": {"limits": None, "timeout": 30.0},
     "mav_lightning.nn.unet.SpaceTimeUNet": {
         "temporal_causal": False,
         "temporal_placement": "after",
