@@ -47,9 +47,9 @@ class Denoising:
         cond_dropout: Fraction of samples trained without condition, for classifier-free guidance.
         cond_noise: Standard deviation of the noise added to the embeddings, relative to their length. The prior never
             predicts an image's embedding exactly, so the decoder should not depend on its details.
-        clip_condition: Frames of a clip whose embedding is its condition, unless it is cached: a ``random`` one, at the
-            same position in all clips of a batch; the ``first``, as in the paper, which reveals where the clip begins;
-            or the ``mean`` of all frames, normalized to unit length.
+        clip_condition: Frames of a clip whose embedding is its condition, unless it is cached: a ``random`` one; the
+            ``first``, as in the paper, which reveals where the clip begins; or the ``mean`` of all frames, normalized
+            to unit length.
     """
 
     encoder: ImageEncoder | None = None
@@ -115,8 +115,10 @@ class Denoising:
         if self.clip_condition == "mean" and cached is None and self.encoder is not None:
             frames = self.encoder(rearrange(pixels, "b c t h w -> (b t) c h w"))
             cached = F.normalize(reduce(frames, "(b t) d -> b d", "mean", b=len(pixels)), dim=1)
-        frame = int(torch.randint(pixels.shape[2], ())) if self.clip_condition == "random" else 0
-        return self.condition(pixels[:, :, frame], cached, channels)
+        frame = torch.zeros(len(pixels), dtype=torch.long, device=pixels.device)
+        if self.clip_condition == "random":
+            frame = torch.randint(pixels.shape[2], (len(pixels),), device=pixels.device)
+        return self.condition(pixels[torch.arange(len(pixels)), :, frame], cached, channels)
 
 
 class DenoisingModule(NetworkModule, Generic[B]):
