@@ -27,6 +27,7 @@ from mav_lightning.cli import (
     layers,
     motion,
     pipeline,
+    rate,
     report,
     stage,
     train,
@@ -58,6 +59,7 @@ app.command()(evaluate.evaluate)
 app.command()(baseline.baseline)
 app.command()(compare.compare)
 app.command()(motion.motion)
+app.command(cls=rate.RateCommand)(rate.rate)
 app.command()(ablate.ablate)
 app.command()(layers.layers)
 app.add_typer(checkpoint.app, name="checkpoint")
