@@ -61,7 +61,7 @@ def _exhausted(error: BaseException) -> str | None:
     if _SHARED.search(text) and (full or isinstance(error, RuntimeError)):
         return (
             "the shared memory (/dev/shm), through which loader workers hand over batches, is full or too small; "
-            "enlarge it (docker run --shm-size=8g), or read in this process with data.workers=0."
+            "give it more room (docker run --shm-size=8g), or read in this process with data.workers=0."
         )
     if full:
         place = getattr(error, "filename2", None) or getattr(error, "filename", None)

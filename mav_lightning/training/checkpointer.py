@@ -13,8 +13,7 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.networks.card import Card, write_card
 from mav_lightning.training.checkpoint_io import checkpoint_path, checkpoints
 from mav_lightning.training.resume import warn_if_inexact
-from mav_lightning.training.signals import StopSignals
-from mav_lightning.training.slurm import requeue
+from mav_lightning.training.signals import StopSignals, requeue
 from mav_lightning.training.step_callback import StepCallback
 
 __all__ = ["CardWriter", "Checkpointer", "unfinished"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mav_lightning.common.stop_signals import STOP_SIGNALS, catchable
-from mav_lightning.training.slurm import requeue
+from mav_lightning.training.signals import requeue
 
 
 @pytest.mark.parametrize(("fault", "code"), [("term-in-hang", 143), ("interrupt-twice", 130)])
