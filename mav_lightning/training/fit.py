@@ -28,7 +28,7 @@ from mav_lightning.training.checkpoint_io import AtomicCheckpointIO
 from mav_lightning.training.checkpointer import Checkpointer, unfinished
 from mav_lightning.training.description import describe_data, describe_module, describe_optimizers, with_content
 from mav_lightning.training.ema import EMA, state_dict_copy
-from mav_lightning.training.finite import FiniteGuard
+from mav_lightning.training.finite import NONFINITE, FiniteGuard
 from mav_lightning.training.loggers import LoggerChoice, Tags, log_tags, make_loggers
 from mav_lightning.training.metric_log import MetricLog
 from mav_lightning.training.monitors import FpsHistogram, LearningRate, PlayingClips, TemporalActivity
@@ -113,8 +113,8 @@ def fit(
     cost, ema = Cost(), None if ema_decay is None else EMA(ema_decay)
     checkpointer = Checkpointer(out / "checkpoints", checkpoint_every)
     curves = MetricLog(options.get("log_every_n_steps", LOG_EVERY))
-    own = [cost, SeedEveryBatch(seed), *([ema] if ema else []), FiniteGuard()]
-    own += [*_monitors(checkpoint_every, options, given), curves, validation_of(options, checkpoint_every)]
+    own = [cost, *_guards(out, seed, ema, options), *_monitors(checkpoint_every, options, given)]
+    own += [curves, validation_of(options, checkpoint_every)]
 
     # a debugging aid of torch that costs a few per cent
     deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
@@ -163,7 +163,7 @@ def _write_results(place: RunFolder, module: LightningModule, ema: EMA | None, c
 def _alone_in(out: Path) -> Iterator[None]:
     """Keep other trainings out of a folder, and remove what a killed one was writing there."""
     with claimed(out):
-        remove_partial_files(out, RUN, WEIGHTS, CARD, COST)
+        remove_partial_files(out, RUN, WEIGHTS, CARD, COST, NONFINITE)
         remove_partial_files(out / "checkpoints", "step-*.ckpt", "step-*.ckpt.sha256")
         yield
 
@@ -188,6 +188,12 @@ def _identity(
         "trainer": trainer_identity(run, options),
     }
     return {**first, **what, **first, MACHINE: machine_identity(str(run.strategy.root_device))}
+
+
+def _guards(out: Path, seed: int, ema: EMA | None, options: Mapping[str, Any]) -> list[Callback]:
+    """Return the callbacks that the result depends on, in the order in which they act."""
+    record = None if options.get("fast_dev_run") else out / NONFINITE
+    return [SeedEveryBatch(seed), *([ema] if ema else []), FiniteGuard(record=record)]
 
 
 def _monitors(checkpoint_every: int, options: Mapping[str, Any], given: list[Callback]) -> list[Callback]:
