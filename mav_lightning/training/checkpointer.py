@@ -1,7 +1,6 @@
 """When checkpoints are saved, what describes them, how many are kept, and how a run stops on a signal."""
 
 import signal
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +41,13 @@ class Checkpointer(StepCallback, Checkpoint):
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Install the signal handlers, in place of those that Lightning has just installed."""
-        self._signals.install(partial(_kill_launched, trainer))
+        self._signals.install(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Install the signal handlers."""
         super().on_train_start(trainer, pl_module)
         warn_if_inexact(trainer)
-        self._signals.install(partial(_kill_launched, trainer))
+        self._signals.install(trainer)
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
         """Record the progress, which a stop signal waits for."""
@@ -169,9 +168,3 @@ def _refuse_nonfinite(module: LightningModule, folder: Path, step: int) -> None:
                 f"{f'the checkpoints in {folder} are good' if checkpoints(folder) else 'there is no checkpoint yet'}. "
                 "Lower the learning rate or set trainer.gradient_clip_val=1.0, and use another `out`."
             )
-
-
-def _kill_launched(trainer: Trainer) -> None:
-    """Kill the ranks that this process has started; a suspended one would stay for ever."""
-    for rank in getattr(trainer.strategy.launcher, "procs", ()):
-        rank.kill()

@@ -34,6 +34,7 @@ from mav_lightning.training.metric_log import MetricLog
 from mav_lightning.training.monitors import FpsHistogram, LearningRate, PlayingClips, TemporalActivity
 from mav_lightning.training.progress_bar import TrainingProgress
 from mav_lightning.training.quiet import quiet_lightning
+from mav_lightning.training.rank_watch import RankWatch
 from mav_lightning.training.rng import SeedEveryBatch
 from mav_lightning.training.run_folder import COST, RunFolder
 from mav_lightning.training.run_record import MACHINE, RUN
@@ -193,7 +194,7 @@ def _identity(
 def _guards(out: Path, seed: int, ema: EMA | None, options: Mapping[str, Any]) -> list[Callback]:
     """Return the callbacks that the result depends on, in the order in which they act."""
     record = None if options.get("fast_dev_run") else out / NONFINITE
-    return [SeedEveryBatch(seed), *([ema] if ema else []), FiniteGuard(record=record)]
+    return [SeedEveryBatch(seed), *([ema] if ema else []), FiniteGuard(record=record), RankWatch()]
 
 
 def _monitors(checkpoint_every: int, options: Mapping[str, Any], given: list[Callback]) -> list[Callback]:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from multiprocessing import active_children
 from types import FrameType
 from typing import Any
@@ -18,7 +17,7 @@ from lightning.pytorch import Trainer
 
 from mav_lightning.common.stop_signals import STOP_SIGNALS, catchable
 
-__all__ = ["StopSignals", "requeue"]
+__all__ = ["StopSignals", "end_process", "requeue"]
 
 GRACE = 20.0  # seconds without progress after a signal; SLURM kills 30 s after its SIGTERM
 SAVING = 600.0  # seconds that a checkpoint may take to be written
@@ -39,15 +38,15 @@ class StopSignals:
         self._previous: dict[int, Any] = {}
         self._pipe: tuple[int, int] | None = None
         self._moved, self._longest, self._saving = 0.0, 0.0, False
-        self._abandon: Callable[[], None] = lambda: None
+        self._trainer: Trainer | None = None
 
-    def install(self, abandon: Callable[[], None] = lambda: None) -> None:
+    def install(self, trainer: Trainer | None = None) -> None:
         """Install the handlers, once. Python allows this in the main thread only; elsewhere nothing changes.
 
         Args:
-            abandon: Called before the process ends without saving, to end the processes that it started.
+            trainer: The Trainer, whose other ranks end with this process. None for none.
         """
-        self._abandon = abandon
+        self._trainer = trainer
         if self._previous or threading.current_thread() is not threading.main_thread():
             return
         self._moved = time.monotonic()
@@ -107,12 +106,26 @@ class StopSignals:
     def _end(self, number: int, reason: str) -> None:
         """End the process, from a thread, while the main thread cannot react."""
         name = signal.Signals(number).name
-        sys.stderr.write(f"{name}: {reason}; ended without saving. Rerun the command to resume.\n")
-        sys.stderr.flush()
-        self._abandon()
-        for child in active_children():  # workers of loaders
-            child.kill()
-        os._exit(128 + number)
+        end_process(
+            f"{name}: {reason}; ended without saving. Rerun the command to resume.", 128 + number, self._trainer
+        )
+
+
+def end_process(message: str, code: int, trainer: Trainer | None) -> None:
+    """End this process at once, from any thread, with the processes that it has started.
+
+    Args:
+        message: Last words, on standard error.
+        code: Exit code.
+        trainer: The Trainer, whose launcher may have started other ranks; a suspended one would stay for ever.
+    """
+    sys.stderr.write(f"{message}\n")
+    sys.stderr.flush()
+    for rank in getattr(trainer.strategy.launcher, "procs", ()) if trainer is not None else ():
+        rank.kill()
+    for child in active_children():  # workers of loaders
+        child.kill()
+    os._exit(code)
 
 
 def requeue() -> bool:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from mav_lightning.common.stop_signals import STOP_SIGNALS, catchable
+from mav_lightning.training import rank_watch
+from mav_lightning.training.checkpoint_io import checkpoint_step, checkpoints
 from mav_lightning.training.signals import requeue
 
 
@@ -18,6 +20,21 @@ def test_a_training_that_hangs_ends_without_saving_and_resumes(
 ) -> None:
     assert launch(tmp_path, steps=12, fault=fault, at=9) == code
     assert launch(tmp_path, steps=12) == 0
+
+
+def test_a_suspended_rank_ends_the_others_with_its_name(launch: Any, tmp_path: Path) -> None:
+    assert launch(tmp_path, ranks=2, rank=1, suspended=True, fault="suspend-in-step", at=9) == 2
+    assert checkpoint_step(checkpoints(tmp_path / "checkpoints")[0]) == 8
+    assert launch(tmp_path, ranks=2, steps=23) == 0
+
+
+@pytest.mark.parametrize(
+    ("lost", "named"),
+    [([2], "rank 2 (process 7 on node-b)"), ([0, 2], "rank 0 (process 5 on node-a)"), ([3], "rank 3 (unknown)")],
+)
+def test_the_message_names_the_rank_its_process_and_machine(lost: list[int], named: str) -> None:
+    signs = {0: "9 process 5 on node-a", 2: "9 process 7 on node-b"}
+    assert rank_watch._message(lost, signs).startswith(f"error: {named} has not answered for 120 s")
 
 
 def test_an_ignored_signal_stays_ignored() -> None:

@@ -26,7 +26,7 @@ ensure_torchvision_imports()
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer  # noqa: E402
 
 from mav_lightning.common import whole_file  # noqa: E402
-from mav_lightning.training import checkpoint_io, signals  # noqa: E402
+from mav_lightning.training import checkpoint_io, rank_watch, signals  # noqa: E402
 from mav_lightning.training.checkpointer import Checkpointer  # noqa: E402
 from mav_lightning.training.fit import fit  # noqa: E402
 
@@ -208,6 +208,10 @@ def hang(number: int, again_after: float | None = None) -> None:
     ctypes.CDLL(None).sleep(50)
 
 
+def suspend() -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
 def fill_disk() -> None:
     """From now on the system refuses to write files of more than 10 kB."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))
@@ -269,6 +273,7 @@ FAULTS = {
     "usr2-in-step": lambda step, rank: At("on_before_optimizer_step", step, send(signal.SIGUSR2), rank),
     "term-in-hang": lambda step, rank: At("on_before_optimizer_step", step, partial(hang, signal.SIGTERM), rank),
     "interrupt-twice": lambda step, rank: At("on_before_optimizer_step", step, partial(hang, signal.SIGINT, 1.0), rank),
+    "suspend-in-step": lambda step, rank: At("on_before_optimizer_step", step, suspend, rank),
     "disk-full": lambda step, rank: At("on_before_optimizer_step", step, fill_disk, rank),
     "term-in-validation": lambda step, rank: At("on_validation_batch_start", step, terminate, rank),
 }
@@ -295,6 +300,7 @@ def run(
     elif fault.startswith("save-"):
         kill_in_save(fault.removeprefix("save-"), at)
     elif fault:
+        rank_watch.LOST = 3.0 if fault == "suspend-in-step" else rank_watch.LOST
         callbacks.append(FAULTS[fault](at, rank))
     trainer = {"accelerator": "cpu", "enable_progress_bar": False, **kwargs.pop("trainer", {})}
     arguments = {"steps": 23, "checkpoint_every": 4, "ema_decay": 0.9, "logger": False, **kwargs}
