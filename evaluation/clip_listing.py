@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mav_lightning.media.formats import HEAD_BYTES, PICTURE_SUFFIXES, UNREAD_SUFFIXES, VIDEO_SUFFIXES, is_animated
 from mav_lightning.media.listing import list_folder, natural_key
+from mav_lightning.shards.shard_listing import is_compressed_shard
 
 __all__ = ["ClipListing", "list_clips"]
 
@@ -23,7 +24,7 @@ class ClipListing:
     """Clips below a folder. No kind hides another: all of them are clips.
 
     Attributes:
-        shards: Tar files.
+        shards: Tar files, also compressed ones, which `shard_paths` rejects.
         videos: Videos and animations.
         frame_folders: Folders of images, each the frames of one clip.
         arrays: ``.npy`` files.
@@ -72,6 +73,8 @@ def list_clips(root: Path) -> ClipListing:
 
 
 def _kind(path: Path) -> str | None:
+    if is_compressed_shard(path):
+        return "shard"
     suffix = path.suffix[1:].lower()
     if suffix == "webp":
         with path.open("rb") as file:

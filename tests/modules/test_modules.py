@@ -161,8 +161,9 @@ def test_super_resolution_sees_the_shrunk_crop_that_it_is_to_enlarge() -> None:
     module.losses(ImageBatch(pixels, None, ["a", "b"]))
     x, _, _, fps, given = seen[0]
     assert x.shape == (2, 3, 4, 4) and given.shape == (2, 4, 4, 4) and fps is None
-    crops = [pixels[..., i : i + 4, j : j + 4] for i in (0, 2, 4) for j in (0, 2, 4)]
-    assert any(torch.allclose(given[:, :3], upsample(downsample(crop, 2), 2), atol=1e-6) for crop in crops)
+    for picture, seen_low in zip(pixels, given, strict=True):  # each has a crop of its own
+        crops = [picture[None, :, i : i + 4, j : j + 4] for i in (0, 2, 4) for j in (0, 2, 4)]
+        assert any(torch.allclose(seen_low[:3], upsample(downsample(crop, 2), 2)[0], atol=1e-6) for crop in crops)
 
 
 def test_super_resolution_learns_from_clips_as_from_images() -> None:
