@@ -58,7 +58,7 @@ class FeatureStore:
         """Return the stored features of keys, stacked in their order: (keys, …).
 
         Raises:
-            UserError: If a file is damaged.
+            UserError: If a file is damaged, or shapes differ.
         """
         self._look()
         by_file: dict[Path, list[str]] = {}
@@ -68,6 +68,10 @@ class FeatureStore:
         for path, own in by_file.items():
             with _opened(path) as file:
                 found |= {key: file.get_tensor(key) for key in own}
+        shapes = {tuple(row.shape) for row in found.values()}
+        if len(shapes) > 1:
+            shown = " and ".join(str(shape) for shape in sorted(shapes)[:2])
+            raise UserError(f"clips have features of other shapes ({shown}); add a step `resize` to the protocol.")
         return torch.stack([found[key] for key in keys])
 
     def _look(self) -> None:
