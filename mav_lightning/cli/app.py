@@ -13,6 +13,7 @@ from mav_lightning.cli import (
     ablate,
     baseline,
     certify,
+    checkpoint,
     compare,
     config,
     convert,
@@ -21,7 +22,6 @@ from mav_lightning.cli import (
     demo,
     doctor,
     evaluate,
-    export,
     generate,
     inspect,
     layers,
@@ -62,7 +62,7 @@ app.command()(motion.motion)
 app.command(cls=rate.RateCommand)(rate.rate)
 app.command()(ablate.ablate)
 app.command()(layers.layers)
-app.command()(export.export)
+app.add_typer(checkpoint.app, name="checkpoint")
 app.command()(convert.convert)
 app.command()(report.report)
 app.command()(certify.certify)
