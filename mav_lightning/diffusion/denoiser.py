@@ -57,6 +57,11 @@ class NetDenoiser(nn.Module):
         super().__init__()
         self.net, self.sigma_data = net, sigma_data
 
+    @property
+    def channels(self) -> int:
+        """Channels of the images or clips that are denoised: 3 for RGB, 4 for most latents."""
+        return space_time_network(self).out_channels // self.outputs
+
     def coefficients(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         r"""Compute :math:`c_{skip}`, :math:`c_{out}` and :math:`c_{in}` at noise levels of any shape."""
         raise NotImplementedError
