@@ -17,6 +17,7 @@ __all__ = [
     "Denoiser",
     "EDMDenoiser",
     "EpsDenoiser",
+    "FlowDenoiser",
     "HybridDenoiser",
     "NetDenoiser",
     "VDenoiser",
@@ -186,6 +187,24 @@ class EpsDenoiser(NetDenoiser):
     def coefficients(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Compute the coefficients of noise prediction."""
         return torch.ones_like(sigma), -sigma, (self.sigma_data**2 + sigma.square()).rsqrt()
+
+
+class FlowDenoiser(NetDenoiser):
+    r"""Flow matching on straight paths: the network predicts the velocity :math:`\varepsilon - x_0`.
+
+    The path is :math:`x_t = (1 - t) x_0 + t \varepsilon`. Divided by :math:`1 - t` it is the variance-exploding process
+    at :math:`\sigma = t / (1 - t)`; `sigma_data` is not used. `LogitNormalNoise` draws levels for it, and `euler`
+    takes equal steps of t.
+
+    References:
+        Flow matching (Lipman et al., 2023), Equation 23 with minimum variance 0. https://arxiv.org/abs/2210.02747
+        Rectified flow (Liu et al., 2023), Equation 1. https://arxiv.org/abs/2209.03003
+    """
+
+    def coefficients(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute the coefficients of flow matching."""
+        signal = 1 / (1 + sigma)  # 1 - t
+        return signal, -sigma * signal, signal
 
 
 class HybridDenoiser(EpsDenoiser):

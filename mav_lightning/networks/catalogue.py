@@ -31,6 +31,7 @@ CATALOGUE = {
     "EDMDenoiser": "mav_lightning.diffusion.denoiser.EDMDenoiser",
     "EpsDenoiser": "mav_lightning.diffusion.denoiser.EpsDenoiser",
     "VDenoiser": "mav_lightning.diffusion.denoiser.VDenoiser",
+    "FlowDenoiser": "mav_lightning.diffusion.denoiser.FlowDenoiser",
     "HybridDenoiser": "mav_lightning.diffusion.denoiser.HybridDenoiser",
     "X0Denoiser": "mav_lightning.diffusion.denoiser.X0Denoiser",
     "DiffusionPrior": "mav_lightning.diffusion.diffusion_prior.DiffusionPrior",
