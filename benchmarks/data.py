@@ -161,7 +161,7 @@ def main(
         for interval in gop or [12, 30, 250]:
             folder = Path(root) / str(interval) / "clips" / "train"
             videos = (encode_mp4(frames, FPS, crf=23, gop=interval) for frames in films)
-            write_shards(folder, ({"mp4": video} for video in videos for _ in range(BATCH)), 4 * BATCH)
+            write_shards(folder, ({"mp4": video} for video in videos for _ in range(BATCH)), BATCH)
             build_index(folder)
             for count in workers or [1, 2]:
                 for name, batches in readers.items():

@@ -7,6 +7,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from mav_lightning.common.counting import counted
 from mav_lightning.common.errors import UserError
 
 __all__ = ["ClipBatch", "ImageBatch", "JointBatch"]
@@ -50,7 +51,8 @@ class _Batch:
             if values is not None and len(values) != len(self):
                 name = type(self).__name__
                 raise ValueError(
-                    f"{name}: `{column}` has {len(values)} entries for {len(self)} samples; give each one."
+                    f"{name}: `{column}` has {counted(len(values), 'entry', 'entries')} for "
+                    f"{counted(len(self), 'sample')}; give each one."
                 )
 
 

@@ -1,12 +1,11 @@
-"""Caption tables of a user's own videos: tab-separated ``file caption label group``."""
+"""Caption tables of a user's own videos: ``file caption label group``, as TSV, CSV or JSON Lines."""
 
 from collections.abc import Collection
 from pathlib import Path
 
 from datamodules.annotations import Annotations, Row, name_some
-from datamodules.caption_tables import read_table
 from mav_lightning.common.errors import UserError, nearest
-from mav_lightning.media.listing import same_name
+from mav_lightning.common.tables import read_table
 
 __all__ = ["read_captions"]
 
@@ -17,7 +16,7 @@ def read_captions(path: Path, files: Collection[str]) -> Annotations:
     """Read a caption table.
 
     The first line names the columns; ``file`` and ``caption`` are required, ``label`` and ``group`` are optional, and
-    other columns are ignored. There is no quoting: a caption may hold quotes, but no tab.
+    other columns are ignored; see `read_table`. Names match whether accents are composed or separate characters.
 
     Args:
         path: The table.
@@ -26,10 +25,11 @@ def read_captions(path: Path, files: Collection[str]) -> Annotations:
     Raises:
         UserError: The table or a column is missing, a row has another length, or a file is listed twice or is missing.
     """
+    known = set(files)
     rows: dict[str, Row] = {}
     twice: list[str] = []
     for number, cells in read_table(path, "caption table", _COLUMNS, needed=2):
-        file = same_name(cells["file"])
+        file = cells["file"]
         if file in rows:
             twice.append(f"{file} (line {number})")
         rows[file] = Row(cells["caption"], cells.get("label", ""), cells.get("group", ""))
@@ -37,7 +37,7 @@ def read_captions(path: Path, files: Collection[str]) -> Annotations:
         raise UserError(
             f"{path}: {len(twice)} file(s) have more than one row: {name_some(twice)}; keep one row for each."
         )
-    if unknown := [file for file in rows if file not in files]:
+    if unknown := [file for file in rows if file not in known]:
         raise UserError(
             f"{path}: {len(unknown)} row(s) name missing files: {name_some(unknown)}; fix or remove them; paths are "
             "relative to the packed folder.",

@@ -6,17 +6,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from datamodules.index import Index, Sample, Shard, load_index, shard_folders
+from datamodules.index import Index, load_index
 from datamodules.media import find_media
-from datamodules.shards import IMAGE_SUFFIXES
 from mav_lightning.common.arguments import checked
+from mav_lightning.common.counting import counted
 from mav_lightning.common.cropping import crop_to_square
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.output import check_output
+from mav_lightning.common.retries import MachineError
 from mav_lightning.common.schema import PositiveInt, Seed
 from mav_lightning.common.whole_file import whole_file
 from mav_lightning.media.media_reader import read_frames_at
 from mav_lightning.media.pictures import decode_picture
+from mav_lightning.shards.sample_facts import read_caption
+from mav_lightning.shards.samples import IMAGE_SUFFIXES
+from mav_lightning.shards.shard_listing import shard_folders
 
 __all__ = ["contact_sheet"]
 
@@ -61,9 +65,9 @@ def _section(index: Index, root: Path, rows: int, columns: int, seed: int) -> Im
     picture = Image.new("RGB", (columns * (_TILE + _GAP), _HEAD + len(strips) * step), _PAPER)
     draw = ImageDraw.Draw(picture)
     place = index.folder.relative_to(root)
-    samples, bad = sum(len(shard.samples) for shard in index.shards), len(index.errors)
+    samples, bad = len(index), len(index.errors)
     draw.text((0, 4), str(index.folder.name if place == Path() else place), _INK, ImageFont.load_default(20))
-    facts = f"{samples:,} samples in {len(index.shards):,} shard(s)" + (f", {bad:,} bad" if bad else "")
+    facts = f"{counted(samples, 'sample')} in {counted(len(index.shards), 'shard')}" + (f", {bad:,} bad" if bad else "")
     draw.text((columns * (_TILE + _GAP) - _GAP, 12), facts, _FAINT, ImageFont.load_default(13), anchor="ra")
     for row, strip in enumerate(strips):
         for column, (tile, text, width) in enumerate(strip):
@@ -77,13 +81,14 @@ def _strips(index: Index, rows: int, columns: int, seed: int) -> list[list[Tile]
     """Return rows of tiles of random samples; bad samples are skipped."""
     strips: list[list[Tile]] = []
     images: list[Tile] = []
-    samples = list(index)
-    for number in np.random.default_rng(seed).permutation(len(samples)):
+    for number in np.random.default_rng(seed).permutation(len(index)).tolist():
         if len(strips) == rows:
             break
         try:
-            tiles = _tiles(index, samples[number], columns)
-        except (UserError, OSError, UnicodeDecodeError):
+            tiles = _tiles(index, number, columns)
+        except MachineError:
+            raise
+        except UserError:
             continue
         if len(tiles) > 1:
             strips.append(tiles)
@@ -97,14 +102,14 @@ def _strips(index: Index, rows: int, columns: int, seed: int) -> list[list[Tile]
     return strips
 
 
-def _tiles(index: Index, place: tuple[Shard, Sample], columns: int) -> list[Tile]:
+def _tiles(index: Index, number: int, columns: int) -> list[Tile]:
     """Return the frames of a video with one line of text, or an image with its caption; nothing for bad samples."""
-    shard, sample = place
+    shard, sample = index[number]
     suffix, media = find_media(sample.members), sample.media
     if sample.error is not None or suffix is None or media is None:
         return []
-    members = index.read(shard, sample, (suffix, "txt"))
-    caption = members.get("txt", b"").decode()
+    members = index.read(shard, sample, (suffix, "txt", "json"))
+    caption = read_caption(members) or ""
     if suffix in IMAGE_SUFFIXES:
         return [(crop_to_square(decode_picture(members[suffix]), _TILE), caption, 1)]
     frames = read_frames_at(members[suffix], np.linspace(0.0, media.span, columns).tolist())

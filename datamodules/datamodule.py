@@ -11,11 +11,14 @@ from datamodules.decoders import ClipDecoder, Decoder, ImageDecoder
 from datamodules.fps_sampler import BetaFps, FpsSampler
 from datamodules.index import Index, load_index
 from datamodules.order import EvalOrder, TrainOrder
-from datamodules.reader import EvalLoader, SampleReader, TrainLoader
-from datamodules.streaming import StreamingLoader, shard_urls
+from datamodules.reader import TIMEOUT, EvalLoader, TrainLoader
+from datamodules.remote import StreamLimits
+from datamodules.sample_reader import SampleReader
+from datamodules.shard_urls import shard_urls
+from datamodules.streaming import StreamingLoader
 from mav_lightning.common.arguments import checked
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.schema import NonNegativeInt, PositiveInt, Seed
+from mav_lightning.common.schema import NonNegativeInt, PositiveFloat, PositiveInt, Seed
 
 __all__ = ["ClipData", "ImageData", "ShardData"]
 
@@ -42,6 +45,9 @@ class ShardData(LightningDataModule, Generic[B]):
         cache_mb: Memory for decoded training frames in MiB, divided among the workers. It affects speed only.
         embeddings: Id of the CLIP whose image embeddings `mav data embed` has stored next to the shards; batches then
             carry them. None leaves embedding to the training module.
+        timeout: Seconds without any movement of the workers, which then are stuck on disk or network, after which
+            training ends with the shards that they were reading.
+        limits: What servers of remote shards may do. None takes the defaults; only for the streaming reader.
 
     Raises:
         UserError: A value is out of range, or an argument has no effect with the streaming reader.
@@ -59,34 +65,43 @@ class ShardData(LightningDataModule, Generic[B]):
         reader: Reader,
         cache_mb: NonNegativeInt,
         embeddings: str | None,
+        timeout: PositiveFloat,
+        limits: StreamLimits | None,
     ) -> None:
         super().__init__()
         if reader == "streaming" and embeddings is not None:
             raise UserError("are stored for indexed shards only; use reader=indexed or None.", argument="embeddings")
         if reader == "streaming" and cache_mb:
             raise UserError("has no effect on the streaming reader; use reader=indexed or 0.", argument="cache_mb")
-        self.embeddings = embeddings
+        if reader == "indexed" and limits is not None:
+            raise UserError("have no effect on the indexed reader; use reader=streaming or None.", argument="limits")
+        self.embeddings, self.timeout, self.limits = embeddings, timeout, limits or StreamLimits()
         self.root, self.kind, self.decoder = root, kind, decoder
         self.batch_size, self.seed, self.workers, self.reader = batch_size, seed, workers, reader
         self.cache_bytes = (cache_mb << 20) // max(workers, 1)
 
     def setup(self, stage: str | None = None) -> None:
-        """Open the training shards, so that a mistake is reported before the model is built.
+        """Open the shards and plan the batches, so that a mistake is reported before the model is built.
 
         Args:
             stage: ``fit``, ``validate``, ``test`` or ``predict``. None prepares all of them.
         """
-        if stage in (None, "fit") and self.reader == "indexed":
-            _ = self._train
+        if stage in (None, "fit"):
+            self.train_dataloader()
+        if stage in (None, "fit", "validate"):
+            self.val_dataloader()
 
     def train_dataloader(self) -> TrainLoader[B] | StreamingLoader[B]:
         """Return endless training batches: this rank's part."""
         rank, world = self._place
         if self.reader == "streaming":
             urls = shard_urls(self.root if self._is_pattern else self._folder("train"))
-            return StreamingLoader(urls, self.decoder, self.batch_size, self.seed, rank, world, self.workers)
-        order = TrainOrder(len(self._train.samples), self.batch_size, self.seed, rank, world)
-        return TrainLoader(self._train, order, self.workers)
+            limits, timeout = self.limits, self.timeout
+            return StreamingLoader(
+                urls, self.decoder, self.batch_size, self.seed, rank, world, self.workers, limits, timeout
+            )
+        order = TrainOrder(len(self._train), self.batch_size, self.seed, rank, world)
+        return TrainLoader(self._train, order, self.workers, self.timeout)
 
     def val_dataloader(self) -> EvalLoader[B] | list[B]:
         """Return the validation split, each sample once over all ranks; empty if there is no such split."""
@@ -112,7 +127,8 @@ class ShardData(LightningDataModule, Generic[B]):
 
     def _eval_loader(self, split: str) -> EvalLoader[B]:
         samples = SampleReader(self._index(split), self.decoder, seed=0, encoder=self.embeddings)
-        return EvalLoader(samples, EvalOrder(len(samples.samples), self.batch_size, *self._place), self.workers)
+        order = EvalOrder(len(samples), self.batch_size, *self._place)
+        return EvalLoader(samples, order, self.workers, self.timeout)
 
     @cached_property
     def _train(self) -> SampleReader[B]:
@@ -155,6 +171,8 @@ class ImageData(ShardData[ImageBatch]):
         cache_mb: Memory for decoded training images in MiB; pays off where the whole dataset fits.
         captioned: If True, images without a text are left out. If False, no text is read and batches have no captions.
         embeddings: Id of the CLIP whose stored image embeddings are read; see `ShardData`. None reads none.
+        timeout: Seconds after which stuck workers end training; see `ShardData`.
+        limits: What servers of remote shards may do; see `ShardData`. None takes the defaults.
 
     Raises:
         UserError: A value is out of range, or an argument has no effect with the streaming reader.
@@ -172,9 +190,13 @@ class ImageData(ShardData[ImageBatch]):
         cache_mb: NonNegativeInt = 0,
         captioned: bool = True,
         embeddings: str | None = None,
+        timeout: PositiveFloat = TIMEOUT,
+        limits: StreamLimits | None = None,
     ) -> None:
         decoder = ImageDecoder(size, captioned)
-        super().__init__(root, "images", decoder, batch_size, seed, workers, reader, cache_mb, embeddings)
+        super().__init__(
+            root, "images", decoder, batch_size, seed, workers, reader, cache_mb, embeddings, timeout, limits
+        )
 
 
 class ClipData(ShardData[ClipBatch]):
@@ -193,6 +215,8 @@ class ClipData(ShardData[ClipBatch]):
         cache_mb: Memory for decoded training frames in MiB; pays off where the whole dataset fits.
         embeddings: Id of the CLIP whose stored image embeddings are read, one for each video whatever is cut from it;
             see `ShardData`. None reads none.
+        timeout: Seconds after which stuck workers end training; see `ShardData`.
+        limits: What servers of remote shards may do; see `ShardData`. None takes the defaults.
 
     Raises:
         UserError: A value is out of range, an argument has no effect with the streaming reader, or a curriculum of
@@ -212,6 +236,8 @@ class ClipData(ShardData[ClipBatch]):
         reader: Reader = "indexed",
         cache_mb: NonNegativeInt = 0,
         embeddings: str | None = None,
+        timeout: PositiveFloat = TIMEOUT,
+        limits: StreamLimits | None = None,
     ) -> None:
         if isinstance(fps, int | float | str) or not hasattr(fps, "sample"):
             raise UserError(f"must be a sampler such as UniformFps(low=4, high=16), got {fps!r}.", argument="fps")
@@ -222,7 +248,9 @@ class ClipData(ShardData[ClipBatch]):
                 argument="reader",
             )
         decoder = ClipDecoder(size, frames, fps)
-        super().__init__(root, "clips", decoder, batch_size, seed, workers, reader, cache_mb, embeddings)
+        super().__init__(
+            root, "clips", decoder, batch_size, seed, workers, reader, cache_mb, embeddings, timeout, limits
+        )
         self.fps = fps
 
     def on_before_batch_transfer(self, batch: ClipBatch, dataloader_idx: int) -> ClipBatch:

@@ -14,13 +14,15 @@ from datamodules.fps_sampler import FpsSampler, truncate_fps
 from datamodules.frame_cache import FrameCache, KeptFrames
 from datamodules.media import Media, find_media
 from datamodules.order import SampleContext
-from datamodules.shards import IMAGE_SUFFIXES, VIDEO_SUFFIXES, SampleError
+from mav_lightning.common.counting import counted
 from mav_lightning.common.cropping import crop_to_square
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.pixels import from_uint8
 from mav_lightning.media.media_reader import open_media
 from mav_lightning.media.pictures import decode_picture
 from mav_lightning.media.timeline import Timeline
+from mav_lightning.shards.sample_facts import read_caption
+from mav_lightning.shards.samples import IMAGE_SUFFIXES, VIDEO_SUFFIXES, SampleError
 
 __all__ = ["ClipDecoder", "Decoder", "Example", "ImageDecoder"]
 
@@ -59,7 +61,7 @@ class Decoder(Protocol[B_co]):
         """Return why a sample cannot be used, or None if it can.
 
         Args:
-            suffixes: Suffixes of its members.
+            suffixes: Suffixes of its members; ``txt`` stands for a caption that can be read, in whatever member.
             media: Properties of its video or image. None if they are not known yet.
         """
 
@@ -94,7 +96,7 @@ class ImageDecoder:
 
     size: int
     captioned: bool = True
-    suffixes = frozenset((*IMAGE_SUFFIXES, "txt"))
+    suffixes = frozenset((*IMAGE_SUFFIXES, "txt", "json"))
 
     def __post_init__(self) -> None:
         """Check the size.
@@ -116,13 +118,15 @@ class ImageDecoder:
         self, key: str, members: Mapping[str, bytes], media: Media | None, context: SampleContext, cache: FrameCache
     ) -> Example:
         """Decode, crop and resize the image; nothing is random."""
-        data = members[_require(self.refusal(members, media), find_media(members, IMAGE_SUFFIXES))]
+        caption = read_caption(members) if self.captioned else None
+        held = [*(members.keys() - {"txt"}), *(() if caption is None else ("txt",))]
+        data = members[_require(self.refusal(held, media), find_media(members, IMAGE_SUFFIXES))]
 
         def square() -> KeptFrames:
             return KeptFrames(crop_to_square(decode_picture(data), self.size)[None])
 
         kept = cache.find(key) or cache.keep(key, 3 * self.size**2, square) or square()
-        return Example(key, kept.frames, _text(members["txt"]) if self.captioned else None)
+        return Example(key, kept.frames, caption)
 
     def collate(self, examples: Sequence[Example]) -> ImageBatch:
         """Collate examples to a batch of pixels (B, 3, size, size)."""
@@ -185,7 +189,9 @@ class ClipDecoder:
             return Example(key, squares(picked.tolist()) if kept is None else kept.frames[picked], fps=fps)
 
     def _too_short(self, frames: int) -> str | None:
-        return f"has {frames} frames, fewer than the {self.frames} of a clip" if frames < self.frames else None
+        return (
+            f"has {counted(frames, 'frame')}, fewer than the {self.frames} of a clip" if frames < self.frames else None
+        )
 
     def _cut(self, times: Timeline, context: SampleContext) -> tuple[float, NDArray[np.int_]]:
         """Sample the frame rate and start of a clip; return the rate and the numbers of the frames shown then."""
@@ -207,13 +213,6 @@ def _frames(examples: Sequence[Example]) -> NDArray[np.uint8]:
 def _embeddings(examples: Sequence[Example]) -> Tensor | None:
     found = [example.embedding for example in examples if example.embedding is not None]
     return torch.from_numpy(np.stack(found)) if found else None
-
-
-def _text(data: bytes) -> str:
-    try:
-        return data.decode().strip()
-    except UnicodeDecodeError as error:
-        raise SampleError(f"its caption is not UTF-8 ({error}); write it again.") from error
 
 
 def _require(refusal: str | None, suffix: str | None) -> str:

@@ -10,26 +10,31 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from datamodules.index import Index, Sample, Shard, load_index, shard_folders
+from datamodules.index import Index, Shard, load_index
+from datamodules.index_table import Sample
 from datamodules.media import find_media
-from datamodules.shards import IMAGE_SUFFIXES, SUFFIXES, SampleError
 from mav_lightning.common.cropping import crop_to_square
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.output import check_output
 from mav_lightning.common.pixels import from_uint8
+from mav_lightning.common.retries import MachineError
+from mav_lightning.common.tensor_file import map_tensors, read_metadata
 from mav_lightning.common.tracking import Track, untracked
 from mav_lightning.common.whole_file import whole_file
 from mav_lightning.media.media_reader import read_frames_at
 from mav_lightning.media.pictures import decode_picture
+from mav_lightning.shards.samples import IMAGE_SUFFIXES, SUFFIXES, SampleError
+from mav_lightning.shards.shard_listing import shard_folders
 
-__all__ = ["FRAMES", "Embed", "read_embeddings", "write_embeddings"]
+__all__ = ["FRAMES", "Embed", "Embeddings", "read_embeddings", "write_embeddings"]
 
 FRAMES = 8  # per clip; fixed, since an embedding is identified by its encoder and its shards alone
 
 _TOGETHER = 32  # samples per encoder batch
+_BLOCK = 1 << 16  # rows looked at together
 
 Embed = Callable[[Tensor], Tensor]
 """Images (B, 3, size, size) in [-1, 1] → unit vectors (B, D)."""
@@ -56,64 +61,84 @@ def write_embeddings(
     Raises:
         UserError: There are no shards or no index.
     """
-    done: dict[Path, dict[str, str]] = {}
-    for folder in shard_folders(root):
-        index, path = load_index(folder), _path(folder, encoder)
-        bad: dict[str, str] = {}
-        if _index_of(path) != index.sha256:
-            rows = track(_embed_all(index, embed, size, bad), sum(1 for _ in index), f"embedding {folder}")
+    indexes = [load_index(folder) for folder in shard_folders(root)]
+    done: dict[Path, dict[str, str]] = {_path(index.folder, encoder): {} for index in indexes}
+    for path in done:
+        check_output(path, "file", argument=None)
+    for index, (path, bad) in zip(indexes, done.items(), strict=True):
+        if (read_metadata(path) or {}).get("index") != index.sha256:
+            rows = track(_embed_all(index, embed, size, bad), len(index), f"embedding {index.folder}")
             table = _table(list(rows))
             with whole_file(path) as partial:
                 save_file({"embeddings": table}, partial, {"index": index.sha256, "encoder": encoder})
-        done[path] = bad
     return done
 
 
-def read_embeddings(index: Index, encoder: str) -> dict[str, NDArray[np.float32]]:
-    """Read cached embeddings.
+class Embeddings:
+    """Cached embeddings of the samples of an index, mapped into memory.
 
-    Returns:
-        Key → embedding (D,), without samples that could not be embedded.
+    Args:
+        path: File of the embeddings.
+        samples: Number of samples in the index.
+
+    Attributes:
+        rows: Embedding of each sample, in the order of the index: (N, D); NaN where it could not be embedded.
+        present: For each sample, whether it has an embedding.
 
     Raises:
-        UserError: There are none of this encoder, or they belong to other shards.
+        UserError: The file is damaged.
+    """
+
+    def __init__(self, path: Path, samples: int) -> None:
+        rows = map_tensors(path)[1].get("embeddings")
+        if rows is None or rows.dtype != np.float32 or rows.ndim != 2 or len(rows) != samples:
+            raise UserError(f"{path}: damaged (it has no row for each of {samples} samples).")
+        blocks = [np.isfinite(rows[start : start + _BLOCK]).all(axis=1) for start in range(0, samples, _BLOCK)]
+        self.rows: NDArray[np.float32] = rows
+        self.present: NDArray[np.bool_] = np.concatenate([np.empty(0, np.bool_), *blocks])
+        self._path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Let another process map the file again, in place of copying it."""
+        return Embeddings, (self._path, len(self.rows))
+
+
+def read_embeddings(index: Index, encoder: str) -> Embeddings:
+    """Read cached embeddings.
+
+    Raises:
+        UserError: There are none of this encoder, they are damaged, or they belong to other shards.
     """
     path = _path(index.folder, encoder)
     remedy = f"run `mav data embed {index.folder} --clip <folder of the CLIP>`"
-    if (found := _index_of(path)) is None:
+    if (found := read_metadata(path)) is None:
         others = ", ".join(
             sorted(file.stem.partition("-")[2] for file in index.folder.glob("embeddings-*.safetensors"))
         )
         raise UserError(f"{path}: no such embeddings (of other encoders: {others or 'none'}); {remedy}.")
-    if found != index.sha256:
+    if found.get("index") != index.sha256:
         raise UserError(f"{path}: made for other shards; {remedy}.")
-    with safe_open(path, "numpy") as file:
-        table: NDArray[np.float32] = file.get_tensor("embeddings")
-    return {sample.key: row for (_, sample), row in zip(index, table, strict=True) if np.isfinite(row).all()}
+    try:
+        return Embeddings(path, len(index))
+    except UserError as error:
+        raise UserError(f"{error} {remedy.capitalize()}.") from error
 
 
 def _path(folder: Path, encoder: str) -> Path:
     return folder / f"embeddings-{encoder}.safetensors"
 
 
-def _index_of(path: Path) -> str | None:
-    """sha256 of the index that a file was made for; None without a readable file."""
-    try:
-        with safe_open(path, "numpy") as file:
-            return (file.metadata() or {}).get("index")
-    except (OSError, SafetensorError):
-        return None
-
-
 def _embed_all(index: Index, embed: Embed, size: int, bad: dict[str, str]) -> Iterator[NDArray[np.float32] | None]:
     """Yield a row for every sample of the index, None for samples that cannot be decoded."""
-    samples = list(index)
-    for start in range(0, len(samples), _TOGETHER):
+    for start in range(0, len(index), _TOGETHER):
         found: list[NDArray[np.uint8] | None] = []
-        for shard, sample in samples[start : start + _TOGETHER]:
+        for number in range(start, min(start + _TOGETHER, len(index))):
+            shard, sample = index[number]
             try:
                 found.append(_images(index, shard, sample, size))
-            except (UserError, OSError) as error:
+            except MachineError:
+                raise
+            except UserError as error:
                 bad[f"{shard.name}:{sample.key}"] = str(error)
                 found.append(None)
         decoded = [pictures for pictures in found if pictures is not None]

@@ -1,4 +1,4 @@
-"""``index.json``: location and properties of every sample in a folder of shards.
+"""Index of a folder of shards: location and properties of every sample, in one file next to the shards.
 
 Each shard is scanned once: offsets, sizes and checksums of the members, sha256 of the file, media headers, and which
 samples cannot be used. Readers then fetch any sample with one seek, in any order.
@@ -6,73 +6,38 @@ samples cannot be used. Readers then fetch any sample with one seek, in any orde
 
 import hashlib
 import json
-import math
 import os
-import tarfile
 import zlib
-from collections import Counter
-from collections.abc import Collection, Iterator
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from datamodules.media import Media, find_media, probe_media
-from datamodules.shards import Group, SampleError, group_members
+import numpy as np
+from numpy.typing import NDArray
+
+from datamodules.index_json import OLD_INDEX, read_old_index
+from datamodules.index_table import Member, Sample, SampleTable, joined
+from datamodules.parallel import in_parallel
+from datamodules.shard_scan import ShardScan, scan_shard
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.output import FolderContent
+from mav_lightning.common.output import FolderContent, check_output
+from mav_lightning.common.retries import with_retries
+from mav_lightning.common.schema import check
 from mav_lightning.common.tracking import Track, untracked
-from mav_lightning.common.whole_file import whole_file
+from mav_lightning.shards.samples import SampleError, repeated_in
+from mav_lightning.shards.shard_listing import shard_folders, shard_paths
 
-__all__ = [
-    "DATASET",
-    "INDEX",
-    "Index",
-    "Member",
-    "Sample",
-    "Shard",
-    "build_index",
-    "folder_sha256",
-    "load_index",
-    "shard_folders",
-]
+__all__ = ["DATASET", "INDEX", "Index", "Shard", "build_index", "folder_sha256", "load_index", "shard_folders"]
 
-INDEX = "index.json"
-DATASET = FolderContent(("*/*/*.tar", f"*/*/{INDEX}", "*/*/embeddings-*.safetensors"), sign=f"*/*/{INDEX}")
-_VERSION = 1
-_BLOCK = 512
-
-
-@dataclass(frozen=True)
-class Member:
-    """One file inside a shard.
-
-    Attributes:
-        offset: Bytes from the start of the shard.
-        size: Bytes.
-        crc32: Checksum of the bytes, so that damage after indexing is detected before decoding.
-    """
-
-    offset: int
-    size: int
-    crc32: int
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One sample of a shard.
-
-    Attributes:
-        key: Name, unique in the folder.
-        members: Suffix → location in the shard.
-        media: Properties of its video or image. None if they cannot be read.
-        error: Why the sample cannot be used. None if it can.
-    """
-
-    key: str
-    members: dict[str, Member]
-    media: Media | None
-    error: str | None
+INDEX = "index.safetensors"
+DATASET = FolderContent(
+    ("*/*/*.tar", f"*/*/{INDEX}", f"*/*/{OLD_INDEX}", "*/*/embeddings-*.safetensors"), sign="*/*/index.*"
+)
+_VERSION = "2"
+_NAMED = 5  # shards in a message
+_SMALL = 32 << 20  # bytes; starting processes takes longer than reading them
 
 
 @dataclass(frozen=True)
@@ -83,43 +48,62 @@ class Shard:
         name: File name in the folder.
         bytes: File size.
         sha256: Hash of the file.
-        samples: Samples in the order of the file.
+        samples: Number of samples.
+        hidden: Number of members that are skipped because their names are hidden, such as ``._0.mp4``.
     """
 
     name: str
     bytes: int
     sha256: str
-    samples: tuple[Sample, ...]
+    samples: int
+    hidden: int
 
 
-@dataclass(frozen=True)
 class Index:
-    """Content of one folder of shards.
+    """Content of one folder of shards, a sequence of pairs of a shard and a sample, bad samples included.
 
-    Attributes:
+    Args:
         folder: The folder; its path is not part of the content.
         shards: Shards in the order of their names.
+        table: The samples, in the order of the shards.
+        sha256: Hash of the content: the shards' bytes in order and the usable samples, independent of the location.
     """
 
-    folder: Path
-    shards: tuple[Shard, ...]
+    def __init__(self, folder: Path, shards: tuple[Shard, ...], table: SampleTable, sha256: str) -> None:
+        self.folder, self.shards, self.table, self.sha256 = folder, shards, table, sha256
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let another process map the file again, in place of copying it."""
+        return _open, (self.folder, self.sha256)
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether the other is an index of the same folder with the same content."""
+        return isinstance(other, Index) and (self.folder, self.sha256) == (other.folder, other.sha256)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.table)
 
     def __iter__(self) -> Iterator[tuple[Shard, Sample]]:
-        """Iterate over (shard, sample), bad samples included."""
-        return ((shard, sample) for shard in self.shards for sample in shard.samples)
+        """Iterate over the samples with their shards."""
+        return map(self.__getitem__, range(len(self)))
+
+    def __getitem__(self, number: int) -> tuple[Shard, Sample]:
+        """Return the shard and the sample of a number."""
+        number = range(len(self))[number]
+        return self.shards[int(np.searchsorted(self._ends, number, "right"))], self.table[number]
+
+    @cached_property
+    def _ends(self) -> NDArray[np.int64]:
+        return np.cumsum([shard.samples for shard in self.shards])
 
     @property
     def errors(self) -> dict[str, str]:
         """Bad samples: ``shard:key`` → why it cannot be used."""
-        return {f"{shard.name}:{sample.key}": sample.error for shard, sample in self if sample.error is not None}
-
-    @cached_property
-    def sha256(self) -> str:
-        """Hash of the content: the shards' bytes in order and the usable samples, independent of the location."""
-        content = [
-            [shard.sha256, [sample.key for sample in shard.samples if sample.error is None]] for shard in self.shards
-        ]
-        return hashlib.sha256(json.dumps([_VERSION, content]).encode()).hexdigest()
+        bad = (self[number] for number in self.table.columns["bad"].tolist())
+        return {f"{shard.name}:{sample.key}": sample.error or "" for shard, sample in bad}
 
     def read(self, shard: Shard, sample: Sample, suffixes: Collection[str]) -> dict[str, bytes]:
         """Read the members of a sample that have one of the `suffixes`.
@@ -129,59 +113,75 @@ class Index:
 
         Raises:
             SampleError: The bytes have changed since they were indexed.
+            MachineError: The operating system cannot read them.
         """
-        found: dict[str, bytes] = {}
-        with (self.folder / shard.name).open("rb", buffering=0) as file:
-            for suffix, member in sample.members.items():
-                if suffix in suffixes:
-                    found[suffix] = os.pread(file.fileno(), member.size, member.offset)
-                    if zlib.crc32(found[suffix]) != member.crc32:
-                        raise SampleError(f"`.{suffix}` has changed since it was indexed; restore {shard.name}.")
-        return found
+        wanted = {suffix: member for suffix, member in sample.members.items() if suffix in suffixes}
+        path = self.folder / shard.name
+        found = with_retries(partial(_read, path, wanted.values()), path)
+        for (suffix, member), data in zip(wanted.items(), found, strict=True):
+            if zlib.crc32(data) != member.crc32:
+                raise SampleError(f"`.{suffix}` has changed since it was indexed; restore {shard.name}.")
+        return dict(zip(wanted, found, strict=True))
 
 
-def build_index(folder: Path, track: Track = untracked) -> Index:
-    """Scan every ``*.tar`` in `folder` and write ``index.json`` next to them.
+def build_index(folder: Path, track: Track = untracked, processes: int | None = None) -> Index:
+    """Scan every ``*.tar`` in `folder` and write an index next to them.
+
+    Args:
+        folder: Folder of shards. Where nothing can be written next to them, see `link_shards`.
+        track: Shows progress.
+        processes: Processes that scan one shard each. None takes one per core, and none for a few MiB.
 
     Raises:
-        UserError: There is no folder or no shard, or a shard is truncated; nothing is written then.
+        UserError: There is no folder or no shard, the index cannot be written, or a shard is damaged; nothing is
+            written then.
     """
-    if not (paths := _shard_paths(folder)):
+    if not (paths := shard_paths(folder)):
         raise UserError(f"{folder}: holds no .tar shards; write some with `mav data pack` or `mav data shapes`.")
-    seen: dict[str, str] = {}
+    _check_place(folder)
+    if processes is None and sum(path.stat().st_size for path in paths) < _SMALL:
+        processes = 0
+    what = f"indexing {folder.absolute().parent.name}/{folder.absolute().name}"
+    scans = list(track(in_parallel(scan_shard, paths, processes), len(paths), what))
+    _check_scans(paths, scans)
     shards = tuple(
-        _scan(path, seen) for path in track(paths, len(paths), f"indexing {folder.parent.name}/{folder.name}")
+        Shard(path.name, scan.bytes, scan.sha256, len(scan.key_hashes), scan.hidden)
+        for path, scan in zip(paths, scans, strict=True)
     )
-    index = Index(folder, shards)
-    content = {"version": _VERSION, "sha256": index.sha256, "shards": [asdict(shard) for shard in shards]}
-    with whole_file(folder / INDEX) as partial:
-        partial.write_text(json.dumps(content, separators=(",", ":")))
-    return index
+    table = SampleTable(joined([scan.columns for scan in scans]))
+    table = table.with_errors(_repeats(shards, scans, table))
+    about = {"version": _VERSION, "sha256": _identity(shards, table), "shards": [*map(astuple, shards)]}
+    table.save(folder / INDEX, about)
+    (folder / OLD_INDEX).unlink(missing_ok=True)
+    return _open(folder)
+
+
+def _check_place(folder: Path) -> None:
+    try:
+        check_output(folder / INDEX, "file", argument=None)
+    except UserError as error:
+        remedy = (
+            f"To index shards that are read-only, run `mav data index {folder} --index DIR`, and use DIR in its place."
+        )
+        raise UserError(f"{error} {remedy}") from error
 
 
 def load_index(folder: Path) -> Index:
-    """Read ``folder/index.json`` and check it against the shards.
+    """Read the index of a folder and check it against the shards.
 
     Raises:
         UserError: There is no index, it is damaged, or shards were added, removed, truncated or rewritten since.
     """
     path, remedy = folder / INDEX, f"run `mav data index {folder}`"
-    present = _shard_paths(folder)
-    if not path.is_file():
-        raise UserError(f"{path}: no such index; {remedy}.")
+    present = shard_paths(folder)
     try:
-        content = json.loads(path.read_text())
-        if content["version"] != _VERSION:
-            raise UserError(f"{path}: index version {content['version']}, this program writes {_VERSION}; {remedy}.")
-        index = Index(folder, tuple(_shard_from(shard) for shard in content["shards"]))
-        intact = content["sha256"] == index.sha256
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path}: not a shard index ({error!r}); {remedy}.") from error
-    if not intact:
-        raise UserError(f"{path}: has been edited or damaged; {remedy}.")
+        index = _open(folder)
+    except UserError as error:
+        raise UserError(f"{error} {remedy[0].upper()}{remedy[1:]}.") from error
     indexed = {shard.name: shard.bytes for shard in index.shards}
     if changed := indexed.keys() ^ {shard.name for shard in present}:
-        raise UserError(f"{path}: is stale, {', '.join(sorted(changed))} added or removed since; restore, or {remedy}.")
+        some = ", ".join(sorted(changed)[:_NAMED])
+        raise UserError(f"{path}: is stale, {some} added or removed since; restore, or {remedy}.")
     for shard in present:
         if (size := shard.stat().st_size) != indexed[shard.name]:
             raise UserError(
@@ -191,109 +191,95 @@ def load_index(folder: Path) -> Index:
     return index
 
 
-def shard_folders(root: Path) -> list[Path]:
-    """Return `root` and the folders below it that hold shards, sorted.
-
-    Raises:
-        UserError: There is no such folder, or no shard anywhere in it.
-    """
-    if not root.is_dir():
-        raise UserError(f"{root}: no such folder; write shards with `mav data pack` or `mav data shapes`.")
-    if not (found := sorted({path.parent for path in root.rglob("*.tar")})):
-        raise UserError(f"{root}: holds no .tar shards; write some with `mav data pack` or `mav data shapes`.")
-    return found
-
-
 def folder_sha256(root: Path) -> str:
     """Compute the hash of a whole dataset from the relative path and index hash of every shard folder in it."""
     content = [[str(folder.relative_to(root)), load_index(folder).sha256] for folder in shard_folders(root)]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def _shard_paths(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; write shards with `mav data pack` or `mav data shapes`.")
-    return sorted(path for path in folder.glob("*.tar") if path.is_file())
+def _open(folder: Path, sha256: str | None = None) -> Index:
+    """Open an index, also of version 1; `sha256` is the hash it must have."""
+    path = folder / INDEX
+    if path.is_file():
+        about, table = SampleTable.load(path, _VERSION)
+        rows, recorded = _shard_rows(path, about), str(about.get("sha256"))
+    elif (folder / OLD_INDEX).is_file():
+        path = folder / OLD_INDEX
+        rows, table, recorded = read_old_index(path)
+    else:
+        raise UserError(f"{path}: no such index.")
+    index = Index(folder, tuple(Shard(*row) for row in rows), table, recorded)
+    if not _fits(index):
+        raise UserError(f"{path}: damaged (samples are outside of the shards).")
+    if path.name == OLD_INDEX and recorded != _identity(index.shards, table):
+        raise UserError(f"{path}: has been edited or damaged.")
+    if sha256 not in (None, recorded):
+        raise UserError(f"{path}: has changed while it was in use.")
+    return index
 
 
-def _scan(path: Path, seen: dict[str, str]) -> Shard:
-    """Indexes one shard; `seen` maps the keys of earlier shards to their shards."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        groups = list(group_members(_members(file, path)))
-        repeats = Counter(group.key for group in groups)
-        samples = []
-        for group in groups:
-            error = group.error
-            if repeats[group.key] > 1:
-                error = "its members are not adjacent, or its key is used twice; write the shard again"
-            elif group.key in seen:
-                error = f"its key is already used in {seen[group.key]}; give it another"
-            samples.append(_probe(file, group, error))
-        seen.update(dict.fromkeys(repeats, path.name))
-    return Shard(path.name, path.stat().st_size, digest, tuple(samples))
-
-
-def _members(file: BinaryIO, path: Path) -> Iterator[tuple[str, Member]]:
-    """Yield names and offsets of the files in an uncompressed tar, in order; reject one whose end is missing."""
+def _shard_rows(path: Path, about: Mapping[str, Any]) -> list[tuple[str, int, str, int, int]]:
     try:
-        file.seek(0)
-        with tarfile.open(fileobj=file, mode="r:") as archive:
-            for entry in archive:
-                if entry.isreg():
-                    data = os.pread(file.fileno(), entry.size, entry.offset_data)
-                    yield entry.name, Member(entry.offset_data, entry.size, zlib.crc32(data))
-            end = os.pread(file.fileno(), _BLOCK, archive.offset)
-    except tarfile.TarError as error:
-        raise UserError(f"{path}: cut or damaged ({error}); fetch or write the shard again.") from error
-    if end != bytes(_BLOCK):  # tarfile takes a cut between two members for the end
-        raise UserError(f"{path}: cut or damaged, its end is missing; fetch or write the shard again.")
+        rows: list[tuple[str, int, str, int, int]] = check(
+            about.get("shards"), list[tuple[str, int, str, int, int]], "shards"
+        )
+    except UserError as error:
+        raise UserError(f"{path}: damaged ({error}).") from error
+    if any(not 0 <= number < 1 << 60 for _, size, _, *counts in rows for number in (size, *counts)):
+        raise UserError(f"{path}: damaged (sizes of shards are out of range).")
+    return rows
 
 
-def _probe(file: BinaryIO, group: Group[Member], error: str | None) -> Sample:
-    media = None
-    if error is None:
-        suffix = find_media(group.members)
-        if suffix is None:
-            error = "holds no video or image"
-        else:
-            member = group.members[suffix]
-            try:
-                media = probe_media(suffix, os.pread(file.fileno(), member.size, member.offset))
-            except UserError as problem:
-                error = str(problem)
-    return Sample(group.key, dict(group.members), media, error)
+def _fits(index: Index) -> bool:
+    """Return whether every sample belongs to a shard, and every member is inside of its shard."""
+    columns, counts = index.table.columns, np.array([shard.samples for shard in index.shards], np.int64)
+    if (counts > len(index)).any() or counts.sum() != len(index):
+        return False
+    members = np.diff(columns["member_ends"], prepend=np.uint64(0)).astype(np.int64)
+    limits = np.repeat(np.repeat(np.array([shard.bytes for shard in index.shards], np.uint64), counts), members)
+    return bool(((columns["offsets"] <= limits) & (columns["sizes"] <= limits - columns["offsets"])).all())
 
 
-def _shard_from(shard: dict[str, Any]) -> Shard:
-    """Build a shard from JSON and check every type; a general validator takes ten times as long on 10,000 samples."""
-    samples = tuple(_sample_from(sample) for sample in shard["samples"])
-    return Shard(_text(shard["name"]), _count(shard["bytes"]), _text(shard["sha256"]), samples)
+def _identity(shards: Sequence[Shard], table: SampleTable) -> str:
+    """Return sha256 of ``[1, [[<sha256 of a shard>, [<key>, …]], …]]`` as JSON, with the usable samples' keys."""
+    digest, first = hashlib.sha256(b"[1, ["), 0
+    for number, shard in enumerate(shards):
+        rows = range(first, first := first + shard.samples)
+        content = [shard.sha256, [table.key(row) for row in rows if table.usable[row]]]
+        digest.update((", " if number else "").encode() + json.dumps(content).encode())
+    digest.update(b"]]")
+    return digest.hexdigest()
 
 
-def _sample_from(sample: dict[str, Any]) -> Sample:
-    members = {
-        _text(suffix): Member(_count(member["offset"]), _count(member["size"]), _count(member["crc32"]))
-        for suffix, member in sample["members"].items()
-    }
-    media = None if sample["media"] is None else _media_from(sample["media"])
-    return Sample(_text(sample["key"]), members, media, None if sample["error"] is None else _text(sample["error"]))
+def _check_scans(paths: Sequence[Path], scans: Sequence[ShardScan]) -> None:
+    damaged = [f"{path}: {scan.problem}" for path, scan in zip(paths, scans, strict=True) if scan.problem is not None]
+    if damaged:
+        more = f" {len(damaged) - _NAMED} more shards are damaged." if len(damaged) > _NAMED else ""
+        raise UserError("\n".join(damaged[:_NAMED]) + more)
 
 
-def _media_from(media: dict[str, Any]) -> Media:
-    fps = media["fps"]
-    if fps is not None and not (isinstance(fps, int | float) and 0 < fps < math.inf):
-        raise TypeError(f"fps must be positive, got {fps!r}")
-    return Media(_count(media["width"]), _count(media["height"]), _count(media["frames"]), fps)
+def _repeats(shards: Sequence[Shard], scans: Sequence[ShardScan], table: SampleTable) -> dict[int, str]:
+    """Return the number of each sample whose key an earlier shard uses → the error."""
+    hashes = np.concatenate([scan.key_hashes for scan in scans])
+    _, group, count = np.unique(hashes, return_inverse=True, return_counts=True)
+    ends = np.cumsum([shard.samples for shard in shards])
+    first: dict[str, int] = {}
+    found: dict[int, str] = {}
+    for number in np.flatnonzero(count[group] > 1).tolist():
+        shard = int(np.searchsorted(ends, number, "right"))
+        if (earlier := first.setdefault(table.key(number), shard)) != shard:
+            found[number] = repeated_in(shards[earlier].name)
+    return found
 
 
-def _count(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise TypeError(f"expected a whole number of at least 0, got {value!r}")
-    return value
+def _read(path: Path, members: Collection[Member]) -> list[bytes]:
+    with path.open("rb", buffering=0) as file:
+        return [_read_at(file.fileno(), member) for member in members]
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"expected text, got {value!r}")
-    return value
+def _read_at(file: int, member: Member) -> bytes:
+    """Read a member; one call gives at most 2 GiB, and less where the file has been cut."""
+    data = os.pread(file, member.size, member.offset)
+    while 0 < len(data) < member.size and (more := os.pread(file, member.size - len(data), member.offset + len(data))):
+        data += more
+    return data

@@ -76,10 +76,11 @@ class JointData(LightningDataModule):
         self.clips, self.images = clips, images
 
     def setup(self, stage: str | None = None) -> None:
-        """Open the training shards of both parts; see `ShardData.setup`."""
-        for part in (self.clips, self.images):
-            part.trainer = self.trainer
-            part.setup(stage)
+        """Open the shards of both parts; see `ShardData.setup`."""
+        self.clips.trainer = self.images.trainer = self.trainer
+        self.clips.setup(stage)
+        if stage in (None, "fit"):
+            self.images.train_dataloader()
 
     def train_dataloader(self) -> JointLoader:
         """Return endless training batches: this rank's part."""

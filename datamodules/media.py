@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from datamodules.shards import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from mav_lightning.media.limits import DEFAULT_LIMITS
 from mav_lightning.media.media_reader import probe
 from mav_lightning.media.pictures import open_picture
+from mav_lightning.shards.samples import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 __all__ = ["Media", "find_media", "probe_media"]
 

@@ -13,8 +13,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from datamodules.annotations import Annotations, Row
-from datamodules.caption_tables import read_table, read_text
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.tables import read_table
+from mav_lightning.common.text_files import composed, read_text
 
 __all__ = ["AnnotatedVideo", "draw_caption", "read_described", "read_msrvtt"]
 
@@ -41,8 +42,8 @@ def read_described(path: Path) -> dict[str, AnnotatedVideo]:
     """Read the annotation.
 
     Args:
-        path: The official ``.json``, or a table with the columns ``video_id official_split caption``; a video may
-            have several rows.
+        path: The official JSON, or a table with the columns ``video_id official_split caption``; a video may have
+            several rows.
 
     Returns:
         Video id → annotation, in the order of the file.
@@ -50,7 +51,9 @@ def read_described(path: Path) -> dict[str, AnnotatedVideo]:
     Raises:
         UserError: The file is missing or in neither format, or a split is unknown.
     """
-    described = _read_json(path) if path.suffix.lower() == ".json" else _read_rows(path)
+    text = read_text(path, "no such annotation; give MSR-VTT's json, or a table of captions")
+    whole = text.lstrip().startswith(("{", "[")) and not _is_lines(text)
+    described = _read_json(path, text) if whole else _read_rows(path)
     for video, found in described.items():
         if found.split not in _OFFICIAL:
             raise UserError(f"{path}: {video}: the split must be train, validate or test, got `{found.split}`.")
@@ -107,8 +110,16 @@ def _row(video: str, found: AnnotatedVideo, seed: int) -> Row:
     return Row(caption, group=found.url, captions=found.captions if len(found.captions) > 1 else ())
 
 
-def _read_json(path: Path) -> dict[str, AnnotatedVideo]:
-    text = read_text(path, "no such annotation; give MSR-VTT's json, or a table of captions")
+def _is_lines(text: str) -> bool:
+    """Return whether the first line is an object about one caption, as in JSON Lines."""
+    try:
+        first = json.loads(text.lstrip().partition("\n")[0])
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(first, dict) and "videos" not in first
+
+
+def _read_json(path: Path, text: str) -> dict[str, AnnotatedVideo]:
     try:
         known = json.loads(text)
         captions: dict[str, list[tuple[int, str]]] = defaultdict(list)
@@ -116,13 +127,13 @@ def _read_json(path: Path) -> dict[str, AnnotatedVideo]:
             captions[sentence["video_id"]].append((int(sentence["sen_id"]), _one_line(sentence["caption"])))
         return {
             video["video_id"]: AnnotatedVideo(
-                split=video["split"],
+                split=str(video["split"]),
                 captions=tuple(caption for _, caption in sorted(captions[video["video_id"]]) if caption),
-                url=video.get("url") or "",
+                url=str(video.get("url") or ""),
             )
             for video in known["videos"]
         }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise UserError(
             f"{path}: not MSR-VTT's annotation ({type(error).__name__}: {error}); it must hold `videos` with "
             "`video_id` and `split`, and `sentences` with `video_id`, `caption` and `sen_id`."
@@ -142,4 +153,4 @@ def _read_rows(path: Path) -> dict[str, AnnotatedVideo]:
 
 def _one_line(caption: Any) -> str:
     """Return the caption without tabs and line breaks, which a table of prompts could not hold."""
-    return " ".join(caption.split())
+    return " ".join(composed(caption).split())

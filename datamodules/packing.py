@@ -21,15 +21,17 @@ from PIL import Image
 from datamodules.annotations import Annotations, Annotator, Row, name_some
 from datamodules.captions import read_captions
 from datamodules.index import DATASET, build_index
-from datamodules.shards import IMAGE_SUFFIXES, VIDEO_SUFFIXES, write_shards
+from datamodules.shards import write_shards
 from mav_lightning.common.arguments import checked
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import Fraction, NonNegativeInt, PositiveInt
+from mav_lightning.common.text_files import composed
 from mav_lightning.common.tracking import Track, untracked
 from mav_lightning.common.whole_file import new_folder
-from mav_lightning.media.listing import list_folder, same_name
+from mav_lightning.media.listing import list_folder
 from mav_lightning.media.media_reader import open_media, read_clip
 from mav_lightning.media.pictures import decode_picture
+from mav_lightning.shards.samples import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 __all__ = ["PackReport", "pack"]
 
@@ -144,14 +146,14 @@ def _find_files(src: Path, captions: Path | Annotator) -> tuple[list[_File], Ann
     if not src.is_dir():
         raise UserError(f"{src}: no such folder; give the folder that holds the videos.")
     listing = list_folder(src)
-    paths = {same_name(listing.name(path)): path for path in listing.with_suffix(*VIDEO_SUFFIXES, *IMAGE_SUFFIXES)}
+    paths = {composed(listing.name(path)): path for path in listing.with_suffix(*VIDEO_SUFFIXES, *IMAGE_SUFFIXES)}
     if not paths:
         raise UserError(
             f"{src}: holds no video or image ({', '.join((*VIDEO_SUFFIXES, *IMAGE_SUFFIXES))}); give the folder of the "
             "videos."
         )
     names = sorted(paths)
-    unread = sorted(same_name(listing.name(path)) for path in set(listing.files) - set(paths.values()))
+    unread = sorted(composed(listing.name(path)) for path in set(listing.files) - set(paths.values()))
     if callable(captions):
         known, table = captions(names), None
     else:

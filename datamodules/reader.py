@@ -4,109 +4,26 @@ Training resumes exactly: the state counts the batches yielded, and every batch 
 are counted, logged and replaced by the next good one.
 """
 
-import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, cast
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from datamodules.batch import ClipBatch, ImageBatch
-from datamodules.decoders import Decoder, Example
-from datamodules.embedding_cache import read_embeddings
-from datamodules.frame_cache import FrameCache
-from datamodules.index import Index, Sample, Shard
-from datamodules.order import EvalOrder, SampleContext, TrainOrder, sample_rng
+from datamodules.order import EvalOrder, TrainOrder
+from datamodules.parallel import unchanged
+from datamodules.sample_reader import SampleReader
+from datamodules.watchdog import Watchdog
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.terminal import SafeLog
 
-__all__ = ["EvalLoader", "Fetched", "SampleReader", "TrainLoader", "unchanged"]
+__all__ = ["TIMEOUT", "EvalLoader", "Fetched", "TrainLoader"]
 
-log = logging.getLogger(__name__)
+TIMEOUT = 30.0  # seconds; a worker that decodes uses processor time, so only a stalled disk or network takes as long
+log = SafeLog(__name__)
 B = TypeVar("B", bound=ImageBatch | ClipBatch)
-
-
-class SampleReader(Generic[B]):
-    """Random access to the usable samples of an index.
-
-    Args:
-        index: Index of the shards.
-        decoder: Decodes the samples.
-        seed: Seed of random crops.
-        cache_bytes: Memory for decoded frames in bytes per worker; see `FrameCache`.
-        max_bad: Consecutive bad samples after which reading fails.
-        encoder: Id of the encoder whose cached embeddings are read; see `read_embeddings`. None reads none.
-
-    Attributes:
-        samples: The usable samples, with their shards, in the order of the index.
-        refused: ``shard:key`` → why a sample is skipped before decoding.
-
-    Raises:
-        UserError: No sample is usable.
-    """
-
-    def __init__(
-        self,
-        index: Index,
-        decoder: Decoder[B],
-        seed: int,
-        cache_bytes: int = 0,
-        max_bad: int = 16,
-        encoder: str | None = None,
-    ) -> None:
-        self.index, self.decoder, self.seed, self.max_bad = index, decoder, seed, max_bad
-        self._cache = FrameCache(cache_bytes)
-        self._embeddings = None if encoder is None else read_embeddings(index, encoder)
-        self.samples: list[tuple[Shard, Sample]] = []
-        self.refused: dict[str, str] = {}
-        for shard, sample in index:
-            refusal = sample.error or decoder.refusal(sample.members, sample.media)
-            if refusal is None and self._embeddings is not None and sample.key not in self._embeddings:
-                refusal = "could not be embedded"
-            if refusal is None:
-                self.samples.append((shard, sample))
-            else:
-                self.refused[f"{shard.name}:{sample.key}"] = refusal
-        self._report_refused()
-
-    def _report_refused(self) -> None:
-        if not self.refused and self.samples:
-            return
-        first = "; ".join(f"{name}: {reason.rstrip('.')}" for name, reason in list(self.refused.items())[:3])
-        count = f"{len(self.refused)} of {len(self.refused) + len(self.samples)}"
-        message = f"{self.index.folder}: {count} samples cannot be used ({first})"
-        if not self.samples:
-            raise UserError(f"{message}, so none is left; see all with `mav data lint {self.index.folder}`.")
-        log.warning(message)
-
-    def read(self, number: int, epoch: int, bad: dict[str, str], clips: int | None = None) -> Example:
-        """Decode a sample, or the next one that can be decoded.
-
-        Args:
-            number: Number of the sample.
-            epoch: Number of the pass, which random crops depend on.
-            bad: Samples that cannot be decoded are added here, ``shard:key`` → why.
-            clips: Samples trained on before this one's batch, over all ranks. None outside training.
-
-        Raises:
-            UserError: `max_bad` consecutive samples are bad.
-        """
-        tried: list[str] = []
-        for shift in range(min(self.max_bad, len(self.samples))):
-            shard, sample = self.samples[(number + shift) % len(self.samples)]
-            try:
-                members = self.index.read(shard, sample, self.decoder.suffixes)
-                context = SampleContext(sample_rng(self.seed, epoch, sample.key), clips)
-                example = self.decoder.decode(sample.key, members, sample.media, context, self._cache)
-                embeddings = self._embeddings
-                return example if embeddings is None else replace(example, embedding=embeddings[sample.key])
-            except (UserError, OSError) as error:
-                tried.append(f"{shard.name}:{sample.key}")
-                bad[tried[-1]] = str(error)
-        raise UserError(
-            f"{self.index.folder}: {len(tried)} bad samples in a row ({', '.join(tried)}); the last: {bad[tried[-1]]} "
-            f"Find all with `mav data lint {self.index.folder}`, then remove them and index again."
-        )
 
 
 @dataclass
@@ -141,33 +58,46 @@ class Fetched(Generic[B]):
         return self.batch
 
 
-def unchanged(item: Any) -> Any:
-    """Return the item: the collate function of loaders whose workers build whole batches."""
-    return item
+@dataclass(frozen=True)
+class _Batch:
+    """Samples of one batch; see `SampleReader.read`."""
+
+    epoch: int
+    numbers: list[int]
+    clips: int | None
 
 
-class _Steps(Dataset[Fetched[B]], Sampler[int]):
-    """Dataset of batches by step, and sampler of the upcoming steps, so that workers persist between passes."""
+class _Steps(Dataset[Fetched[B]], Sampler[_Batch]):
+    """Dataset of batches, and sampler of the upcoming ones, so that workers persist between passes.
 
-    def __init__(self, reader: SampleReader[B], order: TrainOrder | EvalOrder) -> None:
-        self.reader, self.order, self.upcoming = reader, order, range(0)
+    The order is computed in the main process only: at ten million samples it takes 80 MB.
+    """
 
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.upcoming)
+    def __init__(self, reader: SampleReader[B], order: TrainOrder | EvalOrder, watchdog: Watchdog) -> None:
+        self.reader, self.order, self.watchdog, self.upcoming = reader, order, watchdog, range(0)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the order in the main process."""
+        return {**self.__dict__, "order": None}
+
+    def __iter__(self) -> Iterator[_Batch]:
+        return (_Batch(*self.order.batch(step), self.order.samples_before(step)) for step in self.upcoming)
 
     def __len__(self) -> int:
         return len(self.upcoming)
 
-    def __getitem__(self, step: int) -> Fetched[B]:
+    def __getitem__(self, batch: _Batch) -> Fetched[B]:
         fetched: Fetched[B] = Fetched()
-        epoch, numbers = self.order.batch(step)
-        before = self.order.samples_before(step)
         try:
-            examples = [self.reader.read(number, epoch, fetched.bad, before) for number in numbers]
+            examples = []
+            for number in batch.numbers:
+                self.watchdog.beat(number)
+                examples.append(self.reader.read(number, batch.epoch, fetched.bad, batch.clips))
         except UserError as error:
             fetched.failure = str(error)
         else:
             fetched.batch = self.reader.decoder.collate(examples)
+        self.watchdog.rest()
         return fetched
 
 
@@ -178,23 +108,27 @@ class EvalLoader(Generic[B]):
         reader: Decodes the samples.
         order: Assigns samples to batches.
         workers: Processes that read ahead. 0 reads in this process. The batches do not depend on it.
+        timeout: Seconds without any movement of the workers after which reading fails; see `Watchdog`.
 
     Attributes:
         bad: ``shard:key`` → why a sample was replaced, for all batches so far.
     """
 
-    def __init__(self, reader: SampleReader[B], order: TrainOrder | EvalOrder, workers: int = 0) -> None:
+    def __init__(
+        self, reader: SampleReader[B], order: TrainOrder | EvalOrder, workers: int = 0, timeout: float = TIMEOUT
+    ) -> None:
         self.bad: dict[str, str] = {}
-        self._steps = _Steps(reader, order)
+        self._watchdog = Watchdog(workers, timeout, reader.describe)
+        self._steps = _Steps(reader, order, self._watchdog)
         self._loader: DataLoader[Fetched[B]] = DataLoader(
             self._steps,
             batch_size=None,
             sampler=self._steps,
-            num_workers=workers,
             collate_fn=unchanged,
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),  # otherwise each pass would advance the global one
+            **self._watchdog.options(),
         )
 
     def __len__(self) -> int:
@@ -205,21 +139,21 @@ class EvalLoader(Generic[B]):
         """Yield the batches of one pass.
 
         Raises:
-            UserError: Too many consecutive samples are bad.
+            UserError: Too many consecutive samples are bad, or the workers are stuck.
         """
         return self._read(range(len(self)))
 
     def _read(self, steps: range) -> Iterator[B]:
         self._steps.upcoming = steps
-        for fetched in self._loader:
+        for fetched in self._watchdog.watch(self._loader):
             yield fetched.deliver(self.bad)
 
 
 class TrainLoader(EvalLoader[B]):
     """Loader of endless passes, each from where the last one stopped; with `state_dict` training resumes exactly."""
 
-    def __init__(self, reader: SampleReader[B], order: TrainOrder, workers: int = 0) -> None:
-        super().__init__(reader, order, workers)
+    def __init__(self, reader: SampleReader[B], order: TrainOrder, workers: int = 0, timeout: float = TIMEOUT) -> None:
+        super().__init__(reader, order, workers, timeout)
         self._step = 0
         # What the meaning of a step depends on; how a batch is split over ranks is free.
         self._identity = {

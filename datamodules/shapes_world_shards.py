@@ -7,7 +7,6 @@ of color and shape that the stills show; validation clips have all pairs and the
 import io
 import json
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules.index import DATASET, build_index
-from datamodules.reader import unchanged
+from datamodules.parallel import cores, unchanged
 from datamodules.shards import write_shards
 from mav_lightning.common.arguments import check_fields
 from mav_lightning.common.errors import UserError
@@ -103,12 +102,11 @@ class WriteShapesWorld(Task):
             UserError: `place` holds something else already or cannot be written.
         """
         seed = self.seed if seed is None else seed
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         counts = (self.images, self.val_images, self.clips, self.val_clips)
         with new_folder(place, DATASET if overwrite else None) as folder:
             for (kind, split), count in zip(_PARTS, counts, strict=True):
                 samples = _Samples(kind, split, count, seed, self.size, self.seconds, self.fps, self.level)
-                rendered = track(_rendered(samples, self.processes or cores), count, f"{kind}/{split}")
+                rendered = track(_rendered(samples, self.processes or cores()), count, f"{kind}/{split}")
                 write_shards(folder / kind / split, rendered, self.shard_size)
                 build_index(folder / kind / split)
 

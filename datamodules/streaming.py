@@ -5,15 +5,11 @@ if its shard continues or properly ends after it. webdataset samples and shuffle
 its file cache, which confuses shards of the same name, are not used.
 """
 
-import http.client
-import re
-import tarfile
-import urllib.request
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import IO, Any, Generic, TypeVar, cast
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, TypeVar, cast
 
-import braceexpand
 import torch
 import webdataset
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
@@ -22,37 +18,21 @@ from datamodules.batch import ClipBatch, ImageBatch
 from datamodules.decoders import Decoder, Example
 from datamodules.frame_cache import FrameCache
 from datamodules.order import SampleContext, sample_rng
-from datamodules.reader import Fetched, unchanged
-from datamodules.shards import SUFFIXES, Group, SampleError, group_members, suffix_of
+from datamodules.parallel import unchanged
+from datamodules.reader import TIMEOUT, Fetched
+from datamodules.remote import StreamLimits, check_hosts, open_shard
+from datamodules.shard_urls import shard_urls, shown_url
+from datamodules.watchdog import Watchdog
 from mav_lightning.common.errors import UserError
-from mav_lightning.media.limits import DEFAULT_LIMITS
+from mav_lightning.common.retries import MachineError, attempts, with_retries
+from mav_lightning.shards.samples import Group, SampleError, ShardReader
+from mav_lightning.shards.tar_members import ShardError, TarMember
 
 __all__ = ["StreamingLoader", "shard_urls"]
 
 B = TypeVar("B", bound=ImageBatch | ClipBatch)
-_BLOCK = 512
-_TIMEOUT = 60.0  # seconds without a byte from a server
-
-
-def shard_urls(source: str | Path) -> list[str]:
-    """Return the shards of a local folder, or of a brace pattern such as ``https://host/{00000..00099}.tar``.
-
-    Raises:
-        UserError: There are no shards, or the scheme is not https; above all `pipe:` would run a shell.
-    """
-    if isinstance(source, Path):
-        urls = sorted(map(str, source.glob("*.tar")))
-    else:
-        urls = list(braceexpand.braceexpand(source))
-    for url in urls:
-        scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*):", url)
-        if scheme and scheme[1].lower() != "https":
-            raise UserError(
-                f"{url}: shards are read from local paths and https, not `{scheme[1]}:`; download or mount them."
-            )
-    if not urls:
-        raise UserError(f"{source}: holds no .tar shards; write some with `mav data pack` or `mav data shapes`.")
-    return urls
+_LIMITS = StreamLimits()
+_REPEATED = "its key comes twice in the shard; write the shard again"
 
 
 class StreamingLoader(Generic[B]):
@@ -61,18 +41,24 @@ class StreamingLoader(Generic[B]):
     The same seed, ranks and workers give the same batches from the start; resumed training starts over.
 
     Args:
-        urls: Local paths or https addresses.
+        urls: Local paths and addresses, as `shard_urls` returns them.
         decoder: Decodes the samples.
         batch_size: Samples per batch on each rank.
         seed: Seed of the sampling, the shuffle and random crops.
         rank: Rank of this process.
         world: Number of processes.
         workers: Processes that read ahead. 0 reads in this process.
+        limits: What the servers may do.
+        timeout: Seconds without any movement of the workers, beyond the silence that servers may keep, after which
+            reading fails; see `Watchdog`.
         shuffle: Size of each worker's shuffle buffer in encoded samples.
         max_bad: Consecutive bad samples or shards after which reading fails.
 
     Attributes:
         bad: ``shard:key`` → why a sample, or the rest of a shard, was skipped.
+
+    Raises:
+        UserError: A host of the addresses is not allowed.
     """
 
     def __init__(
@@ -84,127 +70,143 @@ class StreamingLoader(Generic[B]):
         rank: int = 0,
         world: int = 1,
         workers: int = 0,
+        limits: StreamLimits = _LIMITS,
+        timeout: float = TIMEOUT,
         shuffle: int = 256,
         max_bad: int = 16,
     ) -> None:
+        with_retries(partial(check_hosts, list(urls), limits), "the hosts of the shards")
         self.bad: dict[str, str] = {}
-        stream = _Stream(urls, decoder, batch_size, seed, rank, world, shuffle, max_bad)
+        self._watchdog = Watchdog(workers, timeout + limits.silence, lambda number: shown_url(urls[number]))
+        source = _Source(tuple(urls), seed, rank, world, shuffle, limits)
         self._loader: DataLoader[Fetched[B]] = DataLoader(
-            stream,
+            _Stream(source, decoder, batch_size, max_bad, self._watchdog),
             batch_size=None,
-            num_workers=workers,
             collate_fn=unchanged,
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),
+            **self._watchdog.options(),
         )
 
     def __iter__(self) -> Iterator[B]:
         """Yield batches endlessly.
 
         Raises:
-            UserError: Too many consecutive samples are bad.
+            UserError: Too many consecutive samples are bad, or an address is not allowed.
+            MachineError: A shard cannot be read, also after several attempts.
         """
-        for fetched in self._loader:
+        for fetched in self._watchdog.watch(self._loader):
             yield fetched.deliver(self.bad)
+
+
+@dataclass(frozen=True)
+class _Visited:
+    """A sample as it arrived, or, with an error, the end of a shard that breaks off.
+
+    Attributes:
+        visit: Number of the shard in the order of reading, from 0.
+        url: Its address.
+        sample: The sample.
+    """
+
+    visit: int
+    url: str
+    sample: Group[bytes]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Samples of randomly chosen shards; see `StreamingLoader`."""
+
+    urls: tuple[str, ...]
+    seed: int
+    rank: int
+    world: int
+    shuffle: int
+    limits: StreamLimits
+
+    def seed_here(self) -> int:
+        """Return the seed of this worker of this rank."""
+        worker = get_worker_info()
+        here, workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        return self.seed * self.world * workers + self.rank * workers + here
+
+    def samples(self, beat: Callable[[int], None]) -> Iterable[_Visited]:
+        """Yield shuffled samples endlessly; `beat` is called with the number of the shard that is read."""
+        seed = self.seed_here()
+        shards = webdataset.ResampledShards(list(self.urls), seed=seed, worker_seed=int, deterministic=True)
+        shuffled = webdataset.detshuffle(self.shuffle, initial=self.shuffle, seed=seed)
+        return cast(Iterable[_Visited], webdataset.DataPipeline(shards, partial(self._visits, beat=beat), shuffled))
+
+    def _visits(self, shards: Iterable[dict[str, str]], beat: Callable[[int], None]) -> Iterator[_Visited]:
+        numbers = {url: number for number, url in enumerate(self.urls)}
+        for visit, shard in enumerate(shards):
+            url, complete = shard["url"], list[str]()
+            try:
+                for sample in self._attempted(url, complete):
+                    beat(numbers[url])
+                    yield _Visited(visit, url, sample)
+            except ShardError as error:
+                name = f"(after {len(complete)} samples)"
+                yield _Visited(visit, url, Group(name, error=f"the shard breaks off: {error}"))
+
+    def _attempted(self, url: str, complete: list[str]) -> Iterator[Group[bytes]]:
+        """Yield each sample of a shard once, added to `complete`; a new attempt skips those before.
+
+        A sample never has members from two attempts.
+        """
+        for attempt in attempts(shown_url(url)):
+            with attempt, open_shard(url, self.limits) as (stream, size):
+                seen = set(complete)
+                for number, sample in enumerate(ShardReader(stream, _load, size)):
+                    if number >= len(complete):
+                        complete.append(sample.key)
+                        yield Group(sample.key, error=_REPEATED) if sample.key in seen else sample
+                        seen.add(sample.key)
+                    elif sample.key != complete[number]:
+                        raise ShardError("it has changed between two attempts to read it.")
 
 
 class _Stream(IterableDataset[Fetched[B]]):
     """One worker's batches."""
 
-    def __init__(
-        self,
-        urls: Sequence[str],
-        decoder: Decoder[B],
-        batch_size: int,
-        seed: int,
-        rank: int,
-        world: int,
-        shuffle: int,
-        max_bad: int,
-    ) -> None:
-        self.urls, self.decoder, self.batch_size, self.seed = urls, decoder, batch_size, seed
-        self.rank, self.world, self.shuffle, self.max_bad = rank, world, shuffle, max_bad
+    def __init__(self, source: _Source, decoder: Decoder[B], batch_size: int, max_bad: int, watchdog: Watchdog) -> None:
+        self.source, self.decoder, self.batch_size = source, decoder, batch_size
+        self.max_bad, self.watchdog = max_bad, watchdog
 
     def __iter__(self) -> Iterator[Fetched[B]]:
-        worker = get_worker_info()
-        here, workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
-        place = self.rank * workers + here
-        seed = self.seed * self.world * workers + place
-        shards = webdataset.ResampledShards(list(self.urls), seed=seed, worker_seed=int, deterministic=True)
-        shuffled = webdataset.detshuffle(self.shuffle, initial=self.shuffle, seed=seed)
-        pipeline = webdataset.DataPipeline(shards, _samples, shuffled)
-        return self._batches(cast(Iterable[tuple[int, str, Group[bytes]]], pipeline), seed)
+        try:
+            yield from self._batches()
+        except UserError as error:
+            yield Fetched(failure=str(error))
 
-    def _batches(self, samples: Iterable[tuple[int, str, Group[bytes]]], seed: int) -> Iterator[Fetched[B]]:
+    def _batches(self) -> Iterator[Fetched[B]]:
         examples: list[Example] = []
         bad: dict[str, str] = {}
-        nothing_kept = FrameCache(0)  # a stream may never see a sample twice
         row = 0
-        for visit, url, group in samples:
+        for visited in self.source.samples(self.watchdog.beat):
             try:
-                if group.error is not None:
-                    raise SampleError(group.error)
-                context = SampleContext(sample_rng(seed, visit, group.key))
-                examples.append(self.decoder.decode(group.key, group.members, None, context, nothing_kept))
+                examples.append(self._decode(visited))
                 row = 0
-            except (UserError, OSError) as error:
-                bad[f"{url}:{group.key}"] = str(error)
+            except MachineError:
+                raise
+            except UserError as error:
+                bad[f"{shown_url(visited.url)}:{visited.sample.key}"] = str(error)
                 row += 1
             if row == self.max_bad:
-                yield Fetched(bad=bad, failure=f"{row} bad samples in a row: {bad}; remove them, or check the address.")
-                return
+                raise UserError(f"{row} bad samples in a row: {bad}; remove them, or check the address.")
             if len(examples) == self.batch_size:
                 yield Fetched(self.decoder.collate(examples), bad)
                 examples, bad = [], {}
 
-
-def _samples(shards: Iterable[dict[str, str]]) -> Iterator[tuple[int, str, Group[bytes]]]:
-    """Shards → (number of the visit, url, sample); an incomplete shard ends with a sample that holds the error."""
-    for visit, shard in enumerate(shards):
-        url, seen = shard["url"], set[str]()
-        try:
-            with _open(url) as stream:
-                for group in group_members(_members(stream)):
-                    if group.key in seen:
-                        group = Group(group.key, error="its key comes twice in the shard; write the shard again")
-                    seen.add(group.key)
-                    yield visit, url, group
-        except (UserError, OSError, tarfile.TarError, http.client.HTTPException) as error:
-            yield visit, url, Group(f"(after {len(seen)} samples)", error=f"the shard breaks off: {error}")
+    def _decode(self, visited: _Visited) -> Example:
+        sample = visited.sample
+        if sample.error is not None:
+            raise SampleError(sample.error)
+        context = SampleContext(sample_rng(self.source.seed_here(), visited.visit, sample.key))
+        nothing_kept = FrameCache(0)  # a stream may never see a sample twice
+        return self.decoder.decode(sample.key, sample.members, None, context, nothing_kept)
 
 
-def _open(url: str) -> IO[bytes]:
-    if url.startswith("https:"):
-        return cast(IO[bytes], urllib.request.urlopen(url, timeout=_TIMEOUT))
-    return open(url, "rb")
-
-
-def _members(stream: IO[bytes]) -> Iterator[tuple[str, bytes]]:
-    """Names and bytes of the files of a tar as it arrives; other suffixes are skipped unread."""
-    watched: Any = _Watched(stream)
-    with tarfile.open(fileobj=watched, mode="r|") as archive:
-        for entry in archive:
-            if not entry.isreg():
-                continue
-            data = b""
-            if suffix_of(entry.name) in SUFFIXES:
-                if entry.size > DEFAULT_LIMITS.bytes:
-                    raise SampleError(f"`{entry.name}` has {entry.size} bytes, more than {DEFAULT_LIMITS.bytes}.")
-                file = archive.extractfile(entry)
-                data = b"" if file is None else file.read()
-            yield entry.name, data
-            cast(Any, archive).members = []  # tarfile would keep every entry
-    if watched.tail.strip(b"\0"):
-        raise SampleError("its end is missing.")  # tarfile takes a cut between two members for the end
-
-
-class _Watched:
-    """A stream that keeps the last block read."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self.stream, self.tail = stream, b""
-
-    def read(self, size: int) -> bytes:
-        data = self.stream.read(size)
-        self.tail = data[-_BLOCK:] or self.tail
-        return data
+def _load(member: TarMember, read: Callable[[], bytes]) -> bytes:
+    return read()

@@ -10,8 +10,9 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from datamodules.annotations import Annotations, Row
-from datamodules.caption_tables import read_table, read_text
 from mav_lightning.common.errors import UserError, nearest
+from mav_lightning.common.tables import read_table
+from mav_lightning.common.text_files import read_lines
 
 __all__ = ["SPLITS", "class_words", "read_class_frequencies", "read_class_prompts", "read_ucf101"]
 
@@ -87,7 +88,7 @@ def read_class_frequencies(path: Path) -> dict[str, int]:
     Raises:
         UserError: The list is missing, empty, or has a line of another form.
     """
-    names = [line.split()[0] for line in read_text(path, f"no such file; {_LISTS}").splitlines() if line.strip()]
+    names = [line.split()[0] for _, line in read_lines(path, f"no such file; {_LISTS}") if line.strip()]
     wrong = next((name for name in names if not _NAME.fullmatch(name)), None)
     if wrong or not names:
         got = f"`{wrong}`" if wrong else "an empty file"
@@ -102,7 +103,7 @@ def class_words(label: str) -> str:
 
 def _read_classes(path: Path) -> dict[str, str]:
     """Read class → number, as written."""
-    cells = [line.split() for line in read_text(path, f"no such file; {_LISTS}").splitlines() if line.strip()]
+    cells = [line.split() for _, line in read_lines(path, f"no such file; {_LISTS}") if line.strip()]
     if wrong := next((line for line in cells if len(line) != 2), None):
         raise UserError(f"{path}: `{' '.join(wrong)}` is not a number and a class; get the official file.")
     return {label: number for number, label in cells}
@@ -110,7 +111,7 @@ def _read_classes(path: Path) -> dict[str, str]:
 
 def _read_list(path: Path, classes: dict[str, str], captions: dict[str, str]) -> Iterator[tuple[str, Row]]:
     """Yield the files of one side of a split; a training list also holds the number of each file's class."""
-    for number, line in enumerate(read_text(path, f"no such file; {_LISTS}").splitlines(), start=1):
+    for number, line in read_lines(path, f"no such file; {_LISTS}"):
         name, *index = line.split() or [""]
         if not name:
             continue

@@ -1,6 +1,6 @@
 """Evaluation: clips → numbers. Reads anybody's folders of videos, and depends on no model or training code.
 
-A `Protocol` fixes every choice that moves a number; `evaluate` measures clips under it. `extractors` turn clips into
+A `Protocol` fixes every choice that affects a score; `evaluate` measures clips under it. `extractors` turn clips into
 features and `metrics` turn features into numbers: one file each. `ground_truth` holds the mathematics of what is known
 about Shapes World.
 """

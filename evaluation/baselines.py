@@ -25,6 +25,7 @@ from mav_lightning.common.arguments import check_argument
 from mav_lightning.common.errors import UserError, nearest
 from mav_lightning.common.manifest import MANIFEST, ClipRecord, write_manifest
 from mav_lightning.common.output import FolderContent
+from mav_lightning.common.planned_clips import PlannedClips
 from mav_lightning.common.schema import PositiveInt
 from mav_lightning.common.task import Task
 from mav_lightning.common.tracking import Track, untracked
@@ -174,6 +175,16 @@ class WriteFloor(Task):
     source: Path
     protocol: str
     clips: PositiveInt
+
+    def planned_clips(self) -> PlannedClips:
+        """Return number, length and frame rates of the clips, which are those of the protocol."""
+        protocol = load_protocol(self.protocol)
+        return PlannedClips(
+            self.clips,
+            1 + (protocol.frames - 1) * (protocol.stride or 1),
+            protocol.fps or (1.0,),
+            setting="task.clips",
+        )
 
     def run(self, place: Path, *, seed: int | None, track: Track) -> None:
         """Write ``place/clips``; does nothing if it is complete already.

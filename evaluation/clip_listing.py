@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 from mav_lightning.media.formats import HEAD_BYTES, PICTURE_SUFFIXES, UNREAD_SUFFIXES, VIDEO_SUFFIXES, is_animated
@@ -11,6 +12,8 @@ from mav_lightning.media.listing import list_folder, natural_key
 __all__ = ["ClipListing", "list_clips"]
 
 _KINDS = {"tar": "shard", "npy": "array"} | dict.fromkeys(VIDEO_SUFFIXES, "video")
+# What this project writes next to shards.
+_OWN, _OWN_PATTERN = ("index.safetensors", "index.json"), "embeddings-*.safetensors"
 _KINDS |= dict.fromkeys(PICTURE_SUFFIXES, "picture")
 
 
@@ -47,6 +50,8 @@ def list_clips(root: Path) -> ClipListing:
         kind = _kind(path)
         if kind is not None:
             kinds[kind].append(path)
+        elif path.name in _OWN or fnmatch(path.name, _OWN_PATTERN):
+            continue
         elif path.suffix[1:].lower() in UNREAD_SUFFIXES:
             others["of formats that are not read; convert them to .mp4 or .png"].append(listing.name(path))
         else:

@@ -11,7 +11,7 @@ from evaluation.protocol import Protocol, RealClips, Start
 from mav_lightning.common.errors import UserError
 from mav_lightning.media.media_reader import VideoInfo
 
-__all__ = ["plan_generated", "plan_real"]
+__all__ = ["enough_real", "plan_generated", "plan_real"]
 
 
 def plan_generated(sources: Sequence[VideoSource], protocol: Protocol, force: bool = False) -> list[Cut]:
@@ -60,11 +60,7 @@ def plan_real(sources: Sequence[VideoSource], protocol: Protocol, real: RealClip
     else:
         cuts = _by_video(sources, infos, protocol, real, rates)
     if real.clips is not None and len(cuts) < real.clips and not real.fewer:
-        different = "" if real.choice == "windows" else " of different videos"
-        raise UserError(
-            f"protocol {protocol.name} requires {real.clips} real clips{different}, but the {len(sources)} videos give "
-            f"only {len(cuts)}; provide more or longer ones, or use a protocol with fewer."
-        )
+        raise _too_few(sources, protocol, real, len(cuts))
     return sorted(cuts, key=lambda cut: cut.id)
 
 
@@ -110,6 +106,42 @@ def _windows(sources: Sequence[VideoSource], infos: Sequence[VideoInfo], protoco
         chosen, start = numbers[row], place - (int(ends[row - 1]) if row else 0)
         cuts.append(window.cut(f"{sources[chosen].id}#{number}", sources[chosen], infos[chosen].fps, start))
     return cuts
+
+
+def enough_real(sources: Sequence[VideoSource], protocol: Protocol, real: RealClips, rates: Sequence[float]) -> None:
+    """Check that `plan_real` will find enough videos, reading only as many headers as that takes.
+
+    Args:
+        sources: The real videos.
+        protocol: Gives length, and stride if it has one.
+        real: Gives number and choice.
+        rates: Frame rates of the generated clips.
+
+    Raises:
+        UserError: If too few videos are long and fast enough.
+    """
+    wanted = 1 if real.repeat or real.fewer else real.clips or 1
+    for rate in sorted(set(rates)) if protocol.fps else [None]:
+        window, found, longest = _window(protocol, rate), 0, None
+        for source in sources:
+            info = source_info(source)
+            room = window.room(info)
+            found += 0 if room is None else int(room) + 1 if real.choice == "windows" else 1
+            longest = max(filter(None, (longest, info)), key=lambda one: one.duration)
+            if found >= wanted:
+                break
+        if not found and longest is not None:
+            raise UserError(f"the longest real video {window.unfit(longest)}.")
+        if found < wanted:
+            raise _too_few(sources, protocol, real, found)
+
+
+def _too_few(sources: Sequence[VideoSource], protocol: Protocol, real: RealClips, found: int) -> UserError:
+    different = "" if real.choice == "windows" else " of different videos"
+    return UserError(
+        f"protocol {protocol.name} requires {real.clips} real clips{different}, but the {len(sources)} videos give "
+        f"only {found}; provide more or longer ones, or use a protocol with fewer."
+    )
 
 
 def _as_many(sources: Sequence[VideoSource], protocol: Protocol, force: bool) -> Sequence[VideoSource]:

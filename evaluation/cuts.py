@@ -7,6 +7,7 @@ import numpy as np
 
 from evaluation.clip_sources import Clip, VideoSource
 from evaluation.resize import ResizeStep, check_frames, resize_frames
+from mav_lightning.common.counting import counted
 from mav_lightning.media.media_reader import VideoInfo, info_of, read_clip
 
 __all__ = ["Cut", "Window", "read_cut", "source_info"]
@@ -74,13 +75,13 @@ class Window:
             needed = 1 + (self.frames - 1) * self.stride
             strided = f" at stride {self.stride}" if self.stride > 1 else ""
             return (
-                f"has {info.frames} frames, but {self.frames}{strided} need {needed}; provide longer videos, or take "
-                "fewer frames"
+                f"has {counted(info.frames, 'frame')}, but {self.frames}{strided} need {needed}; provide longer "
+                "videos, or take fewer frames"
             )
         return (
-            f"has {info.frames} frames at {info.fps:g} fps, but {self.frames} frames at {self.rate:g} fps need "
-            f"{(self.frames - 1) / self.rate:g} s at no less than that rate; provide longer or faster videos, or take "
-            "fewer frames or another rate"
+            f"has {counted(info.frames, 'frame')} at {info.fps:g} fps, but {self.frames} frames at {self.rate:g} fps "
+            f"need {(self.frames - 1) / self.rate:g} s at no less than that rate; provide longer or faster videos, or "
+            "take fewer frames or another rate"
         )
 
 

@@ -17,13 +17,13 @@ __all__ = ["Extracting"]
 
 
 class Extracting(LightningModule):
-    """An extraction under `lightning.Trainer.predict`: each process extracts its own share of the clips.
+    """Feature extraction under `lightning.Trainer.predict`: each process extracts its own share of the clips.
 
     The Trainer needs ``use_distributed_sampler=False``: the shares are an exact partition, without padding. Clips that
     fail are tried again by the run that reads the features, which reports them.
 
     Args:
-        extraction: The extraction.
+        extraction: Clips, extractors and the folder that receives the features.
 
     Example:
         ``Trainer(devices=2, use_distributed_sampler=False).predict(Extracting(extraction), return_predictions=False)``

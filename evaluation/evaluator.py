@@ -4,6 +4,7 @@ import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,19 @@ from evaluation.extraction import Extraction, versions
 from evaluation.extractors.base import Extractor, LoadedExtractor
 from evaluation.folders import Clips, open_clips, with_prompts
 from evaluation.metrics.base import Features, MetricResult, Side, to_plain
+from evaluation.notes import shapes_notes
+from evaluation.preflight import check_counts, load_extractors, other_protocols
 from evaluation.protocol import Protocol, load_protocol
 from evaluation.weight_files import weights_folder
 from mav_lightning.common.arguments import check_argument
-from mav_lightning.common.errors import UserError
+from mav_lightning.common.errors import Refusals, UserError
 from mav_lightning.common.manifest import display_only
 from mav_lightning.common.schema import PositiveFloat, PositiveInt
 from mav_lightning.common.tracking import Track, untracked
 
 __all__ = ["Evaluation", "evaluate"]
+
+_HASHED = 64  # videos at a time
 
 
 def evaluate(
@@ -83,6 +88,7 @@ def evaluate(
             features=Path(features or stack.enter_context(tempfile.TemporaryDirectory())),
             workers=workers,
             force=force,
+            track=track,
         )
         evaluation.extraction.to(_known_device(device))
         return evaluation.results(track)
@@ -101,6 +107,7 @@ class Evaluation:
         weights: See `evaluate`.
         workers: See `evaluate`.
         force: See `evaluate`.
+        track: Wraps the clips that are hashed, to show progress.
 
     Attributes:
         protocol: The protocol.
@@ -108,7 +115,8 @@ class Evaluation:
 
     Raises:
         UserError: If clips are missing, damaged or too few, or do not fit the protocol; if weights are missing or not
-            those pinned; if prompts do not match the clips; if an argument has the wrong type or range.
+            those pinned; if prompts do not match the clips; if an argument has the wrong type or range. One message
+            names all of these, before any clip is hashed or decoded.
     """
 
     def __init__(
@@ -123,27 +131,27 @@ class Evaluation:
         weights: Path | None = None,
         workers: int | None = None,
         force: bool = False,
+        track: Track = untracked,
     ) -> None:
         check_argument("prompts", prompts, Mapping[str, str] | None)
         check_argument("fps", fps, PositiveFloat | None)
         check_argument("workers", workers, PositiveInt | None)
         self.protocol = protocol if isinstance(protocol, Protocol) else load_protocol(protocol)
         self.force, self.rates = force, self.protocol.fps or ()
-        if not force and isinstance(generated, Path | str) and (reason := display_only(Path(generated))):
-            raise UserError(
-                f"{generated}: {reason}; generate them with --no-mark, or set `force`.", argument="generated"
-            )
-        made = open_clips(generated, fps=fps)
-        made = with_content(made if prompts is None else with_prompts(made, prompts))
-        found = self._real_sources(real, fps)
-        self._cuts: dict[Side, list[Cut]] = {"generated": plan_generated(made, self.protocol, force), "real": []}
-        if self.protocol.real is not None:
-            rates = [cut.fps for cut in self._cuts["generated"]] if self.protocol.fps else []
-            self._cuts["real"] = plan_real(found, self.protocol, self.protocol.real, rates)
+        self._loaded: dict[str, LoadedExtractor] = {}
+        self._cuts: dict[Side, list[Cut]] = {"generated": [], "real": []}
+        made, found = self._plan(generated, real, prompts, fps, weights_folder(weights))
+        hashed: dict[Side, list[VideoSource]] = {
+            "generated": _hashed(made, track, "generated"),
+            "real": _hashed(found, track, "real"),
+        }
         self._sha256: dict[Side, str | None] = {
-            "generated": sources_sha256(made), "real": sources_sha256(found) if found else None
-        }  # fmt: skip
-        self._loaded = _load(self.protocol, weights_folder(weights))
+            "generated": sources_sha256(hashed["generated"]),
+            "real": sources_sha256(hashed["real"]) if found else None,
+        }
+        for side, cuts in self._cuts.items():
+            known = {source.id: source for source in hashed[side]}
+            self._cuts[side] = [replace(cut, source=known[cut.source.id]) for cut in cuts]
         wanted = [(cut, _read_on(side, self.protocol)) for side, cuts in self._cuts.items() for cut in cuts]
         self.extraction = Extraction(wanted, self._prompts(), self.protocol, self._loaded, features, workers)
 
@@ -158,7 +166,8 @@ class Evaluation:
             ``curves`` (distances at smaller numbers of clips), ``jackknife`` (distances without each block of clips, to
             compare two systems), ``clips`` (what was measured of each clip alone),
             ``real_clips`` (their ids), ``reference`` (what the real clips score), ``generated_sha256``,
-            ``real_sha256``, ``prompts_sha256`` (null if no metric reads prompts) and ``versions``.
+            ``real_sha256``, ``prompts_sha256`` (null if no metric reads prompts), ``notes`` (what to know before the
+            numbers are used) and ``versions``.
 
         Raises:
             UserError: See `evaluate`.
@@ -184,6 +193,37 @@ class Evaluation:
         """Return the loaded extractor, on the CPU."""
         return self._loaded[extractor].extractor.to("cpu")
 
+    def _plan(
+        self, generated: Clips, real: Clips | None, prompts: Mapping[str, str] | None, fps: float | None, weights: Path
+    ) -> tuple[list[VideoSource], list[VideoSource]]:
+        """Load the extractors and select the clips; return all videos of both sides."""
+        refusals, protocol = Refusals(), self.protocol
+        made, found = list[VideoSource](), list[VideoSource]()
+        with refusals.collect():
+            self._loaded = load_extractors(protocol, weights)
+        with refusals.collect():
+            if not self.force and isinstance(generated, Path | str) and (reason := display_only(Path(generated))):
+                raise UserError(
+                    f"{generated}: {reason}; generate them with --no-mark, or set `force`.", argument="generated"
+                )
+            made = open_clips(generated, fps=fps)
+            made = made if prompts is None else with_prompts(made, prompts)
+            try:
+                self._cuts["generated"] = plan_generated(made, protocol, self.force)
+            except UserError as error:
+                raise UserError(f"{error.message}{other_protocols(made, protocol)}") from error
+        with refusals.collect():
+            found = self._real_sources(real, fps)
+            if protocol.real is not None:
+                rates = ([cut.fps for cut in self._cuts["generated"]] or [*protocol.fps]) if protocol.fps else []
+                self._cuts["real"] = plan_real(found, protocol, protocol.real, rates)
+        if self._loaded and not self.force:
+            counts: dict[str, int] = {side: len(cuts) for side, cuts in self._cuts.items() if cuts}
+            with refusals.collect():
+                check_counts(protocol, self._loaded, counts)
+        refusals.raise_any("reasons why this evaluation cannot run")
+        return made, found
+
     def _prompts(self) -> list[str]:
         """Return the prompts of the generated clips, sorted, with repetitions."""
         return sorted(cut.source.prompt for cut in self._cuts["generated"] if cut.source.prompt)
@@ -195,7 +235,7 @@ class Evaluation:
             raise UserError(
                 f"protocol {self.protocol.name} compares with real clips; give their folder.", argument="real"
             )
-        return with_content(open_clips(real, self.protocol.real.split, fps))
+        return open_clips(real, self.protocol.real.split, fps)
 
     def _assemble(self, found: Sequence[MetricResult]) -> dict[str, Any]:
         clips: dict[str, dict[str, Any]] = {cut.id: {"fps": cut.fps} for cut in self._cuts["generated"]}
@@ -216,6 +256,7 @@ class Evaluation:
             "real_clips": [cut.id for cut in self._cuts["real"]],
             "generated_sha256": self._sha256["generated"],
             "real_sha256": self._sha256["real"],
+            "notes": shapes_notes(self.protocol, self._cuts["generated"], results["metrics"]),
             "prompts_sha256": hashlib.sha256("\n".join(prompts).encode()).hexdigest() if prompts else None,
             "versions": versions(),
         })  # fmt: skip
@@ -228,9 +269,11 @@ def _read_on(side: Side, protocol: Protocol) -> set[str]:
     return {extractor for metric in metrics for extractor in metric.extractors().values()}
 
 
-def _load(protocol: Protocol, weights: Path) -> dict[str, LoadedExtractor]:
-    with torch.no_grad():
-        return {name: settings.load(weights) for name, settings in protocol.extractors.items()}
+def _hashed(sources: Sequence[VideoSource], track: Track, side: Side) -> list[VideoSource]:
+    """Return the videos with the hashes of their bytes, some at a time so that progress shows."""
+    parts = [sources[start : start + _HASHED] for start in range(0, len(sources), _HASHED)]
+    tracked = track(parts, len(parts), f"hash {side} clips, by {_HASHED}") if parts else ()
+    return [source for part in tracked for source in with_content(part)]
 
 
 def _known_device(device: str | torch.device) -> torch.device:

@@ -18,6 +18,7 @@ from evaluation.extractors.base import LoadedExtractor, TextExtractor
 from evaluation.failures import Failures
 from evaluation.feature_store import FeatureStore, key_of
 from evaluation.protocol import Protocol
+from mav_lightning.common.counting import counted
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.machine import package_version
 from mav_lightning.common.tracking import Track, untracked
@@ -185,7 +186,7 @@ class Extraction:
             raise
         except RuntimeError as error:  # what a file's own code raises
             raise UserError(
-                f"extractor `{name}` cannot take clips of {self.protocol.frames} frames, prepared as "
+                f"extractor `{name}` cannot take clips of {counted(self.protocol.frames, 'frame')}, prepared as "
                 f"{tuple(batch.rows.shape[1:])} ({str(error).strip().splitlines()[-1]}); choose a protocol with the "
                 "frames and the size that the network was made for."
             ) from error

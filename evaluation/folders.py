@@ -1,44 +1,45 @@
 """Anybody's folder → its videos: a manifest's clips, WebDataset shards, video files, frames as pictures or arrays."""
 
-import json
-import logging
-import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, get_args
+from typing import Any, BinaryIO, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.clip_listing import list_clips
 from evaluation.clip_sources import ArraySource, Clip, VideoSource
+from evaluation.failures import Failures
 from evaluation.resize import check_frames
 from mav_lightning.common.arguments import check_argument
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import MANIFEST, read_manifest
-from mav_lightning.common.schema import PositiveFloat, check
-from mav_lightning.common.terminal import visible
+from mav_lightning.common.schema import PositiveFloat
+from mav_lightning.common.terminal import SafeLog
+from mav_lightning.common.text_files import composed
 from mav_lightning.media.formats import PICTURE_SUFFIXES, VIDEO_SUFFIXES
-from mav_lightning.media.limits import DEFAULT_LIMITS
-from mav_lightning.media.listing import describe_unused, same_name
+from mav_lightning.media.listing import describe_unused
+from mav_lightning.shards.sample_facts import read_facts
+from mav_lightning.shards.samples import Group, SampleError, read_folder
+from mav_lightning.shards.shard_listing import shard_paths
+from mav_lightning.shards.tar_members import TarMember
 
 __all__ = ["Clips", "Split", "open_clips", "with_prompts"]
 
 Split = Literal["train", "val", "all"]
 Clips = Path | str | Sequence[Clip] | NDArray[np.uint8]
 """A folder of clips, clips in memory, or an array (N, T, H, W, 3) uint8."""
-_MOST_JSON = 1 << 20  # bytes
-log = logging.getLogger(__name__)
+log = SafeLog(__name__)
 
 
 def open_clips(clips: Clips, split: Split = "val", fps: float | None = None) -> list[VideoSource]:
     """List videos, ordered by id, without decoding any.
 
-    A folder holds clips with a ``manifest.json``, or at any depth: ``*.tar`` shards of videos with ``json`` next to
-    them, videos and animations, folders of numbered ``.png``, ``.jpg`` or ``.webp`` frames, and ``.npy`` arrays
-    (T, H, W, 3) uint8. A dataset has its shards under ``clips/<split>``. Links are followed. What a folder holds
-    besides is logged once, with the reason why it is no clip.
+    A folder holds clips with a ``manifest.json``, or at any depth: ``*.tar`` shards of videos with ``txt`` and
+    ``json`` next to them, videos and animations, folders of numbered ``.png``, ``.jpg`` or ``.webp`` frames, and
+    ``.npy`` arrays (T, H, W, 3) uint8. A dataset has its shards under ``clips/<split>``. Links are followed. What a
+    folder holds besides is logged once, with the reason why it is no clip.
 
     Args:
         clips: The folder; or clips in memory.
@@ -80,8 +81,8 @@ def with_prompts(sources: Sequence[VideoSource], prompts: Mapping[str, str]) -> 
     Raises:
         UserError: Videos without a prompt, or prompts without a video: how many, and the first of them.
     """
-    spelled = {same_name(name): name for name in prompts}
-    found = {source.id: spelled[name] for source in sources for name in _names(same_name(source.id)) if name in spelled}
+    spelled = {composed(name): name for name in prompts}
+    found = {source.id: spelled[name] for source in sources for name in _names(composed(source.id)) if name in spelled}
     lost = [source.id for source in sources if source.id not in found]
     unused = sorted(prompts.keys() - set(found.values()))
     told = [
@@ -169,13 +170,15 @@ def _of_files(folder: Path, fps: float | None) -> list[VideoSource]:
         )
     loose = {"images that belong to no clip": [file.name for file in found.loose]} if found.loose else {}
     _report_unused(folder, {**found.unused, **loose})
-    sharded = [source for shard in found.shards for source in _of_shard(folder, shard)]
+    sharded = [
+        source for place in sorted({shard.parent for shard in found.shards}) for source in _of_shards(folder, place)
+    ]
     return [*sharded, *_named(folder, found.videos, None), *_named(folder, unrated, fps)]
 
 
 def _report_unused(folder: Path, unused: Mapping[str, Sequence[str]]) -> None:
     if described := describe_unused(unused):
-        log.warning("%s: %s", visible(folder), described)
+        log.warning("%s: %s", folder, described)
 
 
 def _named(folder: Path, paths: Iterable[Path], fps: float | None) -> Iterator[VideoSource]:
@@ -184,50 +187,37 @@ def _named(folder: Path, paths: Iterable[Path], fps: float | None) -> Iterator[V
         yield VideoSource(name, path, None, fps, group=name)
 
 
-def _of_shard(folder: Path, shard: Path) -> Iterator[VideoSource]:
-    """Pairs videos with the json of the same key; members are read in place and their names never become paths."""
-    videos: dict[str, tarfile.TarInfo] = {}
-    facts: dict[str, dict[str, Any]] = {}
-    try:
-        with tarfile.open(shard, "r:") as archive:
-            for member in archive:
-                path = PurePosixPath(member.name)
-                key = str(path.parent / path.name.split(".")[0])
-                if (
-                    member.isfile()
-                    and path.suffix[1:].lower() in VIDEO_SUFFIXES
-                    and member.size <= DEFAULT_LIMITS.bytes
-                ):
-                    videos[key] = member
-                elif member.isfile() and path.suffix == ".json" and member.size <= _MOST_JSON:
-                    facts[key] = _json(shard, member)
-    except (tarfile.TarError, OSError, ValueError) as error:
-        raise UserError(f"{shard}: damaged ({error}); write the shard again.") from error
-    place = shard.relative_to(folder).with_suffix("").as_posix()
-    for key, member in videos.items():
-        if member.offset_data + member.size > shard.stat().st_size:
-            raise UserError(f"{shard}: cut off inside `{member.name}`; write the shard again.")
-        known = facts.get(key, {})
-        yield VideoSource(
-            f"{place}/{key}",
-            shard,
-            (member.offset_data, member.size),
-            prompt=known.get("caption"),
-            attributes={name: str(value) for name, value in (known.get("attributes") or {}).items()},
-            group=str(known.get("group") or f"{place}/{key}"),
-        )
+def _of_shards(root: Path, folder: Path) -> Iterator[VideoSource]:
+    """Yield the videos of a folder of shards below `root`, which are read in place, with the facts of their samples.
+
+    Raises:
+        UserError: A shard is damaged, or a sample cannot be used: all are counted.
+    """
+    failures, count = Failures(), 0
+    for shard, samples in read_folder(shard_paths(folder)):
+        place = shard.relative_to(root).with_suffix("").as_posix()
+        with shard.open("rb") as file:
+            for sample in samples:
+                count += 1
+                try:
+                    yield _of_sample(shard, f"{place}/{sample.key}", file, sample)
+                except UserError as error:
+                    failures.add(f"{shard.name}:{sample.key}", str(error))
+    failures.raise_any(count, f"samples of {folder}", "Write the shards again without them.")
 
 
-def _json(shard: Path, member: tarfile.TarInfo) -> dict[str, Any]:
-    with shard.open("rb") as file:
-        file.seek(member.offset_data)
-        text = file.read(member.size)
-    try:
-        value = json.loads(text)
-    except RecursionError as error:
-        raise UserError(f"{shard}: `{member.name}` is nested too deeply; write the shard again.") from error
-    where = f"{shard}: `{member.name}`"
-    known: dict[str, Any] = check(value, dict[str, Any], where) if isinstance(value, dict) else {}
-    check(known.get("caption"), str | None, f"{where}: caption")
-    check(known.get("attributes"), dict[str, Any] | None, f"{where}: attributes")
-    return known
+def _of_sample(shard: Path, name: str, file: BinaryIO, sample: Group[TarMember]) -> VideoSource:
+    if sample.error is not None:
+        raise SampleError(sample.error)
+    video = next((sample.members[suffix] for suffix in VIDEO_SUFFIXES if suffix in sample.members), None)
+    if video is None:
+        raise SampleError("holds no video")
+    texts = {suffix: _read(file, sample.members[suffix]) for suffix in ("txt", "json") if suffix in sample.members}
+    facts = read_facts(texts)
+    span = (video.offset, video.size)
+    return VideoSource(name, shard, span, None, facts.caption, dict(facts.attributes), facts.group or name)
+
+
+def _read(file: BinaryIO, member: TarMember) -> bytes:
+    file.seek(member.offset)
+    return file.read(member.size)

@@ -57,7 +57,7 @@ def median(values: NDArray[np.float64]) -> Interval:
 
 
 def jackknife(statistic: Callable[[NDArray[np.intp]], float], n: int) -> Interval:
-    """Compute the delete-one jackknife interval of a statistic.
+    """Compute the 95 % delete-one jackknife interval of a statistic.
 
     Args:
         statistic: Function of the indices of clips.

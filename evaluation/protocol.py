@@ -1,4 +1,4 @@
-"""A protocol fixes every choice that moves a number; a metric's name means nothing without it."""
+"""A protocol fixes every choice that affects a score; a metric's name means nothing without it."""
 
 import hashlib
 import json
@@ -160,11 +160,24 @@ class Protocol(ProtocolFields):
         return self._plain() | {"hash": self.hash}
 
     def numbers(self) -> dict[str, Number]:
-        """Return name → direction and unit of every number that clips get under the protocol, without measuring."""
+        """Return name → direction and unit of every number that clips get under the protocol."""
         found: dict[str, Number] = {}
         for name, metric in self.metrics.items():
             found |= metric.declared(name, self.fps or ())
         return found
+
+    def valueless(self, facts: frozenset[str]) -> dict[str, list[str]]:
+        """Return the numbers that can have no value: name → what must be known of the clips for it and is not.
+
+        Args:
+            facts: What is known of every generated clip, see `PlannedClips.facts`.
+        """
+        return {
+            number: sorted(lacking)
+            for name, metric in self.metrics.items()
+            if (lacking := metric.needs_facts - facts)
+            for number in metric.declared(name, self.fps or ())
+        }
 
     def _plain(self) -> dict[str, Any]:
         plain = asdict(self)

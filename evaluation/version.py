@@ -2,5 +2,5 @@
 
 __all__ = ["MEASURES"]
 
-# Raise it whenever a change of code moves a number of an evaluation: hashes of protocols change, studies score again.
+# Raise it whenever a change of code changes a score: hashes of protocols change, studies score again.
 MEASURES = 2

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,16 @@ from numpy.typing import NDArray
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.shapes_world.scene import GROUNDS, Scene, all_scenes, caption, render
+from mav_lightning.common.tables import Line, is_table, table_rows
+from mav_lightning.common.text_files import read_lines
 from mav_lightning.common.whole_file import whole_file
 
 __all__ = ["Prompt", "read_prompts", "shapes_prompts", "shapes_stills", "write_prompts"]
 
 _HEADER = "id\tprompt"
-_MOST_PROMPTS, _MOST_LINE = 100_000, 10_000  # prompts of a file, characters of a line
+_COLUMNS = ("prompt", "id")
+_MISSING = "no such file; give one with one prompt per line"
+_MOST_PROMPTS, _LONGEST_LINE = 100_000, 40_000  # prompts of a file, bytes of a line
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,9 @@ class Prompt:
 
 
 def read_prompts(file: Path) -> list[Prompt]:
-    """Read prompts, one per line, or a table with the header ``id<TAB>prompt``. Blank lines are skipped.
+    """Read prompts, one per line, or a table with the columns ``id`` and ``prompt`` (TSV, CSV or JSON Lines).
+
+    Blank lines are skipped. A table is recognized by its first line, whatever the order and case of its columns.
 
     Args:
         file: UTF-8 text file with at most 100,000 prompts.
@@ -39,12 +46,14 @@ def read_prompts(file: Path) -> list[Prompt]:
     Raises:
         UserError: If the file cannot be read as text, has no prompts or too many, or a table row has no id or prompt.
     """
-    try:
-        with file.open(encoding="utf-8-sig") as text:
-            lines = iter(lambda: text.readline(_MOST_LINE + 1), "")  # bounded, whatever the file is
-            prompts = list(_prompts(file, lines))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: cannot be read as text ({error}).") from error
+    lines = ((number, line) for number, line in read_lines(file, _MISSING, _LONGEST_LINE) if line.strip())
+    first = next(lines, None)
+    if first is None:
+        raise UserError(f"{file}: has no prompts; write one per line.")
+    found = (_rows if is_table(first[1], _COLUMNS) else _plain)(file, chain([first], lines))
+    prompts = list(islice(found, _MOST_PROMPTS + 1))
+    if len(prompts) > _MOST_PROMPTS:
+        raise UserError(f"{file}: has more than {_MOST_PROMPTS} prompts; split it into several files.")
     if not prompts:
         raise UserError(f"{file}: has no prompts; write one per line.")
     return prompts
@@ -93,26 +102,18 @@ def shapes_stills(size: int, per_pair: int = 1) -> tuple[NDArray[np.uint8], list
     return np.stack(stills), [scene.shape for scene in scenes]
 
 
-def _prompts(file: Path, lines: Iterable[str]) -> Iterator[Prompt]:
-    """Yield the prompts of a file's lines, and stop with an error as soon as there are too many."""
-    table, count = None, 0
-    for line in lines:
-        if len(line) > _MOST_LINE:
-            raise UserError(f"{file}: a line has more than {_MOST_LINE} characters; write one prompt per line.")
-        if not line.strip():
-            continue
-        if table is None:
-            table = line.strip() == _HEADER
-            if table:
-                continue
-        count += 1
-        if count > _MOST_PROMPTS:
-            raise UserError(f"{file}: has more than {_MOST_PROMPTS} prompts; split it into several files.")
-        yield _row(file, line) if table else Prompt(line.strip())
+def _plain(file: Path, lines: Iterable[Line]) -> Iterator[Prompt]:
+    for number, line in lines:
+        if "\t" in line.strip():
+            raise UserError(
+                f"{file}: line {number} has a tab, but the first line names no columns; begin it with `id<TAB>prompt`, "
+                "or write one prompt per line."
+            )
+        yield Prompt(line.strip())
 
 
-def _row(file: Path, line: str) -> Prompt:
-    cells = [cell.strip() for cell in line.split("\t")]
-    if len(cells) != 2 or not all(cells):
-        raise UserError(f"{file}: `{line.strip()[:80]}` must be an id, one tab and a prompt.")
-    return Prompt(cells[1], {"prompt_id": cells[0]})
+def _rows(file: Path, lines: Iterable[Line]) -> Iterator[Prompt]:
+    for number, cells in table_rows(file, lines, _COLUMNS, needed=1):
+        if not all(cells[name] for name in _COLUMNS if name in cells):
+            raise UserError(f"{file}: line {number} lacks its id or its prompt; write both.")
+        yield Prompt(cells["prompt"], {"prompt_id": cells["id"]} if "id" in cells else {})

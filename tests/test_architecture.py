@@ -10,8 +10,9 @@ ROOT = Path(__file__).parent.parent
 ALLOWED = {
     "mav_lightning.common": {"mav_lightning.common"},
     "mav_lightning.media": {"mav_lightning.media", "mav_lightning.common"},
-    "datamodules": {"datamodules", "mav_lightning.media", "mav_lightning.common"},
-    "evaluation": {"evaluation", "mav_lightning.media", "mav_lightning.common"},
+    "mav_lightning.shards": {"mav_lightning.shards", "mav_lightning.media", "mav_lightning.common"},
+    "datamodules": {"datamodules", "mav_lightning.shards", "mav_lightning.media", "mav_lightning.common"},
+    "evaluation": {"evaluation", "mav_lightning.shards", "mav_lightning.media", "mav_lightning.common"},
     "mav_lightning.nn": {"mav_lightning.nn", "mav_lightning.common"},
     "mav_lightning.diffusion": {"mav_lightning.diffusion", "mav_lightning.nn.base", "mav_lightning.common"},
     "mav_lightning.networks": {"mav_lightning.networks", "mav_lightning.common"},

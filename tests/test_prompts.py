@@ -8,9 +8,9 @@ from mav_lightning.prompts import Prompt, read_prompts, write_prompts
 
 
 def test_prompts_come_one_a_line(tmp_path: Path) -> None:
-    (tmp_path / "p.txt").write_text("\ufeffa red circle\n\n  id\tprompt \r\n", encoding="utf-8")
+    (tmp_path / "p.txt").write_text("\ufeffa red circle\n\n  a dog, a cat \r\n", encoding="utf-8")
 
-    assert read_prompts(tmp_path / "p.txt") == [Prompt("a red circle"), Prompt("id\tprompt")]
+    assert read_prompts(tmp_path / "p.txt") == [Prompt("a red circle"), Prompt("a dog, a cat")]
 
 
 def test_a_table_is_read_as_it_was_written_and_ids_are_kept(tmp_path: Path) -> None:
@@ -26,9 +26,12 @@ def test_a_table_is_read_as_it_was_written_and_ids_are_kept(tmp_path: Path) -> N
     [
         ("\n \n", "has no prompts; write one per line"),
         ("id\tprompt\n", "has no prompts; write one per line"),
-        ("id\tprompt\na dog\n", "`a dog` must be an id, one tab and a prompt"),
-        ("id\tprompt\nv1\t\n", "`v1` must be an id, one tab and a prompt"),
-        ("id\tprompt\nv1\ta\tdog\n", "must be an id, one tab and a prompt"),
+        ("id\tprompt\na dog\n", "line 2 has 1 columns, its header 2; separate by tabs"),
+        ("id\tprompt\nv1\t\n", "line 2 lacks its id or its prompt; write both"),
+        ("id\tprompt\nv1\ta\tdog\n", "line 2 has 3 columns, its header 2; separate by tabs"),
+        ("v1\ta dog\n", "line 1 has a tab, but the first line names no columns; begin it with `id<TAB>prompt`"),
+        ("a dog\nid\tprompt\n", "line 2 has a tab"),
+        ("id\tprompts\nv1\ta dog\n", "has no column `prompt`.* Did you mean `prompts`"),
     ],
 )
 def test_files_without_prompts_and_rows_without_ids_are_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -55,5 +58,5 @@ def test_a_file_of_a_million_prompts_or_one_endless_line_is_refused_early(tmp_pa
     (tmp_path / "many").write_text("a\n" * 10**6)
     with pytest.raises(UserError, match="has more than 100000 prompts; split it"):
         read_prompts(tmp_path / "many")
-    with pytest.raises(UserError, match="a line has more than 10000 characters"):
+    with pytest.raises(UserError, match="line 1 has more than 40000 bytes"):
         read_prompts(Path("/dev/zero"))

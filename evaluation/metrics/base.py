@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
@@ -134,6 +134,8 @@ class Metric(ABC):
         needs_real: Whether the metric compares with real clips.
         reads_real: Whether the metric uses features of real clips, if the protocol has real clips.
         reads_prompts: Whether prompts or known content of clips move the numbers.
+        needs_facts: What must be known of a generated clip, or the metric has no value for it: ``prompt``, or names of
+            attributes.
     """
 
     kind: ClassVar[str]
@@ -142,6 +144,7 @@ class Metric(ABC):
     needs_real: ClassVar[bool] = False
     reads_real: ClassVar[bool] = True
     reads_prompts: ClassVar[bool] = True
+    needs_facts: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def measure(self, name: str, extracted: ExtractedFeatures) -> MetricResult:
@@ -158,13 +161,21 @@ class Metric(ABC):
             UserError: If there are too few clips, unless `extracted.force`.
         """
 
+    def fewest_clips(self, shape_of: Callable[[str], tuple[int, int]]) -> int:
+        """Return how many clips of each side the metric needs, so that too few are found before they are extracted.
+
+        Args:
+            shape_of: Returns rows and columns of the features of one clip, by the extractor's name in the protocol.
+        """
+        return 1
+
     def extractors(self) -> dict[str, str]:
         """Return role → name of the extractor in the protocol."""
         return {role: getattr(self, role) for role in self.roles}
 
     @classmethod
     def declared(cls, name: str, rates: Sequence[float]) -> dict[str, Number]:
-        """Return the numbers of the metric under a protocol, without measuring.
+        """Return the names, directions and units of the numbers that the metric gives under a protocol.
 
         Args:
             name: Name of the metric in the protocol.

@@ -161,7 +161,14 @@ class OneSet(torchmetrics.Metric):
 
 
 def require_count(name: str, side: Side, found: int, wanted: int, force: bool) -> None:
-    """Check the number of clips of one side.
+    """Check the number of generated or of real clips.
+
+    Args:
+        name: Name of the metric, for the message.
+        side: Which clips were counted.
+        found: Their number.
+        wanted: The number that the protocol requires.
+        force: Accept any number.
 
     Raises:
         UserError: If it is not the number wanted, unless `force`.

@@ -35,6 +35,7 @@ class ClipSimilarity(Metric):
     numbers = {"{name}": Number("higher", "cosine")}
     roles = {"of": TextExtractor}
     reads_real = False
+    needs_facts = frozenset({"prompt"})
 
     of: str
 

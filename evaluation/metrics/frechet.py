@@ -16,6 +16,7 @@ from evaluation.jackknife import BLOCKS, INTERVAL, LIMIT, Jackknife, deal
 from evaluation.metrics.base import ExtractedFeatures, Metric, MetricResult, Number
 from evaluation.metrics.clip_states import FeatureSets, TwoSets
 from evaluation.moments import Divisor, Moments
+from mav_lightning.common.counting import counted
 from mav_lightning.common.errors import UserError
 
 __all__ = [
@@ -50,6 +51,11 @@ class Frechet(Metric):
 
     of: str
     divisor: Divisor
+
+    def fewest_clips(self, shape_of: Callable[[str], tuple[int, int]]) -> int:
+        """Return the clips whose rows outnumber the features: with fewer, a covariance is singular."""
+        rows, columns = shape_of(self.of)
+        return -(-(columns + 1) // rows)
 
     def measure(self, name: str, extracted: ExtractedFeatures) -> MetricResult:
         """Compute the distance, its limit, and its curve over the number of clips."""
@@ -111,8 +117,8 @@ class FrechetStates(TwoSets):
         if rows < (2 if self.force else needed):
             per_clip = features.shape[1] if rows else 1
             raise UserError(
-                f"{self.name}: {rows} {side} feature vectors from {len(features)} clips, but a covariance of "
-                f"{needed - 1} features needs {needed}; provide at least {-(-needed // per_clip)} {side} clips"
+                f"{self.name}: {rows} {side} feature vectors from {counted(len(features), 'clip')}, but a covariance "
+                f"of {needed - 1} features needs {needed}; provide at least {-(-needed // per_clip)} {side} clips"
                 f"{'' if self.force else ', or set `force` and trust only large differences'}."
             )
 

@@ -10,6 +10,7 @@ from evaluation import intervals
 from evaluation.extractors.object_areas import ObjectAreas
 from evaluation.ground_truth.ghosting import ghosting
 from evaluation.metrics.base import ExtractedFeatures, Metric, MetricResult, Number
+from mav_lightning.common.counting import counted
 from mav_lightning.common.errors import UserError
 
 __all__ = ["Ghosts"]
@@ -52,5 +53,7 @@ class Ghosts(Metric):
         areas = values[:, :, 0].astype(np.float64)
         given = np.arange(areas.shape[1]) % self.every == 0
         if given.all():
-            raise UserError(f"{name}: clips of {areas.shape[1]} frames have no frame between given ones; take longer.")
+            raise UserError(
+                f"{name}: clips of {counted(areas.shape[1], 'frame')} have no frame between given ones; take longer."
+            )
         return ghosting(areas, given)

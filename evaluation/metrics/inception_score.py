@@ -1,5 +1,6 @@
 """The inception score: confident classes in every clip, and all classes among the clips."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from evaluation.extractors.base import ClipProbabilities
 from evaluation.jackknife import INTERVAL, Jackknife, deal
 from evaluation.metrics.base import ExtractedFeatures, Metric, MetricResult, Number
 from evaluation.metrics.clip_states import keys_of
+from mav_lightning.common.counting import counted
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import PositiveInt
 
@@ -41,6 +43,10 @@ class InceptionScore(Metric):
     of: str
     splits: PositiveInt
 
+    def fewest_clips(self, shape_of: Callable[[str], tuple[int, int]]) -> int:
+        """Return two clips for each split."""
+        return 2 * self.splits
+
     def measure(self, name: str, extracted: ExtractedFeatures) -> MetricResult:
         """Compute the score from the clips in the order of their hashed ids."""
         found = extracted.features(self.of, "generated")
@@ -52,7 +58,7 @@ class InceptionScore(Metric):
         if count >= 3 and np.bincount(blocks).max() <= len(rows) - 2 * self.splits:
             without = [inception_score(rows[blocks != block], self.splits) for block in range(count)]
             interval = Jackknife(value, (np.array(without),)).interval(value)
-        kind = f"{INTERVAL} expected score of {len(rows)} clips in {self.splits} splits"
+        kind = f"{INTERVAL} expected score of {counted(len(rows), 'clip')} in {counted(self.splits, 'split')}"
         return MetricResult({name: self.score("{name}", value, interval, kind, len(rows))})
 
 

@@ -1,6 +1,6 @@
 """Kernel distance between generated and real clips: unbiased at any number of clips, unlike the Fréchet distance."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -67,6 +67,10 @@ class Kernel(Metric):
     offset: NonNegativeFloat = 1.0
     pairs: Pairs = "distinct"
     scale: PositiveFloat = 1.0
+
+    def fewest_clips(self, shape_of: Callable[[str], tuple[int, int]]) -> int:
+        """Return 2, for a pair."""
+        return 2
 
     def measure(self, name: str, extracted: ExtractedFeatures) -> MetricResult:
         """Compute the distance."""

@@ -21,7 +21,7 @@ from evaluation.slopes import log_log_slope
 from mav_lightning.common.shapes_world.laws import Level
 from mav_lightning.common.shapes_world.scene import HELD_OUT_PAIRS
 
-__all__ = ["EasyShapesWorld", "KnownClips", "ShapesWorld"]
+__all__ = ["EasyShapesWorld", "KnownClips", "ShapesWorld", "is_known"]
 
 _RIGHT_FRAMES = 0.75  # fraction of a clip's frames that must show the captioned appearance
 _ATTRIBUTES = ("colour", "shape")
@@ -52,6 +52,7 @@ class ShapesWorld(Metric):
     }
     roles = {"appearance": ShapesImage, "tracks": ObjectTracks}
     level: ClassVar[Level] = "hard"
+    needs_facts = frozenset(_ATTRIBUTES)
 
     appearance: str
     tracks: str
@@ -157,7 +158,7 @@ class KnownClips:
         network: ShapesImage,
         level: Level,
     ) -> None:
-        rows = [row for row, cut in enumerate(cuts) if _is_known(cut)]
+        rows = [row for row, cut in enumerate(cuts) if is_known(cut)]
         known = [cuts[row] for row in rows]
         facts = [cut.source.attributes for cut in known]
         self.ids = [cut.id for cut in known]
@@ -206,7 +207,8 @@ class KnownClips:
         return {name: {key: column[row].item() for key, column in columns.items()} for row, name in enumerate(self.ids)}
 
 
-def _is_known(cut: Cut) -> bool:
+def is_known(cut: Cut) -> bool:
+    """Return whether a clip's attributes name a color and a shape of Shapes World."""
     return all(cut.source.attributes.get(key) in APPEARANCE[key] for key in _ATTRIBUTES)
 
 

@@ -1,41 +1,60 @@
-"""Check of a study's metrics against its protocol, before anything runs."""
+"""Check of a study's metrics against its protocol and its clips, before anything runs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mav_lightning.ablation.study import StudyMetric
-from mav_lightning.common.errors import UserError, nearest
+from mav_lightning.common.errors import Refusals, UserError, nearest
 
 __all__ = ["check_metrics"]
 
 
-def check_metrics(where: str, metrics: Sequence[StudyMetric], score: Mapping[str, Any]) -> None:
-    """Check that the protocol of the score stage gives the numbers a study asks for, in the direction it states.
+def check_metrics(
+    where: str, metrics: Sequence[StudyMetric], score: Mapping[str, Any], facts: frozenset[str] | None = None
+) -> None:
+    """Check that the score stage gives the numbers a study asks for, in the direction it states, and with a value.
 
     Args:
         where: First words of messages.
         metrics: Metrics of the study.
         score: Config of the score stage. Without a protocol its numbers are unknown, and nothing is checked.
+        facts: What will be known of every clip, see `PlannedClips.facts`. None if unknown.
 
     Raises:
-        UserError: If the protocol is invalid, or a metric has an unknown name or another direction.
+        UserError: If the protocol is invalid, or a metric has an unknown name, another direction, or can have no value
+            on these clips.
     """
     if "metrics" not in (score.get("protocol") or {}):
         return
     from evaluation.protocol import protocol_of_stage  # here, since it imports torch
 
-    protocol = protocol_of_stage(score["protocol"])
+    protocol, refusals = protocol_of_stage(score["protocol"]), Refusals()
     known = protocol.numbers()
+    lacking = {} if facts is None else protocol.valueless(facts)
     for metric in metrics:
         if metric.name not in known:
-            raise UserError(
-                f"{where}: metric `{metric.name}`: protocol {protocol.name} gives no such number; it gives "
-                f"{', '.join(known)}.",
-                suggestion=nearest(metric.name, known),
+            refusals.add(
+                UserError(
+                    f"{where}: metric `{metric.name}`: protocol {protocol.name} gives no such number; it gives "
+                    f"{', '.join(known)}.",
+                    suggestion=nearest(metric.name, known),
+                )
             )
-        better = known[metric.name].better
-        if better not in (metric.better, None):
-            raise UserError(
-                f"{where}: metric `{metric.name}`: `better` is {metric.better}, but of this number {better} is better; "
-                f"write {{name: {metric.name}, better: {better}}}."
+        elif metric.name in lacking:
+            needs, able = " and ".join(lacking[metric.name]), [name for name in known if name not in lacking]
+            refusals.add(
+                UserError(
+                    f"{where}: metric `{metric.name}` has no value on these clips: it needs the true {needs} of each, "
+                    f"which is not known; metrics of protocol {protocol.name} that have one are "
+                    f"{', '.join(able) or 'none'}."
+                )
             )
+        elif known[metric.name].better not in (metric.better, None):
+            better = known[metric.name].better
+            refusals.add(
+                UserError(
+                    f"{where}: metric `{metric.name}`: `better` is {metric.better}, but of this number {better} is "
+                    f"better; write {{name: {metric.name}, better: {better}}}."
+                )
+            )
+    refusals.raise_any("metrics of the study cannot be reported")

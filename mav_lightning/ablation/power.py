@@ -71,10 +71,10 @@ def power(results: StudyResults, metric: str, effect: float) -> list[Needed]:
 def seeds_for(effect: float, std: float, variants: int) -> int:
     """Return the fewest seeds at which the exact sign-flip test finds `effect` with probability `POWER`.
 
-    The level is Holm's strictest. The differences are assumed to be normal, for which no unbiased test has more power
-    than Student's, so the search starts from its answer. Up to `ENUMERATED` seeds it continues with the power of the
-    exact test itself; with more seeds the power of Student's test is less than two percent higher for up to five
-    variants.
+    The level is that of Holm's strictest comparison, 0.05 / `variants`. The differences are assumed to be normal, for
+    which no unbiased test has more power than Student's, so the search starts from its answer. Up to `ENUMERATED` (12)
+    seeds it continues with the power of the exact test itself; with more seeds the power of Student's test is less than
+    two percent higher for up to five variants.
 
     Args:
         effect: Mean of the paired differences; above 0.
@@ -82,7 +82,7 @@ def seeds_for(effect: float, std: float, variants: int) -> int:
         variants: Number of variants compared with the baseline.
 
     Returns:
-        At least the seeds that the exact test needs for any star, at most `MOST`.
+        Number of seeds; at least the smallest at which the exact test can be significant, at most `MOST` (1,000).
     """
     shift, level = min(effect / std, _CERTAIN), LEVEL / variants
     tried = np.arange(seeds_needed(variants), MOST)

@@ -4,13 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
 from mav_lightning.ablation.board import write_board
 from mav_lightning.ablation.results import read_results
 from mav_lightning.ablation.study import Study
 from mav_lightning.ablation.study_file import load_study
 from mav_lightning.ablation.study_plan import Plan, freeze, plan_study
+from mav_lightning.common.console import SafeConsole
 from mav_lightning.runs.display import Display
 from mav_lightning.runs.executor import Executor, Local
 from mav_lightning.runs.ledger import Ledger, check_stages, share_stages
@@ -53,7 +52,7 @@ def run_study(
     out: Path,
     overrides: Sequence[str] = (),
     executor: Callable[[Study], Executor] | None = None,
-    console: Console | None = None,
+    console: SafeConsole | None = None,
     beside: Path | None = None,
     allow: Sequence[str] = (),
 ) -> StudyRun:

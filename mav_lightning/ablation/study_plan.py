@@ -14,6 +14,7 @@ from mav_lightning.common.schema import Seed, read_json
 from mav_lightning.runs.ledger import Ledger
 from mav_lightning.runs.recipe import Recipe, plan_recipe
 from mav_lightning.runs.records import RunTags
+from mav_lightning.runs.score_check import check_scores, scored_clips
 from mav_lightning.runs.stage_folder import Stage, StageFolder
 
 __all__ = ["STUDY", "Plan", "Trial", "freeze", "plan_study", "read_plan"]
@@ -91,11 +92,11 @@ class FrozenTrial:
 
 @dataclass(frozen=True)
 class FrozenPlan:
-    """Content of ``study.json``.
+    """Content of ``study.json``: a study as it was started, with its overrides applied.
 
     Attributes:
-        study: The study.
-        trials: Its trials.
+        study: Question, variants, seeds and metrics.
+        trials: One entry for each variant and seed, with the ids of its stages.
     """
 
     study: Study
@@ -111,8 +112,8 @@ def plan_study(study: Study, recipe: Recipe) -> Plan:
 
     Raises:
         UserError: If a stage, key, role or metric is unknown, a value does not fit its target's type, a delta or
-            variant changes nothing, two variants are equal, or the recipe does not end in one score stage of sampled
-            clips.
+            variant changes nothing, two variants are equal, the recipe does not end in one score stage of sampled
+            clips, or the clips could not be scored under the protocol, see `check_scores`.
     """
     scores = [name for name, spec in recipe.stages.items() if spec.defaults["kind"] == "score"]
     under = deltas_for_all(study, recipe)
@@ -138,7 +139,9 @@ def plan_study(study: Study, recipe: Recipe) -> Plan:
     check_deltas(study, recipe, {one.variant: list(one.stages) for one in first})
     _check_differences(study, first)
     for one in first:
-        check_metrics(study.name, study.metrics, one.score.config)
+        clips = scored_clips(one.score, one.stages)
+        check_metrics(study.name, study.metrics, one.score.config, clips.facts if clips else None)
+    check_scores(study.name, {one.variant: one.stages for one in first})
     return Plan(study, trials)
 
 

@@ -12,6 +12,7 @@ from mav_lightning.cascade.video_pipeline import Pipeline
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.hashing import file_sha256
 from mav_lightning.common.machine import default_device
+from mav_lightning.common.planned_clips import PlannedClips
 from mav_lightning.common.schema import PositiveFloat, PositiveInt
 from mav_lightning.common.task import Task
 from mav_lightning.common.tracking import Track
@@ -39,6 +40,12 @@ class SampleShapes(Task):
     fps: tuple[PositiveFloat, ...]
     per_pair: PositiveInt
 
+    def planned_clips(self) -> PlannedClips:
+        """Return number, length and frame rates of the clips, and that colors, shapes and prompts are known."""
+        pairs = len(shapes_prompts())
+        facts = frozenset({"prompt", *shapes_prompts()[0].attributes})
+        return _planned(self.sampling, self.fps, (pairs, "color-shape pairs"), (self.per_pair, "per_pair"), facts)
+
     def run(self, place: Path, *, seed: int | None, track: Track) -> None:
         """Sample the clips; an interrupted run is resumed."""
         check_clip_count(len(shapes_prompts()) * self.per_pair * len(self.fps))
@@ -65,6 +72,16 @@ class SamplePrompts(Task):
     prompts_sha256: str
     per_prompt: PositiveInt
 
+    def planned_clips(self) -> PlannedClips:
+        """Return number, length and frame rates of the clips, and what is known of them: their prompts.
+
+        Raises:
+            UserError: If the file has no prompts.
+        """
+        prompts = read_prompts(self.prompts)
+        facts = frozenset.intersection(*(frozenset(prompt.attributes) for prompt in prompts)) | {"prompt"}
+        return _planned(self.sampling, self.fps, (len(prompts), "prompts"), (self.per_prompt, "per_prompt"), facts)
+
     def run(self, place: Path, *, seed: int | None, track: Track) -> None:
         """Sample the clips; an interrupted run is resumed.
 
@@ -79,6 +96,25 @@ class SamplePrompts(Task):
         prompts = read_prompts(self.prompts)
         check_clip_count(len(prompts) * self.per_prompt * len(self.fps))
         _sample(self.networks, self.sampling, place, self.fps, prompts * self.per_prompt, seed, track)
+
+
+def _planned(
+    sampling: Sampling,
+    fps: Sequence[float],
+    inputs: tuple[int, str],
+    repeated: tuple[int, str],
+    facts: frozenset[str],
+) -> PlannedClips:
+    (count, what), (times, setting) = inputs, repeated
+    return PlannedClips(
+        count * times * len(fps),
+        sampling.output_frames,
+        tuple(rate * sampling.skip for rate in fps),
+        facts,
+        f"{count} {what} × {setting} {times} × {len(fps)} frame rate{'s' if len(fps) > 1 else ''}",
+        f"task.{setting}",
+        count * len(fps),
+    )
 
 
 def _sample(

@@ -9,23 +9,27 @@ from numpy.typing import NDArray
 from mav_lightning.cascade.mark import CLAIMS
 from mav_lightning.common.errors import UserError
 from mav_lightning.media.frame_series import frame_files
-from mav_lightning.media.media_reader import read_comment, read_frames
+from mav_lightning.media.media_reader import open_media, read_comment
+from mav_lightning.media.media_reader import read_clip as read_frames_of
 
 __all__ = ["read_clip", "read_facts"]
 
 Frames = NDArray[np.uint8]
 
 
-def read_clip(path: Path) -> Frames:
+def read_clip(path: Path, fps: float | None = None) -> Frames:
     """Read the frames of a clip, shape (T, H, W, 3), uint8.
 
     Args:
         path: A video, animation or image, or a folder of numbered images.
+        fps: Frame rate that the clip was written with. None if it is not known; an animation that stores equal
+            neighboring frames once may then give fewer frames.
 
     Raises:
         UserError: If there is no such file or it cannot be decoded.
     """
-    return read_frames(_existing(path))
+    with open_media(_existing(path), fps) as clip:
+        return read_frames_of(clip, range(len(clip.timeline)))
 
 
 def read_facts(path: Path) -> dict[str, str]:

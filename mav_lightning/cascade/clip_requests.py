@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mav_lightning.common.counting import counted
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.hashing import derived_seed
 from mav_lightning.common.schema import NoiseSeed, PositiveFloat, check
@@ -123,8 +124,8 @@ class FramesRequest(ClipRequest):
         if len(shape) != 4 or shape[-1] != 3 or dtype != np.uint8:
             raise UserError(f"must be uint8 of shape (T, H, W, 3), got {dtype} of shape {shape}.", argument="frames")
         if not low <= shape[0] <= high:
-            number = f"{low}" if low == high else f"{low} to {high}"
-            raise UserError(f"`{self.use}` takes {number} frames, got {shape[0]}.", argument="frames")
+            number = counted(low, "frame") if low == high else f"{low} to {high} frames"
+            raise UserError(f"`{self.use}` takes {number}, got {shape[0]}.", argument="frames")
 
 
 class VariationRequest(FramesRequest):

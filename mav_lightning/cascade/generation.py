@@ -89,8 +89,7 @@ class Generation:
     @property
     def drops_frames(self) -> bool:
         """Whether the format has a lower frame rate than some clips, so that it shows only some of their frames."""
-        rate = output_fps(type(self.requests[0]), self.pipeline.sampling)
-        return any(request.fps * rate > record.fps for request, record in zip(self.requests, self.records, strict=True))
+        return any(self._rate(one) > record.fps for one, record in zip(self.requests, self.records, strict=True))
 
     def start(self) -> None:
         """Remove clips of other requests, if they are to be replaced. Call it once, before any process writes."""
@@ -124,7 +123,8 @@ class Generation:
             record, request = self.records[number], self.requests[number]
             if jumps := find_jumps(clip, request.loop, last_given(request)):
                 self.jumps[number] = jumps
-            write_clip(self.out / record.file, self._shown(clip), record.fps, provenance(self._hash), self._sign)
+            rate, comment = self._rate(request), provenance(self._hash)
+            write_clip(self.out / record.file, self._shown(clip), rate, comment, self._sign)
             self._done.add(number)
 
     def run(self, track: Track = untracked, rank: int = 0, processes: int = 1) -> None:
@@ -156,6 +156,10 @@ class Generation:
             for jump in jumps
         ]
 
+    def _rate(self, request: ClipRequest) -> float:
+        """Return the frame rate of a request's clip."""
+        return request.fps * output_fps(type(request), self.pipeline.sampling)
+
     def _shown(self, clip: Clips) -> Clips:
         """Return a clip as it is written."""
         if not self.mark:
@@ -164,7 +168,7 @@ class Generation:
 
     def _record(self, number: int, request: ClipRequest, format: Format) -> ClipRecord:
         prompt = request.prompt if isinstance(request, TextRequest) else None
-        fps = request.fps * output_fps(type(request), self.pipeline.sampling)
+        fps = self._rate(request)
         return ClipRecord(
             id=f"{number:05d}",
             file=f"{number:05d}{FORMATS[format].suffix}",

@@ -13,6 +13,7 @@ from PIL import Image
 
 from mav_lightning import __version__
 from mav_lightning.cascade.mark import SOURCE_TYPE
+from mav_lightning.common.counting import counted
 from mav_lightning.common.errors import UserError
 
 __all__ = ["Signing", "can_be_signed", "read_signature"]
@@ -125,7 +126,11 @@ def read_signature(file: Path) -> Mapping[str, Any] | None:
     if not signed:
         return None
     if len(signed) < len(frames):
-        return {**signed[0], "state": "Invalid", "problems": [f"{len(frames) - len(signed)} frames are not signed"]}
+        return {
+            **signed[0],
+            "state": "Invalid",
+            "problems": [f"{counted(len(frames) - len(signed), 'frame')} without a signature"],
+        }
     return next((frame for frame in signed if frame["state"] == "Invalid"), signed[0])
 
 

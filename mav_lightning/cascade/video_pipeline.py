@@ -36,6 +36,7 @@ from mav_lightning.cascade.prompt_check import describe_caption
 from mav_lightning.cascade.sample_networks import Step, no_step
 from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.cascade.sampling_chain import SamplingChain
+from mav_lightning.common.counting import counted
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.pixels import to_uint8
 from mav_lightning.prompts import Prompt
@@ -254,15 +255,15 @@ class Pipeline:
         self.cascade.to(device)
         return self
 
-    def _all(self, requests: Sequence[ClipRequest], until: Until) -> Clips:
-        """Generate clips, and warn of what is probably not as requested."""
+    def _all(self, requests: Sequence[ClipRequest], until: Until, stacklevel: int = 3) -> Clips:
+        """Generate clips, and warn the caller, who is `stacklevel` calls up, of what is probably not as requested."""
         clips = np.concatenate(list(self.generate(requests, until)))
         messages = self.prompt_warnings(requests)
         for number, (clip, request) in enumerate(zip(clips, requests, strict=True)):
             jumps = find_jumps(clip, request.loop, last_given(request))
             messages += [describe_jump(str(number), jump, request, self.sampling, until) for jump in jumps]
         for message in messages:
-            warnings.warn(message, ClipWarning, stacklevel=3)
+            warnings.warn(message, ClipWarning, stacklevel=stacklevel)
         return clips
 
     def _from_frames(
@@ -272,7 +273,7 @@ class Pipeline:
             shape = "(N, T, H, W, 3) with N ≥ 1"
             raise UserError(f"must be an array of shape {shape}, got shape {np.shape(clips)}.", argument="frames")
         each = zip(clips, _per_clip(fps, len(clips), "fps"), _per_clip(seeds, len(clips), "seeds"), strict=True)
-        return self._all([kind(frames=clip, fps=rate, seed=seed, loop=loop) for clip, rate, seed in each], until)
+        return self._all([kind(frames=clip, fps=rate, seed=seed, loop=loop) for clip, rate, seed in each], until, 4)
 
 
 def _per_clip(values: PerClip, count: int, name: str) -> list[Any]:
@@ -284,6 +285,7 @@ def _per_clip(values: PerClip, count: int, name: str) -> list[Any]:
     numbers = list(values) if isinstance(values, Iterable) and np.ndim(values) else [values] * count
     if len(numbers) != count:
         raise UserError(
-            f"got {len(numbers)} values for {count} clips; pass one for all or one per clip.", argument=name
+            f"got {counted(len(numbers), 'value')} for {counted(count, 'clip')}; pass one for all or one per clip.",
+            argument=name,
         )
     return [one.item() if isinstance(one, np.generic | np.ndarray | Tensor) else one for one in numbers]

@@ -8,13 +8,12 @@ import typer
 from mav_lightning.cli.options import Allow, config_file, existing, output
 from mav_lightning.cli.printing import echo
 from mav_lightning.cli.progress import exit_if_failed
-from mav_lightning.common.terminal import markup
+from mav_lightning.common.counting import counted
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from mav_lightning.ablation.study import Study
     from mav_lightning.ablation.study_plan import Plan
+    from mav_lightning.common.console import SafeConsole
     from mav_lightning.runs.executor import Executor
 
 __all__ = ["ablate"]
@@ -67,17 +66,17 @@ def ablate(
 
         mav ablate conf/ablation/factorized.yaml --out /shared/factorized --executor ray --address auto --gpus 0.5
     """
-    from rich.console import Console
-
+    echo(f"planning {study}", err=True)  # which takes seconds
     from mav_lightning.ablation.report import build_report
     from mav_lightning.ablation.run import load_plan, run_study
+    from mav_lightning.common.console import SafeConsole
     from mav_lightning.common.errors import UserError
     from mav_lightning.runs.executor import Local
 
     if executor == "local" and (address is not None or gpus):
         raise UserError("`ray` is needed for an address or GPUs; add --executor ray.", argument="executor")
     root = out or Path("runs") / Path(study).stem
-    console = Console()
+    console = SafeConsole()
     if dry_run:
         _describe(load_plan(study, overrides or [], allow or []), _ledger_of(root, beside), jobs, console)
         return
@@ -109,9 +108,10 @@ def _ledger_of(root: Path, beside: Path | None) -> Path:
     return beside
 
 
-def _describe(plan: "Plan", root: Path, jobs: int | None, console: "Console") -> None:
+def _describe(plan: "Plan", root: Path, jobs: int | None, console: "SafeConsole") -> None:
     from rich.table import Table
 
+    from mav_lightning.common.console import styled
     from mav_lightning.common.units import duration
     from mav_lightning.runs.eta import estimate
     from mav_lightning.runs.lease import holder
@@ -125,23 +125,24 @@ def _describe(plan: "Plan", root: Path, jobs: int | None, console: "Console") ->
         shared = "all" if len(users) == len(plan.trials) else ", ".join(users)
         state = ledger.state(stage)
         by = f": {holder(ledger.folder(stage).path)}" if state in (State.RUNNING, State.STALE) else ""
-        table.add_row(markup(stage.name), stage.id, f"{state}{by}", duration(left[stage.id] or None), shared)
-    console.print(f"{markup(plan.study.question)}\n")
+        table.add_row(stage.name, stage.id, f"{state}{by}", duration(left[stage.id] or None), shared)
+    console.print(f"{plan.study.question}\n")
     console.print(table)
     for warning in plan.study.warnings:
-        console.print(f"\n[yellow]![/] {markup(warning)}", highlight=False)
+        console.print(styled("\n", ("!", "yellow"), f" {warning}"), highlight=False)
     states = [ledger.state(stage) for stage in plan.stages]
-    counted = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    console.print(f"\n{len(plan.trials)} trials, {len(states)} stages: {counted}. Nothing was run.")
+    by_state = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    trials, stages = counted(len(plan.trials), "trial"), counted(len(states), "stage")
+    console.print(f"\n{trials}, {stages}: {by_state}. Nothing was run.")
     known = sum(seconds for seconds in left.values() if seconds)
     unknown = len(dict.fromkeys(stage.name for stage in plan.stages if left[stage.id] is None))
     if known:
-        more = f", plus {unknown} kinds of stage without a finished sibling" if unknown else ""
+        more = f", plus {counted(unknown, 'kind')} of stage without a finished sibling" if unknown else ""
         at_once = jobs or 1
         console.print(f"About {duration(known / at_once)} with --jobs {at_once}, estimated from finished stages{more}.")
 
 
-def _print_power(plan: "Plan", root: Path, requests: list[str], console: "Console") -> None:
+def _print_power(plan: "Plan", root: Path, requests: list[str], console: "SafeConsole") -> None:
     from rich.table import Table
 
     from mav_lightning.ablation.power import MOST, POWER, power
@@ -163,7 +164,7 @@ def _print_power(plan: "Plan", root: Path, requests: list[str], console: "Consol
             cells = ["no spread" if one.std == 0 else "–", "–", "–"]
             if one.std is not None and one.seeds is not None and one.interval is not None:
                 cells = [f"{one.std:.3g}", shown(one.seeds), " … ".join(map(shown, one.interval))]
-            table.add_row(metric, f"{effect:g}", markup(one.variant), str(one.pairs), *cells)
+            table.add_row(metric, f"{effect:g}", one.variant, str(one.pairs), *cells)
     console.print(table)
     console.print(
         f"\nNumber of seeds at which such a difference is significant with probability {100 * POWER:.0f} %, and its "

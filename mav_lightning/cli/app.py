@@ -36,7 +36,6 @@ from mav_lightning.cli.printing import echo
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.output import disk_message
 from mav_lightning.common.shadowing import check_not_shadowed
-from mav_lightning.common.terminal import markup
 
 __all__ = ["app", "command_line", "main"]
 
@@ -116,9 +115,10 @@ def main() -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    from rich.console import Console
+    from mav_lightning.common.console import SafeConsole, styled
 
-    Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]error:[/] {markup(message)}")
+    console = SafeConsole(stderr=True, soft_wrap=True, highlight=False)
+    console.print(styled(("error:", "bold red"), f" {message}"))
     sys.exit(2)
 
 

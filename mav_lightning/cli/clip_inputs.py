@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mav_lightning.cascade.pipeline_file import read_pipeline_file, trained_rates
+from mav_lightning.common.counting import counted
 from mav_lightning.common.errors import UserError
 
 if TYPE_CHECKING:
@@ -105,8 +106,8 @@ def _read(use: str, files: Sequence[Path], fps: float, size: int) -> "Clips":
         count = 1 + int(min(times.span * fps, 2 * _MOST_FRAMES) + 1e-6)
         if not 2 <= count <= _MOST_FRAMES:
             raise UserError(
-                f"{file}: has {count} frames at {fps:g} fps ({len(times)} at {times.fps:g}), 2 to {_MOST_FRAMES} are "
-                "accepted; choose another --fps, cut the clip, or use --animate with an image.",
+                f"{file}: has {counted(count, 'frame')} at {fps:g} fps ({len(times)} at {times.fps:g}), 2 to "
+                f"{_MOST_FRAMES} are accepted; choose another --fps, cut the clip, or use --animate with an image.",
                 argument=use,
             )
         numbers = times.at(np.arange(count) / fps).tolist()

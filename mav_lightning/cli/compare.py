@@ -9,9 +9,10 @@ from mav_lightning.cli.options import existing
 from mav_lightning.cli.printing import echo
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.text import Text
 
     from evaluation.paired_difference import PairedDifference
+    from mav_lightning.common.console import SafeConsole
 
 __all__ = ["compare"]
 
@@ -34,24 +35,23 @@ def compare(
 
     Example: mav compare ours.json baseline.json
     """
-    from rich.console import Console
     from rich.table import Table
 
     from evaluation.comparison import read_results, require_comparable, version_warnings
+    from mav_lightning.common.console import SafeConsole
     from mav_lightning.common.errors import UserError
-    from mav_lightning.common.terminal import markup
 
     if len(results) < 2:
         raise UserError(f"at least 2 files are needed, got {len(results)}; name another.", argument="results")
     read, names = [read_results(path) for path in results], [str(path) for path in results]
     require_comparable(names, read)
-    console, protocol = Console(), read[0]["protocol"]
-    table = Table("metric", *map(markup, names), "better", box=None, header_style="dim")
+    console, protocol = SafeConsole(), read[0]["protocol"]
+    table = Table("metric", *names, "better", box=None, header_style="dim")
     for metric in dict.fromkeys(name for one in read for name in one["metrics"]):
         scores = [one["metrics"].get(metric) for one in read]
         better = next(score["better"] for score in scores if score)
         best = _best([score and score["value"] for score in scores], better)
-        table.add_row(markup(metric), *(_cell(score, number == best) for number, score in enumerate(scores)), better)
+        table.add_row(metric, *(_cell(score, number == best) for number, score in enumerate(scores)), better)
     echo(f"protocol {protocol['name']} ({protocol['hash']})")
     console.print(table)
     _show_differences(console, names, read)
@@ -59,17 +59,16 @@ def compare(
         echo(f"warning: {warning}")
 
 
-def _show_differences(console: "Console", names: list[str], results: list[dict[str, Any]]) -> None:
+def _show_differences(console: "SafeConsole", names: list[str], results: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
     from evaluation.paired_difference import paired_difference
-    from mav_lightning.common.terminal import markup
 
-    table = Table(f"minus {markup(names[0])}", *map(markup, names[1:]), "interval", box=None, header_style="dim")
+    table = Table(f"minus {names[0]}", *names[1:], "interval", box=None, header_style="dim")
     for metric in results[0]["metrics"]:
         found = [paired_difference(metric, results[0], other) for other in results[1:]]
         if kinds := [one.kind for one in found if one]:
-            table.add_row(markup(metric), *(_difference_cell(one) for one in found), kinds[0])
+            table.add_row(metric, *(_difference_cell(one) for one in found), kinds[0])
     if table.row_count:
         console.print()
         console.print(table)
@@ -93,9 +92,11 @@ def _cost(value: float, better: str) -> float:
     return {"lower": value, "higher": -value, "one": abs(value - 1)}[better]
 
 
-def _cell(score: dict[str, Any] | None, best: bool) -> str:
+def _cell(score: dict[str, Any] | None, best: bool) -> "str | Text":
+    from mav_lightning.common.console import styled
+
     if score is None or score["value"] is None:
         return "–"
     value, bounds = f"{score['value']:.4g}", score["interval"]
     interval = f" ({bounds[0]:.4g} … {bounds[1]:.4g})" if bounds else ""
-    return f"{'[bold]' + value + '[/]' if best else value}{interval}, n {score['n']}"
+    return styled((value, "bold" if best else ""), f"{interval}, n {score['n']}")

@@ -13,6 +13,7 @@ from mav_lightning.common.counting import counted
 from mav_lightning.common.schema import PositiveFloat, PositiveInt, Seed
 
 _NOTES = 10  # captions with a warning to list
+_LISTED = 1000  # bad samples; `mav data lint` writes all
 
 app = typer.Typer(no_args_is_help=True, help="Write, pack, index, verify and show datasets of tar shards.")
 
@@ -27,6 +28,9 @@ Root = Annotated[
 ]
 Out = Annotated[
     Path, typer.Option(callback=output("new folder"), help="Folder to write; must be new or empty.", show_default=False)
+]
+Processes = Annotated[
+    int | None, typer.Option(callback=within(PositiveInt), help="Processes at work; default: one per core.")
 ]
 
 
@@ -80,19 +84,37 @@ app.command()(prompts)
 
 
 @app.command()
-def index(root: Root) -> None:
-    """Scan every shard and write index.json next to it: offsets, checksums, frame rates, sizes and errors.
+def index(
+    root: Root,
+    index: Annotated[
+        Path | None,
+        typer.Option(
+            callback=output("folder"),
+            help="For a read-only DIR: folder for the index, with links to the shards; use it in place of DIR.",
+        ),
+    ] = None,
+    processes: Processes = None,
+) -> None:
+    """Scan every shard and write index.safetensors next to it: offsets, checksums, frame rates, sizes and errors.
 
-    Example: mav data index runs/mydata
+    Examples:
+        mav data index runs/mydata
+
+        mav data index /share/mydata --index runs/mydata
     """
     from datamodules.index import build_index, shard_folders
+    from datamodules.linked_shards import link_shards
 
+    folders = shard_folders(root) if index is None else link_shards(root, index)
     with tracker() as track:
-        built = [build_index(folder, track) for folder in shard_folders(root)]
+        built = [build_index(folder, track, processes) for folder in folders]
     for found in built:
-        samples = counted(sum(len(shard.samples) for shard in found.shards), "sample")
-        echo(f"{found.folder}: {samples}, {len(found.errors)} bad, sha256 {found.sha256[:16]}")
-        list_files("bad", [f"{name}: {reason}" for name, reason in found.errors.items()])
+        samples, hidden = counted(len(found), "sample"), sum(shard.hidden for shard in found.shards)
+        echo(
+            f"{found.folder}: {samples}, {len(found.errors)} bad, sha256 {found.sha256[:16]}"
+            + (f"; {counted(hidden, 'hidden member')} skipped" if hidden else "")
+        )
+        list_files("bad", [f"{name}: {reason}" for name, reason in found.errors.items()], _LISTED)
 
 
 @app.command()
@@ -107,6 +129,7 @@ def lint(
             show_default=False,
         ),
     ] = None,
+    processes: Processes = None,
 ) -> None:
     """Verify checksums, decode every sample and check its caption; the exit code is 1 if there is a problem.
 
@@ -128,7 +151,7 @@ def lint(
     words = None if clip is None else read_card(clip).trained.words
     known = None if words is None else frozenset(words)
     with tracker() as track:
-        reports = lint_folders(root, track, lambda caption: describe_caption(caption, encoder, known))
+        reports = lint_folders(root, track, lambda caption: describe_caption(caption, encoder, known), processes)
     for report in reports:
         echo(
             f"{report.folder}: {counted(report.samples, 'sample')}, {counted(len(report.problems), 'problem')}, "

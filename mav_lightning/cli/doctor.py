@@ -1,6 +1,13 @@
 """``mav doctor``: report on this machine and environment."""
 
+from typing import TYPE_CHECKING
+
 import typer
+
+from mav_lightning.common.counting import counted
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 __all__ = ["doctor"]
 
@@ -15,6 +22,7 @@ _EXTRAS = {
     "provenance": ("c2pa-python", "signed Content Credentials in generated files"),
     "dev": ("pytest", "tests, linting and type checks"),
 }
+_INSTALL = ": run `make install` or `pip install mav-lightning`"
 _DECODERS = ("h264", "hevc", "av1", "vp9", "mpeg4", "ffv1", "gif")
 
 
@@ -28,54 +36,56 @@ def doctor() -> None:
     import platform
     import sys
 
-    from rich.console import Console
     from rich.table import Table
 
     from mav_lightning import __version__
+    from mav_lightning.common.console import SafeConsole, styled
     from mav_lightning.common.machine import package_version
 
-    console, broken = Console(), False
+    console, broken = SafeConsole(), False
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_row("mav-lightning", __version__)
     table.add_row("python", f"{sys.version.split()[0]} on {platform.platform()}")
     for name in _CORE:
         version = package_version(name)
         broken |= version is None
-        table.add_row(name, version or "[red]missing[/]: run `make install` or `pip install mav-lightning`")
+        table.add_row(name, version or styled(("missing", "red"), _INSTALL))
     table.add_row("imports", _imports())
     for row in _devices():
         table.add_row(*row)
     table.add_row("decoders", _decoders())
     for extra, (package, use) in _EXTRAS.items():
         version = package_version(package)
-        missing = f"[yellow]missing[/], needed for {use}: `pip install 'mav-lightning\\[{extra}]'`"
+        missing = styled(("missing", "yellow"), f", needed for {use}: `pip install 'mav-lightning[{extra}]'`")
         table.add_row(f"extra {extra}", f"{package} {version}" if version else missing)
     console.print(table, soft_wrap=True, highlight=False)
     if broken:
         raise typer.Exit(1)
 
 
-def _imports() -> str:
+def _imports() -> "str | Text":
     """Report whether lightning imports, which a torchvision that does not match torch can prevent."""
     import sysconfig
     from pathlib import Path
 
-    from mav_lightning.common.terminal import markup
+    from mav_lightning.common.console import styled
     from mav_lightning.common.torchvision_shim import HOOK, shim_is_needed
 
     try:
         needed = shim_is_needed()
         import lightning  # noqa: F401
     except (ImportError, RuntimeError) as error:
-        return f"[red]lightning or torchvision fails to import[/] ({markup(error)}); reinstall with `make install`"
+        what = "lightning or torchvision fails to import"
+        return styled((what, "red"), f" ({error}); reinstall with `make install`")
     if not needed:
         return "lightning and torchvision import"
     if (Path(sysconfig.get_path("purelib")) / HOOK).is_file():
         return f"lightning and torchvision import; torchvision's operators do not match torch ({HOOK} declares them)"
-    return (
-        "[yellow]`import lightning` fails as a script's first line[/], as torchvision's operators do not match torch: "
+    return styled(
+        ("`import lightning` fails as a script's first line", "yellow"),
+        ", as torchvision's operators do not match torch: "
         "run `python -m mav_lightning.common.torchvision_shim` once, or install a torchvision built for this torch "
-        "(for a CPU: `pip install torchvision --index-url https://download.pytorch.org/whl/cpu`)"
+        "(for a CPU: `pip install torchvision --index-url https://download.pytorch.org/whl/cpu`)",
     )
 
 
@@ -85,7 +95,11 @@ def _devices() -> list[tuple[str, str]]:
     import torch
 
     rows = [
-        ("cpu", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}")
+        (
+            "cpu",
+            f"{counted(os.cpu_count() or 1, 'core')}, {counted(torch.get_num_threads(), 'thread')}, "
+            f"{torch.backends.cpu.get_cpu_capability()}",
+        )
     ]
     rows += [("cuda", torch.cuda.get_device_name(i)) for i in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
@@ -93,11 +107,12 @@ def _devices() -> list[tuple[str, str]]:
     return rows if len(rows) > 1 else [*rows, ("accelerator", "none: use scale `tiny`; larger scales need a GPU")]
 
 
-def _decoders() -> str:
+def _decoders() -> "Text":
     import av
+
+    from mav_lightning.common.console import styled
 
     found = [name for name in _DECODERS if name in av.codecs_available]
     missing = [name for name in _DECODERS if name not in found]
-    return ", ".join(found) + (
-        f"; [yellow]missing[/]: {', '.join(missing)}, such videos cannot be read" if missing else ""
-    )
+    told = ("; ", ("missing", "yellow"), f": {', '.join(missing)}, such videos cannot be read") if missing else ()
+    return styled(", ".join(found), *told)

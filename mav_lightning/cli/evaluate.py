@@ -79,25 +79,27 @@ def evaluate(
 
         mav evaluate --generated others/mp4 --prompts prompts.tsv --protocol clipsim-b32-msrvtt-2990
     """
-    from rich.console import Console
-
+    echo(f"checking the clips under protocol {protocol}", err=True)  # what is imported next takes seconds
     from evaluation import Evaluation, load_protocol
     from evaluation.feature_store import features_folder
     from mav_lightning.cli.devices import predict_on
+    from mav_lightning.common.console import SafeConsole
     from mav_lightning.common.json_files import write_json
     from mav_lightning.common.machine import default_device
 
-    evaluation = Evaluation(
-        generated,
-        real,
-        load_protocol(protocol),
-        features=features or features_folder(),
-        force=force,
-        prompts=None if prompts is None else prompts_by_id(prompts),
-        fps=fps,
-        weights=weights,
-        workers=workers,
-    )
+    with tracker() as track:
+        evaluation = Evaluation(
+            generated,
+            real,
+            load_protocol(protocol),
+            features=features or features_folder(),
+            force=force,
+            prompts=None if prompts is None else prompts_by_id(prompts),
+            fps=fps,
+            weights=weights,
+            workers=workers,
+            track=track,
+        )
     if devices > 1:
         from evaluation.distributed_extraction import Extracting
 
@@ -107,7 +109,7 @@ def evaluate(
     with tracker() as track:
         results = evaluation.results(track)
     write_json(out, results)
-    console = Console()
+    console = SafeConsole()
     _print(results, console)
     echo(f"results: {out}")
 
@@ -137,16 +139,22 @@ def _print(results: dict[str, Any], console: Any) -> None:
     shown = results["protocol"]
     echo(f"protocol {shown['name']} ({shown['hash']})")
     print_scores(results["metrics"], console)
+    for note in results["notes"]:
+        echo(f"note: {note}")
 
 
 def print_scores(metrics: dict[str, Any], console: Any) -> None:
-    """Print a table of scores: value, interval, n, direction, unit."""
+    """Print a table of scores: value, interval, n, direction, unit; those without a value are only named."""
     from rich.table import Column, Table
 
     names = Column("metric", min_width=max(map(len, metrics)))  # a name that is cut off names nothing
     table = Table(names, "value", "95 % interval", "n", "better", "unit", box=None, header_style="dim")
+    missing = [name for name, score in metrics.items() if score["value"] is None]
     for name, score in metrics.items():
+        if score["value"] is None:
+            continue
         low_high = " … ".join(f"{bound:.4g}" for bound in score["interval"] or ())
-        value = "–" if score["value"] is None else f"{score['value']:.4g}"
-        table.add_row(name, value, low_high, str(score["n"]), score["better"], score["unit"])
+        table.add_row(name, f"{score['value']:.4g}", low_high, str(score["n"]), score["better"], score["unit"])
     console.print(table)
+    if missing:
+        echo(f"without a value on these clips: {', '.join(missing)}")

@@ -32,11 +32,15 @@ def inspect(
 
     from mav_lightning.cascade.clip_files import read_clip, read_facts
     from mav_lightning.cascade.mark import has_mark
-    from mav_lightning.common.manifest import MANIFEST
+    from mav_lightning.common.manifest import MANIFEST, read_manifest
 
-    frames, claims = read_clip(file), read_facts(file)
-    verified: dict[str, object] = {"frames": len(frames), "visible_mark": has_mark(frames), "manifest_matches": None}
     manifest = file.parent / MANIFEST
+    try:
+        rates = {clip.file: clip.fps for clip in read_manifest(file.parent)} if manifest.is_file() else {}
+    except UserError:  # it proves nothing; only the rate of an animation is taken from it
+        rates = {}
+    frames, claims = read_clip(file, rates.get(file.name)), read_facts(file)
+    verified: dict[str, object] = {"frames": len(frames), "visible_mark": has_mark(frames), "manifest_matches": None}
     if claims and manifest.is_file():
         found = hashlib.sha256(manifest.read_bytes()).hexdigest()
         verified["manifest_matches"] = found == claims["manifest_sha256"]

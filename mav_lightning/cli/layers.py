@@ -22,11 +22,10 @@ def layers(
 
     Example: mav layers runs/demo/stages/temporal-9937f1fab11a61e1
     """
-    from rich.console import Console
     from rich.table import Table
 
+    from mav_lightning.common.console import SafeConsole
     from mav_lightning.common.errors import UserError
-    from mav_lightning.common.terminal import markup
     from mav_lightning.diffusion.denoiser import space_time_network
     from mav_lightning.networks.stored import load_network
 
@@ -36,5 +35,5 @@ def layers(
     most = max(activity.values()) or 1.0
     table = Table("layer", "activity", "", box=None)
     for name, value in activity.items():
-        table.add_row(markup(name), f"{value:.3f}", "█" * round(30 * value / most))
-    Console().print(table)
+        table.add_row(name, f"{value:.3f}", "█" * round(30 * value / most))
+    SafeConsole().print(table)

@@ -34,7 +34,7 @@ def motion(
         list[float] | None,
         typer.Option(
             callback=within(list[PositiveFloat]),
-            help="Frame rate at which videos are cut; several add the slope of displacement.",
+            help="Frame rate at which videos are cut. Several frame rates also give the slope of displacement.",
         ),
     ] = None,
     out: Annotated[Path, typer.Option(callback=output("new file"), help="JSON file to write.")] = Path("motion.json"),
@@ -50,15 +50,14 @@ def motion(
 
         mav motion videos --frames 9 --fps 4 --fps 8 --out motion.json
     """
-    from rich.console import Console
-
     from evaluation.motion.survey import motion_of
     from mav_lightning.cli.evaluate import print_scores
+    from mav_lightning.common.console import SafeConsole
     from mav_lightning.common.json_files import write_json
 
     with tracker() as track:
         results = motion_of(folder, frames, fps or (), track)
     write_json(out, results)
-    console = Console()
+    console = SafeConsole()
     print_scores(results["metrics"], console)
     echo(f"first {results['protocol']['frames']} frames of each clip; results: {out}")

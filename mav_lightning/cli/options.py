@@ -26,7 +26,7 @@ Allow = Annotated[
     typer.Option(
         "--allow",
         callback=_allowed,
-        help="Package of your own whose public classes may be named; repeatable.",
+        help="Package of your own whose public classes configs and network folders may name; repeatable.",
         show_default=False,
     ),
 ]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import typer
 
 from mav_lightning.common.counting import counted
-from mav_lightning.common.terminal import visible
+from mav_lightning.common.terminal import one_line, visible
 
 __all__ = ["echo", "list_files"]
 
@@ -35,6 +35,6 @@ def list_files(what: str, lines: Sequence[str], most: int | None = None, noun: s
     number = counted(len(lines), noun) if noun else str(len(lines))
     echo(f"{number} {what}".rstrip() + ":", err=True)
     for line in lines[:most]:
-        echo(f"  {line}", err=True)
+        echo(f"  {one_line(line)}", err=True)
     if most is not None and len(lines) > most:
         echo(f"  … and {len(lines) - most} more", err=True)

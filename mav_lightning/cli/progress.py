@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, TypeVar
 import typer
 
 from mav_lightning.cli.printing import echo
-from mav_lightning.common.terminal import visible
+from mav_lightning.common.counting import counted
+from mav_lightning.common.terminal import one_line
 from mav_lightning.common.tracking import clock
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from mav_lightning.common.console import SafeConsole
     from mav_lightning.common.tracking import Track
     from mav_lightning.runs.scheduler import StageOutcomes
 
@@ -29,19 +29,20 @@ def tracker() -> Iterator["Track"]:
 
     In a terminal it is a bar; elsewhere, as in a log file, a line every ten seconds and one at the end.
     """
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console()
+    from mav_lightning.common.console import SafeConsole
+
+    console = SafeConsole()
     if not console.is_terminal:
         yield _lines
         return
-    text, rate = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[rate]}")
+    text, rate = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[rate]}", markup=False)
     columns = (text, BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
 
         def track(items: Iterable[T], total: int, description: str) -> Iterator[T]:
-            task = progress.add_task(visible(description), total=total, rate="")
+            task = progress.add_task(one_line(description), total=total, rate="")
             for item in items:
                 yield item
                 speed = progress.tasks[task].speed
@@ -51,25 +52,27 @@ def tracker() -> Iterator["Track"]:
 
 
 def _lines(items: Iterable[T], total: int, description: str) -> Iterator[T]:
-    started = shown = time.monotonic()
-    done = 0
+    name, started = one_line(description), time.monotonic()
+    shown, done = started, 0
     for item in items:
         yield item
         done += 1
         now = time.monotonic()
         if now - shown >= LINE_SECONDS and done < total:
             rate, shown = done / (now - started), now
-            echo(f"{description} {done}/{total} · {rate:.3g}/s · {clock((total - done) / rate)} left")
+            echo(f"{name} {done}/{total} · {rate:.3g}/s · {clock((total - done) / rate)} left")
     seconds = time.monotonic() - started
-    echo(f"{description} {done}/{total}" + (f" · {done / seconds:.3g}/s" if done and seconds else ""))
+    echo(f"{name} {done}/{total}" + (f" · {done / seconds:.3g}/s" if done and seconds else ""))
 
 
-def exit_if_failed(console: "Console", outcomes: "StageOutcomes") -> None:
+def exit_if_failed(console: "SafeConsole", outcomes: "StageOutcomes") -> None:
     """Name the stages that failed and exit with code 1; do nothing if all are done."""
+    from mav_lightning.common.console import styled
+
     if outcomes.complete:
         return
     names = ", ".join(f"{stage.name}-{stage.id}" for stage in outcomes.failed)
-    skipped = len(outcomes.skipped)
-    message = f"[red]failed:[/] {names}; {skipped} stages that need them were skipped. Rerun the command to retry."
-    console.print(message, soft_wrap=True)
+    skipped = counted(len(outcomes.skipped), "stage that needs them was", "stages that need them were")
+    message = f" {names}; {skipped} skipped. Rerun the command to retry."
+    console.print(styled(("failed:", "red"), message), soft_wrap=True)
     raise typer.Exit(1)

@@ -8,10 +8,10 @@ import typer
 from mav_lightning.cli.options import Allow, config_file, output
 from mav_lightning.cli.printing import echo
 from mav_lightning.cli.progress import exit_if_failed
+from mav_lightning.common.counting import counted
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from mav_lightning.common.console import SafeConsole
     from mav_lightning.runs.stage_folder import Stage
 
 __all__ = ["train"]
@@ -73,17 +73,18 @@ def train(
 
 
 def _train_recipe(file: Path, overrides: list[str], out: Path, jobs: int, threads: int, dry_run: bool) -> None:
-    from rich.console import Console
-
+    from mav_lightning.common.console import SafeConsole
     from mav_lightning.config import parse_override
     from mav_lightning.runs.recipe import load_recipe, plan_recipe
+    from mav_lightning.runs.score_check import check_scores
     from mav_lightning.runs.system import train_system
 
     deltas = dict(map(parse_override, overrides))
     seed = deltas.pop("seed", None)
     stages = list(plan_recipe(load_recipe(file), deltas, seed, str(file)).values())
-    console = Console()
+    console = SafeConsole()
     if dry_run:
+        check_scores(str(file), {"": {stage.name: stage for stage in stages}})
         _list_stages(stages, out, console)
         return
     outcomes, pipelines = train_system(stages, out, jobs, threads, console)
@@ -92,12 +93,12 @@ def _train_recipe(file: Path, overrides: list[str], out: Path, jobs: int, thread
     exit_if_failed(console, outcomes)
 
 
-def _list_stages(stages: "list[Stage]", out: Path, console: "Console") -> None:
+def _list_stages(stages: "list[Stage]", out: Path, console: "SafeConsole") -> None:
     from mav_lightning.runs.ledger import Ledger
 
     ledger = Ledger(out)
     for stage in stages:
         steps = stage.config.get("fit", {}).get("steps")
-        budget = f"{steps} steps" if steps else ""
+        budget = counted(steps, "step") if steps else ""
         console.print(f"{stage.name:14} {stage.id} {ledger.state(stage)!s:8} {budget}", highlight=False)
-    console.print(f"{len(stages)} stages. Nothing was run.")
+    console.print(f"{counted(len(stages), 'stage')}. Nothing was run.")

@@ -7,6 +7,7 @@ import typer
 
 from mav_lightning.cli.printing import echo
 from mav_lightning.cli.progress import tracker
+from mav_lightning.common.counting import counted
 
 app = typer.Typer(
     no_args_is_help=True, help="List, check and download weights of the extractors that published protocols use."
@@ -32,11 +33,10 @@ def list_weights(folder: Folder = None) -> None:
 
     Example: mav weights list
     """
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     from evaluation.weight_files import known_weights, weights_folder
+    from mav_lightning.common.console import SafeConsole, styled
 
     root = weights_folder(folder)
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
@@ -45,13 +45,13 @@ def list_weights(folder: Folder = None) -> None:
     table.add_column("what, from where, licence", overflow="fold")
     for weights in known_weights().values():
         there, missing = weights.there(root), weights.missing(root)
-        state = f"[yellow]{len(missing)} missing[/]" if there and missing else "yes" if there else "–"
+        state = styled((f"{len(missing)} missing", "yellow")) if there and missing else "yes" if there else "–"
         told = f"{weights.what}\nfrom: {weights.where}\nlicence: {weights.licence or 'not stated'}"
-        table.add_row(escape(weights.name), state, escape(told))
-    console = Console(highlight=False)
-    console.print(f"in {root}", markup=False, soft_wrap=True)
+        table.add_row(weights.name, state, told)
+    console = SafeConsole(highlight=False)
+    console.print(f"in {root}", soft_wrap=True)
     console.print(table)
-    console.print("None is shipped; `mav weights fetch NAME` downloads one, under its own licence.", markup=False)
+    console.print("None is shipped; `mav weights fetch NAME` downloads one, under its own licence.")
 
 
 @app.command()
@@ -75,7 +75,7 @@ def check(folder: Folder = None) -> None:
             except UserError as error:
                 differing += 1
                 echo(f"differs  {error}")
-    echo(f"{root}: {checked} files of known weights, {differing} differ")
+    echo(f"{root}: {counted(checked, 'file')} of known weights, {counted(differing, 'differs', 'differ')}")
     if differing:
         raise typer.Exit(1)
 

@@ -1,9 +1,12 @@
 """The exception that marks a mistake in the input, which the user can fix."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
-__all__ = ["UserError", "nearest"]
+from mav_lightning.common.terminal import visible
+
+__all__ = ["Refusals", "UserError", "nearest"]
 
 
 class UserError(Exception):
@@ -23,6 +26,7 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str, *, argument: str | None = None, suggestion: str | None = None) -> None:
+        message = visible(message)  # it quotes names and values from files
         super().__init__(message)
         self.message, self.argument, self.suggestion = message, argument, suggestion
 
@@ -39,6 +43,45 @@ class UserError(Exception):
         before = f"{name}: " if name else ""
         after = f" Did you mean `{self.suggestion}`?" if self.suggestion else ""
         return f"{before}{self.message}{after}"
+
+
+class Refusals:
+    """Mistakes collected by several checks, so that one message names all of them.
+
+    Attributes:
+        errors: The mistakes, in the order they were found.
+    """
+
+    def __init__(self) -> None:
+        self.errors: list[UserError] = []
+
+    def add(self, error: UserError) -> None:
+        """Add a mistake; one with the same message is added once."""
+        if str(error) not in map(str, self.errors):
+            self.errors.append(error)
+
+    @contextmanager
+    def collect(self) -> Iterator[None]:
+        """Add the `UserError` that the block raises."""
+        try:
+            yield
+        except UserError as error:
+            self.add(error)
+
+    def raise_any(self, what: str) -> None:
+        """Raise if there is any mistake.
+
+        Args:
+            what: What the mistakes prevent, after their number: ``reasons why this study cannot be scored``.
+
+        Raises:
+            UserError: A single mistake as it is; several as a numbered list.
+        """
+        if len(self.errors) == 1:
+            raise self.errors[0]
+        if self.errors:
+            listed = "".join(f"\n  {number}. {error}" for number, error in enumerate(self.errors, start=1))
+            raise UserError(f"{len(self.errors)} {what}:{listed}")
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

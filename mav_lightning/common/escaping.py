@@ -41,7 +41,7 @@ _LONGEST_NAME = 100  # characters; file systems allow 255 bytes
 
 
 def plot_text(text: object) -> str:
-    """Return text for a figure, on one line. Whoever draws it turns formulas off; see ``text.parse_math``."""
+    """Return text for a figure, on one line. The caller must turn off formulas: ``text.parse_math: false``."""
     return re.sub(r"\s*[\n\t]\s*", " ", visible(text))
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
 
+from mav_lightning.common.counting import counted
 from mav_lightning.common.errors import UserError, nearest
 
 __all__ = ["Misfit", "WrongClass", "describe", "fit"]
@@ -117,7 +118,7 @@ def describe(hint: Any) -> str:
     if origin in _LISTS or _is(hint, *_LISTS):
         items = [one for one in args if one is not Ellipsis]
         if origin is tuple and Ellipsis not in args and items:
-            return f"a list of {len(items)} items, {', '.join(map(describe, items))}"
+            return f"a list of {counted(len(items), 'item')}, {', '.join(map(describe, items))}"
         return f"a list, each item {describe(items[0])}" if items else "a list"
     if origin in _MAPPINGS or _is(hint, *_MAPPINGS):
         return "a mapping of names to values"

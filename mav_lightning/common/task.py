@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from pathlib import Path
 
+from mav_lightning.common.planned_clips import PlannedClips
 from mav_lightning.common.tracking import Track
 
 __all__ = ["Task"]
@@ -27,3 +28,14 @@ class Task(ABC):
         Raises:
             UserError: If the arguments cannot be used, for example a folder that is missing.
         """
+
+    def planned_clips(self) -> PlannedClips | None:
+        """Return what clips the task will write, so that their scoring can be checked before anything runs.
+
+        Returns:
+            The clips. None if the task writes none, or it is not known before.
+
+        Raises:
+            UserError: If the arguments cannot be used.
+        """
+        return None

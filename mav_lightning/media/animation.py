@@ -57,8 +57,9 @@ class Animation:
             for picture in sorted(repeats):
                 pixels = self._decoded(image, picture, deadline)
                 if shape not in (None, pixels.shape):
-                    raise MediaError(f"{self.name}: frames change size, and a clip has one; re-encode the file.")
+                    raise MediaError(f"{self.name}: the frames differ in size; re-encode the file.")
                 shape = pixels.shape
+                deadline.extend()
                 yield from repeat(pixels, repeats[picture])
 
     def _decoded(self, image: Image.Image, picture: int, deadline: Deadline) -> NDArray[np.uint8]:

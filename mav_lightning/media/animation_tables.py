@@ -75,7 +75,7 @@ def _gif(file: BinaryIO, limits: MediaLimits, name: str) -> AnimationTable:
             duration = 0
             limits.check_frames(name, len(durations))
         else:
-            raise MediaError(f"{name}: cannot be decoded (damaged between pictures); re-encode or remove the file.")
+            raise MediaError(f"{name}: cannot be decoded (damaged between frames); re-encode or remove the file.")
     return AnimationTable(width, height, tuple(durations), 10)
 
 

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mav_lightning.common.terminal import visible
+from mav_lightning.common.text_files import composed
 from mav_lightning.media.formats import PICTURE_SUFFIXES
 from mav_lightning.media.limits import MediaError, MediaLimits
-from mav_lightning.media.listing import list_folder, same_name
+from mav_lightning.media.listing import list_folder
 from mav_lightning.media.pictures import open_picture, read_picture
 from mav_lightning.media.timeline import even_timeline
 
@@ -104,7 +105,7 @@ def _check_series(folder: Path, files: Sequence[Path]) -> None:
     """Raise a `MediaError` if the images of a folder are not one series of frames."""
     series, stems = defaultdict[str, list[Path]](list), defaultdict[str, list[Path]](list)
     for file in files:
-        stem = same_name(file.stem)
+        stem = composed(file.stem)
         series[re.sub(r"[0-9]+", "#", stem)].append(file)
         stems[re.sub(r"[0-9]+", lambda digits: digits.group().lstrip("0") or "0", stem)].append(file)
     kinds = [named for named in series if "#" in named]

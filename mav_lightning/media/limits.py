@@ -21,8 +21,9 @@ class MediaLimits:
         frames: Largest number of frames.
         bytes: Largest file size.
         decoded_bytes: Largest size of the frames that one call returns together.
-        seconds: Longest time to open a file and read from it. It is checked whenever FFmpeg asks for bytes and between
-            packets and frames, so a demuxer that hangs is stopped; a single frame is decoded to its end.
+        seconds: Longest time to open a file and read from it, plus a tenth of a second for each frame that is returned.
+            It is checked whenever FFmpeg asks for bytes and between packets and frames, so a demuxer that hangs is
+            stopped; a single frame is decoded to its end.
     """
 
     pixels: int = 1 << 26
@@ -58,6 +59,7 @@ class MediaLimits:
 
 
 DEFAULT_LIMITS = MediaLimits()
+_PER_FRAME = 0.1  # seconds
 
 
 class Deadline:
@@ -70,6 +72,10 @@ class Deadline:
 
     def __init__(self, name: str, seconds: float) -> None:
         self._name, self._seconds, self._end = name, seconds, time.monotonic() + seconds
+
+    def extend(self) -> None:
+        """Add the time that one more frame may take."""
+        self._end += _PER_FRAME
 
     def check(self) -> None:
         """Raise a `MediaError` if the time is over."""

@@ -10,7 +10,6 @@ Everything that reads a folder of clips, frames or shards starts here, so that a
 
 import os
 import re
-import unicodedata
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,8 +17,9 @@ from pathlib import Path
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.terminal import visible
+from mav_lightning.common.text_files import composed
 
-__all__ = ["Listing", "describe_unused", "is_data_name", "list_folder", "natural_key", "same_name"]
+__all__ = ["Listing", "describe_unused", "is_data_name", "list_folder", "natural_key"]
 
 # Companions that operating systems, file servers and Python write. Hidden names (with a leading dot) are not listed.
 _NO_DATA = frozenset(
@@ -97,16 +97,8 @@ def natural_key(name: str) -> tuple[tuple[tuple[int, str], ...], ...]:
         >>> sorted(["10.png", "9.png", "b/1.png", "09.png"], key=natural_key)
         ['09.png', '9.png', '10.png', 'b/1.png']
     """
-    name = same_name(name)
+    name = composed(name)
     return (*(_numbers_by_value(part) for part in name.split("/")), ((-1, name),))
-
-
-def same_name(name: str) -> str:
-    """Return a name in Unicode form NFC: macOS writes accents as separate characters, other systems and tables do not.
-
-    Bytes of a file name that are not UTF-8 are kept.
-    """
-    return unicodedata.normalize("NFC", name)
 
 
 def describe_unused(unused: Mapping[str, Iterable[str]]) -> str:

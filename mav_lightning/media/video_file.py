@@ -52,8 +52,9 @@ class VideoFile:
         for number, frame in self._wanted(sorted(repeats)):
             pixels = self._displayed(frame)
             if shape not in (None, pixels.shape):
-                raise MediaError(f"{self.name}: frames change size, and a clip has one; re-encode or remove the file.")
+                raise MediaError(f"{self.name}: the frames differ in size; re-encode or remove the file.")
             shape = pixels.shape
+            self._video.deadline.extend()
             yield from repeat(pixels, repeats[number])
 
     def _wanted(self, numbers: list[int]) -> Iterator[tuple[int, Any]]:

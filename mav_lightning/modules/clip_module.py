@@ -75,7 +75,7 @@ class CLIPModule(NetworkModule):
         checkpoint["words"] = sorted(self.words)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Continue with the words so far."""
+        """Restore the words of the captions seen before the checkpoint."""
         self.words = set(check(checkpoint.get("words", []), list[str], "words"))
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:

@@ -101,7 +101,7 @@ def _build(value: Any, hint: Any, path: str) -> Any:
     plain = {key: item for key, item in value.items() if key not in ("class", "partial")}
     partial = value.get("partial") is True
     if partial and kind is not collections.abc.Callable:
-        raise UserError(f"{path}.partial: a complete {getattr(kind, '__name__', kind)} is needed here.")
+        raise UserError(f"{path}: `partial: true` leaves the {getattr(kind, '__name__', kind)} incomplete; remove it.")
     arguments = check_call(target, plain, path, partial=partial, node=_build)
     if partial:
         return functools.partial(target, **arguments)

@@ -131,8 +131,8 @@ class PseudoAttention3d(TemporalLayer):
     r"""Attention over the pixels of each frame, then over the frames at each pixel; both residual.
 
     :math:`\mathrm{ATTN}_{P3D}(h) = \mathrm{unflatten}(\mathrm{ATTN1D}(\mathrm{ATTN2D}(\mathrm{flatten}(h)) \circ T)
-    \circ T)`. The temporal output projection starts at zero, so before training time is ignored. A time embedding,
-    added to the temporal tokens only, tells frames apart.
+    \circ T)`. Here, T swaps frames and pixels. The temporal output projection starts at zero, so an untrained
+    layer processes every frame by itself. A time embedding, added to the temporal tokens only, tells frames apart.
 
     References:
         Make-A-Video (Singer et al., 2022), §3.2.2 and Figure 3.

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from types import TracebackType
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from mav_lightning.common.terminal import markup
+from mav_lightning.common.console import SafeConsole, styled
 from mav_lightning.common.units import duration
 from mav_lightning.runs.executor import Running
 from mav_lightning.runs.lease import holder
@@ -17,7 +16,7 @@ from mav_lightning.runs.stage_folder import Stage
 
 __all__ = ["Display"]
 
-_MARKS = {"ran": "[green]✓[/]", "reused": "[dim]·[/]", "failed": "[red]✗[/]", "skipped": "[yellow]–[/]"}
+_MARKS = {"ran": ("✓", "green"), "reused": ("·", "dim"), "failed": ("✗", "red"), "skipped": ("–", "yellow")}
 
 
 class Display:
@@ -29,19 +28,21 @@ class Display:
         console: Console to draw on; None for standard output. Without a terminal only the settled lines are written.
     """
 
-    def __init__(self, ledger: Ledger, total: int, console: Console | None = None) -> None:
+    def __init__(self, ledger: Ledger, total: int, console: SafeConsole | None = None) -> None:
         self._ledger = ledger
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            _Description(),
             BarColumn(bar_width=24, complete_style="cyan"),
-            TextColumn("{task.fields[count]}"),
+            TextColumn("{task.fields[count]}", markup=False),
             _Rate(),
             TimeElapsedColumn(),
             _TimeLeft(),
-            console=console,
+            console=console or SafeConsole(),
             transient=True,
         )
-        self._all = self._progress.add_task("[bold]stages[/]", total=total, count=f"0/{total}", unit="")
+        self._all = self._progress.add_task(
+            "", label=styled(("stages", "bold")), total=total, count=f"0/{total}", unit=""
+        )
         self._total, self._settled = total, 0
         self._bars: dict[str, TaskID] = {}
         self._announced: set[str] = set()
@@ -59,7 +60,7 @@ class Display:
         """Add a bar."""
         if (bar := self._bars.get(job.stage.id)) is not None:  # it was started before, by a worker that came too late
             self._progress.remove_task(bar)
-        self._bars[job.stage.id] = self._progress.add_task(_label(job.stage), total=None, count="", unit="")
+        self._bars[job.stage.id] = self._progress.add_task("", label=_label(job.stage), total=None, count="", unit="")
 
     def settled(self, stage: Stage, ending: Ending, seconds: float | None) -> None:
         """Replace the bar by a line, and show the end of the log of a failed stage."""
@@ -68,15 +69,16 @@ class Display:
         self._settled += 1
         self._progress.update(self._all, completed=self._settled, count=f"{self._settled}/{self._total}")
         took = f" {duration(seconds)}" if seconds is not None else ""
-        self._progress.console.print(f"{_MARKS[ending]} {_label(stage)} {ending}{took}", highlight=False)
+        settled = styled(_MARKS[ending], " ", _label(stage), f" {ending}{took}")
+        self._progress.console.print(settled, highlight=False)
         if ending == "failed":
             folder = self._ledger.folder(stage)
             failure = folder.read_failure()
             for line in (failure.log if failure else folder.last_log_lines())[-8:]:
-                self._progress.console.print(f"    [dim]{markup(line)}[/]", highlight=False)
+                self._progress.console.print(styled((f"    {line}", "dim")), highlight=False)
             if folder.log_file.exists():
-                where = markup(str(folder.log_file))
-                self._progress.console.print(f"    [dim]{where}[/]", highlight=False, soft_wrap=True)
+                where = styled((f"    {folder.log_file}", "dim"))
+                self._progress.console.print(where, highlight=False, soft_wrap=True)
 
     def tick(self, running: Sequence[Running], elsewhere: Sequence[Stage]) -> None:
         """Advance the bars, and announce once each stage that another process runs."""
@@ -88,8 +90,14 @@ class Display:
         for stage in elsewhere:
             if stage.id not in self._announced:
                 self._announced.add(stage.id)
-                who = markup(holder(self._ledger.folder(stage).path))
-                self._progress.console.print(f"… {_label(stage)} waits for {who}", highlight=False)
+                who = holder(self._ledger.folder(stage).path)
+                self._progress.console.print(styled("… ", _label(stage), f" waits for {who}"), highlight=False)
+
+
+class _Description(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        label: Text = task.fields["label"]
+        return label
 
 
 class _Rate(ProgressColumn):
@@ -104,5 +112,5 @@ class _TimeLeft(ProgressColumn):
         return Text("" if left is None else f"{int(left) // 60}:{int(left) % 60:02d} left", style="cyan")
 
 
-def _label(stage: Stage) -> str:
-    return f"{markup(stage.name)} [dim]{stage.id[:8]}[/]"
+def _label(stage: Stage) -> Text:
+    return styled(f"{stage.name} ", (stage.id[:8], "dim"))

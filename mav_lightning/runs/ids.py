@@ -26,6 +26,7 @@ UNHASHED = frozenset({
     "out",
     "data.cache_mb",
     "data.pin_memory",
+    "data.timeout",
     "data.workers",
     "fit.checkpoint_every",  # a resumed training equals the uninterrupted one bit for bit
     "fit.logger",

@@ -9,20 +9,20 @@ Example:
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from mav_lightning.cascade.pipeline_folder import copy_pipeline
+from mav_lightning.common.console import SafeConsole
 from mav_lightning.runs.display import Display
 from mav_lightning.runs.executor import Local
 from mav_lightning.runs.ledger import Ledger
 from mav_lightning.runs.scheduler import StageOutcomes, run_stages
+from mav_lightning.runs.score_check import check_scores
 from mav_lightning.runs.stage_folder import Stage
 
 __all__ = ["train_system"]
 
 
 def train_system(
-    stages: Sequence[Stage], out: Path, jobs: int = 1, threads: int = 1, console: Console | None = None
+    stages: Sequence[Stage], out: Path, jobs: int = 1, threads: int = 1, console: SafeConsole | None = None
 ) -> tuple[StageOutcomes, list[Path]]:
     """Run the missing stages of a system and copy its pipelines to the top of the folder.
 
@@ -35,7 +35,11 @@ def train_system(
 
     Returns:
         What became of the stages, and the folders of the pipelines that are ready for `Pipeline.from_pretrained`.
+
+    Raises:
+        UserError: If sampled clips could not be scored, see `check_scores`; nothing has been run then.
     """
+    check_scores(str(out), {"": {stage.name: stage for stage in stages}})
     ledger = Ledger(out)
     with Display(ledger, len(stages), console) as display:
         outcomes = run_stages(ledger, stages, Local(jobs, threads), display)

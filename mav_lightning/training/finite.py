@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
+from mav_lightning.common.counting import counted
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.log_names import GRADIENT_NORM
 
@@ -67,9 +68,9 @@ class FiniteGuard(Callback):
         rank_zero_warn(f"Loss or gradient is not finite, the optimizer step is skipped: {self._in_a_row[-1]}")
         if len(self._in_a_row) > self.patience:
             raise UserError(
-                f"Loss or gradient was not finite in {len(self._in_a_row)} steps in a row; the weights are those of "
-                "the last good step. Lower the learning rate, set trainer.gradient_clip_val=1.0, or look at these "
-                "samples:\n  " + "\n  ".join(self._in_a_row)
+                f"Loss or gradient was not finite in {counted(len(self._in_a_row), 'step')} in a row; the weights are "
+                "those of the last good step. Lower the learning rate, set trainer.gradient_clip_val=1.0, or look at "
+                "these samples:\n  " + "\n  ".join(self._in_a_row)
             )
 
     def state_dict(self) -> dict[str, Any]:

@@ -160,7 +160,7 @@ def _check(out: Path, options: Mapping[str, Any]) -> None:
     known = inspect.signature(Trainer).parameters
     for name in options:
         if name in OWNED:
-            raise UserError(f"trainer.{name}: is set by the run; use `{OWNED[name]}` of the fit section.")
+            raise UserError(f"trainer.{name}: cannot be set here; set `fit.{OWNED[name]}` instead.")
         if name not in known:
             raise UserError(
                 f"trainer.{name}: `lightning.Trainer` has no such argument.", suggestion=nearest(name, known)

@@ -7,9 +7,9 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from mav_lightning.common.console import SafeConsole
 from mav_lightning.common.tracking import clock
 
 __all__ = ["ReportProgress", "TrainingProgress"]
@@ -42,9 +42,9 @@ class TrainingProgress(ProgressBar):
         console: Console to draw on; None for standard output. Without a terminal a line is written every ten seconds.
     """
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: SafeConsole | None = None) -> None:
         super().__init__()
-        self._console = console or Console()
+        self._console = console or SafeConsole()
         self._interval = REDRAW_SECONDS if self._console.is_terminal else LINE_SECONDS
         self._bar: Progress | None = None
         self._enabled = True
@@ -67,7 +67,12 @@ class TrainingProgress(ProgressBar):
         self._first_step = trainer.global_step
         self._recent.append((self._started, 0))
         if self._enabled and self._console.is_terminal:
-            columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[note]}"))
+            columns = (
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("{task.fields[note]}", markup=False),
+            )
             self._bar = Progress(TextColumn("training"), *columns, console=self._console)
             self._bar.add_task("", total=trainer.max_steps, completed=trainer.global_step, note="")
             self._bar.start()

@@ -9,6 +9,7 @@ from doll_cascade import pictures
 
 from mav_lightning.cascade import sampling_chain
 from mav_lightning.cascade.clip_check import (
+    LARGEST_JUMP,
     ClipWarning,
     Jump,
     color_change,
@@ -52,7 +53,7 @@ def test_an_object_that_leaps_by_more_than_its_radius_is_found_wherever_it_does(
     x = 0.25 + 0.01 * np.arange(33)
     x[frame + 1 :] += 1.2 * RADIUS
     (jump,) = find_jumps(moving(x, Scene("blue", "square", ground)))
-    assert jump.frame == frame and jump.size > 2.5
+    assert jump.frame == frame and jump.size > LARGEST_JUMP
 
 
 def test_fast_motion_in_a_slow_clip_is_no_jump() -> None:

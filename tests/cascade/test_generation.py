@@ -302,7 +302,7 @@ def test_a_clip_of_one_frame_cannot_be_continued_and_the_way_out_is_told(
     given = ["--extrapolate", str(pictures_on_disk / "still.mkv"), "--pipeline", str(cascade_folder)]
     done = CliRunner().invoke(app, ["generate", *given, "--out", str(tmp_path / "out")])
     assert isinstance(done.exception, UserError)
-    assert "has 1 frames at 8 fps (1 at 8), 2 to 4096 are accepted; choose another --fps" in str(done.exception)
+    assert "has 1 frame at 8 fps (1 at 8), 2 to 4096 are accepted; choose another --fps" in str(done.exception)
     assert not (tmp_path / "out").exists()
 
 

@@ -93,6 +93,47 @@ def test_an_unmarked_file_still_says_where_it_comes_from(tmp_path: Path) -> None
     assert read_facts(tmp_path / "00000.mkv")["digital_source_type"] == SOURCE_TYPE
 
 
+def test_marked_clips_are_mp4_and_unmarked_ones_lossless_unless_told_otherwise(tmp_path: Path) -> None:
+    def file(name: str, **options: Any) -> str:
+        return generate(plain(100), tmp_path / name, **options).records[0].file
+
+    assert file("eye") == "00000.mp4" and file("score", mark=False) == "00000.mkv"
+    assert file("both", format="mkv") == "00000.mkv" and file("odd", format="mp4", mark=False) == "00000.mp4"
+
+
+def test_clips_for_the_eye_can_be_larger_each_pixel_repeated(tmp_path: Path) -> None:
+    clips = np.random.default_rng(0).integers(60, 180, (1, 3, 64, 64, 3), dtype=np.uint8)
+    generate(clips, tmp_path, format="mkv", scale=3)
+    shown = read_clip(tmp_path / "00000.mkv")
+    assert np.array_equal(shown, draw_mark(clips[0].repeat(3, axis=1).repeat(3, axis=2))) and has_mark(shown)
+    assert json.loads((tmp_path / "manifest.json").read_text())["made"]["scale"] == 3
+
+
+@pytest.mark.parametrize(
+    ("form", "state"), [("mkv", "not possible in mkv"), ("mp4", "none"), ("gif", "none"), ("frames", "none")]
+)
+def test_a_file_without_a_signature_is_not_called_invalid(form: Any, state: str, tmp_path: Path) -> None:
+    pytest.importorskip("c2pa")
+    generate(plain(100), tmp_path, format=form)
+    name = "00000" if form == "frames" else f"00000.{form}"
+    shown = json.loads(CliRunner().invoke(app, ["inspect", str(tmp_path / name)]).output)
+    assert shown["verified"]["signature"] == state
+
+
+def test_a_gif_that_leaves_out_frames_records_the_rate_at_which_it_plays(tmp_path: Path) -> None:
+    class Fast(GivenClips):
+        sampling = Sampling(size=64, frames=3, skip=2)
+
+    clips = np.random.default_rng(0).integers(0, 256, (1, 9, 64, 64, 3), dtype=np.uint8)
+    request = TextRequest(prompt=Prompt("x"), fps=32.0, seed=0)
+    generation = Generation(cast(Pipeline, Fast(clips)), [request], tmp_path, format="gif")
+    generation.write([0])
+    assert generation.drops_frames and generation.records[0].fps == 50.0
+    assert len(read_clip(tmp_path / "00000.gif")) == 7
+    other = Generation(cast(Pipeline, Fast(clips)), [request], tmp_path / "mp4")
+    assert not other.drops_frames and other.records[0].fps == 64.0
+
+
 def test_a_changed_manifest_is_told(tmp_path: Path) -> None:
     generate(plain(9), tmp_path, format="mp4")
     (tmp_path / "manifest.json").write_text("{}")
@@ -129,3 +170,8 @@ def test_what_is_no_clip_is_refused_by_name(name: str, content: bytes | None, me
 def test_a_folder_without_frames_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no frames"):
         read_clip(tmp_path)
+
+
+def test_a_still_gif_has_the_frames_it_was_written_with(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.gif", np.full((9, 16, 16, 3), 90, np.uint8), 8.0, "")
+    assert (len(read_clip(tmp_path / "a.gif", 8.0)), len(read_clip(tmp_path / "a.gif"))) == (9, 1)

@@ -70,14 +70,14 @@ def test_mistakes_of_python_arguments_are_named(cascade: Pipeline) -> None:
     clip = pictures(2, 4)
     for call, message in [
         (lambda: cascade(["a", "b"], [8.0, 8.0, 8.0]), "fps: got 3 values for 2 clips; pass one for all"),
-        (lambda: cascade(["a", "b"], 8.0, [1]), "seeds: got 1 values for 2 clips"),
+        (lambda: cascade(["a", "b"], 8.0, [1]), "seeds: got 1 value for 2 clips"),
         (lambda: cascade("a", float("nan")), "fps: must be a finite number"),
         (lambda: cascade("a", float("inf")), "fps: must be a finite number"),
         (lambda: cascade("a", 8.0, 0.5), "seed: must be a whole number"),
         (lambda: cascade("a", until="sr_hihg"), "until: must be one of .* Did you mean `sr_high`"),
         (lambda: cascade("a", until="decoder", loop=True), "until: a loop needs frames from after the decoder"),
         (lambda: cascade.animate(clip[:, :1], until="decoder"), "until: `animate` needs frames from after the decoder"),
-        (lambda: cascade.animate(clip), r"frames: `animate` takes 1 frames, got 4"),
+        (lambda: cascade.animate(clip), r"frames: `animate` takes 1 frame, got 4"),
         (lambda: cascade.morph(clip), r"frames: `morph` takes 2 frames, got 4"),
         (lambda: cascade.super_resolve(clip.astype(float)), "frames: must be uint8"),
         (lambda: cascade.super_resolve(clip[0]), r"frames: must be an array of shape \(N, T, H, W, 3\)"),

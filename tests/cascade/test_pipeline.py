@@ -12,6 +12,7 @@ import pytest
 import torch
 from doll_cascade import NODES, pictures
 
+from mav_lightning.cascade.clip_requests import TextRequest, VariationRequest
 from mav_lightning.cascade.pipeline_folder import NetworkFolders, write_pipeline
 from mav_lightning.cascade.sample_networks import super_resolve_frames
 from mav_lightning.cascade.sampling import Sampling
@@ -20,6 +21,7 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.common.pixels import from_uint8, to_uint8
 from mav_lightning.networks.card import Card, Trained, read_card, write_card
 from mav_lightning.networks.stored import load_network
+from mav_lightning.prompts import Prompt
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +126,55 @@ def test_spatial_super_resolution_does_not_depend_on_its_chunks(cascade: Pipelin
         made.append(sr_high(cascade, clips, settings))
     torch.testing.assert_close(made[0], made[1], atol=1e-4, rtol=0)
     torch.testing.assert_close(made[0], made[2], atol=1e-4, rtol=0)
+
+
+def test_a_variation_draws_other_noise_than_the_clip_that_it_varies() -> None:
+    """With one seed for both, the variation of a clip would be almost that clip again."""
+    text = TextRequest(prompt=Prompt("x"), fps=8.0, seed=0)
+    variation = VariationRequest(frames=pictures(1, 4)[0], fps=8.0, seed=0)
+    noise = [text.noise_seed, variation.noise_seed]
+    assert len({number % 2**32 for number in noise}) == 2, "PyTorch's generator takes 32 bits"
+    drawn = [torch.randn(100, generator=torch.Generator().manual_seed(number)) for number in noise]
+    assert not torch.equal(*drawn)
+
+
+@pytest.mark.parametrize(
+    ("given", "count"),
+    [
+        ({"prompts": "x"}, 1),
+        ({"prompts": "x", "fps": 4, "seeds": 3}, 1),
+        ({"prompts": ["x", "y"], "fps": 8.0, "seeds": 3}, 2),
+        ({"prompts": ("x", "y"), "fps": np.array([4.0, 8.0]), "seeds": torch.tensor([0, 1])}, 2),
+        ({"prompts": ["x", "y"], "fps": np.float32(8), "seeds": range(2)}, 2),
+    ],
+)
+def test_texts_and_numbers_are_taken_as_they_come(given: dict[str, Any], count: int, text_pipeline: Path) -> None:
+    assert Pipeline.from_pretrained(text_pipeline)(**given).shape == (count, 3, 8, 8, 3)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"fps": [8.0]}, "fps: got 1 value for 2 clips; pass one for all or one per clip"),
+        ({"seeds": [0, 1, 2]}, "seeds: got 3 values for 2 clips"),
+        ({"prompts": 5}, "prompts: must be a text or a sequence of texts, got 5"),
+        ({"prompts": ["x", 5]}, "prompt: must be text, got 5"),
+        ({"prompts": []}, "prompts: is empty"),
+        ({"fps": None}, "fps: must be a finite number above 0, got None"),
+        ({"fps": "8"}, "fps: must be a finite number above 0, got '8'"),
+        ({"seeds": 1.5}, "seed: must be a whole number"),
+        ({"until": "xx"}, "until: must be one of `decoder`, `interpolator`, `sr_low`, `sr_high`, got 'xx'"),
+        ({"loop": "yes"}, "loop: must be true or false"),
+    ],
+)
+def test_wrong_arguments_are_named(given: dict[str, Any], message: str, text_pipeline: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        Pipeline.from_pretrained(text_pipeline)(**{"prompts": ["x", "y"], **given})
+
+
+def test_unknown_arguments_are_errors(cascade: Pipeline) -> None:
+    with pytest.raises(TypeError, match="untill"):
+        cascade.animate(pictures(1, 1), untill="sr_low")  # type: ignore[call-arg]
 
 
 def test_a_variation_hangs_on_what_the_clip_shows_and_not_on_the_order_of_its_frames(cascade: Pipeline) -> None:

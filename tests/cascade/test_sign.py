@@ -101,7 +101,7 @@ def test_a_folder_of_frames_with_an_unsigned_one_among_them_is_not_vouched_for(
     name = f"{record.file}/00001.png"
     (tmp_path / "signed" / name).write_bytes((tmp_path / "plain" / name).read_bytes())
     found = read_signature(tmp_path / "signed" / record.file)
-    assert found is not None and found["state"] == "Invalid" and found["problems"] == ["1 frames are not signed"]
+    assert found is not None and found["state"] == "Invalid" and found["problems"] == ["1 frame without a signature"]
 
 
 def test_what_cannot_be_signed_is_told_before_anything_is_drawn(

@@ -1,22 +1,31 @@
 """Text from files reaches the terminal as text."""
 
+import io
+
 import pytest
 
 from mav_lightning.cli.printing import echo, list_files
-from mav_lightning.common.terminal import markup, visible
+from mav_lightning.common.console import SafeConsole
+from mav_lightning.common.terminal import one_line, shorten, visible
+
+
+def printed(text: str) -> str:
+    drawn = io.StringIO()
+    SafeConsole(file=drawn, width=200).print(text)
+    return drawn.getvalue()
+
+
+@pytest.mark.parametrize("text", ["[/]", "[red]x", "a[/]b", "\\[x]", ":smile:", "[link=https://a.b]c[/link]", "\\"])
+def test_markup_is_shown(text: str) -> None:
+    assert printed(text) == f"{text}\n"
 
 
 def test_control_characters_are_shown() -> None:
     assert visible("\x1b]0;title\x07\x1b[31mred\x9b1m\x7f") == "\\x1b]0;title\\x07\\x1b[31mred\\x9b1m\\x7f"
-    assert visible("a\u202eb\r") == "a\\u202eb\\r"
-    assert visible("häuser\tund\n猫") == "häuser\tund\n猫"
-
-
-def test_markup_is_shown() -> None:
-    from rich.text import Text
-
-    for text in ("[/]", "[red]x", "a[/]b", "\\[x]"):
-        assert Text.from_markup(markup(text)).plain == text
+    assert printed("\x1b]0;title\x1b[31mred\x9b1m\x7f") == "\\x1b]0;title\\x1b[31mred\\x9b1m\\x7f\n"
+    assert visible("a\u202eb\r") == "a\\u202eb\\r" and visible("b\udce9") == "b\\udce9"
+    assert visible("häuser\tund\n猫") == "häuser\tund\n猫" and one_line("häuser\tund\n猫") == "häuser\\tund\\n猫"
+    assert shorten("a\tb\n" + "x" * 300) == f"a\\tb\\n{'x' * 194}…"
 
 
 def test_lines_are_counted_and_cut(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.manifest import ClipRecord, read_manifest, write_manifest
+from mav_lightning.common.manifest import ClipRecord, display_only, read_manifest, write_manifest
 
 CLIP: dict[str, Any] = {"id": "a", "file": "a.mkv", "fps": 8}
 
@@ -47,3 +47,19 @@ def test_other_content_is_one_message(tmp_path: Path, text: str) -> None:
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(UserError, match=r"manifest\.json"):
         read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("made", "reason"),
+    [
+        ({"mark": True, "scale": 1}, "the clips have the visible mark"),
+        ({"mark": True, "scale": 4}, "the clips were upsampled 4 times for the eye"),
+        ({"mark": False, "scale": 1}, None),
+        ({"baseline": "static"}, None),
+        ([], None),
+    ],
+)
+def test_a_manifest_tells_which_clips_are_for_the_eye(made: Any, reason: str | None, tmp_path: Path) -> None:
+    assert display_only(tmp_path) is None, "nothing is known of a folder without a manifest"
+    (tmp_path / "manifest.json").write_text(json.dumps({"version": 1, "made": made, "clips": []}))
+    assert display_only(tmp_path) == reason

@@ -11,9 +11,9 @@ from datamodules.fps_sampler import UniformFps
 from datamodules.frame_cache import FrameCache
 from datamodules.media import Media, probe_media
 from datamodules.order import SampleContext
-from datamodules.shards import SampleError
 from mav_lightning.common.cropping import crop_to_square
 from mav_lightning.common.errors import UserError
+from mav_lightning.shards.samples import SampleError
 
 NOTHING = FrameCache(0)
 

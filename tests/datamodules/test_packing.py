@@ -1,4 +1,5 @@
 import json
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -117,3 +118,53 @@ def test_nothing_usable_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="none of 1 files can be used; the first, x.mp4: .* cannot be decoded"):
         run(source)
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "MOV", "m4v", "3gp", "Mp4"])
+def test_every_suffix_of_a_video_is_packed(suffix: str, tmp_path: Path, make_mp4: Callable[..., bytes]) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / f"a.{suffix}").write_bytes(make_mp4(8))
+    (tmp_path / "captions.tsv").write_text(f"file\tcaption\na.{suffix}\tx\n")
+
+    report = pack(tmp_path / "source", tmp_path / "captions.tsv", tmp_path / "out", val=0.0, stills=2)
+
+    assert report.written == {"clips/train": 1, "images/train": 2} and not report.unused
+
+
+def test_what_is_no_media_is_named_with_its_reason(tmp_path: Path, make_mp4: Callable[..., bytes]) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("a.mp4", "._a.mp4", "b.flv", "notes.txt"):
+        (source / name).write_bytes(make_mp4(8))
+    (source / "captions.tsv").write_text("file\tcaption\na.mp4\tx\n")
+
+    report = pack(source, source / "captions.tsv", tmp_path / "out", val=0.0)
+
+    assert report.written["clips/train"] == 1
+    assert sorted(sum(report.unused.values(), [])) == ["._a.mp4", "b.flv", "notes.txt"]
+
+
+def test_a_row_that_names_a_file_of_another_format_says_so(tmp_path: Path, make_mp4: Callable[..., bytes]) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("a.mp4", "b.flv"):
+        (source / name).write_bytes(make_mp4(8))
+    (source / "captions.tsv").write_text("file\tcaption\na.mp4\tx\nb.flv\ty\n")
+
+    with pytest.raises(UserError, match=r"1 row\(s\) name files of formats that are not read: b\.flv; convert them"):
+        run(source)
+
+
+def test_linked_folders_and_names_in_any_unicode_form_are_packed(
+    tmp_path: Path, make_mp4: Callable[..., bytes]
+) -> None:
+    composed, decomposed = (unicodedata.normalize(form, "café.mp4") for form in ("NFC", "NFD"))
+    (tmp_path / "disk2").mkdir()
+    (tmp_path / "source").mkdir()
+    (tmp_path / "disk2" / decomposed).write_bytes(make_mp4(8))
+    (tmp_path / "source" / "part").symlink_to(tmp_path / "disk2")
+    (tmp_path / "captions.tsv").write_text(f"file\tcaption\npart/{composed}\tx\n")
+
+    report = pack(tmp_path / "source", tmp_path / "captions.tsv", tmp_path / "out", val=0.0, stills=1)
+
+    assert report.written == {"clips/train": 1, "images/train": 1} and not report.uncaptioned

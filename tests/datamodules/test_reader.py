@@ -11,7 +11,8 @@ from datamodules.decoders import ClipDecoder
 from datamodules.fps_sampler import BetaFps, UniformFps
 from datamodules.index import build_index, load_index
 from datamodules.order import EvalOrder, TrainOrder
-from datamodules.reader import EvalLoader, SampleReader, TrainLoader
+from datamodules.reader import EvalLoader, TrainLoader
+from datamodules.sample_reader import SampleReader
 from mav_lightning.common.errors import UserError
 
 
@@ -121,7 +122,7 @@ def test_samples_that_cannot_serve_are_left_out_before_training(
     with caplog.at_level(logging.WARNING):
         long_enough = SampleReader(index, ClipDecoder(8, 33, fps), seed=0)  # the videos have 30 to 35 frames
 
-    assert [sample.key for _, sample in long_enough.samples] == ["0-3", "0-4", "0-5", "1-3", "1-4", "1-5"]
+    assert [index[number][1].key for number in long_enough.numbers] == ["0-3", "0-4", "0-5", "1-3", "1-4", "1-5"]
     assert "6 of 12 samples cannot be used (00000.tar:0-0: has 30 frames, fewer than the 33 of a clip" in caplog.text
     with pytest.raises(
         UserError, match="12 of 12 samples cannot be used .* so none is left; see all with `mav data lint"

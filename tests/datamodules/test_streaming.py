@@ -8,7 +8,8 @@ import torch
 from datamodules.batch import ImageBatch
 from datamodules.datamodule import ImageData
 from datamodules.decoders import ImageDecoder
-from datamodules.streaming import StreamingLoader, shard_urls
+from datamodules.shard_urls import shard_urls
+from datamodules.streaming import StreamingLoader
 from mav_lightning.common.errors import UserError
 
 MakeShard = Callable[..., Path]
@@ -102,26 +103,13 @@ def test_nothing_but_bad_samples_ends_in_one_message(make_shard: MakeShard, work
         next(iter(stream(make_shard([("a.png", b"?"), ("a.txt", b"a")]), max_bad=3, workers=workers)))
 
 
-@pytest.mark.parametrize(
-    ("url", "scheme"),
-    [("pipe:curl x | sh", "pipe"), ("PIPE:ls", "PIPE"), ("http://host/0.tar", "http"), ("s3://b/{0..1}.tar", "s3")],
-)
-def test_only_local_files_and_https_are_opened(url: str, scheme: str) -> None:
-    with pytest.raises(UserError, match=f"read from local paths and https, not `{scheme}:`; download or mount them"):
-        shard_urls(url)
-
-
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds no \.tar shards"):
         shard_urls(tmp_path)
 
 
-def test_https_shards_are_read_as_they_arrive(
-    make_shard: MakeShard, png: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = make_shard(pairs(png, "a", "b"))
-    monkeypatch.setattr("urllib.request.urlopen", lambda url, timeout: path.open("rb"))
+def test_a_shard_that_cannot_be_read_is_no_bad_sample(make_shard: MakeShard, png: bytes) -> None:
+    shard = make_shard(pairs(png, "a", "b"))
 
-    loader = StreamingLoader(["https://host/0.tar"], ImageDecoder(4), 2, seed=0)
-
-    assert captions(loader, 4) == {("a", "a"), ("b", "b")}
+    with pytest.raises(UserError, match=r"missing\.tar: cannot be read \(No such file or directory\)"):
+        list(islice(stream(shard, shard.with_name("missing.tar")), 20))

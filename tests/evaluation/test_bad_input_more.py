@@ -92,7 +92,7 @@ def of_floats(clips: Path) -> None:
 @pytest.mark.parametrize(("spoil", "message"), [
     (of_floats, r"`3\.npy`: frames must be uint8 in 0\.\.255, got float32"),
     (white, r"`3\.mkv`: extractor `c3d` gave values that are not finite; look at the clip"),
-    (changing_size, r"`3\.mp4`: .*frames change size, .*; re-encode or remove the file"),
+    (changing_size, r"`3\.mp4`: .*the frames differ in size; re-encode or remove the file"),
     (archive, r"`3\.npy`: .*no readable array .*; write it with numpy\.save"),
     (no_height, r"`3\.npy`: frames must have shape \(T, H, W, 3\), got \(4, 0, 16, 3\)"),
 ])  # fmt: skip

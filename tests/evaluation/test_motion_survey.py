@@ -12,6 +12,7 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.common.shapes_world.laws import sample_motion
 from mav_lightning.common.shapes_world.scene import Scene, render_motion
 from mav_lightning.common.video_encoding import encode_mp4, write_lossless
+from mav_lightning.media.media_reader import read_frames
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +44,20 @@ def test_without_a_rate_the_stored_frames_are_measured(videos: Path) -> None:
     assert set(results["clips"]) == {f"{number}.mkv@32" for number in range(3)}
     assert "displacement-slope" not in results["metrics"]
     assert results["metrics"]["freeze-share"]["value"] < 0.5
+
+
+@pytest.mark.parametrize(("lengths", "frames"), [((9, 33), 9), ((33, 40), 16), ((2, 9), None)])
+def test_by_default_as_many_frames_are_measured_as_every_clip_has(
+    lengths: tuple[int, ...], frames: int | None, videos: Path, tmp_path: Path
+) -> None:
+    film = read_frames(videos / "0.mkv")
+    for number, length in enumerate(lengths):
+        write_lossless(tmp_path / f"{number}.mkv", film[:length], 32.0)
+    if frames is None:
+        with pytest.raises(UserError, match="`0.mkv`: has 2 frames, but 3 need 3"):
+            motion_of(tmp_path)
+    else:
+        assert motion_of(tmp_path)["protocol"]["frames"] == frames
 
 
 def test_films_of_other_rates_of_their_own_give_no_slope(tmp_path: Path, videos: Path) -> None:

@@ -6,13 +6,13 @@ import pytest
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.terminal import visible
+from mav_lightning.common.text_files import composed
 from mav_lightning.media.listing import (
     Listing,
     describe_unused,
     is_data_name,
     list_folder,
     natural_key,
-    same_name,
 )
 
 
@@ -125,10 +125,10 @@ def test_links_to_nothing_and_special_files_are_named(tmp_path: Path) -> None:
 
 
 def test_names_are_compared_in_one_unicode_form() -> None:
-    composed, decomposed = (unicodedata.normalize(form, "café.mp4") for form in ("NFC", "NFD"))
-    assert composed != decomposed
-    assert same_name(composed) == same_name(decomposed)
-    assert natural_key(composed) == natural_key(decomposed)
+    one, separate = (unicodedata.normalize(form, "café.mp4") for form in ("NFC", "NFD"))
+    assert one != separate
+    assert composed(one) == composed(separate) == one
+    assert natural_key(one) == natural_key(separate)
 
 
 def test_names_that_are_no_utf_8_are_listed_and_can_be_shown(tmp_path: Path) -> None:

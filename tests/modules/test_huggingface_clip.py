@@ -70,6 +70,13 @@ def test_images_are_embedded_as_the_library_does(source: Path, adopted: HuggingF
     assert adopted.encode_image(torch.rand(2, 3, 50, 40)).shape == (2, 12), "any size is scaled"
 
 
+def test_the_end_of_a_caption_beyond_the_limit_is_named(adopted: HuggingFaceCLIP) -> None:
+    assert adopted.unread("a red circle") == ""
+    assert adopted.unread("a " * 22 + "b c d").split() == ["b", "c", "d"]
+    assert adopted.unknown_words("zebra", frozenset()) == [], "it reads parts of words"
+    assert adopted.encode_words(["a " * 22 + "b c d"]).shape == (1, 25, 12)
+
+
 @torch.no_grad()
 def test_texts_are_embedded_as_the_library_does(source: Path, adopted: HuggingFaceCLIP) -> None:
     model = transformers.CLIPModel.from_pretrained(source).eval()

@@ -98,6 +98,25 @@ def test_a_joint_batch_teaches_motion_by_its_clips_and_looks_by_its_images() -> 
     assert reached["images"] and not reached["images"] & temporal, "images skip time"
 
 
+def test_a_trained_clip_records_the_words_of_its_training_captions_over_restarts() -> None:
+    def step(module: CLIPModule, *captions: str) -> None:
+        module.log = lambda *_, **__: None  # type: ignore[method-assign,assignment]
+        keys = [str(number) for number in range(len(captions))]
+        batch = ImageBatch(torch.rand(len(captions), 3, 8, 8), list(captions), keys)
+        module.training_step(batch, 0)
+
+    first, second = (CLIPModule(SmallCLIP(size=8, length=3)) for _ in range(2))
+    step(first, "A red circle", "one two three four")
+    checkpoint: dict[str, Any] = {}
+    first.on_save_checkpoint(checkpoint)
+    assert checkpoint["words"] == ["a", "circle", "one", "red", "three", "two"], "`four` was not read"
+    second.on_load_checkpoint(checkpoint)
+    step(second, "a dog")
+    assert second.training_facts() == {"words": ("a", "circle", "dog", "one", "red", "three", "two")}
+    with pytest.raises(UserError, match="words: must be a list"):
+        second.on_load_checkpoint({"words": "text"})
+
+
 def interpolator(parent: EDMDenoiser | None = None) -> Interpolator:
     net = EDMDenoiser(SpaceTimeUNet(in_channels=7, **SMALL))
     return Interpolator(net, denoising(), MaskSampler(), parent=parent)

@@ -106,7 +106,7 @@ def test_another_run_in_the_same_folder_is_refused(
         ({"steps": 0}, "steps: must be a whole number above 0, got 0"),
         ({"seed": -1}, "seed: must be a whole number ≥ 0, got -1"),
         ({"checkpoint_every": 0}, "checkpoint_every: must be a whole number above 0, got 0"),
-        ({"trainer": {"max_epochs": 3}}, "trainer.max_epochs: is set by the run; use `steps`"),
+        ({"trainer": {"max_epochs": 3}}, "trainer.max_epochs: cannot be set here; set `fit.steps`"),
         ({"trainer": {"precison": 16}}, "no such argument. Did you mean `precision`"),
         ({"trainer": {"strategy": "ddp_spawn"}}, "strategy=ddp_spawn: .*; use ddp"),
     ],

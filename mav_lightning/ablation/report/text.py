@@ -15,7 +15,7 @@ def decimals(values: Iterable[float | None]) -> int:
 
 
 def number(value: float | None, digits: int) -> str:
-    """Format a number with `digits` decimals and a typographic minus sign."""
+    """Format a number with `digits` decimals and a typographic minus sign; None as a dash."""
     return DASH if value is None else _unsigned_zero(f"{value:.{digits}f}").replace("-", "−")
 
 

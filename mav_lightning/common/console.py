@@ -1,0 +1,39 @@
+"""The console of the command line: what it prints is shown as it is, whatever files it comes from.
+
+Markup such as ``[red]`` and control characters in names, captions and metadata are shown, never interpreted, in lines,
+tables and progress bars alike. A style is given by a `rich.text.Text`, for example from `styled`.
+"""
+
+from collections.abc import Iterable
+from typing import IO, Any
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.text import Text
+
+from mav_lightning.common.terminal import visible
+
+__all__ = ["SafeConsole", "styled"]
+
+
+class SafeConsole(Console):
+    """A Rich console for text from anywhere.
+
+    Args:
+        stderr: Whether it writes to standard error.
+        file: File to write to. None takes standard output.
+        **options: Further options of `rich.console.Console`.
+    """
+
+    def __init__(self, *, stderr: bool = False, file: IO[str] | None = None, **options: Any) -> None:
+        super().__init__(stderr=stderr, file=file, **{**options, "markup": False, "emoji": False})
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Render anything, with the control characters of its text escaped; Rich calls this for all that it draws."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=visible(segment.text))
+
+
+def styled(*parts: str | Text | tuple[str, str]) -> Text:
+    """Return text of several parts; a pair is a text and its style, for example ``("failed:", "red")``."""
+    return Text.assemble(*parts)

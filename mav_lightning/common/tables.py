@@ -1,0 +1,169 @@
+"""Tables of users: TSV, CSV or JSON Lines, recognized by their content; the first line names the columns."""
+
+import csv
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+
+from mav_lightning.common.errors import UserError, nearest
+from mav_lightning.common.terminal import shorten
+from mav_lightning.common.text_files import plain_text, read_lines
+
+__all__ = ["Line", "is_table", "read_table", "table_rows"]
+
+Line = tuple[int, str]  # number from 1, text
+_DELIMITERS = {"\t": "tabs", ",": "commas", ";": "semicolons"}
+_NAME = re.compile(r"#?[\w .-]{1,40}")
+
+
+def is_table(first: str, columns: Sequence[str]) -> bool:
+    """Return whether the first line of a file is that of a table, whose columns may have any order, case and company.
+
+    Args:
+        first: First line that is not blank.
+        columns: Known columns; the first alone is a header, too.
+    """
+    if first.lstrip().startswith("{"):
+        return True
+    cells = _header(first, columns)[1]
+    return cells == [columns[0]] or (
+        len(cells) > 1 and all(map(_NAME.fullmatch, cells)) and not {*cells}.isdisjoint(columns)
+    )
+
+
+def read_table(
+    path: Path, what: str, columns: Sequence[str], needed: int, comment: str | None = None
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the number of each row's line, from 1, and its cells by column, without white space around them.
+
+    Columns are found by name, whatever their order and case; other columns are yielded, too. Only CSV has quoting: in a
+    table with tabs a caption may hold quotes, but no tab.
+
+    Args:
+        path: The table.
+        what: Name of such tables, for messages.
+        columns: Known columns, required ones first.
+        needed: Number of required columns.
+        comment: Prefix of lines to skip; the header may then begin with ``#``. None skips no line.
+
+    Raises:
+        UserError: The table is missing, is not UTF-8, has no rows or lacks a required column, or a row has another
+            length.
+    """
+    shown = " ".join(columns)
+    lines = read_lines(path, f"no such {what}; give one with the columns {shown}, tab separated")
+    kept = ((number, line) for number, line in lines if comment is None or not line.startswith(comment))
+    rows = table_rows(path, kept, columns, needed)
+    if (first := next(rows, None)) is None:
+        raise UserError(f"{path}: holds no rows; write one for each {columns[0]} under the header {shown}.")
+    yield first
+    yield from rows
+
+
+def table_rows(
+    path: Path, lines: Iterable[Line], columns: Sequence[str], needed: int
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the rows of a table that is given by its lines; see `read_table`.
+
+    Args:
+        path: File that the lines come from, for messages.
+        lines: Number and text of each line.
+        columns: Known columns, required ones first.
+        needed: Number of required columns.
+    """
+    lines = iter(lines)
+    first = next(((number, line) for number, line in lines if line.strip()), None)
+    if first is not None and first[1].lstrip().startswith("["):
+        raise UserError(f"{path}: is a JSON array; write one object on each line, for example with `jq -c '.[]'`.")
+    if first is not None:
+        reader = _json_rows if first[1].lstrip().startswith("{") else _cell_rows
+        yield from reader(path, first, lines, columns, needed)
+
+
+def _cell_rows(
+    path: Path, first: Line, lines: Iterable[Line], columns: Sequence[str], needed: int
+) -> Iterator[tuple[int, dict[str, str]]]:
+    delimiter, header = _header(first[1], columns)
+    _check_header(path, header, columns, needed)
+    split = _tab_rows(lines) if delimiter == "\t" else _csv_rows(path, lines, delimiter)
+    for number, cells in split:
+        if len(cells) != len(header):
+            raise UserError(
+                f"{path}: line {number} has {len(cells)} columns, its header {len(header)}; separate by "
+                f"{_DELIMITERS[delimiter]}" + ("." if delimiter == "\t" else ", and quote texts that hold one.")
+            )
+        yield number, dict(zip(header, (cell.strip() for cell in cells), strict=True))
+
+
+def _tab_rows(lines: Iterable[Line]) -> Iterator[tuple[int, list[str]]]:
+    return ((number, line.split("\t")) for number, line in lines if line.strip())
+
+
+def _csv_rows(path: Path, lines: Iterable[Line], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    read = [0]
+
+    def texts() -> Iterator[str]:
+        for number, line in lines:
+            read[0] = number
+            yield line + "\n"
+
+    try:
+        for cells in csv.reader(texts(), delimiter=delimiter, strict=True):
+            if any(cell.strip() for cell in cells):
+                yield read[0], cells
+    except csv.Error as error:
+        raise UserError(f'{path}: line {read[0]} is not CSV ({error}); quote texts with ", doubled inside.') from error
+
+
+def _json_rows(
+    path: Path, first: Line, lines: Iterable[Line], columns: Sequence[str], needed: int
+) -> Iterator[tuple[int, dict[str, str]]]:
+    for number, line in chain([first], lines):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            if not isinstance(row, dict):
+                raise UserError("is no object")
+            cells = {_canonical(name, columns): value for name, value in row.items()}
+            texts = {name: plain_text(value) or "" for name, value in cells.items() if name in columns}
+        except (ValueError, RecursionError, UserError) as error:
+            raise UserError(
+                f"{path}: line {number} is not JSON Lines ({shorten(str(error))}); write one object on each line, such "
+                f'as {{"{columns[0]}": "…"}}.'
+            ) from error
+        if missing := [name for name in columns[:needed] if name not in texts]:
+            raise UserError(f"{path}: line {number} has no `{missing[0]}`.", suggestion=nearest(missing[0], cells))
+        yield number, {name: text.strip() for name, text in texts.items()}
+
+
+def _header(line: str, columns: Sequence[str]) -> tuple[str, list[str]]:
+    """Return the delimiter that gives most of the known columns, and the columns."""
+    found = {}
+    for delimiter in _DELIMITERS:
+        try:
+            cells = line.split("\t") if delimiter == "\t" else next(csv.reader([line], delimiter=delimiter), [""])
+        except csv.Error:
+            continue
+        found[delimiter] = [_canonical(cell.strip(), columns) for cell in cells]
+    best = max(found, key=lambda delimiter: len({*found[delimiter]} & {*columns}))
+    return best, found[best]
+
+
+def _canonical(name: str, columns: Sequence[str]) -> str:
+    plain = name.removeprefix("#").strip().casefold()
+    return plain if plain in columns else name
+
+
+def _check_header(path: Path, header: Sequence[str], columns: Sequence[str], needed: int) -> None:
+    shown = " ".join(columns)
+    for column in columns[:needed]:
+        if column not in header:
+            raise UserError(
+                f"{path}: has no column `{column}`; the first line must name columns, tab separated: {shown}.",
+                suggestion=nearest(column, header),
+            )
+    if twice := [name for name in columns if header.count(name) > 1]:
+        raise UserError(f"{path}: has the column `{twice[0]}` twice; remove one.")

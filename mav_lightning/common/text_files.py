@@ -1,0 +1,127 @@
+"""Text from files: UTF-8 with or without a byte order mark, lines that end at LF or CR LF only, composed characters.
+
+Captions hold characters that `str.splitlines` splits at, such as U+2028, U+0085 and form feed. Composed characters
+(NFC) make a name typed on one system equal to the same name listed by another.
+"""
+
+import math
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mav_lightning.common.errors import UserError
+
+__all__ = ["beginning", "composed", "decode_text", "plain_text", "read_lines", "read_text"]
+
+_LONGEST_LINE = 1 << 20  # bytes
+_LARGEST_FILE = 1 << 30  # bytes
+
+
+def composed(text: str) -> str:
+    """Return text in Unicode form NFC: macOS writes accents in file names as separate characters, others do not.
+
+    Bytes of a file name that are not UTF-8 are kept.
+    """
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def decode_text(data: bytes) -> str:
+    """Decode UTF-8, without its byte order mark, to composed characters.
+
+    Raises:
+        UserError: The bytes are not UTF-8.
+    """
+    try:
+        return composed(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        kind = "UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else f"{error.reason} at byte {error.start}"
+        raise UserError(f"not UTF-8 ({kind}); save it as UTF-8.") from error
+
+
+def read_text(path: Path, missing: str) -> str:
+    """Read a whole text file.
+
+    Args:
+        path: The file.
+        missing: Message for a missing file, after its path.
+
+    Raises:
+        UserError: The file is missing, too large, unreadable or not UTF-8.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: {missing}.")
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise UserError(f"more than {_LARGEST_FILE} bytes; is it the right file?")
+        return decode_text(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give a readable file.") from error
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def read_lines(path: Path, missing: str, longest: int = _LONGEST_LINE) -> Iterator[tuple[int, str]]:
+    """Yield the number of each line, from 1, and the line without its end; a few lines of any file take little memory.
+
+    Args:
+        path: The file, which need not be a regular one.
+        missing: Message for a missing file, after its path.
+        longest: Largest size of a line in bytes.
+
+    Raises:
+        UserError: The file is missing, unreadable or not UTF-8, a line is too long, or lines end at CR alone.
+    """
+    if not path.exists() or path.is_dir():
+        raise UserError(f"{path}: {missing}.")
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(iter(lambda: file.readline(longest + 1), b""), start=1):
+                if len(line) > longest:
+                    raise UserError(f"{path}: line {number} has more than {longest} bytes; is it the right file?")
+                yield number, _line(path, number, line)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give a readable file.") from error
+
+
+def beginning(value: Any) -> str:
+    """Return the first characters of plain data, for messages."""
+    try:
+        return str(value)[:80]
+    except RecursionError:
+        return "something nested too deeply"
+
+
+def plain_text(value: Any) -> str | None:
+    """Return a caption that JSON stores as text, as a number or as a list of these, of which the first counts.
+
+    Args:
+        value: The value. None, NaN, which tools write for missing values, and an empty list mean no text.
+
+    Raises:
+        UserError: The value is something else.
+    """
+    if isinstance(value, list):
+        return next((text for text in map(_scalar_text, value) if text is not None), None)
+    return _scalar_text(value)
+
+
+def _scalar_text(value: Any) -> str | None:
+    if value is None or isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, str):
+        return composed(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(int(value)) if value == int(value) else str(value)
+    raise UserError(f"must be text or a list of texts, got {beginning(value)}.")
+
+
+def _line(path: Path, number: int, line: bytes) -> str:
+    if number == 1 and b"\r" in line and not line.endswith(b"\n"):
+        raise UserError(f"{path}: its lines end at CR alone, as on old Macs; save it with LF or CR LF.")
+    line = line.removesuffix(b"\n").removesuffix(b"\r")
+    try:
+        return decode_text(line) if number == 1 else composed(line.decode())
+    except (UserError, UnicodeDecodeError) as error:
+        reason = str(error) if isinstance(error, UserError) else f"not UTF-8 ({error.reason}); save it as UTF-8."
+        raise UserError(f"{path}: line {number}: {reason}") from error

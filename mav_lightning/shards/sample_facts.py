@@ -1,0 +1,89 @@
+"""What the text members of a sample state about it: caption, attributes, group.
+
+The caption is the ``.txt``; without one, ``caption`` of the ``.json``, or else ``captions``, of which the first counts.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mav_lightning.common.errors import UserError
+from mav_lightning.common.text_files import beginning, decode_text, plain_text
+from mav_lightning.shards.samples import SampleError
+
+__all__ = ["SampleFacts", "read_caption", "read_facts"]
+
+
+@dataclass(frozen=True)
+class SampleFacts:
+    """Facts of a sample.
+
+    Attributes:
+        caption: Its text. None if it has none; empty if it has an empty one.
+        attributes: Known content, such as color and shape.
+        group: Source that it was cut from; samples of one group are not independent. Empty if it is not known.
+    """
+
+    caption: str | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    group: str = ""
+
+
+def read_caption(members: Mapping[str, bytes]) -> str | None:
+    """Return the caption of a sample, stripped of white space at both ends. None if it has none.
+
+    Args:
+        members: Suffix → bytes; ``txt`` and ``json`` are used.
+
+    Raises:
+        SampleError: It is not UTF-8, or neither text nor a list of texts.
+    """
+    if "txt" in members:
+        try:
+            return decode_text(members["txt"]).strip()
+        except UserError as error:
+            raise SampleError(f"its caption is {error}") from error
+    content = _content(members)
+    for name in ("caption", "captions"):
+        try:
+            text = plain_text(content.get(name))
+        except UserError as error:
+            raise SampleError(f"`{name}` in its `.json` {error}") from error
+        if text is not None:
+            return text.strip()
+    return None
+
+
+def read_facts(members: Mapping[str, bytes]) -> SampleFacts:
+    """Return all facts of a sample.
+
+    Args:
+        members: Suffix → bytes; ``txt`` and ``json`` are used. A ``.json`` that holds no object, such as a list of
+            boxes, states none.
+
+    Raises:
+        SampleError: The caption, the ``.json`` or its attributes cannot be read.
+    """
+    caption, content = read_caption(members), _content(members)
+    attributes = content.get("attributes") or {}
+    if not isinstance(attributes, dict):
+        raise SampleError(f"`attributes` in its `.json` must be an object, got {beginning(attributes)}.")
+    try:
+        known = {name: str(value) for name, value in attributes.items()}
+        return SampleFacts(caption, known, str(content.get("group") or ""))
+    except RecursionError as error:
+        raise SampleError("its `.json` is nested too deeply; write the shard again.") from error
+
+
+def _content(members: Mapping[str, bytes]) -> dict[str, Any]:
+    if "json" not in members:
+        return {}
+    try:
+        content = json.loads(decode_text(members["json"]))
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise SampleError(f"its `.json` cannot be read ({reason}); write the shard again.") from error
+    except UserError as error:
+        raise SampleError(f"its `.json` is {error}") from error
+    return content if isinstance(content, dict) else {}

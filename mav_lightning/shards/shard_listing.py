@@ -1,0 +1,43 @@
+"""Shards in folders: which files are shards, and in which order."""
+
+from pathlib import Path
+
+from mav_lightning.common.errors import UserError
+from mav_lightning.media.listing import list_folder
+
+__all__ = ["shard_folders", "shard_paths"]
+
+_COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+_REMEDY = "write shards with `mav data pack` or `mav data shapes`"
+
+
+def shard_paths(folder: Path) -> list[Path]:
+    """Return the ``*.tar`` files directly in a folder, sorted by name, which is the order that training relies on.
+
+    Raises:
+        UserError: There is no such folder, or it holds compressed shards, of which samples would be missing.
+    """
+    return _shards(folder, recursive=False)
+
+
+def shard_folders(root: Path) -> list[Path]:
+    """Return `root` and the folders below it that hold shards, sorted; links are followed.
+
+    Raises:
+        UserError: There is no such folder, no shard anywhere in it, or a compressed one.
+    """
+    if not (found := sorted({path.parent for path in _shards(root, recursive=True)})):
+        raise UserError(f"{root}: holds no .tar shards; {_REMEDY}.")
+    return found
+
+
+def _shards(root: Path, recursive: bool) -> list[Path]:
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder; {_REMEDY}.")
+    listing = list_folder(root, recursive=recursive)
+    if packed := [path for path in listing.files if path.name.lower().endswith(_COMPRESSED)]:
+        raise UserError(
+            f"{root}: holds {len(packed)} compressed shards, such as {listing.name(packed[0])}, in which samples "
+            "cannot be found; unpack them, for example .tar.gz with `gunzip`."
+        )
+    return sorted(listing.with_suffix("tar"))

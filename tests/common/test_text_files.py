@@ -1,0 +1,77 @@
+"""Text of users: UTF-8, and lines that end where an editor shows their end."""
+
+from pathlib import Path
+
+import pytest
+
+from mav_lightning.common.errors import UserError
+from mav_lightning.common.text_files import decode_text, plain_text, read_lines, read_text
+
+INSIDE = ["\u2028", "\u2029", "\x85", "\x0c", "\x0b", "\x1c", "\x1d", "\x1e", "\xa0", "\u3000", "\ufeff", "\r"]
+
+
+@pytest.mark.parametrize("inside", INSIDE, ids=ascii)
+def test_only_lf_and_cr_lf_end_a_line(tmp_path: Path, inside: str) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(f"a{inside}b\r\nc\n\n{inside}d".encode())
+
+    assert list(read_lines(path, "missing")) == [(1, f"a{inside}b"), (2, "c"), (3, ""), (4, f"{inside}d")]
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"\xef\xbb\xbfa\n", "a\n"), (b"", ""), ("é".encode(), "é"), ("e\u0301".encode(), "é"),
+        ("猫".encode(), "猫"), ("👩‍👩‍👧".encode(), "👩‍👩‍👧"), (b"a\0b", "a\0b"),
+    ],
+)  # fmt: skip
+def test_text_is_utf8_without_its_mark_and_composed(data: bytes, text: str, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(data)
+
+    assert decode_text(data) == read_text(tmp_path / "a", "missing") == text
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("a".encode("utf-16"), r"not UTF-8 \(UTF-16\); save it as UTF-8"),
+        (b"\xfe\xff\0a", r"not UTF-8 \(UTF-16\)"),
+        (b"caf\xe9", r"not UTF-8 \(unexpected end of data at byte 3\)|not UTF-8 \(invalid"),
+        (b"\xed\xa0\x80", "not UTF-8"),
+        (b"\xc0\xaf", "not UTF-8"),
+    ],
+)
+def test_other_encodings_are_named(data: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"fine\n" + data)
+
+    with pytest.raises(UserError, match=message):
+        decode_text(data)
+    with pytest.raises(UserError, match=r"a: line 2: not UTF-8"):
+        list(read_lines(tmp_path / "a", "missing"))
+    with pytest.raises(UserError, match=r"a: not UTF-8"):
+        read_text(tmp_path / "a", "missing")
+
+
+def test_lines_of_old_macs_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"a\rb\rc")
+
+    with pytest.raises(UserError, match="its lines end at CR alone, as on old Macs; save it with LF or CR LF"):
+        list(read_lines(tmp_path / "a", "missing"))
+
+
+def test_missing_and_endless_files_are_refused(tmp_path: Path) -> None:
+    for call in (lambda path: read_text(path, "no such table"), lambda path: list(read_lines(path, "no such table"))):
+        for path in (tmp_path / "nowhere", tmp_path):
+            with pytest.raises(UserError, match=f"{path}: no such table"):
+                call(path)
+    with pytest.raises(UserError, match="line 1 has more than 1048576 bytes; is it the right file"):
+        list(read_lines(Path("/dev/zero"), "missing"))
+    with pytest.raises(UserError, match="missing"):
+        read_text(Path("/dev/zero"), "missing")
+
+
+def test_values_of_json_that_are_no_text_are_refused() -> None:
+    assert [plain_text(value) for value in ("a", 3, None, [None, "b"], [])] == ["a", "3", None, "b", None]
+    for value in ({}, {"a": 1}, True, [True], [[]], [{}]):
+        with pytest.raises(UserError, match="must be text or a list of texts, got "):
+            plain_text(value)
