@@ -1,7 +1,7 @@
 """``mav export``: a trained network as a folder to share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -14,6 +14,10 @@ __all__ = ["export"]
 def export(
     run: Annotated[Path, typer.Argument(callback=network_folder, help="Folder of a training, finished or not.")],
     out: Annotated[Path, typer.Option(callback=output("new folder"), help="New folder for the network.")],
+    form: Annotated[
+        Literal["mav", "diffusers"],
+        typer.Option("--format", help="diffusers: for networks that were extended from one of diffusers."),
+    ] = "mav",
     overwrite: Overwrite = False,
     allow: Allow = None,
 ) -> None:
@@ -24,6 +28,12 @@ def export(
 
     Example: mav export runs/temporal --out share/temporal
     """
+    if form == "diffusers":
+        from mav_lightning.pretrained.diffusers_export import export_diffusers
+
+        export_diffusers(run, out, overwrite)
+        echo(f"exported: {out}")
+        return
     from mav_lightning.training.network_export import export_network
 
     step = export_network(run, out, overwrite)

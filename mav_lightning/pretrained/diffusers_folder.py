@@ -22,7 +22,7 @@ from mav_lightning.common.schema import read_json
 
 __all__ = [
     "CONFIG", "MODEL_WEIGHTS", "Part", "demand_same_weights", "files_sha256", "find_scheduler", "pipeline_of",
-    "read_part", "sibling",
+    "read_part", "read_weights", "sibling",
 ]  # fmt: skip
 
 CONFIG, MODEL_WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
@@ -70,7 +70,7 @@ def read_part(folder: Path, kinds: Iterable[str]) -> Part:
         )
     config = {key: value for key, value in stored.items() if not key.startswith("_") or key == "_diffusers_version"}
     file = _weights_file(folder)
-    return Part(str(kind), config, _read_weights(file), (folder / CONFIG, file))
+    return Part(str(kind), config, read_weights(file), (folder / CONFIG, file))
 
 
 def pipeline_of(folder: Path) -> Path | None:
@@ -156,7 +156,12 @@ def _weights_file(folder: Path) -> Path:
     raise UserError(f"{folder}: {MODEL_WEIGHTS} is missing; {problem}.", argument="source")
 
 
-def _read_weights(file: Path) -> dict[str, Tensor]:
+def read_weights(file: Path) -> dict[str, Tensor]:
+    """Read a file of weights: safetensors with finite values, of which floating-point ones become float32.
+
+    Raises:
+        UserError: If the file cannot be read, or a value is not finite.
+    """
     try:
         stored = load_file(file)
     except (SafetensorError, OSError) as error:
@@ -193,7 +198,7 @@ def demand_same_weights(where: Path, found: Mapping[str, Tensor], needed: Mappin
     listed = [f"{len(names)} {problem}, first `{min(names)}`" for problem, names in problems.items() if names]
     if listed:
         raise UserError(
-            f"{where}: the weights are not those of the network that {CONFIG} describes: {'; '.join(listed)}; use a "
-            "complete copy, of one version.",
+            f"{where}: the weights are not those of the network that is described: {'; '.join(listed)}; use a complete "
+            "copy, of one version.",
             argument="source",
         )

@@ -26,6 +26,7 @@ from mav_lightning.pretrained.diffusers_folder import (
     files_sha256,
     find_scheduler,
     read_part,
+    read_weights,
     sibling,
 )
 from mav_lightning.pretrained.empty_caption import caption_files, caption_length, encode_caption
@@ -52,12 +53,15 @@ class GrowDiffusers(Task):
         source_sha256: Hash of all files that are read, which identifies the network wherever they are stored.
         grown: Builds the network; its arguments that describe the source are filled in from `source`.
         scheduler: The ``scheduler_config.json`` of the source's training. None for that of its pipeline.
+        temporal: Weights of the temporal layers: the ``temporal.safetensors`` of an exported network. Trained layers
+            cannot be certified. None for new layers.
     """
 
     source: Path
     source_sha256: str
     grown: Callable[..., GrownUNet]
     scheduler: Path | None = None
+    temporal: Path | None = None
 
     def run(self, place: Path, *, seed: int | None, track: Track) -> None:
         """Read, extend, certify and write.
@@ -84,10 +88,13 @@ class GrowDiffusers(Task):
             arguments["text_tokens"] = caption_length(source)
         denoiser, node = _denoiser(self.grown, arguments, levels)
         _load(denoiser.net, source, part, text_proj)
-        self._check_hash([*part.files, scheduler, *captions, *(text_proj.files if text_proj else ())])
+        further = [*(text_proj.files if text_proj else ()), *([Path(self.temporal)] if self.temporal else [])]
+        self._check_hash([*part.files, scheduler, *captions, *further])
         if captions:
             _fill_empty_caption(denoiser.net, source)
-        certificate = _certify(denoiser, source)
+        if self.temporal is not None:
+            _load_temporal(denoiser.net, Path(self.temporal))
+        certificate = None if self.temporal is not None else _certify(denoiser, source)
         size = part.config.get("sample_size")
         card = Card.of(node, {"name": source.name, **({"size": size} if isinstance(size, int) else {})})
         write_network(place, denoiser.state_dict(), card)
@@ -173,6 +180,22 @@ def _load(net: nn.Module, source: Path, part: Part, text_proj: Part | None) -> N
         model = net.get_submodule("conditioning.text_proj")
         demand_same_weights(text_proj.files[0].parent, text_proj.weights, model.state_dict())
         model.load_state_dict(text_proj.weights)
+
+
+def _load_temporal(net: nn.Module, file: Path) -> None:
+    """Replace the weights that the source does not have by those of an exported network."""
+    assert isinstance(net, GrownUNet)
+    if not file.is_file():
+        raise UserError(f"{file}: no such file; give the {file.name} of an exported network.", argument="temporal")
+    kept = set(net.source_names()) | net.adapter_parameters().keys()
+    own = {
+        name: value
+        for name, value in net.state_dict().items()
+        if name not in kept and not name.startswith("conditioning.text_proj.")
+    }
+    weights = read_weights(file)
+    demand_same_weights(file, weights, own)
+    net.load_state_dict(weights, strict=False)
 
 
 def _fill_empty_caption(net: nn.Module, source: Path) -> None:

@@ -21,6 +21,7 @@ from mav_lightning.pretrained.grown_conditioning import (
     UnclipConditioning,
 )
 from mav_lightning.pretrained.grown_layers import ClipContext, TemporalSettings, add_time
+from mav_lightning.pretrained.lora import add_lora
 from mav_lightning.pretrained.timesteps import NoiseSchedule, TimestepOfNoise
 
 __all__ = ["GrownUNet", "check_unet_config"]
@@ -83,6 +84,8 @@ class GrownUNet(SpaceTimeNetwork):
         identity_init: If False, initialize temporal layers at random instead of as the identity.
         temporal_layer: Class or factory of a further temporal layer after every residual block; see `TemporalLayer`.
             None for no further layer.
+        lora_rank: Rank of low-rank adapters of spatial attention, which start at zero and are trained even if the
+            spatial layers are frozen. 0 for none.
         checkpointing: Compute residual blocks and attention again in the backward pass instead of storing them: the
             same gradients with less memory and about a third more time.
 
@@ -110,11 +113,14 @@ class GrownUNet(SpaceTimeNetwork):
         factorized: bool = True,
         identity_init: bool = True,
         temporal_layer: Callable[[int, int], TemporalLayer] | None = None,
+        lora_rank: NonNegativeInt = 0,
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
         check_unet_config(kind, config)
         self.unet = _build(kind, config)
+        if lora_rank:
+            add_lora(self.unet, lora_rank)
         self.in_channels, self.out_channels = self.unet.config.in_channels, self.unet.config.out_channels
         self.downsampling = 2 ** (len(self.unet.config.block_out_channels) - 1)
         self.identity_init, self.cond_norm = identity_init, cond_norm
@@ -149,10 +155,14 @@ class GrownUNet(SpaceTimeNetwork):
         yield from super().temporal_parts()
         yield from (part for part in (self.fps_embedding, self.time_proj) if part is not None)
 
+    def adapter_parameters(self) -> dict[str, nn.Parameter]:
+        """Return the weights of the low-rank adapters, by name."""
+        return {name: one for name, one in self.named_parameters() if ".lora_" in name}
+
     def source_names(self) -> dict[str, str]:
         """Return the name of each weight of the image network here → its name in the source."""
-        temporal = self.temporal_names()
-        names = (name for name in self.state_dict() if name.startswith("unet.") and name not in temporal)
+        new = self.temporal_names() | self.adapter_parameters().keys()
+        names = (name for name in self.state_dict() if name.startswith("unet.") and name not in new)
         return {name: name.removeprefix("unet.").replace(".spatial.", ".") for name in names}
 
     def forward(self, x: Tensor, noise: Tensor, cond: Tensor, fps: Tensor | None = None) -> Tensor:

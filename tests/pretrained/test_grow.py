@@ -1,73 +1,30 @@
 """Image networks of diffusers as space-time networks: the same on images, equal to their frames on clips, certified."""
 
-import functools
-import importlib.util
 import json
 import shutil
-import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+import tiny_diffusers as folders
 import torch
 from safetensors.torch import load_file, save_file
+from tiny_diffusers import grow
 from torch import Tensor
 
 from mav_lightning.certificate import certify_frames
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.tracking import untracked
-from mav_lightning.diffusion.denoiser import EpsDenoiser, HybridDenoiser, NetDenoiser
+from mav_lightning.diffusion.denoiser import EpsDenoiser, HybridDenoiser
 from mav_lightning.networks.card import read_card
 from mav_lightning.networks.catalogue import describe_network
-from mav_lightning.networks.stored import load_network
 from mav_lightning.pretrained.grow_task import GrowDiffusers
 from mav_lightning.pretrained.grown_unet import GrownUNet
 from mav_lightning.pretrained.timesteps import NoiseSchedule, TimestepOfNoise
 
 diffusers = pytest.importorskip("diffusers")
-pytest.importorskip("transformers")
-
-
-def _folders() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("tiny_folders", Path(__file__).parent / "folders.py")
-    assert spec is not None and spec.loader is not None
-    module = sys.modules.setdefault("tiny_folders", importlib.util.module_from_spec(spec))
-    spec.loader.exec_module(module)
-    return module
-
-
-folders = _folders()
-SOURCES: dict[str, Callable[[Path], Path]] = {
-    "unconditional": folders.unconditional,
-    "text-to-image": folders.text_to_image,
-    "unclip decoder": lambda folder: folders.karlo(folder) / "decoder",
-    "super-resolution": lambda folder: folders.karlo(folder) / "super_res_first",
-}
-
-
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return {name: make(tmp_path_factory.mktemp("source") / "model") for name, make in SOURCES.items()}
-
-
-@functools.cache
-def known_sha256(source: Path) -> str:
-    with pytest.raises(UserError, match="give source_sha256=") as asked:
-        GrowDiffusers(source, "ask", partial(GrownUNet)).run(Path("nowhere"), seed=None, track=untracked)
-    assert not Path("nowhere").exists()
-    return str(asked.value).rpartition("=")[2]
-
-
-def grow(source: Path, out: Path, **options: Any) -> NetDenoiser:
-    task = GrowDiffusers(source, known_sha256(source), partial(GrownUNet, **options))
-    torch.manual_seed(0)
-    task.run(out, seed=None, track=untracked)
-    found = load_network(out)
-    assert isinstance(found, NetDenoiser)
-    return found
+KINDS = ["unconditional", "text-to-image", "unclip decoder", "super-resolution"]
 
 
 def fails(source: Path, message: str, out: Path) -> None:
@@ -81,7 +38,7 @@ def noisy(*shape: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize("name", KINDS)
 def test_every_kind_is_certified_and_stored_with_a_report(name: str, sources: dict[str, Path], tmp_path: Path) -> None:
     denoiser = grow(sources[name], tmp_path / "grown")
     report = json.loads((tmp_path / "grown" / "grown.json").read_text())

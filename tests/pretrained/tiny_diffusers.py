@@ -1,10 +1,18 @@
 """Tiny random models, saved by diffusers and transformers in the formats of the real ones."""
 
-import hashlib
+import functools
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
+
+from mav_lightning.common.errors import UserError
+from mav_lightning.common.tracking import untracked
+from mav_lightning.diffusion.denoiser import NetDenoiser
+from mav_lightning.networks.stored import load_network
+from mav_lightning.pretrained.grow_task import GrowDiffusers
+from mav_lightning.pretrained.grown_unet import GrownUNet
 
 KARLO_DECODER = {
     "sample_size": 16,
@@ -125,5 +133,20 @@ def karlo(folder: Path) -> Path:
     return folder
 
 
-def sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+@functools.cache
+def known_sha256(source: Path, **further: Path) -> str:
+    with pytest.raises(UserError, match="give source_sha256=") as asked:
+        GrowDiffusers(source, "ask", functools.partial(GrownUNet), **further).run(
+            Path("nowhere"), seed=None, track=untracked
+        )
+    assert not Path("nowhere").exists()
+    return str(asked.value).rpartition("=")[2]
+
+
+def grow(source: Path, out: Path, **options: Any) -> NetDenoiser:
+    task = GrowDiffusers(source, known_sha256(source), functools.partial(GrownUNet, **options))
+    torch.manual_seed(0)
+    task.run(out, seed=None, track=untracked)
+    found = load_network(out)
+    assert isinstance(found, NetDenoiser)
+    return found
