@@ -1,5 +1,7 @@
 """Lightning data modules over shard folders: images for the spatial networks, clips for the temporal ones."""
 
+import hashlib
+import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
@@ -90,6 +92,15 @@ class ShardData(LightningDataModule, Generic[B]):
             self.train_dataloader()
         if stage in (None, "fit", "validate"):
             self.val_dataloader()
+
+    def content_sha256(self) -> dict[str, str]:
+        """Return ``root`` → sha256 of the training and validation samples; empty with the streaming reader."""
+        if self.reader == "streaming":
+            return {}
+        splits = {"train": self._train.index.sha256}
+        if self._folder("val", required=False).is_dir():
+            splits["val"] = self._index("val").sha256
+        return {"root": hashlib.sha256(json.dumps(splits).encode()).hexdigest()}
 
     def train_dataloader(self) -> TrainLoader[B] | StreamingLoader[B]:
         """Return endless training batches: this rank's part."""

@@ -3,6 +3,7 @@
 Embeddings are computed at the encoder's own resolution, which stages that train on small images never decode.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -70,7 +71,8 @@ def write_embeddings(
             rows = track(_embed_all(index, embed, size, bad), len(index), f"embedding {index.folder}")
             table = _table(list(rows))
             with whole_file(path) as partial:
-                save_file({"embeddings": table}, partial, {"index": index.sha256, "encoder": encoder})
+                facts = {"index": index.sha256, "encoder": encoder, "sha256": _sha256(table.numpy())}
+                save_file({"embeddings": table}, partial, facts)
     return done
 
 
@@ -119,9 +121,16 @@ def read_embeddings(index: Index, encoder: str) -> Embeddings:
     if found.get("index") != index.sha256:
         raise UserError(f"{path}: made for other shards; {remedy}.")
     try:
-        return Embeddings(path, len(index))
+        stored = Embeddings(path, len(index))
     except UserError as error:
         raise UserError(f"{error} {remedy.capitalize()}.") from error
+    if _sha256(stored.rows) != found.get("sha256"):
+        raise UserError(f"{path}: damaged (another sha256) or of an earlier version; remove it and {remedy}.")
+    return stored
+
+
+def _sha256(rows: NDArray[np.float32]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(rows).data).hexdigest()
 
 
 def _path(folder: Path, encoder: str) -> Path:

@@ -82,6 +82,11 @@ class JointData(LightningDataModule):
         if stage in (None, "fit"):
             self.images.train_dataloader()
 
+    def content_sha256(self) -> dict[str, str]:
+        """Return ``clips.root`` and ``images.root`` → sha256 of their samples."""
+        parts = {"clips": self.clips.content_sha256(), "images": self.images.content_sha256()}
+        return {f"{part}.{key}": sha256 for part, found in parts.items() for key, sha256 in found.items()}
+
     def train_dataloader(self) -> JointLoader:
         """Return endless training batches: this rank's part."""
         clips, images = self.clips.train_dataloader(), self.images.train_dataloader()

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from mav_lightning.media.formats import HEAD_BYTES, PICTURE_SUFFIXES, UNREAD_SUFFIXES, VIDEO_SUFFIXES, is_animated
 from mav_lightning.media.listing import list_folder, natural_key
+from mav_lightning.shards.shard_listing import is_compressed_shard
 
 __all__ = ["ClipListing", "list_clips"]
 
+_INDEX = "index.json"  # of shards, which `mav data index` writes next to them
 _KINDS = {"tar": "shard", "npy": "array"} | dict.fromkeys(VIDEO_SUFFIXES, "video")
 # What this project writes next to shards.
 _OWN, _OWN_PATTERN = ("index.safetensors", "index.json"), "embeddings-*.safetensors"
@@ -22,7 +24,7 @@ class ClipListing:
     """Clips below a folder. No kind hides another: all of them are clips.
 
     Attributes:
-        shards: Tar files.
+        shards: Tar files, also compressed ones, which `shard_paths` rejects.
         videos: Videos and animations.
         frame_folders: Folders of images, each the frames of one clip.
         arrays: ``.npy`` files.
@@ -55,18 +57,24 @@ def list_clips(root: Path) -> ClipListing:
         elif path.suffix[1:].lower() in UNREAD_SUFFIXES:
             others["of formats that are not read; convert them to .mp4 or .png"].append(listing.name(path))
         else:
-            others["not media"].append(listing.name(path))
-    occupied = {path.parent for kind in ("shard", "video", "array") for path in kinds[kind]}
+            kinds["other"].append(path)
+    sharded = {path.parent for path in kinds["shard"]}
+    indexes = {folder / _INDEX for folder in sharded}
+    others["not media"] = [listing.name(path) for path in kinds["other"] if path not in indexes]
+    occupied = sharded | {path.parent for kind in ("video", "array") for path in kinds[kind]}
     folders = {path.parent for path in kinds["picture"]} - occupied - {root}
     for path in kinds["picture"]:
         if path.parent in occupied:
             others["images beside clips, not frames of one"].append(listing.name(path))
     loose = [path for path in kinds["picture"] if path.parent == root and root not in occupied]
     frame_folders = sorted(folders, key=lambda folder: natural_key(folder.relative_to(root).as_posix()))
-    return ClipListing(kinds["shard"], kinds["video"], frame_folders, kinds["array"], loose, unused | others)
+    unused |= {reason: names for reason, names in others.items() if names}
+    return ClipListing(kinds["shard"], kinds["video"], frame_folders, kinds["array"], loose, unused)
 
 
 def _kind(path: Path) -> str | None:
+    if is_compressed_shard(path):
+        return "shard"
     suffix = path.suffix[1:].lower()
     if suffix == "webp":
         with path.open("rb") as file:

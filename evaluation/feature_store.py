@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,18 +13,20 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.hashing import tensors_sha256
 from mav_lightning.common.whole_file import whole_file
 
 __all__ = ["FeatureStore", "features_folder", "key_of"]
 
 _VIEW = "view.json"
+_SHA256 = "sha256"  # key of a file's metadata: hash of its features
 
 
 class FeatureStore:
     """The features of one extractor under one preparation, by key, in files that are written atomically.
 
     Several processes may write at once: a file is named after its keys, and files that share a key hold the same
-    features for it.
+    features for it. Each file records the sha256 of its features, which is compared before they are used.
 
     Args:
         root: Folder of all features.
@@ -35,12 +38,15 @@ class FeatureStore:
         text = json.dumps(view, sort_keys=True, indent=1)
         self.folder = root / hashlib.sha256(text.encode()).hexdigest()[:16]
         self._view, self._files = text, dict[str, Path]()
-        self._seen: set[Path] = set()
+        self._seen, self._verified = set[Path](), set[Path]()
 
     def missing(self, keys: Iterable[str]) -> list[str]:
-        """Return the keys without stored features, each once."""
+        """Return the keys without stored features, each once; features in damaged files count as missing."""
         self._look()
-        return [key for key in dict.fromkeys(keys) if key not in self._files]
+        wanted = list(dict.fromkeys(keys))
+        for path in {self._files[key] for key in wanted if key in self._files} - self._verified:
+            self._verify(path)
+        return [key for key in wanted if key not in self._files]
 
     def add(self, keys: Sequence[str], features: Tensor) -> None:
         """Write the features of some keys, one row of `features` each, to one file."""
@@ -51,31 +57,51 @@ class FeatureStore:
         name = hashlib.sha256(" ".join(keys).encode()).hexdigest()[:16]
         rows = {key: row.clone() for key, row in zip(keys, features.cpu(), strict=True)}
         with whole_file(self.folder / f"{name}.safetensors") as partial:
-            save_file(rows, partial)
+            save_file(rows, partial, {_SHA256: tensors_sha256(rows)})
         self._files |= dict.fromkeys(keys, self.folder / f"{name}.safetensors")
+        self._seen.add(self.folder / f"{name}.safetensors")
 
     def read(self, keys: Sequence[str]) -> Tensor:
         """Return the stored features of keys, stacked in their order: (keys, …).
 
         Raises:
-            UserError: If a file is damaged.
+            UserError: If a key has no features, or those in a damaged file.
         """
-        self._look()
+        if gone := self.missing(keys):
+            raise UserError(f"{self.folder}: {len(gone)} features are missing or damaged; run the evaluation again.")
         by_file: dict[Path, list[str]] = {}
         for key in dict.fromkeys(keys):
             by_file.setdefault(self._files[key], []).append(key)
         found: dict[str, Tensor] = {}
         for path, own in by_file.items():
-            with _opened(path) as file:
+            with safe_open(path, framework="pt") as file:
                 found |= {key: file.get_tensor(key) for key in own}
         return torch.stack([found[key] for key in keys])
 
     def _look(self) -> None:
         """Register files that were written since the last call."""
         for path in sorted(set(self.folder.glob("*.safetensors")) - self._seen):
-            with _opened(path) as file:
-                self._files |= dict.fromkeys(file.keys(), path)
             self._seen.add(path)
+            try:
+                with safe_open(path, framework="pt") as file:
+                    if _SHA256 in (file.metadata() or {}):  # otherwise written by an earlier version
+                        self._files |= dict.fromkeys(file.keys(), path)
+            except (SafetensorError, OSError) as error:
+                _warn_of(path, str(error))
+
+    def _verify(self, path: Path) -> None:
+        """Compare the features in a file with their hash, once in a process, and forget them if they differ."""
+        try:
+            with safe_open(path, framework="pt") as file:
+                stored = {key: file.get_tensor(key) for key in file.keys()}
+                intact = tensors_sha256(stored) == file.metadata()[_SHA256]
+        except (SafetensorError, OSError):
+            intact = False
+        if intact:
+            self._verified.add(path)
+            return
+        _warn_of(path, "another sha256")
+        self._files = {key: place for key, place in self._files.items() if place != path}
 
 
 def key_of(*facts: str) -> str:
@@ -88,8 +114,5 @@ def features_folder() -> Path:
     return Path("~/.cache/mav-lightning/features").expanduser()
 
 
-def _opened(path: Path) -> Any:
-    try:
-        return safe_open(path, framework="pt")
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: damaged ({error}); remove it; its features are extracted again.") from error
+def _warn_of(path: Path, problem: str) -> None:
+    warnings.warn(f"{path}: damaged ({problem}); its features are extracted again.", stacklevel=4)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-__all__ = ["Interval", "grouped_mean", "jackknife", "mean", "median", "wilson"]
+__all__ = ["Interval", "grouped_mean", "jackknife", "mean", "median", "wilson", "wilson_of_mean"]
 
 Interval = tuple[float, float] | None
 _LEVEL = 0.95
@@ -18,6 +18,19 @@ def wilson(right: int, n: int) -> Interval:
         return None
     low, high = stats.binomtest(right, n).proportion_ci(_LEVEL, method="wilson")
     return float(low), float(high)
+
+
+def wilson_of_mean(value: float, n: int) -> Interval:
+    """Compute Wilson's score interval of a mean of n independent values in [0, 1]; None if n is 0.
+
+    No such values vary more than those that are 0 or 1, for which it was made, so it is wide enough for others.
+    """
+    if n == 0:
+        return None
+    z = float(stats.norm.ppf((1 + _LEVEL) / 2))
+    center, reach = value + z * z / (2 * n), z * np.sqrt(value * (1 - value) / n + z * z / (4 * n * n))
+    low, high = ((center + sign * reach) / (1 + z * z / n) for sign in (-1, 1))
+    return max(float(low), 0.0), min(float(high), 1.0)
 
 
 def mean(values: NDArray[np.float64]) -> Interval:

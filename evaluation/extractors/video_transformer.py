@@ -3,28 +3,22 @@
 Their features see motion better than those of I3D (Ge et al., 2024; Luo et al., 2024), so newer distances use them.
 """
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from evaluation.clip_sources import Clip
 from evaluation.extractors.base import ClipFeatures, ExtractorSettings, LoadedExtractor
+from evaluation.extractors.pretrained import load_pretrained, weights_identity
 from evaluation.resize import Resize, resizer
-from evaluation.weight_files import check_weights
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import PositiveFloat, PositiveInt
-from mav_lightning.common.transformers_library import transformers_library
 
 __all__ = ["VideoTransformer", "VideoTransformerSettings"]
 
 _KINDS = ("videomae", "vjepa2")
-_WEIGHTS = "model.safetensors"
 Levels = tuple[float, float, float]
 
 
@@ -54,7 +48,9 @@ class VideoTransformer(ClipFeatures):
 
     def __init__(self, folder: Path, resize: Resize, mean: Levels, std: Levels) -> None:
         super().__init__()
-        self.model, self.resize = _load(folder), resize
+        self.model, self.resize = load_pretrained(folder, _KINDS, "ForVideoClassification"), resize
+        if hasattr(self.model, "classifier"):
+            self.model.classifier = nn.Identity()
         for name, values in (("mean", mean), ("std", std)):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
 
@@ -114,31 +110,5 @@ class VideoTransformerSettings(ExtractorSettings):
             UserError: If a file is missing, is not the one pinned, or cannot be read.
         """
         folder = weights / self.weights
-        found = check_weights(folder / _WEIGHTS, self.sha256)
-        config = check_weights(folder / "config.json")
-        resize = resizer(self.resize, self.size)
-        network = VideoTransformer(folder, resize, self.mean, self.std)
-        return LoadedExtractor(network, hashlib.sha256(f"{config} {found}".encode()).hexdigest())
-
-
-def _load(folder: Path) -> Any:
-    """Load the model in evaluation mode; a classifier returns what its last layer would take."""
-    transformers = transformers_library()
-    local = {"local_files_only": True, "trust_remote_code": False}
-    try:
-        config = transformers.AutoConfig.from_pretrained(folder, **local)
-        if config.model_type not in _KINDS:
-            raise UserError(f"{folder}: holds a `{config.model_type}`; provide one of {', '.join(_KINDS)}.")
-        classifies = any(name.endswith("ForVideoClassification") for name in config.architectures or ())
-        kind = transformers.AutoModelForVideoClassification if classifies else transformers.AutoModel
-        model, report = kind.from_pretrained(
-            folder, config=config, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **local
-        )
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError, UnpicklingError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{folder}: not a readable video transformer ({reason}); download it again.") from error
-    if lost := sorted(report["missing_keys"]):
-        raise UserError(f"{folder}: {len(lost)} weights are missing, first `{lost[0]}`; download it again.")
-    if classifies:
-        model.classifier = nn.Identity()
-    return model.eval().requires_grad_(False)
+        identity = weights_identity(folder, self.sha256)
+        return LoadedExtractor(VideoTransformer(folder, resizer(self.resize, self.size), self.mean, self.std), identity)

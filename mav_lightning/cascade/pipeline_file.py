@@ -10,8 +10,10 @@ from typing import Any, Literal, get_args
 
 from mav_lightning.cascade.roles import Role
 from mav_lightning.cascade.sampling import Sampling
+from mav_lightning.common.errors import UserError
+from mav_lightning.common.identity import identity_sha256
 from mav_lightning.common.output import FolderContent
-from mav_lightning.common.schema import build, read_json
+from mav_lightning.common.schema import build, check, read_json
 from mav_lightning.networks.card import NETWORK, read_card
 
 __all__ = ["CONFIG", "PIPELINE", "READY_MADE", "NetworkIds", "PipelineFile", "read_pipeline_file", "trained_rates"]
@@ -43,11 +45,13 @@ class PipelineFile:
         version: Version of the format.
         sampling: Settings of the sampling chain.
         checkpoints: Content ids of the networks.
+        sha256: Hash of the rest, as `identity_sha256` computes it. None in files of earlier versions.
     """
 
     version: Literal[1]
     sampling: Sampling
     checkpoints: NetworkIds
+    sha256: str | None = None
 
 
 def read_pipeline_file(folder: Path, sampling: Mapping[str, Any] | None = None) -> PipelineFile:
@@ -58,10 +62,17 @@ def read_pipeline_file(folder: Path, sampling: Mapping[str, Any] | None = None) 
         sampling: Fields of `Sampling` to replace. None for no changes.
 
     Raises:
-        UserError: If the folder is not a pipeline, or a setting is out of range.
+        UserError: If the folder is not a pipeline, its description was changed, or a setting is out of range.
     """
     missing = "write a pipeline of trained networks with `mav pipeline`, or train a small one with `mav demo`"
-    stored: PipelineFile = read_json(folder / CONFIG, PipelineFile, missing)
+    content = read_json(folder / CONFIG, dict[str, Any], missing)
+    stored: PipelineFile = check(content, PipelineFile, str(folder / CONFIG))
+    recorded = content.pop("sha256", None)
+    if recorded not in (None, identity_sha256(content)):
+        raise UserError(
+            f"{folder / CONFIG}: was edited or damaged after it was written. Write the pipeline again with `mav "
+            "pipeline`; settings of sampling can be given to `mav generate`."
+        )
     if not sampling:
         return stored
     return replace(stored, sampling=build(Sampling, {**asdict(stored.sampling), **sampling}, "sampling"))

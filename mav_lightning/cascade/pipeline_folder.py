@@ -1,6 +1,5 @@
 """Pipelines on disk: a folder of networks and one ``pipeline.json``, independent of the trainings they come from."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,9 +14,10 @@ from mav_lightning.cascade.pipeline_file import CONFIG, PipelineFile, read_pipel
 from mav_lightning.cascade.roles import Role
 from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.identity import identity_sha256
+from mav_lightning.common.json_files import write_json
 from mav_lightning.common.task import Task
 from mav_lightning.common.tracking import Track
-from mav_lightning.common.whole_file import whole_file
 from mav_lightning.diffusion.denoiser import NetDenoiser
 from mav_lightning.networks.card import network_id, read_card
 from mav_lightning.networks.stored import copy_network, load_network
@@ -133,8 +133,7 @@ def write_pipeline(out: Path, sampling: Sampling, networks: NetworkFolders) -> N
     for role, folder in folders.items():
         copy_network(folder, out / role)
     content = {"version": 1, "sampling": asdict(sampling), "checkpoints": cascade.ids}
-    with whole_file(out / CONFIG) as partial:
-        partial.write_text(json.dumps(content, indent=1))
+    write_json(out / CONFIG, content | {"sha256": identity_sha256(content)})
 
 
 def copy_pipeline(source: Path, out: Path) -> None:

@@ -112,9 +112,9 @@ def _describe(plan: "Plan", root: Path, jobs: int | None, console: "SafeConsole"
     from rich.table import Table
 
     from mav_lightning.common.console import styled
+    from mav_lightning.common.lease import holder
     from mav_lightning.common.units import duration
     from mav_lightning.runs.eta import estimate
-    from mav_lightning.runs.lease import holder
     from mav_lightning.runs.ledger import Ledger, State
 
     ledger = Ledger(root)

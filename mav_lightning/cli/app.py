@@ -13,6 +13,7 @@ from mav_lightning.cli import (
     ablate,
     baseline,
     certify,
+    checkpoint,
     compare,
     config,
     convert,
@@ -21,12 +22,12 @@ from mav_lightning.cli import (
     demo,
     doctor,
     evaluate,
-    export,
     generate,
     inspect,
     layers,
     motion,
     pipeline,
+    rate,
     report,
     stage,
     train,
@@ -58,9 +59,10 @@ app.command()(evaluate.evaluate)
 app.command()(baseline.baseline)
 app.command()(compare.compare)
 app.command()(motion.motion)
+app.command(cls=rate.RateCommand)(rate.rate)
 app.command()(ablate.ablate)
 app.command()(layers.layers)
-app.command()(export.export)
+app.add_typer(checkpoint.app, name="checkpoint")
 app.command()(convert.convert)
 app.command()(report.report)
 app.command()(certify.certify)

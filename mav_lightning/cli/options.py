@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import typer
+from typer.core import TyperCommand
 
 from mav_lightning.common.allowed import allow
 from mav_lightning.common.configs import find_protocol
@@ -12,7 +13,38 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.common.output import OutputKind, check_output
 from mav_lightning.common.schema import check
 
-__all__ = ["Allow", "Overwrite", "config_file", "existing", "network_folder", "output", "protocol_name", "within"]
+__all__ = [
+    "Allow",
+    "Overwrite",
+    "SpreadOptions",
+    "config_file",
+    "existing",
+    "network_folder",
+    "output",
+    "protocol_name",
+    "within",
+]
+
+
+class SpreadOptions(TyperCommand):
+    """Command with options that take all values up to the next option: ``--ask quality motion``, ``--files *.json``.
+
+    Attributes:
+        spread: Names of these options; each may also be repeated.
+    """
+
+    spread: ClassVar[tuple[str, ...]] = ()
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Repeat the option before each of its values, which is how Click reads several values."""
+        found, option, given = list[str](), "", 0
+        for word in args:
+            if word.startswith("-"):
+                option, given = (word if word in self.spread else ""), 0
+            elif option:
+                found, given = [*found, option] if given else found, given + 1
+            found.append(word)
+        return super().parse_args(ctx, found)
 
 
 def _allowed(packages: list[str] | None) -> list[str]:

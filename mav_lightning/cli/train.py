@@ -11,6 +11,8 @@ from mav_lightning.cli.progress import exit_if_failed
 from mav_lightning.common.counting import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mav_lightning.common.console import SafeConsole
     from mav_lightning.runs.stage_folder import Stage
 
@@ -36,12 +38,29 @@ def train(
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Recipes: number of stages that run at once.")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="Recipes: CPU threads per stage.")] = 1,
+    extend: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Continue the run in --out, finished or not, to this total number of steps, if its schedule allows "
+            "that.",
+            show_default=False,
+        ),
+    ] = None,
+    any_machine: Annotated[
+        bool,
+        typer.Option(
+            "--any-machine",
+            help="Resume although processor, threads or PyTorch differ; the result is then not the same bits.",
+        ),
+    ] = False,
     allow: Allow = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Recipes: check and list the stages only.")] = False,
 ) -> None:
     """Train a stage, or resume its training: rerun the same command after an interruption to get the same bits.
 
-    Writes checkpoints, TensorBoard logs, and at the end weights.safetensors with the averaged weights. Given a recipe,
+    Writes checkpoints, TensorBoard logs, and at the end weights.safetensors with the averaged weights. run.json holds
+    what the run is; the same folder with another config, other data or another machine is an error. Given a recipe,
     trains every stage in dependency order in DIR/stages and assembles the pipeline for `mav generate` if the recipe
     has one.
 
@@ -52,24 +71,68 @@ def train(
 
         mav train stage/spatial_tiny.yaml needs.data=runs/shapes needs.clip=runs/clip fit.steps=500
 
+        mav train stage/temporal_tiny.yaml needs.data=runs/shapes … --out runs/temporal --extend 2000
+
         mav train recipe/tiny.yaml --out runs/tiny --jobs 2
     """
     from mav_lightning.common.errors import UserError
-    from mav_lightning.config import find_config, load_config, read_yaml, resolve_needs
-    from mav_lightning.runs.execute import run_training
+    from mav_lightning.config import find_config, read_yaml
 
     file = find_config(config)
     if "stages" in read_yaml(file):
+        if extend is not None or any_machine:
+            raise UserError("only for a single stage.", argument="any_machine" if extend is None else "extend")
         _train_recipe(file, overrides or [], out or Path("runs") / file.stem, jobs, threads, dry_run)
         return
     if dry_run:
         raise UserError(f"only for recipes; `mav config {config}` prints what this stage would do.", argument="dry_run")
-    resolved = resolve_needs(load_config(config, overrides or []), {})
+    _train_stage(config, overrides or [], out, extend, any_machine)
+
+
+def _train_stage(config: str, overrides: list[str], out: Path | None, extend: int | None, any_machine: bool) -> None:
+    from mav_lightning.common.errors import UserError
+    from mav_lightning.config import load_config
+    from mav_lightning.runs.execute import run_training
+
+    needs, rest = _needed_folders(overrides)
+    resolved = load_config(config, rest if extend is None else [*rest, f"fit.steps={extend}"])
+    _check_roles(needs, resolved.get("needs", {}))
     if resolved["kind"] != "train":
         raise UserError(f"{config}: is a stage of kind `{resolved['kind']}`; `mav train` takes the kind train.")
+    if extend is not None and "task" in resolved:
+        raise UserError(f"{config}: is fitted in closed form, without steps.", argument="extend")
     folder = out or Path("runs") / resolved["name"]
-    run_training(resolved, folder)
-    echo(f"trained: {folder}")
+    run_training(resolved, folder, needs=needs, extend=extend is not None, any_machine=any_machine)
+    tried = bool(resolved.get("trainer", {}).get("fast_dev_run"))
+    echo("tried, nothing kept" if tried else f"trained: {folder}")
+
+
+def _needed_folders(overrides: list[str]) -> tuple[dict[str, Path], list[str]]:
+    """Split overrides into the folders of ``needs.<role>=DIR`` and the rest.
+
+    A folder counts by its content, so its path stays out of the config.
+    """
+    from mav_lightning.config import parse_override
+
+    needs, rest = {}, []
+    for word in overrides:
+        key, value = parse_override(word)
+        role = key.removeprefix("needs.")
+        if role != key and isinstance(value, str) and not value.startswith(("@", "${")):
+            needs[role] = Path(value)
+        else:
+            rest.append(word)
+    return needs, rest
+
+
+def _check_roles(given: "Iterable[str]", known: "Iterable[str]") -> None:
+    from mav_lightning.common.errors import UserError, nearest
+
+    for role in given:
+        if role not in known:
+            raise UserError(
+                f"needs.{role}: the stage needs {', '.join(known) or 'nothing'}.", suggestion=nearest(role, known)
+            )
 
 
 def _train_recipe(file: Path, overrides: list[str], out: Path, jobs: int, threads: int, dry_run: bool) -> None:

@@ -15,4 +15,4 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
         >>> counted(1, "clip"), counted(0, "clip"), counted(2, "entry", "entries")
         ('1 clip', '0 clips', '2 entries')
     """
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"

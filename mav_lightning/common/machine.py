@@ -1,11 +1,21 @@
 """Properties of this machine and its environment: memory, device, installed packages."""
 
+import platform
 import resource
 import sys
 from importlib import metadata
 from pathlib import Path
 
-__all__ = ["default_device", "package_version", "peak_rss_bytes"]
+__all__ = ["cpu_name", "default_device", "machine_identity", "package_version", "peak_rss_bytes"]
+
+
+def cpu_name() -> str:
+    """Return the model name of the processor, or its architecture if the name is unknown."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
 
 
 def default_device() -> str:
@@ -13,6 +23,20 @@ def default_device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def machine_identity(device: str) -> dict[str, str | int]:
+    """Return what determines the bits of a computation besides the program: processor, threads, version of PyTorch.
+
+    Args:
+        device: Device that computes: ``cpu``, ``cuda`` or ``cuda:N``. With a GPU the number of threads does not count.
+    """
+    import torch
+
+    version = {"torch": str(torch.__version__)}
+    if device.startswith("cuda"):
+        return {"processor": torch.cuda.get_device_name(device), **version}
+    return {"processor": cpu_name(), "threads": torch.get_num_threads(), **version}
 
 
 def package_version(package: str) -> str | None:

@@ -9,11 +9,12 @@ from typing import Literal, NamedTuple
 
 from mav_lightning.common.errors import UserError
 
-__all__ = ["FolderContent", "OutputKind", "check_output", "check_replaceable", "disk_message"]
+__all__ = ["TEMPORARY", "FolderContent", "OutputKind", "check_output", "check_replaceable", "disk_message"]
 
 OutputKind = Literal["file", "new file", "folder", "new folder"]
+TEMPORARY = ".partial"  # ending of the names under which files and folders are written first
 _CURRENT = "is the current folder; give the name of a new one."
-_LONGEST_NAME = 255 - len("..4194304.partial")  # bytes; files are written under a longer temporary name first
+_LONGEST_NAME = 255 - len(f"..12345678{TEMPORARY}")  # bytes
 
 
 class FolderContent(NamedTuple):

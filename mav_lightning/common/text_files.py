@@ -5,15 +5,18 @@ Captions hold characters that `str.splitlines` splits at, such as U+2028, U+0085
 """
 
 import math
+import re
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.terminal import shorten
 
 __all__ = ["beginning", "composed", "decode_text", "plain_text", "read_lines", "read_text"]
 
+_HALF = re.compile(r"[\ud800-\udfff]")
 _LONGEST_LINE = 1 << 20  # bytes
 _LARGEST_FILE = 1 << 30  # bytes
 
@@ -93,7 +96,9 @@ def beginning(value: Any) -> str:
 
 
 def plain_text(value: Any) -> str | None:
-    """Return a caption that JSON stores as text, as a number or as a list of these, of which the first counts.
+    """Return a caption that JSON stores as text, as a number or as a list of these.
+
+    The first text of a list counts that is not blank.
 
     Args:
         value: The value. None, NaN, which tools write for missing values, and an empty list mean no text.
@@ -102,7 +107,8 @@ def plain_text(value: Any) -> str | None:
         UserError: The value is something else.
     """
     if isinstance(value, list):
-        return next((text for text in map(_scalar_text, value) if text is not None), None)
+        texts = [text for text in map(_scalar_text, value) if text is not None]
+        return next((text for text in texts if text.strip()), texts[0] if texts else None)
     return _scalar_text(value)
 
 
@@ -110,6 +116,8 @@ def _scalar_text(value: Any) -> str | None:
     if value is None or isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, str):
+        if _HALF.search(value):  # no encoding takes it, so neither would tokenizers and files
+            raise UserError(f"holds half of a character ({shorten(beginning(value))}); write it as UTF-8.")
         return composed(value)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(int(value)) if value == int(value) else str(value)

@@ -1,14 +1,21 @@
 """Files and folders written atomically: they appear complete or not at all."""
 
+import fcntl
+import glob
 import os
+import re
+import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mav_lightning.common.output import FolderContent, check_output, check_replaceable
+from mav_lightning.common.output import TEMPORARY, FolderContent, check_output, check_replaceable
 
 __all__ = ["new_folder", "remove_partial_files", "whole_file"]
+
+_OWNER = ".mav-owner"  # locked by the process that fills a temporary folder
 
 
 @contextmanager
@@ -17,17 +24,19 @@ def whole_file(path: Path) -> Iterator[Path]:
 
     The content is flushed to disk before the rename, and the rename before this returns, so neither a killed process
     nor a power cut leaves a partial file. If the block raises, `path` is unchanged and the temporary file is deleted.
-    The temporary file is in the same folder because a rename is atomic within one file system only.
+    The temporary file is in the same folder because a rename is atomic within one file system only. Its name is random
+    and it is created anew, so that it is no other process's file and no link.
 
     Raises:
         UserError: `path` cannot be written; see `check_output`.
     """
     check_output(path, "file", argument=None)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = _temporary(path)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    mode = os.fstat(descriptor).st_mode
+    os.close(descriptor)
     try:
-        partial.touch()
-        mode = partial.stat().st_mode
         yield partial
         partial.chmod(mode)  # some writers replace the file by one with stricter permissions
         _flush_to_disk(partial)
@@ -38,15 +47,26 @@ def whole_file(path: Path) -> Iterator[Path]:
     _flush_to_disk(path.parent)
 
 
-def remove_partial_files(folder: Path) -> None:
-    """Delete temporary files of interrupted writes. Call it only while no other process writes to `folder`."""
-    for partial in folder.glob(".*.partial"):
-        partial.unlink(missing_ok=True)
+def remove_partial_files(folder: Path, *names: str) -> None:
+    """Delete temporary files of interrupted writes. Call it only while no other process writes these files.
+
+    Args:
+        folder: The folder.
+        *names: Names of the files that were written, or patterns of them, for example ``step-*.ckpt``.
+    """
+    for name in names:
+        for partial in folder.glob(f".{name}.*{TEMPORARY}"):
+            drawn = re.search(rf"\.[0-9a-f]{{8}}{re.escape(TEMPORARY)}$", partial.name)
+            if drawn and stat.S_ISREG(partial.lstat().st_mode):
+                partial.unlink(missing_ok=True)
 
 
 @contextmanager
 def new_folder(out: Path, replaces: FolderContent | None = None) -> Iterator[Path]:
     """Yield a temporary folder to fill and rename it to `out` on leaving the block.
+
+    Temporary folders that killed processes have left for `out` are removed: those that hold a file with which a process
+    marks a folder as its own, and that no living process has locked.
 
     Args:
         out: The new folder.
@@ -59,19 +79,45 @@ def new_folder(out: Path, replaces: FolderContent | None = None) -> Iterator[Pat
     check_output(out, "new folder" if replaces is None else "folder", argument=None)
     if replaces is not None:
         check_replaceable(out, replaces)
-    partial, old = (out.absolute().parent / f".{out.absolute().name}.{state}" for state in ("partial", "old"))
-    for left in (partial, old):  # by a killed process
-        shutil.rmtree(left, ignore_errors=True)
-    partial.mkdir(parents=True)
+    out = out.absolute()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(out)
+    partial, old = _temporary(out), _temporary(out)
+    partial.mkdir()
+    mark = os.open(partial / _OWNER, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
+        fcntl.flock(mark, fcntl.LOCK_EX)
         yield partial
+        (partial / _OWNER).unlink()
         if replaces is not None and out.exists():
             os.replace(out, old)
         os.replace(partial, out)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+    finally:
+        os.close(mark)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _remove_abandoned(out: Path) -> None:
+    for partial in out.parent.glob(f".{glob.escape(out.name)}.*{TEMPORARY}"):
+        try:
+            mark = os.open(partial / _OWNER, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:  # not a folder of ours
+            continue
+        try:
+            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not partial.is_symlink():
+                shutil.rmtree(partial, ignore_errors=True)
+        except OSError:  # a living process fills it, or there are no locks here
+            pass
+        finally:
+            os.close(mark)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -30,7 +30,10 @@ _TRUNK = [entry.name for entry in fields(Trunk)]
 _NAME = re.compile(r"\w[\w.-]{0,99}")
 _PLAIN = (bool, int, float, str, list, type(None))
 # Sections that hold the arguments of a call → those arguments that the run itself gives.
-_CALLS = {"trainer": frozenset[str](), "fit": frozenset({"module", "data", "out", "seed", "trainer"})}
+_CALLS = {
+    "trainer": frozenset[str](),
+    "fit": frozenset({"module", "data", "out", "seed", "trainer", "identity", "extend", "any_machine"}),
+}
 
 
 def find_config(path: str | Path) -> Path:

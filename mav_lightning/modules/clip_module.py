@@ -1,7 +1,9 @@
 """Training of the small CLIP on image-text pairs."""
 
-from typing import Any
+import hashlib
+from typing import Any, cast
 
+import torch
 import torch.distributed
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
@@ -45,10 +47,10 @@ class CLIPModule(NetworkModule):
     def validation_step(self, batch: ImageBatch, batch_idx: int) -> None:
         """Log the loss on held-out pairs, and the retrieval accuracy: is a caption's nearest image one of its own?"""
         self._loss(batch, "val")
-        captions = batch.captions()
-        nearest = (self.clip.encode_text(captions) @ self.clip.encode_image(batch.pixels).T).argmax(dim=1).tolist()
-        accuracy = sum(captions[i] == captions[j] for i, j in enumerate(nearest)) / len(captions)
-        self.log(f"{SCORE}/retrieval", accuracy, batch_size=len(captions), sync_dist=True)
+        images, texts, ids = self._embedded(batch)
+        nearest = (texts @ images.T).argmax(dim=1)
+        accuracy = (ids[nearest] == ids).float().mean()
+        self.log(f"{SCORE}/retrieval", accuracy, batch_size=len(batch), sync_dist=True)
 
     def test_step(self, batch: ImageBatch, batch_idx: int) -> None:
         """Log the loss of test pairs."""
@@ -83,7 +85,21 @@ class CLIPModule(NetworkModule):
         return optimization(self, self.make_optimizer, self.schedule)
 
     def _loss(self, batch: ImageBatch, stage: str) -> Tensor:
-        captions = batch.captions()
-        loss = self.clip.loss(batch.pixels, captions)
-        self.log(loss_name(stage), loss, batch_size=len(captions), sync_dist=stage != "train", prog_bar=True)
+        loss = self.clip.contrast(*self._embedded(batch))
+        self.log(loss_name(stage), loss, batch_size=len(batch), sync_dist=stage != "train", prog_bar=True)
         return loss
+
+    def _embedded(self, batch: ImageBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """Embed the images and captions of all processes, among which the loss contrasts; with the captions' ids."""
+        captions = batch.captions()
+        ids = torch.tensor([_caption_id(caption) for caption in captions], device=self.device)
+        parts = (self.clip.encode_image(batch.pixels), self.clip.encode_text(captions), ids)
+        if not torch.distributed.is_initialized():
+            return parts
+        images, texts, ids = (cast(Tensor, self.all_gather(part, sync_grads=True)).flatten(0, 1) for part in parts)
+        return images, texts, ids
+
+
+def _caption_id(caption: str) -> int:
+    """Hash a caption to 63 bits."""
+    return int.from_bytes(hashlib.blake2b(caption.encode(), digest_size=8).digest()) >> 1

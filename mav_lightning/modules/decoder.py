@@ -12,7 +12,7 @@ from mav_lightning.common.log_names import SCORE
 from mav_lightning.common.schema import NonNegativeFloat
 from mav_lightning.diffusion.denoiser import NetDenoiser
 from mav_lightning.modules.denoising import Denoising, DenoisingModule
-from mav_lightning.modules.preview import ShapesPreview
+from mav_lightning.modules.preview import DecoderPreview
 from mav_lightning.nn.base import SpaceTimeNetwork
 
 __all__ = ["SpatialDecoder", "TemporalDecoder"]
@@ -60,7 +60,7 @@ class TemporalDecoder(DenoisingModule[ClipBatch | JointBatch]):
         denoising: Denoising | None = None,
         parent: NetDenoiser | None = None,
         spatial_lr: NonNegativeFloat = 1.0,
-        preview: ShapesPreview | None = None,
+        preview: DecoderPreview | None = None,
     ) -> None:
         super().__init__(denoiser, denoising, parent, spatial_lr)
         self.preview = preview
@@ -81,7 +81,7 @@ class TemporalDecoder(DenoisingModule[ClipBatch | JointBatch]):
 
     def sample_clips(self) -> Mapping[str, tuple[NDArray[np.uint8], float]]:
         """Return the preview's clips and log its scores; called after validation, with averaged weights in place."""
-        if self.preview is None or self.denoising.encoder is None:
+        if self.preview is None:
             return {}
         clips, scores = self.preview(self.denoiser, self.denoising.encoder, self.device)
         for name, value in scores.items():

@@ -81,12 +81,13 @@ class Denoising:
         return kept
 
     def condition_of_clips(self, batch: ClipBatch, channels: int) -> Tensor:
-        """Compute `condition` from one random frame, at the same position in all clips, or from cached embeddings.
+        """Compute `condition` from one random frame of each clip, or from cached embeddings.
 
         The paper uses the first frame, which would reveal where the clip begins.
         """
-        frame = int(torch.randint(batch.pixels.shape[2], ()))
-        return self.condition(batch.pixels[:, :, frame], batch.embedding, channels)
+        clips = batch.pixels
+        frame = torch.randint(clips.shape[2], (len(clips),), device=clips.device)
+        return self.condition(clips[torch.arange(len(clips)), :, frame], batch.embedding, channels)
 
 
 class DenoisingModule(NetworkModule, Generic[B]):

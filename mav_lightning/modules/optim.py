@@ -60,6 +60,11 @@ class WarmupCosine:
     def __init__(self, steps: PositiveInt, warmup: NonNegativeInt = 100, final: Fraction = 0.02) -> None:
         self.steps, self.final, self.warmup = steps, final, warmup  # plain: checkpoints hold them
 
+    @property
+    def horizon(self) -> int:
+        """Step at which the schedule ends; a run that ends there cannot be extended."""
+        return self.steps
+
     def __call__(self, step: int) -> float:
         """Return the factor at a step counted from 0."""
         progress = min(1.0, step / self.steps)
@@ -91,6 +96,11 @@ class WarmupStableDecay:
         final: Fraction = 0.02,
     ) -> None:
         self.steps, self.decay, self.final, self.warmup = steps, decay, final, warmup
+
+    @property
+    def horizon(self) -> int:
+        """Step at which the schedule ends; a run that ends there cannot be extended."""
+        return self.steps
 
     def __call__(self, step: int) -> float:
         """Return the factor at a step counted from 0."""

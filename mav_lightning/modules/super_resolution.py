@@ -74,12 +74,16 @@ class SuperResolution(DenoisingModule[ImageBatch | ClipBatch]):
         return self.denoiser.loss(x0, self.levels(batch), self.condition(first_frame, None), fps, concat_cond)
 
     def _crop(self, pixels: Tensor) -> Tensor:
-        """Crop all pictures and frames at the same random position, on the grid of the low-resolution pixels."""
+        """Crop each picture or clip at a random position on the grid of the low-resolution pixels."""
         side = pixels.shape[-1]
         if side < self.crop:
             raise UserError(
                 f"{self.crop} pixels are more than the pictures have, {side}; choose a smaller crop.", argument="crop"
             )
         positions = (side - self.crop) // self.factor + 1
-        top, left = (int(torch.randint(positions, ())) * self.factor for _ in range(2))
-        return pixels[..., top : top + self.crop, left : left + self.crop]
+        tops, lefts = ((torch.randint(positions, (len(pixels),)) * self.factor).tolist() for _ in range(2))
+        crops = [
+            one[..., top : top + self.crop, left : left + self.crop]
+            for one, top, left in zip(pixels, tops, lefts, strict=True)
+        ]
+        return torch.stack(crops)

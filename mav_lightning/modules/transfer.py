@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.hashing import tensors_sha256
 from mav_lightning.diffusion.denoiser import NetDenoiser, space_time_network
 
 __all__ = ["TransferReport", "freeze_spatial", "transfer"]
@@ -20,11 +21,13 @@ class TransferReport:
         new: Temporal weights of the child that the parent lacks; they keep their initialization.
         widened: The first convolution if the child has further input channels: the parent's weight, padded with zeros,
             so that the new channels start without effect. Empty otherwise.
+        parent_sha256: Hash of the parent's weights, which the training is identified by.
     """
 
     copied: list[str]
     new: list[str]
     widened: list[str]
+    parent_sha256: str
 
 
 def transfer(parent: NetDenoiser, child: NetDenoiser) -> TransferReport:
@@ -62,7 +65,8 @@ def transfer(parent: NetDenoiser, child: NetDenoiser) -> TransferReport:
             if name in widened:
                 place = place.zero_()[:, : value.shape[1]]
             place.copy_(value)
-    return TransferReport([name for name in shared if name not in widened], new, widened)
+    copied = [name for name in shared if name not in widened]
+    return TransferReport(copied, new, widened, tensors_sha256(source))
 
 
 def freeze_spatial(denoiser: NetDenoiser) -> None:

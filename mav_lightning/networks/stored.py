@@ -67,7 +67,12 @@ def load_network(folder: str | Path) -> nn.Module:
 
 
 def copy_network(source: Path, target: Path) -> None:
-    """Copy a trained network, and nothing else of its training, to the folder `target`."""
+    """Copy a trained network, and nothing else of its training, to the folder `target`.
+
+    Raises:
+        UserError: If the weights are not those recorded.
+    """
+    _demand_recorded(source, read_card(source))
     for file in (WEIGHTS, CARD):
         with whole_file(target / file) as partial:
             shutil.copyfile(source / file, partial)
@@ -75,15 +80,7 @@ def copy_network(source: Path, target: Path) -> None:
 
 def _verified(folder: Path, card: Card) -> dict[str, Tensor]:
     """Return the weights after comparing their hash and checking that all values are finite."""
-    if card.weights_sha256 is None:
-        raise UserError(
-            f"{folder}: the training is not finished; `mav export` writes the network of its last checkpoint."
-        )
-    if (found := file_sha256(folder / WEIGHTS)) != card.weights_sha256:
-        raise UserError(
-            f"{folder}: {WEIGHTS} has sha256 {found[:16]}…, and {CARD} records {card.weights_sha256[:16]}…; the file "
-            "is damaged or another network's: copy the folder again."
-        )
+    _demand_recorded(folder, card)
     try:
         stored = load_file(folder / WEIGHTS)
     except (SafetensorError, OSError) as error:
@@ -92,6 +89,20 @@ def _verified(folder: Path, card: Card) -> dict[str, Tensor]:
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise UserError(f"{folder}: weight `{name}` is not finite; the network cannot be used.")
     return stored
+
+
+def _demand_recorded(folder: Path, card: Card) -> None:
+    """Demand the weights that ``network.json`` records."""
+    if card.weights_sha256 is None:
+        raise UserError(
+            f"{folder}: the training is not finished; `mav checkpoint export` writes the network of its last "
+            "checkpoint."
+        )
+    if (found := file_sha256(folder / WEIGHTS)) != card.weights_sha256:
+        raise UserError(
+            f"{folder}: {WEIGHTS} has sha256 {found[:16]}…, and {CARD} records {card.weights_sha256[:16]}…; the file "
+            "is damaged or another network's: copy the folder again."
+        )
 
 
 def _demand_same(folder: Path, network: Mapping[str, Tensor], stored: Mapping[str, Tensor]) -> None:

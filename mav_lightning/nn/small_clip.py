@@ -130,9 +130,21 @@ class SmallCLIP(TextImageEncoder):
 
     def loss(self, pixels: Tensor, captions: Sequence[str]) -> Tensor:
         """Compute the symmetric contrastive loss of a batch; equal captions count as matches of each other."""
-        images, texts = self.encode_image(pixels), self.encode_text(captions)
+        names = {caption: number for number, caption in enumerate(dict.fromkeys(captions))}
+        ids = torch.tensor([names[caption] for caption in captions])
+        return self.contrast(self.encode_image(pixels), self.encode_text(captions), ids)
+
+    def contrast(self, images: Tensor, texts: Tensor, ids: Tensor) -> Tensor:
+        """Compute the symmetric contrastive loss of embeddings.
+
+        Args:
+            images: Unit vectors of the images, shape (B, D).
+            texts: Unit vectors of their captions, shape (B, D).
+            ids: Numbers of the captions, shape (B,); equal captions have the same and match each other.
+        """
         logits = self.logit_scale.exp().clamp(max=100.0) * images @ texts.T
-        same = torch.tensor([[a == b for b in captions] for a in captions], device=logits.device).float()
+        ids = ids.to(logits.device)
+        same = (ids[:, None] == ids[None, :]).float()
         target = same / same.sum(1, keepdim=True)
         return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 

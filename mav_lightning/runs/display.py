@@ -7,9 +7,9 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.text import Text
 
 from mav_lightning.common.console import SafeConsole, styled
+from mav_lightning.common.lease import holder
 from mav_lightning.common.units import duration
 from mav_lightning.runs.executor import Running
-from mav_lightning.runs.lease import holder
 from mav_lightning.runs.ledger import Ledger
 from mav_lightning.runs.scheduler import Ending
 from mav_lightning.runs.stage_folder import Stage

@@ -10,18 +10,22 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mav_lightning.common.allowed import allow, source_sha256
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.identity import RESULTS
 from mav_lightning.common.json_files import write_json
+from mav_lightning.common.lease import claimed
 from mav_lightning.common.machine import peak_rss_bytes
 from mav_lightning.common.task import Task
 from mav_lightning.common.tracking import Track, untracked
 from mav_lightning.config import instantiate, resolve_needs
 from mav_lightning.config.trunk import Kind
+from mav_lightning.runs.ids import run_identity
 from mav_lightning.runs.records import TimeSpent, read_record
-from mav_lightning.runs.stage_folder import StageFolder
+from mav_lightning.runs.stage_folder import Stage, StageFolder
 
 if TYPE_CHECKING:
     from lightning.pytorch import Callback
@@ -44,6 +48,11 @@ def run_stage(folder: str | Path) -> None:
     place = StageFolder(Path(folder))
     stage = place.read_stage()
     _allow_packages(place)
+    with claimed(place.path):  # its executor has done so already; a person has not
+        _run_claimed(place, stage)
+
+
+def _run_claimed(place: StageFolder, stage: Stage) -> None:
     needs = {role: StageFolder(path).artifact for role, path in place.needed().items()}
     clock = _Clock(place)
     _RUNNERS[stage.kind](resolve_needs(stage.config, needs), place, needs, clock.track)
@@ -75,50 +84,78 @@ def run_training(
     callbacks: "Iterable[Callback]" = (),
     tags: Mapping[str, str | int] | None = None,
     track: Track = untracked,
+    needs: Mapping[str, Path] = MappingProxyType({}),
+    extend: bool = False,
+    any_machine: bool = False,
 ) -> None:
-    """Run a stage of kind train, or resume it.
+    """Run a stage of kind train, or resume it. A finished one is left unchanged.
 
     Args:
-        config: Resolved config, with the folders of needed stages in place of ``@role``. It has either a `task`, which
-            does the work, or `module`, `data` and `fit`.
+        config: Resolved config; needed folders appear as ``@role``. It has either a `task`, which does the work, or
+            `module`, `data` and `fit`.
         out: The stage's folder.
         callbacks: Lightning callbacks added to those of the config.
         tags: Tags for experiment trackers, for example variant and seed. None for none.
         track: Shows the progress of a task.
+        needs: Role → folder that fills it.
+        extend: Continue a run of fewer steps; see `fit`.
+        any_machine: Continue a run of another machine; see `fit`.
 
     Raises:
-        UserError: If a part is missing, or a part rejects its arguments.
+        UserError: If a part or a needed folder is missing, a part rejects its arguments, or `out` holds another run.
     """
     import torch
 
-    from mav_lightning.networks.card import Card, write_card
-
     torch.manual_seed(config.get("seed", 0))  # initial weights
     if "task" in config:
-        if node := config["task"].get("network"):  # otherwise the task writes the description
-            write_card(out, Card.of(node, _trained_for(config)))
-        _run_task(config["task"], out, config.get("seed"), track)
+        _fit_in_closed_form(config, needs, out, track, any_machine)
         return
     for key in ("module", "data", "fit"):
         if key not in config:
             raise UserError(f"{config['name']}: a training needs `{key}`; add it to the config.")
-    _fit(config, out, callbacks, tags or {})
+    _fit(config, needs, out, callbacks, tags or {}, {"extend": extend, "any_machine": any_machine})
 
 
-def _fit(config: Config, out: Path, callbacks: "Iterable[Callback]", tags: Mapping[str, str | int]) -> None:
+def _fit_in_closed_form(config: Config, needs: Mapping[str, Path], out: Path, track: Track, any_machine: bool) -> None:
+    from mav_lightning.common.machine import machine_identity
+    from mav_lightning.networks.card import Card, write_card
+    from mav_lightning.training.run_folder import RunFolder
+    from mav_lightning.training.run_record import MACHINE
+
+    resolved = resolve_needs(config, needs)
+    task: Task = instantiate(resolved["task"])
+    with claimed(out):
+        place = RunFolder(out, any_machine)
+        if not place.begin({"results": RESULTS, **run_identity(config, needs), MACHINE: machine_identity("cpu")}):
+            return
+        if node := resolved["task"].get("network"):  # otherwise the task writes the description
+            write_card(out, Card.of(node, _trained_for(resolved)))
+        task.run(out, seed=config.get("seed"), track=track)
+        place.finish()
+
+
+def _fit(
+    config: Config,
+    needs: Mapping[str, Path],
+    out: Path,
+    callbacks: "Iterable[Callback]",
+    tags: Mapping[str, str | int],
+    resuming: Mapping[str, bool],
+) -> None:
     from mav_lightning.modules.base import NetworkModule
     from mav_lightning.networks.card import Card
     from mav_lightning.training.checkpointer import CardWriter
     from mav_lightning.training.fit import fit
     from mav_lightning.training.loggers import with_offline_loggers
 
-    module, data = instantiate(config["module"]), instantiate(config["data"])
+    resolved = resolve_needs(config, needs)
+    module, data = instantiate(resolved["module"]), instantiate(resolved["data"])
     data.setup("fit")  # mistakes in the data show before anything is written
-    settings = instantiate(with_offline_loggers(config["fit"], out))
+    settings = instantiate(with_offline_loggers(resolved["fit"], out))
     added = [*callbacks, *(settings.pop("callbacks", None) or ())]
     if isinstance(module, NetworkModule):
-        node = module.network_config(config["module"])
-        added.append(CardWriter(out, Card.of(node, _trained_for(config))))
+        node = module.network_config(resolved["module"])
+        added.append(CardWriter(out, Card.of(node, _trained_for(resolved))))
     fit(
         module,
         data,
@@ -128,6 +165,8 @@ def _fit(config: Config, out: Path, callbacks: "Iterable[Callback]", tags: Mappi
         callbacks=added,
         tags=dict(tags) | settings.pop("tags", {}),
         name=settings.pop("name", None) or _run_name(config["name"], out),
+        identity=run_identity(config, needs),
+        **resuming,
         **settings,
     )
 
@@ -156,7 +195,8 @@ def _data(config: Config, place: StageFolder, needs: Mapping[str, Path], track: 
 def _train(config: Config, place: StageFolder, needs: Mapping[str, Path], track: Track) -> None:
     from mav_lightning.training.progress_bar import ReportProgress
 
-    run_training(config, place.path, [ReportProgress(place.write_progress)], place.read_tags(), track)
+    reports = [ReportProgress(place.write_progress)]
+    run_training(place.read_stage().config, place.path, reports, place.read_tags(), track, needs)
 
 
 def _pipeline(config: Config, place: StageFolder, needs: Mapping[str, Path], track: Track) -> None:

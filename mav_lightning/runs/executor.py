@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.lease import claim
 from mav_lightning.runs.job import Job
-from mav_lightning.runs.lease import claim
 from mav_lightning.runs.stage_folder import Stage, StageFolder
 
 __all__ = ["STAGE_COMMAND", "Executor", "Local", "Running"]

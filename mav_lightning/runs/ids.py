@@ -1,7 +1,5 @@
 """Content ids: a stage is identified by what it computes, so the same computation has the same id everywhere."""
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -11,45 +9,19 @@ from mav_lightning.common.allowed import allowed_packages, source_sha256
 from mav_lightning.common.configs import leaves
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.hashing import file_sha256
+from mav_lightning.common.identity import RESULTS, identity_sha256, without_harmless
+from mav_lightning.common.manifest import MANIFEST
 from mav_lightning.config.nodes import MISSING
 
-__all__ = ["SCHEMA", "UNHASHED", "packages_of", "ranks", "stage_id", "with_contents"]
+__all__ = ["packages_of", "ranks", "run_identity", "stage_id", "with_contents"]
 
-# Raise when code changes results that no config key describes: every id changes and nothing old is reused.
-SCHEMA = 4
-
-# Keys that say where, how fast or how verbosely a stage runs, and never change its result. The number of devices does
-# count, as each takes its own batch. Callbacks may change results, so `fit.callbacks` counts too.
-UNHASHED = frozenset({
-    "name",
-    "needs",  # the ids of the needed stages are hashed instead
-    "out",
-    "data.cache_mb",
-    "data.pin_memory",
-    "data.timeout",
-    "data.workers",
-    "fit.checkpoint_every",  # a resumed training equals the uninterrupted one bit for bit
-    "fit.logger",
-    "fit.name",
-    "fit.tags",
-    "protocol.name",  # its whole content is hashed
-    "task.workers",
-    "trainer.accelerator",
-    "trainer.default_root_dir",
-    "trainer.enable_model_summary",
-    "trainer.enable_progress_bar",
-    "trainer.log_every_n_steps",
-    "trainer.logger",
-    "trainer.strategy",
-})  # fmt: skip
-_BRANCHES = frozenset(key.partition(".")[0] for key in UNHASHED if "." in key)
 _SUFFIX = "_sha256"
 
 
 def stage_id(
     config: Mapping[str, Any],
     needs: Mapping[str, str],
-    schema: int = SCHEMA,
+    schema: int = RESULTS,
     packages: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """Compute a stage's id: 64 bits of sha256 over everything that can change its result.
@@ -70,19 +42,30 @@ def stage_id(
         ValueError: If a number is not finite.
         TypeError: If a value is not plain data.
     """
-    content = _content(_with_ranks(config))
-    for branch in _BRANCHES:
-        if content.get(branch) == {}:  # `trainer: {accelerator: cpu}` means the same as no trainer at all
-            del content[branch]
-    # json writes floats by repr, which round-trips; canonical means sorted keys and no spaces
     own = {"packages": dict(packages)} if packages else {}
-    text = json.dumps(
-        {"config": content, "needs": dict(needs), "schema": schema, **own},
-        sort_keys=True,
-        separators=(",", ":"),
-        allow_nan=False,
+    content = without_harmless(_with_ranks(config))
+    return identity_sha256({"config": content, "needs": dict(needs), "schema": schema, **own})[:16]
+
+
+def run_identity(config: Mapping[str, Any], needs: Mapping[str, Path]) -> dict[str, Any]:
+    """Return what identifies a training that a config describes: what counts of the config, and what it reads.
+
+    It equals that of another run of the same config whose needed folders are elsewhere and have the same content.
+
+    Args:
+        config: Resolved config as plain containers; needed folders appear as ``@role``.
+        needs: Role → folder that fills it.
+
+    Raises:
+        UserError: If the content of a needed folder cannot be read.
+    """
+    identity: dict[str, Any] = _with_network_ids(without_harmless(config))
+    packages = packages_of(config)
+    return (
+        identity
+        | {"needs": {role: _content_id(folder) for role, folder in needs.items()}}
+        | ({"packages": packages} if packages else {})
     )
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def packages_of(config: Mapping[str, Any]) -> dict[str, str]:
@@ -167,9 +150,28 @@ def _with_ranks(config: Mapping[str, Any]) -> dict[str, Any]:
     return dict(config) | {"trainer": trainer | more}
 
 
-def _content(value: Any, path: str = "") -> Any:
+def _with_network_ids(value: Any) -> Any:
+    """Replace the folders of stored networks by the ids of the networks."""
     if isinstance(value, Mapping):
-        dropped = {key.removesuffix(_SUFFIX) for key, item in value.items() if str(key).endswith(_SUFFIX) and item}
-        paths = {key: f"{path}.{key}" if path else str(key) for key in value if key not in dropped}
-        return {key: _content(value[key], paths[key]) for key in paths if paths[key] not in UNHASHED}
-    return [_content(item, path) for item in value] if isinstance(value, list | tuple) else value
+        return {
+            key: _content_id(Path(item))
+            if key == "_network_" and not str(item).startswith("@")
+            else _with_network_ids(item)
+            for key, item in value.items()
+        }
+    return [_with_network_ids(item) for item in value] if isinstance(value, list) else value
+
+
+def _content_id(folder: Path) -> str | None:
+    """Return what identifies the content of a folder: a network's id, or the hash of shards or of clips."""
+    from mav_lightning.networks.card import CARD, network_id
+
+    if (folder / CARD).is_file():
+        return network_id(folder)
+    if (folder / MANIFEST).is_file():
+        return file_sha256(folder / MANIFEST)
+    if any(folder.rglob("*.tar")):
+        from datamodules.index import folder_sha256
+
+        return folder_sha256(folder)
+    return None

@@ -12,8 +12,9 @@ from typing import Any
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.json_files import write_json
+from mav_lightning.common.lease import INHERITED, Lease
+from mav_lightning.common.whole_file import remove_partial_files
 from mav_lightning.runs import parent_guard
-from mav_lightning.runs.lease import Lease
 from mav_lightning.runs.provenance import provenance
 from mav_lightning.runs.stage_folder import Stage, StageFolder
 
@@ -46,6 +47,7 @@ class Job:
         # records of an earlier attempt are no longer true; its artifacts and checkpoints are
         for file in (folder.failed_file, folder.cost_file, folder.progress_file):
             file.unlink(missing_ok=True)
+        remove_partial_files(folder.path, "*.json")
         guard = [sys.executable, "-IS", str(Path(parent_guard.__file__)), str(os.getpid())]
         with folder.log_file.open("ab") as log:
             log.write(f"--- {_utc(self.started)} ---\n".encode())
@@ -57,7 +59,7 @@ class Job:
                 stderr=subprocess.STDOUT,
                 env=_KEEP_MEMORY
                 | os.environ
-                | {"PYTHONUNBUFFERED": "1"}
+                | {"PYTHONUNBUFFERED": "1", INHERITED: str(lease.descriptor)}
                 | {name: str(threads) for name in _THREAD_VARIABLES},
                 pass_fds=(lease.descriptor,),
                 start_new_session=True,

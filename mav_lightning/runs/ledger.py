@@ -5,7 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from mav_lightning.common.errors import UserError
-from mav_lightning.runs.lease import LEASE, held
+from mav_lightning.common.lease import LEASE, held
 from mav_lightning.runs.stage_folder import Stage, StageFolder
 
 __all__ = ["Ledger", "State", "check_stages", "require_stages", "share_stages"]

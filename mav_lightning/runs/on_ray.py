@@ -11,8 +11,8 @@ from typing import Any
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.json_files import write_json
+from mav_lightning.common.lease import claim, held
 from mav_lightning.runs.executor import STAGE_COMMAND, Local
-from mav_lightning.runs.lease import claim, held
 from mav_lightning.runs.stage_folder import Stage, StageFolder
 
 __all__ = ["OnRay", "RayJob"]

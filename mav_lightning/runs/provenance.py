@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from mav_lightning.common.machine import package_version
+from mav_lightning.common.machine import cpu_name, package_version
 from mav_lightning.common.whole_file import whole_file
 
 __all__ = ["provenance"]
@@ -40,7 +40,7 @@ def provenance(patch: Path) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "host": socket.gethostname(),
-        "device": _cpu_name(),
+        "device": cpu_name(),
     }
 
 
@@ -62,11 +62,3 @@ def _git(folder: Path, *arguments: str) -> bytes | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.identity import RESULTS
 from mav_lightning.common.json_files import write_json
 from mav_lightning.common.schema import read_json
 from mav_lightning.config.trunk import Kind
-from mav_lightning.runs.ids import SCHEMA, packages_of, stage_id
+from mav_lightning.runs.ids import packages_of, stage_id
 from mav_lightning.runs.records import DoneRecord, FailureRecord, RunTags, StageCost, StageProgress, read_record
 
 __all__ = ["Stage", "StageFolder"]
@@ -35,14 +36,14 @@ class Stage:
     kind: Kind
     config: dict[str, Any]
     needs: dict[str, str]
-    schema: int = SCHEMA
+    schema: int = RESULTS
     packages: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, name: str, config: dict[str, Any], needs: dict[str, str]) -> "Stage":
         """Create a stage and compute its id."""
         packages = packages_of(config)
-        return cls(stage_id(config, needs, SCHEMA, packages), name, config["kind"], config, needs, SCHEMA, packages)
+        return cls(stage_id(config, needs, RESULTS, packages), name, config["kind"], config, needs, RESULTS, packages)
 
 
 class StageFolder:

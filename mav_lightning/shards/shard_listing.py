@@ -2,12 +2,16 @@
 
 from pathlib import Path
 
+from mav_lightning.common.counting import counted
 from mav_lightning.common.errors import UserError
 from mav_lightning.media.listing import list_folder
 
-__all__ = ["shard_folders", "shard_paths"]
+__all__ = ["is_compressed_shard", "shard_folders", "shard_paths"]
 
-_COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
+_COMPRESSED = (
+    ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst", ".tar.lz4", ".tar.lzma",
+    ".tar.z", ".tar.zip", ".tar.br",
+)  # fmt: skip
 _REMEDY = "write shards with `mav data pack` or `mav data shapes`"
 
 
@@ -31,13 +35,18 @@ def shard_folders(root: Path) -> list[Path]:
     return found
 
 
+def is_compressed_shard(path: Path) -> bool:
+    """Return whether a file is a compressed tar by its name; samples cannot be found in it."""
+    return path.name.lower().endswith(_COMPRESSED)
+
+
 def _shards(root: Path, recursive: bool) -> list[Path]:
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; {_REMEDY}.")
     listing = list_folder(root, recursive=recursive)
-    if packed := [path for path in listing.files if path.name.lower().endswith(_COMPRESSED)]:
+    if packed := [path for path in listing.files if is_compressed_shard(path)]:
         raise UserError(
-            f"{root}: holds {len(packed)} compressed shards, such as {listing.name(packed[0])}, in which samples "
-            "cannot be found; unpack them, for example .tar.gz with `gunzip`."
+            f"{root}: holds {counted(len(packed), 'compressed shard')}, such as {listing.name(packed[0])}, in which "
+            "samples cannot be found; unpack them, for example .tar.gz with `gunzip`."
         )
     return sorted(listing.with_suffix("tar"))

@@ -21,8 +21,14 @@ _MOST_ZEROS = 1 << 15  # blocks; tar writes records of up to 2048 blocks
 _LONGEST_HEADER = 1 << 20  # bytes of a long name or of extended attributes
 _COMPRESSED = {
     b"\x1f\x8b": ("gzip", "gunzip"), b"BZh": ("bzip2", "bunzip2"), b"\xfd7zXZ": ("xz", "unxz"),
-    b"\x28\xb5\x2f\xfd": ("zstd", "unzstd"), b"PK\x03\x04": ("zip", "unzip"),
+    b"\x28\xb5\x2f\xfd": ("zstd", "unzstd"), b"\x04\x22\x4d\x18": ("lz4", "unlz4"),
+    b"\x1f\x9d": ("compress", "uncompress"), b"PK\x03\x04": ("zip", "unzip"), b"7z\xbc\xaf": ("7z", "7z x"),
+    b"Rar!": ("rar", "unrar"),
 }  # fmt: skip
+_TEXTS = {  # what a download leaves in place of a shard
+    b"version https://git-lfs": "a Git LFS pointer, not a tar; fetch the shard with `git lfs pull`.",
+    b"<": "a web page or other markup, not a tar; fetch the shard again.",
+}
 _NO_FILES = {
     tarfile.SYMTYPE: "a symbolic link; write the shard with `tar --dereference`",
     tarfile.LNKTYPE: "a hard link; write the shard with `tar --hard-dereference`",
@@ -135,6 +141,9 @@ class TarReader:
             for magic, (kind, tool) in _COMPRESSED.items():
                 if block.startswith(magic):
                     raise ShardError(f"compressed ({kind}), so samples cannot be found in it; unpack it with `{tool}`.")
+            for magic, what in _TEXTS.items():
+                if block.startswith(magic) and not block.rstrip(b"\0").count(b"\0"):  # else `<` begins a member's name
+                    raise ShardError(what)
         if 0 < len(block) < _BLOCK and block.strip(b"\0"):
             raise self._damaged("a header is cut")
         return block.ljust(_BLOCK, b"\0") if block else b""

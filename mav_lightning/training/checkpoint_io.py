@@ -16,7 +16,14 @@ from mav_lightning.common.units import memory
 from mav_lightning.common.whole_file import whole_file
 from mav_lightning.networks.checkpoint_reader import read_checkpoint
 
-__all__ = ["AtomicCheckpointIO", "checkpoint_path", "checkpoint_step", "checkpoints", "newest_checkpoint"]
+__all__ = [
+    "AtomicCheckpointIO",
+    "checkpoint_path",
+    "checkpoint_step",
+    "checkpoints",
+    "is_intact",
+    "newest_checkpoint",
+]
 
 SPARE_BYTES = 1 << 20  # pickle, zip headers and the checksum file, in addition to the tensors
 
@@ -92,16 +99,25 @@ def newest_checkpoint(folder: Path) -> Path | None:
     """Return the newest checkpoint that matches its checksum, or None.
 
     Newer ones that do not match are renamed to ``*.corrupt`` with a warning, so that they no longer count as a
-    generation.
+    generation. Call it for a training's own folder only.
     """
     for path in checkpoints(folder):
         try:
-            if _recorded_sha256(path) == _sha256(path):
+            if is_intact(path):
                 return path
         except FileNotFoundError:  # another rank has just set it aside
             continue
         _set_aside(path)
     return None
+
+
+def is_intact(path: Path) -> bool:
+    """Return whether a checkpoint matches its checksum; False without one.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+    """
+    return _recorded_sha256(path) == _sha256(path)
 
 
 @rank_zero_only

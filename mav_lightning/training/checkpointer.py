@@ -15,7 +15,7 @@ from mav_lightning.training.resume import warn_if_inexact
 from mav_lightning.training.signals import StopSignals
 from mav_lightning.training.step_callback import StepCallback
 
-__all__ = ["CardWriter", "Checkpointer"]
+__all__ = ["CardWriter", "Checkpointer", "unfinished"]
 
 
 class Checkpointer(StepCallback, Checkpoint):
@@ -30,13 +30,14 @@ class Checkpointer(StepCallback, Checkpoint):
         keep: Number of checkpoints kept on disk; 2 or more, as a disk can corrupt the newest one.
 
     Attributes:
-        run: Settings other than weights that resuming depends on (seed, steps, ranks, …); stored in every checkpoint.
+        run: Identity of the run, as plain data; stored in every checkpoint.
     """
 
     def __init__(self, folder: Path, every: int, keep: int = 2) -> None:
         self.folder, self.every, self.keep = folder, every, keep
         self.run: dict[str, Any] = {}
         self._signals = StopSignals()
+        self._last_batch, self._empty_passes = -1, 0
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Install the signal handlers, in place of those that Lightning has just installed."""
@@ -53,15 +54,24 @@ class Checkpointer(StepCallback, Checkpoint):
 
         Raises:
             SystemExit: After a stop signal, once the checkpoint is on disk: 128 + its number, 143 for SIGTERM.
+            UserError: If the time is up or a callback has stopped the training before its last step, once the
+                checkpoint is on disk.
         """
-        stop = self._signals.received(trainer)
-        if stop or trainer.global_step % self.every == 0 or trainer.global_step == trainer.max_steps:
+        stop, last = self._signals.received(trainer), trainer.global_step == trainer.max_steps
+        # callbacks decide this alike on all ranks
+        early = trainer.should_stop and not last
+        if stop or early or last or trainer.global_step % self.every == 0:
             self._save(trainer, pl_module)
         if stop:
             name = signal.Signals(stop).name
             trainer.print(f"{name}: saved step {trainer.global_step}; rerun the command to resume.")
+        if stop or early:
             # only rank 0 exits with an error: Lightning's launcher kills all ranks once another one does
-            raise SystemExit(128 + stop if trainer.is_global_zero else 0)
+            if not trainer.is_global_zero:
+                raise SystemExit(0)
+            if stop:
+                raise SystemExit(128 + stop)
+            raise unfinished(trainer, "`trainer.max_time` or a callback stopped it")
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Restore the previous signal handlers."""
@@ -71,15 +81,46 @@ class Checkpointer(StepCallback, Checkpoint):
         """Restore the previous signal handlers."""
         self._signals.restore()
 
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop a training whose data yield nothing, which would begin pass after pass.
+
+        Raises:
+            UserError: If two passes in a row had no batch; the first after resuming may have none left.
+        """
+        self._empty_passes = 0 if trainer.fit_loop.total_batch_idx != self._last_batch else self._empty_passes + 1
+        self._last_batch = trainer.fit_loop.total_batch_idx
+        if self._empty_passes == 2:
+            raise unfinished(trainer, "the training data yield no batch")
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Leave out the clock of ``trainer.max_time``: it counts each attempt alone, or a resumed run ended at once."""
+        checkpoint["callbacks"].pop("Timer", None)
+
     def state_dict(self) -> dict[str, Any]:
-        """Return the settings that resuming depends on."""
-        return self.run
+        """Return the identity of the run."""
+        return {"run": self.run}
 
     def _save(self, trainer: Trainer, pl_module: LightningModule) -> None:
         _refuse_nonfinite(pl_module, self.folder, trainer.global_step)
+        for logger in trainer.loggers:
+            logger.save()  # the curves up to this step are on disk before a run can resume behind it
         trainer.save_checkpoint(checkpoint_path(self.folder, trainer.global_step), weights_only=False)
         for old in checkpoints(self.folder)[self.keep :]:
             trainer.strategy.remove_checkpoint(old)
+
+
+def unfinished(trainer: Trainer, reason: str) -> UserError:
+    """Return the error of a run that ended before its last step.
+
+    Args:
+        trainer: The Trainer.
+        reason: Why, as it follows "ended because".
+    """
+    return UserError(
+        f"{trainer.default_root_dir}: ended at step {trainer.global_step} of {trainer.max_steps}, because {reason}; it "
+        "is not finished and its result is not written. The same command continues from the last checkpoint, and "
+        "`mav checkpoint export` writes the network as it is there."
+    )
 
 
 class CardWriter(Callback):
@@ -97,7 +138,7 @@ class CardWriter(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the description, in the first process."""
-        if trainer.is_global_zero:
+        if trainer.is_global_zero and not getattr(trainer, "fast_dev_run", False):
             write_card(self.out, self.card)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -110,6 +151,7 @@ def _refuse_nonfinite(module: LightningModule, folder: Path, step: int) -> None:
     for name, weight in module.named_parameters():
         if weight.requires_grad and not torch.isfinite(weight).all():
             raise UserError(
-                f"`{name}` is not finite at step {step}, so nothing is saved; the checkpoints in {folder} are good. "
+                f"`{name}` is not finite at step {step}, so nothing is saved; "
+                f"{f'the checkpoints in {folder} are good' if checkpoints(folder) else 'there is no checkpoint yet'}. "
                 "Lower the learning rate or set trainer.gradient_clip_val=1.0, and use another `out`."
             )

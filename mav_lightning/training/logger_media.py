@@ -23,6 +23,8 @@ BINS = 30
 class LoggerMedia(ABC):
     """Contract of what one kind of logger does with clips and histograms.
 
+    Loggers count optimizer steps from 0, as Lightning does; files are named after the number of steps done.
+
     Args:
         logger: The logger.
         folder: Folder for files, within the run's folder.
@@ -69,11 +71,11 @@ class TensorBoardMedia(LoggerMedia):
     def clips(self, tag: str, clips: NDArray[np.uint8], fps: float, step: int) -> None:
         """Write an image summary that holds an animated GIF."""
         # SummaryWriter has no public method for a finished summary
-        self.logger.experiment._get_file_writer().add_summary(clip_summary(tag, clips, fps), step)
+        self.logger.experiment._get_file_writer().add_summary(clip_summary(tag, clips, fps), step - 1)
 
     def histogram(self, tag: str, values: NDArray[np.float32], step: int) -> None:
         """Write a histogram summary."""
-        self.logger.experiment.add_histogram(tag, values, step)
+        self.logger.experiment.add_histogram(tag, values, step - 1)
 
 
 class WandbMedia(FileMedia):
@@ -81,13 +83,13 @@ class WandbMedia(FileMedia):
 
     def clips(self, tag: str, clips: NDArray[np.uint8], fps: float, step: int) -> None:
         """Log a GIF file, as W&B needs moviepy to encode arrays."""
-        self.logger.log_video(tag, [str(self._gif(tag, clips, fps, step))], step, format=["gif"])
+        self.logger.log_video(tag, [str(self._gif(tag, clips, fps, step))], step - 1, format=["gif"])
 
     def histogram(self, tag: str, values: NDArray[np.float32], step: int) -> None:
         """Log a W&B histogram."""
         import wandb
 
-        self.logger.log_metrics({tag: wandb.Histogram(values.tolist(), num_bins=BINS)}, step)
+        self.logger.log_metrics({tag: wandb.Histogram(values.tolist(), num_bins=BINS)}, step - 1)
 
 
 class MLflowMedia(FileMedia):

@@ -1,5 +1,6 @@
 """Experiment loggers by name, stored in the run's folder and offline by default."""
 
+import csv
 import json
 import os
 import uuid
@@ -7,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from lightning_utilities.core.rank_zero import rank_zero_only
 
@@ -105,13 +107,46 @@ class RunBoard(TensorBoardLogger):
 
 def _tensorboard(out: Path, step: int | None, tags: Tags, name: str) -> Logger:
     folder = board_folder(out, name)
-    # purge_step hides what an interrupted run wrote after its last checkpoint
-    return RunBoard(folder.parent, name="", version=folder.name, default_hp_metric=False, purge_step=step)
+    # purge_step hides what an interrupted run wrote after its last checkpoint, or before its first; steps count from 0
+    return RunBoard(folder.parent, name="", version=folder.name, default_hp_metric=False, purge_step=step or 0)
 
 
 def _csv(out: Path, step: int | None, tags: Tags, name: str) -> Logger:
-    # one folder per attempt: CSVLogger deletes the metrics of an earlier one
-    return CSVLogger(out, name="csv", version=f"from-step-{step or 0:08d}")
+    return ContinuedCSVLogger(out, step)
+
+
+class ContinuedCSVLogger(CSVLogger):
+    """CSV logger that continues ``csv/metrics.csv`` of an interrupted run; Lightning's deletes it.
+
+    Args:
+        out: The run's folder.
+        step: Optimizer step that the run resumes from; later rows are dropped. None drops all.
+    """
+
+    def __init__(self, out: Path, step: int | None) -> None:
+        super().__init__(out, name="csv", version="")
+        self._step = step
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """The writer, which begins with the rows of the steps before the one that the run resumes at."""
+        if self._experiment is None:
+            file = Path(self.log_dir) / "metrics.csv"
+            kept = [] if self._step is None else _rows_before(file, self._step)
+            file.unlink(missing_ok=True)  # otherwise Lightning warns that it does so
+            writer: Any = CSVLogger.experiment.fget(self)  # type: ignore[attr-defined]
+            writer.metrics = kept
+            writer.save()
+        return self._experiment
+
+
+def _rows_before(file: Path, step: int) -> list[dict[str, str]]:
+    """Return the rows of a CSV file for the first steps, which count from 0; empty without a file."""
+    if not file.exists():
+        return []
+    with file.open(newline="") as lines:
+        return [row for row in csv.DictReader(lines) if (row.get("step") or "").isdigit() and int(row["step"]) < step]
 
 
 def _wandb(out: Path, step: int | None, tags: Tags, name: str) -> Logger:

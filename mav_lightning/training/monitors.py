@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mav_lightning.common.log_names import LEARNING_RATE, TEMPORAL, TRAINED_FPS
 from mav_lightning.training.logger_media import log_clips, log_histogram, log_scalars
+from mav_lightning.training.metric_log import gather
 from mav_lightning.training.step_callback import StepCallback
 
 __all__ = ["FpsHistogram", "HasActivity", "HasClips", "LearningRate", "PlayingClips", "TemporalActivity"]
@@ -62,19 +63,22 @@ class TemporalActivity(StepCallback):
         self.every = every
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log the first point."""
+        """Log the first point; a resumed run has it already."""
         super().on_train_start(trainer, pl_module)
-        self._log(trainer, pl_module)
+        if trainer.global_step == 0:
+            self._log(trainer, pl_module)
 
     def on_step_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log a point if one is due."""
-        if trainer.global_step % self.every == 0 or trainer.global_step == trainer.max_steps:
+        """Log a point if one is due; the first step's place is that of the point before it."""
+        if trainer.global_step > 1 and (
+            trainer.global_step % self.every == 0 or trainer.global_step == trainer.max_steps
+        ):
             self._log(trainer, pl_module)
 
     def _log(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero and trainer.loggers and isinstance(pl_module, HasActivity):
             values = {f"{TEMPORAL}/{layer}": value for layer, value in pl_module.temporal_activity().items()}
-            log_scalars(trainer.loggers, values, trainer.global_step)
+            log_scalars(trainer.loggers, values, max(trainer.global_step - 1, 0))
 
 
 class FpsHistogram(StepCallback):
@@ -92,16 +96,24 @@ class FpsHistogram(StepCallback):
         """Record the batch's frame rates."""
         fps = getattr(batch, "fps", None)
         if fps is not None:
-            self._seen.append(fps.detach())
+            self._seen.append(fps.detach().cpu())
 
     def on_step_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Log what was recorded if a histogram is due."""
-        if not self._seen or trainer.global_step % self.every:
+        """Log what was recorded on all processes if a histogram is due, and after the last step."""
+        if not self._seen or (trainer.global_step % self.every and trainer.global_step != trainer.max_steps):
             return
+        parts = gather(trainer, torch.cat(self._seen).float().cpu().numpy())
         if trainer.is_global_zero:
-            values = torch.cat(self._seen).float().cpu().numpy()
-            log_histogram(trainer.loggers, _folder(trainer), TRAINED_FPS, values, trainer.global_step)
+            log_histogram(trainer.loggers, _folder(trainer), TRAINED_FPS, np.concatenate(parts), trainer.global_step)
         self._seen.clear()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was recorded since the last histogram, for the checkpoint."""
+        return {"seen": torch.cat(self._seen).cpu()} if self._seen else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore what was recorded since the last histogram."""
+        self._seen = [state_dict["seen"]] if "seen" in state_dict else []
 
 
 class LearningRate(Callback):

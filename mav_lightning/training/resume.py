@@ -11,34 +11,37 @@ from torch import nn
 
 from mav_lightning.common.errors import UserError
 
-__all__ = ["refuse_other_run", "warn_if_inexact"]
+__all__ = ["refuse_other_network", "saved_run", "warn_if_inexact"]
 
 
-def refuse_other_run(path: Path, run: Mapping[str, Any], module: nn.Module) -> None:
-    """Reject a verified checkpoint of another run, without reading its tensors.
+def saved_run(path: Path) -> dict[str, Any]:
+    """Return the identity of the run that a verified checkpoint belongs to, without reading its tensors.
+
+    It is empty for a checkpoint of a version that recorded none.
+    """
+    saved = torch.load(path, weights_only=True, mmap=True, map_location="meta")
+    found: dict[str, Any] = saved.get("callbacks", {}).get("Checkpointer", {}).get("run", {})
+    return found
+
+
+def refuse_other_network(path: Path, module: nn.Module) -> None:
+    """Reject a verified checkpoint whose weights have other names or shapes, without reading its tensors.
 
     Args:
         path: Path of the checkpoint.
-        run: Settings of the run that is about to resume, see `Checkpointer.run`.
         module: Module that the run trains.
 
     Raises:
-        UserError: If seed, number of steps, ranks or weights differ; the message names the first difference.
+        UserError: If the weights differ; the message names the first difference.
     """
-    saved = torch.load(path, weights_only=True, mmap=True, map_location="meta")
-    way_out = "Use another `out`, or restore the old config."
-    was = saved.get("callbacks", {}).get("Checkpointer", {})
-    for name, value in run.items():
-        if was.get(name) != value:
-            raise UserError(f"{path}: belongs to a run with {name}={was.get(name)}, not {value}. {way_out}")
-
+    saved: Mapping[str, Any] = torch.load(path, weights_only=True, mmap=True, map_location="meta")
     had = {name: tuple(value.shape) for name, value in saved["state_dict"].items()}
     has = {name: tuple(value.shape) for name, value in module.state_dict().items()}
     for name in sorted(had.keys() | has.keys()):
         if had.get(name) != has.get(name):
             raise UserError(
                 f"{path}: a checkpoint of another network: `{name}` has shape {had.get(name, 'none')} there and "
-                f"{has.get(name, 'none')} here. {way_out}"
+                f"{has.get(name, 'none')} here. Use another `out`, or restore the old config."
             )
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from mav_lightning.ablation.run import run_study
 from mav_lightning.ablation.study import Study
+from mav_lightning.common.lease import held
 from mav_lightning.runs.executor import Executor, Local
-from mav_lightning.runs.lease import held
 
 STUB_COMMAND = (sys.executable, str(Path(__file__).with_name("stub_stage.py")))
 

@@ -13,8 +13,8 @@ from mav_lightning.ablation.study_plan import freeze
 from mav_lightning.cli.ablate import ablate
 from mav_lightning.cli.report import report
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.lease import claim
 from mav_lightning.runs import executor
-from mav_lightning.runs.lease import claim
 from mav_lightning.runs.ledger import Ledger
 
 Write = Callable[..., Path]

@@ -329,3 +329,29 @@ def test_numbers_read_as_people_write_them() -> None:
     )
     assert (signed(-10.0, 0), number(-0.01, 2)) == ("−10", "−0.01")
     assert (join(["a"]), join(["a", "b"]), join(["a", "b", "c"])) == ("a", "a and b", "a, b, and c")
+
+
+def test_results_from_elsewhere_are_shown_with_their_origin(finished_study: Path, tmp_path: Path) -> None:
+    from mav_lightning.ablation.report.added_results import add_results
+
+    study = tmp_path / "study"
+    shutil.copytree(finished_study, study)
+    score = {"value": 0.7, "interval": [0.4, 0.9], "n": 10, "better": "higher", "unit": "win rate of <a>"}
+    content = {"title": "What people prefer: <a> over b", "origin": {"page": "f00d"}, "metrics": {"quality": score}}
+    file = tmp_path / "preference.json"
+    file.write_text(json.dumps(content | {"pairs": []}))
+    add_results(study, file)
+
+    for _ in range(2):  # it stays with the study
+        text = build_report(study).read_text()
+        assert "<h2>What people prefer: &lt;a&gt; over b</h2>" in text and "page: f00d" in text
+        assert "0.700" in text and "0.400 … 0.900" in text
+    assert "| quality | 0.700 | 0.400 … 0.900 | 10 |" in (study / "report.md").read_text()
+    for change, message in (
+        ({"metrics": {"quality": score | {"better": "up"}}}, "metrics.quality.better"),
+        ({"title": 3}, "title"),
+        ({"origin": {"page": 1}}, "origin.page"),
+    ):
+        file.write_text(json.dumps(content | change))
+        with pytest.raises(UserError, match=message):
+            add_results(study, file)

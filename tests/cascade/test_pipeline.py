@@ -287,8 +287,20 @@ def test_a_pipeline_with_an_exchanged_network_is_refused(text_pipeline: Path, tm
     file = tmp_path / "p" / "pipeline.json"
     content = json.loads(file.read_text())
     content["checkpoints"]["decoder"] = "0" * 16
+    del content["sha256"]  # as of a version that did not record it
     file.write_text(json.dumps(content))
     with pytest.raises(UserError, match="decoder: holds network .*, but pipeline.json records 0000000000000000"):
+        Pipeline.from_pretrained(tmp_path / "p")
+
+
+@pytest.mark.parametrize("key", ["steps", "guidance_scale", "frames"])
+def test_a_pipeline_whose_settings_were_changed_is_refused(key: str, text_pipeline: Path, tmp_path: Path) -> None:
+    shutil.copytree(text_pipeline, tmp_path / "p")
+    file = tmp_path / "p" / "pipeline.json"
+    content = json.loads(file.read_text())
+    content["sampling"][key] += 1
+    file.write_text(json.dumps(content, indent=1))
+    with pytest.raises(UserError, match="pipeline.json: was edited or damaged after it was written. Write the pip"):
         Pipeline.from_pretrained(tmp_path / "p")
 
 

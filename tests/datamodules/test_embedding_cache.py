@@ -74,6 +74,16 @@ def test_another_encoders_embeddings_are_not_taken(shapes: Path) -> None:
         ImageData(shapes, size=16, batch_size=5, embeddings="e2").setup("fit")
 
 
+def test_a_flipped_bit_of_an_embedding_is_found(clip_folder: Path) -> None:
+    write_embeddings(clip_folder, embed, "e1", size=16)
+    file = clip_folder / "embeddings-e1.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=r"embeddings-e1.safetensors: damaged .*remove it and run `mav"):
+        read_embeddings(load_index(clip_folder), "e1")
+
+
 def test_a_sample_that_cannot_be_decoded_is_named_and_never_read(
     clip_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

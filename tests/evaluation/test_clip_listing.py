@@ -93,6 +93,17 @@ def test_frames_of_different_sizes_are_refused(tmp_path: Path) -> None:
         open_clips(tmp_path, fps=8.0)[0].read()
 
 
+@pytest.mark.parametrize("name", ["0.tar.gz", "deep/0.tgz", "0.TAR.ZST"])
+@pytest.mark.parametrize("beside", [False, True])
+def test_compressed_shards_are_refused_and_never_passed_over(name: str, beside: bool, tmp_path: Path) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b"\x1f\x8b")
+    if beside:
+        write_video(tmp_path / "a.mp4")
+    with pytest.raises(UserError, match="holds 1 compressed shard, such as .*unpack them, for example .tar.gz"):
+        open_clips(tmp_path)
+
+
 def test_all_kinds_beside_each_other_are_clips(tmp_path: Path) -> None:
     for name in ("a", "b", "deep/c"):
         write_frames(tmp_path / name, SERIES["no width"])

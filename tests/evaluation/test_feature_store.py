@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from evaluation.feature_store import FeatureStore, key_of
 from mav_lightning.common.errors import UserError
@@ -35,15 +36,31 @@ def test_precision_is_kept(tmp_path: Path) -> None:
     assert torch.equal(FeatureStore(tmp_path, VIEW).read(["a"]), exact)
 
 
-def test_a_damaged_file_is_named_and_removing_it_helps(tmp_path: Path) -> None:
-    FeatureStore(tmp_path, VIEW).add(["a"], torch.zeros(1, 1, 2))
+@pytest.mark.parametrize("damage", ["cut", "flip"])
+def test_a_damaged_file_is_named_and_its_features_are_extracted_again(damage: str, tmp_path: Path) -> None:
+    FeatureStore(tmp_path, VIEW).add(["a", "b"], torch.ones(2, 1, 2))
     (file,) = tmp_path.rglob("*.safetensors")
-    file.write_bytes(file.read_bytes()[:20])
+    content = bytearray(file.read_bytes())
+    content[-3] ^= 1
+    file.write_bytes(content[:20] if damage == "cut" else content)
 
-    with pytest.raises(UserError, match=rf"{file.name}: damaged .*remove it; its features are extracted again"):
-        FeatureStore(tmp_path, VIEW).missing(["a"])
-    file.unlink()
-    assert FeatureStore(tmp_path, VIEW).missing(["a"]) == ["a"]
+    store = FeatureStore(tmp_path, VIEW)
+    with pytest.warns(UserWarning, match=rf"{file.name}: damaged \(.*\); its features are extracted again"):
+        assert store.missing(["a", "b"]) == ["a", "b"]
+    with pytest.raises(UserError, match="1 features are missing or damaged; run the evaluation again"):
+        store.read(["a"])
+
+    store.add(["a", "b"], torch.ones(2, 1, 2))
+    assert torch.equal(store.read(["b"]), torch.ones(1, 1, 2))
+    assert FeatureStore(tmp_path, VIEW).missing(["a", "b"]) == []
+
+
+def test_features_without_a_hash_are_extracted_again(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path, VIEW)
+    store.add(["a"], torch.zeros(1, 1, 2))
+    save_file({"b": torch.zeros(1, 2)}, store.folder / "old.safetensors")
+
+    assert FeatureStore(tmp_path, VIEW).missing(["a", "b"]) == ["b"]
 
 
 def test_a_half_written_file_is_not_looked_at(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from evaluation.discovery import known_kinds
 from evaluation.extractors.motion_measures import NAMES
 from evaluation.extractors.shapes_image import ShapesImage
 from evaluation.metrics.base import Features, Metric, Number, Score
+from evaluation.metrics.frame_consistency import FrameConsistency
 from evaluation.metrics.ghosts import Ghosts
 from evaluation.metrics.inception_score import InceptionScore
 from evaluation.metrics.motion_summary import MotionSummary
@@ -147,7 +148,11 @@ def test_motion_gives_the_numbers_it_declares() -> None:
 
 @pytest.mark.parametrize(
     ("metric", "rows"),
-    [(InceptionScore("c3d", splits=1), np.full((4, 1, 2), 0.5)), (Ghosts("areas", every=2), np.ones((4, 5, 1)))],
+    [
+        (InceptionScore("c3d", splits=1), np.full((4, 1, 2), 0.5)),
+        (Ghosts("areas", every=2), np.ones((4, 5, 1))),
+        (FrameConsistency("clip"), np.ones((4, 5, 3))),
+    ],
 )
 def test_a_metric_of_one_number_gives_the_number_it_declares(metric: Metric, rows: np.ndarray) -> None:
     features = Features(list("abcd"), list("abcd"), rows)
@@ -179,7 +184,7 @@ def test_a_circle_that_falls_evenly_follows_the_law_of_level_easy_alone(metric: 
 
 
 def test_every_shipped_metric_is_covered_by_the_tests_above() -> None:
-    tested = {"motion", "inception-score", "ghosts", EasyShapesWorld.kind}
+    tested = {"motion", "inception-score", "ghosts", "frame-consistency", EasyShapesWorld.kind}
     in_tests = {type(metric).kind for metric in PROTOCOL.metrics.values()} | tested
 
     assert set(known_kinds("evaluation.metrics", Metric)) == in_tests

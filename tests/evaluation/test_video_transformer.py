@@ -85,5 +85,5 @@ def test_folders_that_do_not_fit_are_one_message(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds a `vit`; provide one of videomae, vjepa2"):
         settings(tmp_path).load(Path())
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(UserError, match="not a readable video transformer"):
+    with pytest.raises(UserError, match="not a readable videomae or vjepa2"):
         settings(tmp_path).load(Path())

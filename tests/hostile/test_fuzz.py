@@ -5,7 +5,7 @@ from hostile.fuzz import fuzz
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("group", ["models", "data"])
+@pytest.mark.parametrize("group", ["models", "data", "media"])
 def test_mutated_files_end_in_one_message_and_touch_nothing(group: str) -> None:
     counts, faults = fuzz(60.0, groups=[group])
     assert len(counts) >= 9 and sum(counts.values()) > 100

@@ -159,7 +159,7 @@ def test_a_file_that_is_no_safetensors_is_one_message(folder: Path) -> None:
 
 def test_an_unfinished_training_is_not_loaded(folder: Path) -> None:
     write_card(folder, Card.of(NODE))
-    with pytest.raises(UserError, match="the training is not finished; `mav export`"):
+    with pytest.raises(UserError, match="the training is not finished; `mav checkpoint export`"):
         load_network(folder)
 
 

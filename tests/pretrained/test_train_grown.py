@@ -120,7 +120,8 @@ def test_an_exported_network_loads_in_diffusers_and_comes_back_with_the_same_bit
     moved(grow(sources[kind], tmp_path / "grown", **options), tmp_path / "grown")
     trained = load_network(tmp_path / "grown")
     done = CliRunner().invoke(
-        app, ["export", str(tmp_path / "grown"), "--format", "diffusers", "--out", str(tmp_path / "shared")]
+        app,
+        ["checkpoint", "export", str(tmp_path / "grown"), "--format", "diffusers", "--out", str(tmp_path / "shared")],
     )
     assert done.exit_code == 0, done.output
 

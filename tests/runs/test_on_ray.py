@@ -17,8 +17,8 @@ import pytest
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.json_files import read_json
+from mav_lightning.common.lease import claim
 from mav_lightning.runs.executor import Local, Running
-from mav_lightning.runs.lease import claim
 from mav_lightning.runs.ledger import Ledger, State
 from mav_lightning.runs.on_ray import OnRay
 from mav_lightning.runs.scheduler import run_stages

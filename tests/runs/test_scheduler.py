@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from mav_lightning.common.json_files import read_json
+from mav_lightning.common.lease import claim
 from mav_lightning.runs.executor import Local, Running
-from mav_lightning.runs.lease import claim
 from mav_lightning.runs.ledger import Ledger, State
 from mav_lightning.runs.scheduler import StageOutcomes, run_stages
 from mav_lightning.runs.stage_folder import Stage, StageFolder

@@ -5,7 +5,7 @@ import pytest
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.json_files import write_json
-from mav_lightning.runs.lease import claim
+from mav_lightning.common.lease import claim
 from mav_lightning.runs.ledger import Ledger, State
 from mav_lightning.runs.stage_folder import Stage, StageFolder
 

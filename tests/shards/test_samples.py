@@ -168,14 +168,15 @@ def test_shards_are_listed_by_name_and_hidden_ones_are_none(folder_of: FolderOf)
     assert [path.name for path in shard_paths(folder)] == ["10.tar", "9.tar", "B.TAR"]
 
 
-@pytest.mark.parametrize("name", ["0.tar.gz", "0.tgz", "0.TAR.GZ", "0.tar.zst", "0.tar.xz", "0.tar.bz2"])
+@pytest.mark.parametrize("suffix", ["tar.gz", "tgz", "TAR.GZ", "tar.zst", "tar.xz", "tar.bz2", "tar.lz4", "txz"])
 @pytest.mark.parametrize("beside", [True, False])
-def test_compressed_shards_are_not_passed_over(folder_of: FolderOf, name: str, beside: bool) -> None:
+def test_compressed_shards_are_not_passed_over(folder_of: FolderOf, suffix: str, beside: bool) -> None:
     folder = folder_of(*[[("a.mp4", b"")]] * beside, name="d")
+    name = f"0.{suffix}"
     (folder / name).write_bytes(b"\x1f\x8b")
 
     for call in (shard_paths, shard_folders):
-        with pytest.raises(UserError, match=f"holds 1 compressed shards, such as {name}.* unpack them"):
+        with pytest.raises(UserError, match=f"holds 1 compressed shard, such as {name}.* unpack them"):
             call(folder)
 
 

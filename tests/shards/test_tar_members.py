@@ -169,6 +169,10 @@ def test_an_endless_tail_of_zeros_ends() -> None:
         (lzma.compress(tar(MEMBERS)), "xz"),
         (b"\x28\xb5\x2f\xfd" + bytes(600), "zstd"),
         (b"PK\x03\x04" + bytes(600), "zip"),
+        (b"\x04\x22\x4d\x18" + bytes(600), "lz4.*`unlz4`"),
+        (b"\x1f\x9d\x90" + bytes(600), "compress"),
+        (b"7z\xbc\xaf\x27\x1c" + bytes(600), "7z"),
+        (b"Rar!\x1a\x07" + bytes(600), "rar"),
         (gzip.compress(b"", mtime=0), "gzip"),
     ],
 )
@@ -181,6 +185,24 @@ def test_compressed_files_are_not_taken_for_damaged_ones(data: bytes, kind: str)
 def test_what_is_no_tar_is_refused(data: bytes) -> None:
     with pytest.raises(ShardError, match="not a tar, or damaged at byte 0|its end is missing"):
         read(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "Git LFS pointer.*`git lfs pull`"),
+        (b"version https://git-lfs.github.com/spec/v1\n" + b" " * 600, "Git LFS pointer"),
+        (b"<!DOCTYPE html><title>404</title>", "web page.*fetch the shard again"),
+        (b"<Error><Code>AccessDenied</Code></Error>" * 20, "web page or other markup"),
+    ],
+)
+def test_what_a_download_leaves_in_place_of_a_shard_is_named(data: bytes, what: str) -> None:
+    with pytest.raises(ShardError, match=what):
+        read(data)
+
+
+def test_a_name_that_looks_like_markup_is_a_name() -> None:
+    assert read(tar([("<a>.mp4", b"x")]))
 
 
 def test_a_cut_anywhere_is_found() -> None:

@@ -103,9 +103,10 @@ def test_an_exception_in_validation_leaves_the_trained_weights(tmp_path: Path) -
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        run(tmp_path, module=module, extra=[Look("on_validation_batch_end", 8, fail)])
+        run(tmp_path / "failed", module=module, extra=[Look("on_validation_batch_end", 8, fail)])
 
-    saved = torch.load(checkpoints(tmp_path / "checkpoints")[0], weights_only=True)
+    run(tmp_path / "whole", steps=8)
+    saved = torch.load(checkpoints(tmp_path / "whole" / "checkpoints")[0], weights_only=True)
     trained = saved["state_dict"]["net.0.weight"]
     assert saved["global_step"] == 8
     assert torch.equal(module.net[0].weight, trained)  # type: ignore[arg-type]

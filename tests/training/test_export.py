@@ -50,7 +50,9 @@ def test_a_finished_training_is_exported_as_it_is(trained: Path, tmp_path: Path)
 def test_an_unfinished_training_is_exported_from_its_newest_checkpoint_with_averaged_weights(
     trained: Path, tmp_path: Path
 ) -> None:
-    done = CliRunner().invoke(app, ["export", str(unfinished(trained, tmp_path)), "--out", str(tmp_path / "out")])
+    done = CliRunner().invoke(
+        app, ["checkpoint", "export", str(unfinished(trained, tmp_path)), "--out", str(tmp_path / "out")]
+    )
     assert done.exit_code == 0 and "exported step 8" in done.output
     exported = load_file(tmp_path / "out" / "weights.safetensors")
     finished = load_file(trained / "weights.safetensors")

@@ -1,17 +1,23 @@
 """The whole run: it does what a loop written by hand does, and says clearly what it will not do."""
 
 import json
+import os
+from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import Callback, Trainer
 from safetensors.torch import load_file
-from toy_training import ToyData, ToyLoader, ToyModule, run
+from toy_training import BATCH_SIZE, ToyBatch, ToyData, ToyLoader, ToyModule, run
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.lease import claim
 from mav_lightning.training.ema import EMA
-from mav_lightning.training.rng import TRAIN, _seed_everything
+from mav_lightning.training.rng import TRAIN, sample_numbers, seed_generators
+from mav_lightning.training.sample_random import SampleRandom
 
 
 def train_by_hand(steps: int, ranks: int) -> dict[str, torch.Tensor]:
@@ -20,13 +26,16 @@ def train_by_hand(steps: int, ranks: int) -> dict[str, torch.Tensor]:
     settings: Any = module.configure_optimizers()
     optimizer, schedule = settings["optimizer"], settings["lr_scheduler"]["scheduler"]
     loaders = [iter(loader) for loader in [ToyLoader(rank, ranks) for rank in range(ranks)]]
-    ema, no_trainer = EMA(0.9), None
+    ema, no_trainer, draws = EMA(0.9), None, SampleRandom()
     ema.on_fit_start(no_trainer, module)  # type: ignore[arg-type]
     for step in range(steps):
         optimizer.zero_grad()
         for rank, loader in enumerate(loaders):
-            _seed_everything(0, rank, TRAIN, step)
-            (module._loss(next(loader)) / ranks).backward()
+            seed_generators(0, TRAIN, step, process=(rank, step))
+            draws.set_samples({BATCH_SIZE: sample_numbers(BATCH_SIZE, 0, rank, ranks, interleaved=False)})
+            with draws:
+                loss = module._loss(next(loader))
+            (loss / ranks).backward()
         optimizer.step()
         schedule.step()
         ema.on_step_end(no_trainer, module)  # type: ignore[arg-type]
@@ -58,11 +67,38 @@ def test_results_are_the_modules_keys_and_the_cost(tmp_path: Path) -> None:
 
 def test_a_finished_run_is_left_as_it_is(tmp_path: Path) -> None:
     run(tmp_path, steps=5)
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.name != "lease.json"}
 
     run(tmp_path, steps=5)
 
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    after = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.name != "lease.json"}
+    assert after == before
+
+
+def test_a_second_training_in_a_folder_is_refused_with_the_first_ones_process(tmp_path: Path) -> None:
+    lease = claim(tmp_path)
+    assert lease is not None
+    with pytest.raises(UserError, match=f"is in use by process {os.getpid()} on .*; wait for it to end, or use anoth"):
+        run(tmp_path, trace=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lease.json"]
+    lease.release()
+
+    run(tmp_path, steps=2)
+
+
+def test_what_a_killed_training_was_writing_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    ours = ["checkpoints/.step-00000004.ckpt.0123abcd.partial", ".weights.safetensors.0123abcd.partial"]
+    theirs = [".mine.partial", ".weights.safetensors.partial", "checkpoints/.notes.0123abcd.partial"]
+    for name in (*ours, *theirs):
+        (tmp_path / name).write_text("half")
+    (tmp_path / "checkpoints" / ".step-00000008.ckpt.0123abcd.partial").symlink_to(tmp_path / ".mine.partial")
+
+    run(tmp_path, steps=2)
+
+    assert not any((tmp_path / name).exists() for name in ours)
+    assert all((tmp_path / name).read_text() == "half" for name in theirs)
+    assert (tmp_path / "checkpoints" / ".step-00000008.ckpt.0123abcd.partial").is_symlink()
 
 
 def test_a_run_killed_between_training_and_results_writes_them(tmp_path: Path) -> None:
@@ -76,28 +112,6 @@ def test_a_run_killed_between_training_and_results_writes_them(tmp_path: Path) -
     again = json.loads((tmp_path / "cost.json").read_text())
     assert (tmp_path / "weights.safetensors").read_bytes() == weights
     assert again["steps"] == 5 and 0 < again["seconds"] <= cost["seconds"]
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"seed": 1}, "run with seed=0, not 1. Use another `out`"),
-        ({"steps": 9}, "run with steps=5, not 9"),
-        ({"ema_decay": None}, "run with ema_decay=0.9, not None"),
-        ({"trainer": {"precision": "bf16-mixed"}}, "run with precision=32-true, not bf16-mixed"),
-        ({"module": ToyModule(width=9)}, r"another network: `net.0.bias` has shape \(8,\) there and \(9,\) here"),
-    ],
-)
-@pytest.mark.parametrize("finished", [True, False])
-def test_another_run_in_the_same_folder_is_refused(
-    change: dict[str, Any], message: str, finished: bool, tmp_path: Path
-) -> None:
-    run(tmp_path, steps=5)
-    if not finished:
-        (tmp_path / "cost.json").unlink()
-
-    with pytest.raises(UserError, match=message):
-        run(tmp_path, **{"steps": 5, **change})
 
 
 @pytest.mark.parametrize(
@@ -121,7 +135,7 @@ def test_mistakes_are_refused_before_anything_is_built(arguments: dict[str, Any]
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
-    with pytest.raises(UserError, match="`out` must be a folder, and this is a file"):
+    with pytest.raises(UserError, match="file: is not a folder; choose another path"):
         run(tmp_path / "file")
 
 
@@ -137,3 +151,66 @@ def test_two_generations_are_kept(tmp_path: Path) -> None:
 
     names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     assert names == [f"step-000000{step}.ckpt{end}" for step in (20, 23) for end in ("", ".sha256")]
+
+
+def stop_at(step: int) -> Callback:
+    """A callback that ends the training early, as Lightning's EarlyStopping does."""
+    callback = Callback()
+
+    def stop(trainer: Trainer, *_: object) -> None:
+        trainer.should_stop = trainer.global_step == step
+
+    callback.on_train_batch_end = stop  # type: ignore[method-assign]
+    return callback
+
+
+class NoBatches:
+    """A loader without a batch."""
+
+    def __iter__(self) -> Iterator[ToyBatch]:
+        return iter(())
+
+
+class Sized(NoBatches):
+    def __len__(self) -> int:
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"extra": [stop_at(7)]}, "ended at step 7 of 23, because `trainer.max_time` or a callback stopped it"),
+        ({"trainer": {"max_time": timedelta(milliseconds=1)}}, "ended at step 1 of 23, because `trainer.max_time`"),
+        ({"trainer": {"limit_train_batches": 0}}, "trainer.limit_train_batches=0: leaves nothing to train on"),
+    ],
+)
+def test_a_run_that_ends_early_is_not_finished_and_continues(
+    arguments: dict[str, Any], message: str, undisturbed: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=message):
+        run(tmp_path, **arguments)
+    assert not (tmp_path / "weights.safetensors").exists() and not (tmp_path / "cost.json").exists()
+
+    run(tmp_path)
+    assert (tmp_path / "weights.safetensors").read_bytes() == (undisturbed / "weights.safetensors").read_bytes()
+
+
+def test_the_time_of_an_attempt_does_not_end_the_next(tmp_path: Path) -> None:
+    for step in (1, 2, 3):
+        with pytest.raises(UserError, match=f"ended at step {step} of 23"):
+            run(tmp_path, trainer={"max_time": timedelta(milliseconds=1)})
+
+
+@pytest.mark.parametrize("loader", [NoBatches, Sized])
+def test_data_without_a_batch_end_the_run(loader: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ToyData, "train_dataloader", lambda data: loader())
+
+    with pytest.raises(UserError, match="ended at step 0 of 23, because the training data yield no batch"):
+        run(tmp_path)
+
+
+def test_a_dry_run_of_the_parts_keeps_nothing(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="trainer.fast_dev_run: the parts work together; nothing is kept"):
+        run(tmp_path / "run", trainer={"fast_dev_run": True}, trace=False)
+
+    assert not (tmp_path / "run").exists()

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from toy_training import At, ToyModule, fail, run
+from toy_training import ToyModule, run
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.training import loggers
@@ -48,7 +48,7 @@ def test_csv_gets_losses_rate_activity_media_and_tags(tmp_path: Path) -> None:
     tags = {"variant": "per_frame", "seed": 3}
     run(tmp_path, module=Toy(), logger="csv", tags=tags, steps=8, trainer={"log_every_n_steps": 1})
 
-    folder = tmp_path / "csv" / "from-step-00000000"
+    folder = tmp_path / "csv"
     columns = rows(folder)[0].keys()
     assert {"loss/train", "loss/val", "optimizer/lr", "optimizer/grad_norm", "temporal/mid", "step"} <= columns
     assert {round(float(row["optimizer/lr"]), 6) for row in rows(folder) if row["optimizer/lr"]} >= {0.001, 0.008}
@@ -72,22 +72,10 @@ def test_several_loggers_at_once_and_none_change_the_weights(tmp_path: Path) -> 
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[1])
 
 
-def test_a_resumed_run_keeps_the_metrics_of_earlier_attempts(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError):
-        run(tmp_path, logger="csv", steps=8, extra=[At("on_before_optimizer_step", 6, fail)])
-    run(tmp_path, logger="csv", steps=8)
-
-    names = sorted(folder.name for folder in (tmp_path / "csv").iterdir())
-    assert names == [
-        "from-step-00000000",
-        "from-step-00000004",
-    ]
-
-
 def test_callbacks_of_lightning_can_be_added(tmp_path: Path) -> None:
     run(tmp_path, logger="csv", steps=3, extra=[LearningRateMonitor()], trainer={"log_every_n_steps": 1})
 
-    assert "lr-AdamW" in rows(tmp_path / "csv" / "from-step-00000000")[0]
+    assert "lr-AdamW" in rows(tmp_path / "csv")[0]
 
 
 class Other(Logger):

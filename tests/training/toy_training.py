@@ -24,6 +24,7 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 
 from mav_lightning.common import whole_file  # noqa: E402
 from mav_lightning.training import checkpoint_io  # noqa: E402
+from mav_lightning.training.checkpointer import Checkpointer  # noqa: E402
 from mav_lightning.training.fit import fit  # noqa: E402
 
 BATCHES = 5  # in an epoch: few, so that tests meet its end from every side
@@ -47,11 +48,11 @@ class ToyBatch:
 class ToyLoader:
     """Batches as a pure function of how many came before; its state is that number."""
 
-    def __init__(self, rank: int = 0, ranks: int = 1) -> None:
-        self.rank, self.ranks, self.step = rank, ranks, 0
+    def __init__(self, rank: int = 0, ranks: int = 1, batches: int = BATCHES) -> None:
+        self.rank, self.ranks, self.batches, self.step = rank, ranks, batches, 0
 
     def __len__(self) -> int:
-        return BATCHES
+        return self.batches
 
     def __iter__(self) -> Iterator[ToyBatch]:
         while True:
@@ -59,7 +60,7 @@ class ToyLoader:
             self.step += 1
             x = torch.randn(BATCH_SIZE, FEATURES, generator=torch.Generator().manual_seed(number))
             yield ToyBatch(x, [f"{number}-{i}" for i in range(BATCH_SIZE)])
-            if self.step % BATCHES == 0:
+            if self.step % self.batches == 0:
                 return
 
     def state_dict(self) -> dict[str, Any]:
@@ -70,24 +71,39 @@ class ToyLoader:
 
 
 class ToyValLoader:
-    """Two batches, always the same."""
+    """Four samples, always the same: every R-th one on each of R processes, in batches of two at most."""
+
+    def __init__(self, rank: int = 0, ranks: int = 1) -> None:
+        self.mine = list(range(4))[rank::ranks]
 
     def __len__(self) -> int:
-        return 2
+        return -(-len(self.mine) // 2)
 
     def __iter__(self) -> Iterator[ToyBatch]:
-        return iter([ToyBatch(torch.ones(2, FEATURES) * i, ["a", "b"]) for i in range(len(self))])
+        parts = [self.mine[start : start + 2] for start in range(0, len(self.mine), 2)]
+        x = torch.arange(4.0)[:, None] * torch.ones(FEATURES)
+        return iter([ToyBatch(x[part], [str(number) for number in part]) for part in parts])
 
 
 class ToyData(LightningDataModule):
-    """Train batches that depend on the rank, and two validation batches."""
+    """Train batches that depend on the rank, and two validation batches.
+
+    Args:
+        scale: Counts only as a setting of the data.
+        batches: In an epoch, on each process.
+    """
+
+    def __init__(self, scale: float = 1.0, batches: int = BATCHES) -> None:
+        super().__init__()
+        self.scale, self.batches = scale, batches
 
     def train_dataloader(self) -> ToyLoader:
         assert self.trainer is not None
-        return ToyLoader(self.trainer.global_rank, self.trainer.world_size)
+        return ToyLoader(self.trainer.global_rank, self.trainer.world_size, self.batches)
 
     def val_dataloader(self) -> "ToyValLoader":
-        return ToyValLoader()
+        assert self.trainer is not None
+        return ToyValLoader(self.trainer.global_rank, self.trainer.world_size)
 
 
 class ToyModule(LightningModule):
@@ -96,13 +112,15 @@ class ToyModule(LightningModule):
     Args:
         nan_steps: Batches, counted over the run, whose loss is not a number.
         width: Of the hidden layer.
+        lr: Learning rate.
+        dropout: Fraction of hidden units dropped.
     """
 
-    def __init__(self, nan_steps: tuple[int, ...] = (), width: int = 8) -> None:
+    def __init__(self, nan_steps: tuple[int, ...] = (), width: int = 8, lr: float = 0.01, dropout: float = 0.3) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.nan_steps = nan_steps
-        self.net = nn.Sequential(nn.Linear(FEATURES, width), nn.SiLU(), nn.Dropout(0.3), nn.Linear(width, FEATURES))
+        self.nan_steps, self.lr = nan_steps, lr
+        self.net = nn.Sequential(nn.Linear(FEATURES, width), nn.SiLU(), nn.Dropout(dropout), nn.Linear(width, FEATURES))
         self.frozen = nn.Linear(FEATURES, FEATURES).requires_grad_(False)
         self.register_buffer("timesteps", torch.arange(1000))
 
@@ -120,8 +138,11 @@ class ToyModule(LightningModule):
     def validation_step(self, batch: ToyBatch, batch_idx: int) -> None:
         self.log("loss/val", self._loss(batch), batch_size=len(batch), sync_dist=True)
 
+    def temporal_activity(self) -> dict[str, float]:
+        return {"net": float(self.net[0].weight.detach().abs().mean())}
+
     def configure_optimizers(self) -> dict[str, Any]:
-        optimizer = torch.optim.AdamW([p for p in self.parameters() if p.requires_grad], lr=0.01)
+        optimizer = torch.optim.AdamW([p for p in self.parameters() if p.requires_grad], lr=self.lr)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / 10))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
@@ -190,13 +211,13 @@ def kill_in_save(moment: str, step: int) -> None:
         setattr(module, function, wrapped)
 
     if moment == "written":  # all bytes are there, under the temporary name
-        when(checkpoint_io, "_sha256", lambda path: path.name == f".{name}.{os.getpid()}.partial")
+        when(checkpoint_io, "_sha256", lambda path: path.name.startswith(f".{name}.") and path.suffix == ".partial")
     elif moment == "half":  # some bytes are there
         real_save = torch.save
 
         def half(value: Any, path: Path) -> None:
             real_save(value, path)
-            if path.name == f".{name}.{os.getpid()}.partial":
+            if path.name.startswith(f".{name}.") and path.suffix == ".partial":
                 os.truncate(path, path.stat().st_size // 2)
                 kill()
 
@@ -205,6 +226,18 @@ def kill_in_save(moment: str, step: int) -> None:
         when(whole_file.os, "replace", lambda source, target: Path(target).name == name)
     else:
         raise ValueError(moment)
+
+
+def kill_after_save(step: int) -> None:
+    """Arms a kill between the checkpoint of `step` and whatever follows."""
+    save = Checkpointer._save
+
+    def saved(checkpointer: Checkpointer, trainer: Trainer, *args: Any) -> None:
+        save(checkpointer, trainer, *args)
+        if trainer.global_step == step:
+            kill()
+
+    Checkpointer._save = saved  # type: ignore[method-assign]
 
 
 FAULTS = {
@@ -225,21 +258,25 @@ def run(
     at: int = -1,
     rank: int = 0,
     module: ToyModule | None = None,
+    data: ToyData | None = None,
     extra: Sequence[Callback] = (),
     env: Mapping[str, str] = MappingProxyType({}),
+    trace: bool = True,
     **kwargs: Any,
 ) -> None:
     """Trains the toy in `out`, with a fault at optimizer step `at` if one is named."""
     torch.set_num_threads(1)
     os.environ.update(env)
-    callbacks: list[Callback] = [Trace(out / "trace"), *extra]
-    if fault.startswith("save-"):
+    callbacks: list[Callback] = [*([Trace(out / "trace")] if trace else []), *extra]
+    if fault == "kill-after-save":
+        kill_after_save(at)
+    elif fault.startswith("save-"):
         kill_in_save(fault.removeprefix("save-"), at)
     elif fault:
         callbacks.append(FAULTS[fault](at, rank))
     trainer = {"accelerator": "cpu", "enable_progress_bar": False, **kwargs.pop("trainer", {})}
     arguments = {"steps": 23, "checkpoint_every": 4, "ema_decay": 0.9, "logger": False, **kwargs}
-    fit(module or ToyModule(), ToyData(), out=out, trainer=trainer, callbacks=callbacks, **arguments)
+    fit(module or ToyModule(), data or ToyData(), out=out, trainer=trainer, callbacks=callbacks, **arguments)
 
 
 if __name__ == "__main__":

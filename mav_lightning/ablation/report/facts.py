@@ -6,6 +6,7 @@ from typing import Any
 
 from mav_lightning.ablation.differences import config_differences
 from mav_lightning.ablation.paired_statistics import Comparison, verdict
+from mav_lightning.ablation.report.added_results import added_results
 from mav_lightning.ablation.report.answer import answer
 from mav_lightning.ablation.report.cost_tables import stage_costs, variant_costs
 from mav_lightning.ablation.report.marks import marks
@@ -44,6 +45,7 @@ def gather_facts(results: StudyResults) -> dict[str, Any]:
         "clip_counts": scores.get("n", {}),
         "table": [_group(results, metric) for metric in study.metrics],
         "other_metrics": [_group(results, metric) for metric in _further_metrics(results)],
+        "added": added_results(results.root),
         "stage_costs": stage_costs(results),
         "variant_costs": variant_costs(results),
         "differences": config_differences(results.plan),

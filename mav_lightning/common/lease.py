@@ -1,24 +1,31 @@
-"""Exclusive claims on stage folders that outlive no process.
+"""Exclusive claims on folders that outlive no process.
 
-A claim is an advisory lock on ``lease.json``. The driver takes it and its child inherits the open file, so the lock is
+A claim is an advisory lock on ``lease.json``. A driver takes it and its child inherits the open file, so the lock is
 held exactly as long as one of them lives: after ``kill -9`` of the driver, no process can start the stage a second time
-while the orphan still writes, and its end need not be guessed from time stamps.
+while the orphan still writes, and its end need not be guessed from time stamps. Processes that the holder forks, such
+as the workers of a data loader, do not hold it: they outlive a killed holder by seconds and write nothing.
 """
 
 import fcntl
 import json
 import os
 import socket
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import read_json
 
-__all__ = ["LEASE", "Lease", "claim", "held", "holder"]
+__all__ = ["INHERITED", "LEASE", "Lease", "claim", "claimed", "held", "holder"]
 
 LEASE = "lease.json"
+INHERITED = "MAV_LEASE"  # environment variable: descriptor of the claim that a child inherits
+_mine: set[int] = set()
+_taken = threading.local()  # folder → claim that a block of this thread holds
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,7 @@ class Lease:
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
+        _mine.add(descriptor)
 
     def beat(self) -> None:
         """Update the file's time stamp, to show that the holder is alive."""
@@ -46,18 +54,23 @@ class Lease:
 
     def release(self) -> None:
         """Release the claim. A living process that inherited it keeps it, as it may still be writing."""
+        _mine.discard(self.descriptor)
         os.close(self.descriptor)
 
 
 def claim(folder: Path) -> Lease | None:
-    """Claim a stage folder; return None if another process holds it.
+    """Claim a folder; return None if another process holds it.
 
-    The file is never deleted, because a lock on a file that can be unlinked and created again is no lock.
+    A process that has inherited the claim from its parent holds it already. The file is never deleted, because a lock
+    on a file that can be unlinked and created again is no lock.
 
     Raises:
         UserError: If the file system does not support locks.
     """
-    descriptor = os.open(folder / LEASE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(folder / LEASE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    if (inherited := _inherited(descriptor)) is not None:
+        os.close(descriptor)
+        return Lease(inherited)
     while not _lock(descriptor, fcntl.LOCK_EX, folder):
         if not _lock(descriptor, fcntl.LOCK_SH, folder):
             os.close(descriptor)
@@ -67,6 +80,29 @@ def claim(folder: Path) -> Lease | None:
     claimed = _Holder(os.getpid(), socket.gethostname(), time.time())
     os.write(descriptor, json.dumps(asdict(claimed)).encode())
     return Lease(descriptor)
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[Lease]:
+    """Hold the claim on a folder, which is created if it does not exist; within the block it may be taken again.
+
+    Raises:
+        UserError: If another process or thread holds it; the message names the process.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    place, outer = folder.resolve(), _taken.__dict__
+    if str(place) in outer:
+        yield outer[str(place)]
+        return
+    lease = claim(folder)
+    if lease is None:
+        raise UserError(f"{folder}: is in use by {holder(folder)}; wait for it to end, or use another folder.")
+    outer[str(place)] = lease
+    try:
+        yield lease
+    finally:
+        del outer[str(place)]
+        lease.release()
 
 
 def held(folder: Path) -> bool:
@@ -89,6 +125,31 @@ def holder(folder: Path) -> str:
         return f"process {claimed.pid} on {claimed.host}, last active {max(age, 0):.0f} s ago"
     except (UserError, OSError):  # read between truncating and writing
         return "another process"
+
+
+def _inherited(descriptor: int) -> int | None:
+    """Return a duplicate of the claim that this process inherited, if it is one on the same file."""
+    try:
+        inherited = int(os.environ.get(INHERITED, ""))
+        if os.path.sameopenfile(inherited, descriptor):
+            return fcntl.fcntl(inherited, fcntl.F_DUPFD_CLOEXEC, 0)
+    except (ValueError, OSError):  # no such variable, or a descriptor of something else by now
+        pass
+    return None
+
+
+def _forget() -> None:
+    """Close the claims in a forked process. The lock belongs to the open file and stays with the parent."""
+    inherited = os.environ.get(INHERITED, "")
+    for descriptor in {*_mine, *([int(inherited)] if inherited.isdigit() and _mine else [])}:
+        try:
+            os.close(descriptor)
+        except OSError:
+            pass
+    _mine.clear()
+
+
+os.register_at_fork(after_in_child=_forget)
 
 
 def _lock(descriptor: int, how: int, folder: Path) -> bool:

@@ -1,0 +1,188 @@
+"""Descriptions of objects as plain data, by which a training started from Python is recognized on resuming."""
+
+import functools
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule, LightningModule
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from mav_lightning.common.hashing import tensors_sha256
+
+__all__ = [
+    "HasContent",
+    "HasIdentity",
+    "configured",
+    "describe",
+    "describe_data",
+    "describe_module",
+    "describe_optimizers",
+    "with_content",
+]
+
+_DEPTH = 8  # no object that holds settings is nested deeper
+# Attributes that Lightning and PyTorch give their own objects, and settings of readers that never change a batch.
+_OTHERS = {
+    *("training", "trainer", "prepare_data_per_node", "allow_zero_length_dataloader_with_multiple_devices"),
+    *("workers", "num_workers", "cache_bytes", "cache_mb", "pin_memory", "timeout"),
+}
+
+
+@runtime_checkable
+class HasIdentity(Protocol):
+    """An object that describes what its results depend on, in place of its public attributes."""
+
+    def identity(self) -> Mapping[str, Any]:
+        """Return the description as plain data, the same for every object built from the same arguments."""
+        ...
+
+
+@runtime_checkable
+class HasContent(Protocol):
+    """A data module that knows what it reads."""
+
+    def content_sha256(self) -> Mapping[str, str]:
+        """Return argument, dotted if nested, that names a location → sha256 of what is read there."""
+        ...
+
+
+def describe(value: Any, depth: int = _DEPTH) -> Any:
+    """Describe an object by its class and public attributes, recursively, as plain data.
+
+    Tensors and frozen networks count by their content, paths do not count, and functions count by their name. An object
+    with a method `identity` describes itself.
+
+    Args:
+        value: The object.
+        depth: Levels of attributes that are followed.
+    """
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else repr(value)
+    if isinstance(value, Path) or depth == 0:
+        return None
+    if isinstance(value, Tensor | np.ndarray):
+        return f"sha256 {tensors_sha256({'': torch.as_tensor(value)})}"
+    if isinstance(value, Mapping):
+        return {str(key): describe(item, depth - 1) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        items = sorted(value, key=repr) if isinstance(value, set | frozenset) else value
+        return [describe(item, depth - 1) for item in items]
+    if isinstance(value, functools.partial):
+        positional = {"args": describe(value.args, depth - 1)} if value.args else {}
+        return {"call": _name(value.func), **positional, **describe(value.keywords, depth - 1)}
+    if isinstance(value, type) or inspect.isroutine(value):
+        return _name(value)
+    return _describe_object(value, depth)
+
+
+def describe_module(module: LightningModule) -> dict[str, Any]:
+    """Describe the module of a training: its class, hyperparameters, layers, and names and shapes of its weights.
+
+    The values of its weights do not count, as a checkpoint holds them. Those of networks that it uses without training
+    or saving them, such as an image encoder, do.
+    """
+    if isinstance(module, HasIdentity):
+        return {"class": _name(type(module)), **describe(dict(module.identity()))}
+    layers = {name: layer for name, layer in module.named_modules() if name}
+    shapes = {name: f"{str(value.dtype)[6:]} {tuple(value.shape)}" for name, value in module.state_dict().items()}
+    frozen = [name for name, weight in module.named_parameters() if not weight.requires_grad]
+    return {
+        "class": _name(type(module)),
+        "hyperparameters": describe(dict(module.hparams)),
+        **_attributes(module, _DEPTH - 1),
+        "layers": {name: _layer(layer) for name, layer in layers.items()},
+        "weights": shapes,
+        "frozen": frozen,
+    }
+
+
+def describe_data(data: LightningDataModule) -> dict[str, Any]:
+    """Describe a data module by its class, arguments and, if it knows it, the content of what it reads."""
+    described: dict[str, Any] = describe(data)
+    return with_content(described, data)
+
+
+def with_content(described: Mapping[str, Any], data: LightningDataModule) -> dict[str, Any]:
+    """Replace the locations in a description of a data module by the sha256 of what it reads there."""
+    found = {**described}
+    for argument, sha256 in (data.content_sha256() if isinstance(data, HasContent) else {}).items():
+        *parents, last = argument.split(".")
+        node = found
+        for parent in parents:
+            node[parent] = node = {**node.get(parent, {})}
+        node[last] = f"sha256 {sha256}"
+    return found
+
+
+def describe_optimizers(module: LightningModule) -> list[dict[str, Any]]:
+    """Describe the optimizers and schedules that a module configures; empty if it needs a trainer for that."""
+    return [
+        _describe_optimizer(one) if isinstance(one, Optimizer) else _describe_schedule(one)
+        for one in configured(module, (Optimizer, LRScheduler))
+    ]
+
+
+def configured(module: LightningModule, kinds: type | tuple[type, ...]) -> list[Any]:
+    """Return the optimizers or schedules that a module configures; empty if it needs a trainer for that."""
+    try:
+        made = module.configure_optimizers()
+    except Exception:  # whatever a module raises that relies on a trainer
+        return []
+    return _found(made, kinds)
+
+
+def _describe_object(value: Any, depth: int) -> dict[str, Any]:
+    kind = {"class": _name(type(value))}
+    if isinstance(value, HasIdentity):
+        return {**kind, **describe(dict(value.identity()), depth - 1)}
+    if isinstance(value, nn.Module):
+        return {**kind, "weights": f"sha256 {tensors_sha256(value.state_dict())}"}
+    return {**kind, **_attributes(value, depth - 1)}
+
+
+def _attributes(value: Any, depth: int) -> dict[str, Any]:
+    names = [name for name in getattr(value, "__dict__", {}) if not name.startswith("_") and name not in _OTHERS]
+    return {name: describe(getattr(value, name), depth) for name in names}
+
+
+def _layer(layer: nn.Module) -> str:
+    """Return a layer's class and its settings in one line."""
+    plain = {name: item for name, item in _attributes(layer, 2).items() if not isinstance(item, Mapping)}
+    return f"{type(layer).__name__}({', '.join(f'{name}={plain[name]!r}' for name in sorted(plain))})"
+
+
+def _describe_optimizer(optimizer: Optimizer) -> dict[str, Any]:
+    groups = [
+        {name: describe(item, 2) for name, item in group.items() if name != "params"}
+        | {"weights": len(group["params"])}
+        for group in optimizer.param_groups
+    ]
+    return {"class": _name(type(optimizer)), "groups": groups}
+
+
+def _describe_schedule(schedule: LRScheduler) -> dict[str, Any]:
+    return {"class": _name(type(schedule)), **describe(schedule.state_dict(), 4)}
+
+
+def _found(value: Any, kinds: type | tuple[type, ...]) -> list[Any]:
+    """Return the objects of some classes in nested containers and dataclasses, in order."""
+    if isinstance(value, kinds):
+        return [value]
+    if isinstance(value, Mapping):
+        return [one for item in value.values() for one in _found(item, kinds)]
+    if isinstance(value, list | tuple):
+        return [one for item in value for one in _found(item, kinds)]
+    return _found(vars(value), kinds) if hasattr(value, "scheduler") else []
+
+
+def _name(value: type | Callable[..., Any]) -> str:
+    return f"{value.__module__}.{getattr(value, '__qualname__', type(value).__name__)}"
