@@ -90,3 +90,14 @@ def test_the_scoring_benchmark_agrees_with_the_recipe_beside_it() -> None:
     assert re.findall(r"^\| (\w+) \|", done.stdout, re.M)[:3] == ["features", "distances", "both"]
     (off,) = re.findall(r"difference of a value: (\S+)", done.stdout)
     assert float(off) < 1e-9
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_extended_networks_computes_costs_without_weights() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "grown.py")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = [line for line in done.stdout.splitlines() if line.startswith(("| Karlo", "| Stable"))]
+    assert len(rows) == 8
+    documented = (ROOT / "docs" / "diffusers.md").read_text()
+    assert all(row in documented for row in rows)

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -277,3 +279,16 @@ def test_a_stored_network_named_in_a_config_is_described_by_its_own_card(
     described = describe_network({"_network_": str(tmp_path / "grown")})
     assert described == read_card(tmp_path / "grown").network
     assert described["class"] == "EpsDenoiser" and described["net"]["class"] == "GrownUNet"
+
+
+def test_naming_the_network_does_not_import_diffusers() -> None:
+    code = "import sys, mav_lightning.pretrained.grow_task; sys.exit('diffusers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_a_bad_folder_ends_the_command_with_one_message_and_leaves_nothing(tmp_path: Path) -> None:
+    command = ["train", "stage/grow_diffusers.yaml", f"task.source={tmp_path}/none", "--out", f"{tmp_path}/out"]
+    done = subprocess.run([sys.executable, "-m", "mav_lightning", *command], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "no such folder; give one that `save_pretrained` of diffusers wrote" in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr and not (tmp_path / "out").exists()
