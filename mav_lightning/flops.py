@@ -123,7 +123,7 @@ def _inputs(
         return torch.zeros(1, channels), sigma, torch.zeros(1, 1 + length, channels), None, None
     net = space_time_network(denoiser)
     shape = (size, size) if frames is None else (frames, size, size)
-    further = net.in_channels - 3
+    further = net.in_channels - denoiser.channels
     concat_cond = torch.zeros(1, further, *shape) if further else None
     cond = torch.zeros(1, net.cond_channels)
-    return torch.zeros(1, 3, *shape), sigma, cond, None if frames is None else sigma, concat_cond
+    return torch.zeros(1, denoiser.channels, *shape), sigma, cond, None if frames is None else sigma, concat_cond
