@@ -41,6 +41,10 @@ ALLOWED = {
         "mav_lightning.ablation", "mav_lightning.runs", "mav_lightning.config", "mav_lightning.media",
         "mav_lightning.common", "mav_lightning.flops", "evaluation.protocol",
     },
+    "mav_lightning.pretrained": {
+        "mav_lightning.pretrained", "mav_lightning.nn", "mav_lightning.diffusion", "mav_lightning.networks",
+        "mav_lightning.certificate", "mav_lightning.common",
+    },
     "mav_lightning.baselines": {"mav_lightning.baselines", "mav_lightning.nn", "mav_lightning.common"},
     "mav_lightning.cli": {"mav_lightning", "datamodules", "evaluation"},
 }  # fmt: skip

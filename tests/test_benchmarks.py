@@ -136,3 +136,14 @@ def test_peers_are_built_at_the_size_that_comes_closest_to_the_target() -> None:
         _, found = networks["matched"](linear, target, networks["parameters"])
         closest = min(abs(width * second / target - 1) for width, second in sizes)
         assert abs(found["off"]) <= max(closest, 0.05), (target, found)
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_extended_networks_computes_costs_without_weights() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "grown.py")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = [line for line in done.stdout.splitlines() if line.startswith(("| Karlo", "| Stable"))]
+    assert len(rows) == 8
+    documented = (ROOT / "docs" / "diffusers.md").read_text()
+    assert all(row in documented for row in rows)

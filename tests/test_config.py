@@ -45,8 +45,11 @@ def test_every_shipped_recipe_is_planned(file: Path) -> None:
 @pytest.mark.parametrize("file", [file for file in STAGES if "module" in load_config(file)], ids=lambda path: path.stem)
 def test_every_shipped_network_is_built_and_has_something_to_train(file: Path) -> None:
     module = load_config(file)["module"]
+    node = module["clip" if "clip" in module else "denoiser"]
+    if "_network_" in node:
+        pytest.skip("trains a stored network")
     with torch.device("meta"):  # `paper` would take 5 GB
-        net = instantiate(module["clip" if "clip" in module else "denoiser"])
+        net = instantiate(node)
     assert any(parameter.requires_grad for parameter in net.parameters())
 
 

@@ -21,7 +21,7 @@ Interpolation = Literal["network", "linear", "repeat"]
 _MOST_BYTES = 2**34  # of one float32 tensor: 16 GiB
 Count = Annotated[int, Ge(1), Le(4096)]
 Factor = Annotated[int, Ge(1), Le(16)]
-SamplerName = Literal["dpm++2m", "ddim", "heun", "ddpm"]
+SamplerName = Literal["dpm++2m", "ddim", "euler", "heun", "ddpm"]
 Steps = Annotated[int, Ge(2), Le(10_000)]
 GuidanceScale = Annotated[float, Ge(0), Le(1000)]
 
@@ -44,8 +44,8 @@ class Sampling:
             each frame has its own.
         chunk: Frames that spatial super-resolution computes at once, which bounds memory. The output does not depend on
             it. It has no effect if `shared_noise` is False: all frames are then computed at once.
-        sampler: Sampler of all denoisers: ``dpm++2m``, ``ddim``, ``heun``, ``ddpm``, or the dotted name of a class in a
-            package of the user's own; see `find_sampler`.
+        sampler: Sampler of all denoisers: ``dpm++2m``, ``ddim``, ``euler``, ``heun``, ``ddpm``, or the dotted name of a
+            class in a package of the user's own; see `find_sampler`.
         steps: Sampler steps. Each is one denoiser evaluation, two with ``heun``.
         guidance_scale: Classifier-free guidance scale of the decoder; 1 disables guidance. Interpolation uses none:
             with guidance it overshot between known frames (docs/results/tiny.md).

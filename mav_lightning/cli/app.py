@@ -35,7 +35,7 @@ from mav_lightning.cli import (
 from mav_lightning.cli.help_pages import RootGroup, lay_out_help
 from mav_lightning.cli.printing import echo
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.output import disk_message
+from mav_lightning.common.machine_faults import fault_message
 from mav_lightning.common.shadowing import check_not_shadowed
 
 __all__ = ["app", "command_line", "main"]
@@ -111,7 +111,7 @@ def main() -> None:
     except UserError as error:
         _fail(error.text(_option(command, error.argument, sys.argv[1:])))
     except Exception as error:
-        message = disk_message(error)
+        message = fault_message(error)
         if message is None:
             raise
         _fail(message)

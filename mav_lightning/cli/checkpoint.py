@@ -1,7 +1,7 @@
 """``mav checkpoint``: trainings and their checkpoints, looked at, verified and exported."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -65,6 +65,10 @@ def export(
     step: Annotated[
         int | None, typer.Option(min=0, help="Step of a checkpoint; default: the result, or the newest checkpoint.")
     ] = None,
+    form: Annotated[
+        Literal["mav", "diffusers"],
+        typer.Option("--format", help="diffusers: for networks that were extended from one of diffusers."),
+    ] = "mav",
     overwrite: Overwrite = False,
     allow: Allow = None,
 ) -> None:
@@ -75,7 +79,20 @@ def export(
 
     Example: mav checkpoint export runs/temporal --out share/temporal
     """
+    if form == "diffusers":
+        _export_diffusers(run, out, step, overwrite)
+        return
     from mav_lightning.training.network_export import export_network
 
     exported = export_network(run, out, step, overwrite)
     echo(f"exported{'' if exported is None else f' step {exported}'}: {out}")
+
+
+def _export_diffusers(run: Path, out: Path, step: int | None, overwrite: bool) -> None:
+    from mav_lightning.common.errors import UserError
+    from mav_lightning.pretrained.diffusers_export import export_diffusers
+
+    if step is not None:
+        raise UserError("takes the result of a training; export the step first, then that folder.", argument="step")
+    export_diffusers(run, out, overwrite)
+    echo(f"exported: {out}")

@@ -50,7 +50,8 @@ def pipeline(
         str,
         typer.Option(
             callback=_sampler,
-            help="dpm++2m, heun, ddim, or ddpm, which uses a learned variance if there is one; or a class of your own.",
+            help="dpm++2m, heun, ddim, euler (for flow matching), or ddpm, which uses a learned variance if there is "
+            "one; or a class of your own.",
         ),
     ] = "dpm++2m",
     steps: Annotated[int, typer.Option(callback=within(Steps), help="Sampler steps.")] = 16,

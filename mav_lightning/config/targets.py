@@ -22,6 +22,7 @@ _OWN = (
     "mav_lightning.training",
     "mav_lightning.cascade",
     "mav_lightning.baselines",
+    "mav_lightning.pretrained",
     "mav_lightning.adopt",
     "mav_lightning.knockout",
     "datamodules",

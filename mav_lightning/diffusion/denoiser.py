@@ -18,6 +18,7 @@ __all__ = [
     "Denoiser",
     "EDMDenoiser",
     "EpsDenoiser",
+    "FlowDenoiser",
     "HybridDenoiser",
     "NetDenoiser",
     "VDenoiser",
@@ -68,6 +69,11 @@ class NetDenoiser(nn.Module):
         super().__init__()
         self.net, self.sigma_data = net, sigma_data
         self.frame_correlation, self.noise_offset = frame_correlation, noise_offset
+
+    @property
+    def channels(self) -> int:
+        """Channels of the images or clips that are denoised: 3 for RGB, 4 for most latents."""
+        return space_time_network(self).out_channels // self.outputs
 
     def coefficients(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         r"""Compute :math:`c_{skip}`, :math:`c_{out}` and :math:`c_{in}` at noise levels of any shape."""
@@ -193,6 +199,24 @@ class EpsDenoiser(NetDenoiser):
     def coefficients(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Compute the coefficients of noise prediction."""
         return torch.ones_like(sigma), -sigma, (self.sigma_data**2 + sigma.square()).rsqrt()
+
+
+class FlowDenoiser(NetDenoiser):
+    r"""Flow matching on straight paths: the network predicts the velocity :math:`\varepsilon - x_0`.
+
+    The path is :math:`x_t = (1 - t) x_0 + t \varepsilon`. Divided by :math:`1 - t` it is the variance-exploding process
+    at :math:`\sigma = t / (1 - t)`; `sigma_data` is not used. `LogitNormalNoise` draws levels for it, and `euler`
+    takes equal steps of t.
+
+    References:
+        Flow matching (Lipman et al., 2023), Equation 23 with minimum variance 0. https://arxiv.org/abs/2210.02747
+        Rectified flow (Liu et al., 2023), Equation 1. https://arxiv.org/abs/2209.03003
+    """
+
+    def coefficients(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute the coefficients of flow matching."""
+        signal = 1 / (1 + sigma)  # 1 - t
+        return signal, -sigma * signal, signal
 
 
 class HybridDenoiser(EpsDenoiser):

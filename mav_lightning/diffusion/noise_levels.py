@@ -3,12 +3,15 @@ r"""Noise levels: the schedule of a sampler and the distribution in training.
 The process is EDM's variance-exploding one, :math:`x = x_0 + \sigma \varepsilon`; a noise level is its :math:`\sigma`.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
-from mav_lightning.common.schema import NonNegativeFloat
+from mav_lightning.common.arguments import checked
+from mav_lightning.common.schema import NonNegativeFloat, PositiveFloat
 
-__all__ = ["LogNormalNoise", "karras_sigmas"]
+__all__ = ["LogNormalNoise", "LogitNormalNoise", "flow_sigmas", "karras_sigmas"]
 
 
 def karras_sigmas(steps: int, sigma_min: float = 0.02, sigma_max: float = 80.0, rho: float = 7.0) -> Tensor:
@@ -38,6 +41,32 @@ def karras_sigmas(steps: int, sigma_min: float = 0.02, sigma_max: float = 80.0, 
     return torch.cat([(top + ramp * (bottom - top)) ** rho, torch.zeros(1, dtype=torch.float64)])
 
 
+def flow_sigmas(steps: int, sigma_max: float = 80.0, shift: float = 1.0) -> Tensor:
+    r"""Compute noise levels with equal steps of flow matching's time t, where :math:`\sigma = t / (1 - t)`.
+
+    References:
+        Stable Diffusion 3 (Esser et al., 2024), Equation 23, for the shift. https://arxiv.org/abs/2403.03206
+
+    Args:
+        steps: Number of steps, at least 1.
+        sigma_max: First noise level.
+        shift: Factor of all noise levels but the first and the last; above 1, more of the steps are at high noise.
+
+    Returns:
+        Noise levels, shape (steps + 1,), decreasing, ending in 0, float64.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+    if steps < 1 or sigma_max <= 0 or shift <= 0:
+        raise ValueError(
+            f"flow_sigmas: needs steps ≥ 1, sigma_max > 0 and shift > 0, got {steps}, {sigma_max}, {shift}."
+        )
+    first = sigma_max / shift  # shifted, it is sigma_max again
+    t = torch.linspace(first / (1 + first), 0, steps + 1, dtype=torch.float64)
+    return shift * t / (1 - t)
+
+
 class LogNormalNoise:
     r"""Distribution of noise levels in training: :math:`\ln\sigma \sim N(\mathrm{mean}, \mathrm{std}^2)`.
 
@@ -58,3 +87,23 @@ class LogNormalNoise:
     def __call__(self, count: int, device: torch.device | str = "cpu") -> Tensor:
         """Draw `count` noise levels from PyTorch's global generator, shape (count,)."""
         return (torch.randn(count, device=device) * self.std + self.mean).exp()
+
+
+class LogitNormalNoise(LogNormalNoise):
+    r"""Distribution of noise levels for flow matching: :math:`\mathrm{logit}\,t \sim N(\mathrm{mean}, \mathrm{std}^2)`.
+
+    As :math:`\ln\sigma = \mathrm{logit}\,t`, this is a log-normal distribution of :math:`\sigma`. A shift of time
+    multiplies :math:`\sigma`: clips and large images need more noise to be hidden than small images.
+
+    References:
+        Stable Diffusion 3 (Esser et al., 2024), §3.1 and Equation 23. https://arxiv.org/abs/2403.03206
+
+    Args:
+        mean: Mean of :math:`\mathrm{logit}\,t` before the shift.
+        std: Standard deviation of :math:`\mathrm{logit}\,t`.
+        shift: Factor of all noise levels, above 0; 1 for no shift.
+    """
+
+    @checked
+    def __init__(self, mean: float = 0.0, std: NonNegativeFloat = 1.0, shift: PositiveFloat = 1.0) -> None:
+        super().__init__(mean + math.log(shift), std)

@@ -18,8 +18,20 @@ from torch import Tensor
 from mav_lightning.common.allowed import import_class
 from mav_lightning.common.errors import UserError, nearest
 from mav_lightning.diffusion.denoised import Denoised, step_variance
+from mav_lightning.diffusion.noise_levels import flow_sigmas
 
-__all__ = ["SAMPLERS", "Denoise", "Draw", "Sampler", "ddim", "ddpm", "dpm_solver_pp_2m", "find_sampler", "heun"]
+__all__ = [
+    "SAMPLERS",
+    "Denoise",
+    "Draw",
+    "Sampler",
+    "ddim",
+    "ddpm",
+    "dpm_solver_pp_2m",
+    "euler",
+    "find_sampler",
+    "heun",
+]
 
 Denoise = Callable[[Tensor, Tensor], Denoised]
 Draw = Callable[[], Tensor]
@@ -38,6 +50,24 @@ def ddim(denoise: Denoise, draw: Draw, sigmas: Tensor) -> Tensor:
         x0 = denoise(x, _batch(sigma, x)).x0
         x = x0 + (sigma_next / sigma) * (x - x0)
     return x
+
+
+def euler(denoise: Denoise, draw: Draw, sigmas: Tensor, shift: float = 1.0) -> Tensor:
+    r"""Sample with Euler's method on the straight paths of flow matching, in equal steps of time.
+
+    In the variable :math:`\sigma = t / (1 - t)`, an Euler step along :math:`dx_t/dt = \varepsilon - x_0` is a step of
+    DDIM, so the two differ in their noise levels only. Of `sigmas`, the first and the number are used.
+
+    References:
+        Rectified flow (Liu et al., 2023), §2. https://arxiv.org/abs/2209.03003
+
+    Args:
+        denoise: The denoiser with its conditioning bound.
+        draw: Source of unit noise.
+        sigmas: Decreasing noise levels ending in 0, shape (N + 1,).
+        shift: Shift of time, see `flow_sigmas`.
+    """
+    return ddim(denoise, draw, flow_sigmas(len(sigmas) - 1, float(sigmas[0]), shift))
 
 
 def ddpm(denoise: Denoise, draw: Draw, sigmas: Tensor) -> Tensor:
@@ -103,8 +133,8 @@ def find_sampler(name: str) -> Sampler:
     """Return a sampler by its name, or by the dotted name of a class in a package that the user has allowed.
 
     Args:
-        name: ``ddpm``, ``ddim``, ``heun``, ``dpm++2m``, or ``package.module.Class``. The class is built without
-            arguments and called like any sampler.
+        name: ``ddpm``, ``ddim``, ``euler``, ``heun``, ``dpm++2m``, or ``package.module.Class``. The class is built
+            without arguments and called like any sampler.
 
     Raises:
         UserError: If there is no such sampler, or the class's package is not allowed.
@@ -124,7 +154,9 @@ def find_sampler(name: str) -> Sampler:
     return found
 
 
-SAMPLERS: dict[str, Sampler] = {"ddpm": ddpm, "ddim": ddim, "heun": heun, "dpm++2m": dpm_solver_pp_2m}
+SAMPLERS: dict[str, Sampler] = {
+    "ddpm": ddpm, "ddim": ddim, "euler": euler, "heun": heun, "dpm++2m": dpm_solver_pp_2m,
+}  # fmt: skip
 
 
 def _batch(sigma: float, x: Tensor) -> Tensor:

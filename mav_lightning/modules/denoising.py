@@ -220,12 +220,13 @@ class DenoisingModule(NetworkModule, Generic[B]):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return one optimizer of all trainable weights; spatial layers may have their own learning rate."""
-        temporal = {f"{self.network_name}.net.{name}" for name in self.net.temporal_names()}
+        own = self.net.temporal_names() | self.net.adapter_parameters().keys()
+        full = {f"{self.network_name}.net.{name}" for name in own}
         return optimization(
             self,
             self.denoising.optimizer,
             self.denoising.schedule,
-            lambda name: 1.0 if name in temporal else self.spatial_lr,
+            lambda name: 1.0 if name in full else self.spatial_lr,
         )
 
     def levels(self, batch: B) -> Tensor:

@@ -70,16 +70,17 @@ def transfer(parent: NetDenoiser, child: NetDenoiser) -> TransferReport:
 
 
 def freeze_spatial(denoiser: NetDenoiser) -> None:
-    """Make the temporal weights the only trainable ones.
+    """Make the temporal weights, and adapters of spatial layers, the only trainable ones.
 
     Raises:
         UserError: If the network has no temporal weights.
     """
-    temporal = space_time_network(denoiser).temporal_parameters()
-    if not temporal:
+    network = space_time_network(denoiser)
+    trained = {**network.temporal_parameters(), **network.adapter_parameters()}
+    if not trained:
         raise UserError("0 leaves nothing to train, as the network has no temporal layer.", argument="spatial_lr")
     denoiser.requires_grad_(False)
-    for parameter in temporal.values():
+    for parameter in trained.values():
         parameter.requires_grad_(True)
 
 

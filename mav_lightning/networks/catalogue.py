@@ -31,11 +31,13 @@ CATALOGUE = {
     "EDMDenoiser": "mav_lightning.diffusion.denoiser.EDMDenoiser",
     "EpsDenoiser": "mav_lightning.diffusion.denoiser.EpsDenoiser",
     "VDenoiser": "mav_lightning.diffusion.denoiser.VDenoiser",
+    "FlowDenoiser": "mav_lightning.diffusion.denoiser.FlowDenoiser",
     "HybridDenoiser": "mav_lightning.diffusion.denoiser.HybridDenoiser",
     "X0Denoiser": "mav_lightning.diffusion.denoiser.X0Denoiser",
     "DiffusionPrior": "mav_lightning.diffusion.diffusion_prior.DiffusionPrior",
     "MakeAVideoUNet": "mav_lightning.baselines.make_a_video_pytorch.SpaceTimeUnet",
     "DiffusersUNet": "mav_lightning.baselines.diffusers.UNet3D",
+    "GrownUNet": "mav_lightning.pretrained.grown_unet.GrownUNet",
 }
 
 
@@ -43,12 +45,16 @@ def describe_network(node: Mapping[str, Any], path: str = "network") -> dict[str
     """Turn the config node that builds a network into the description that is stored with its weights.
 
     Args:
-        node: Resolved node with ``_target_``.
+        node: Resolved node with ``_target_``, or with ``_network_`` for a stored network, which is described as it is.
         path: Dotted path of the node, for messages.
 
     Raises:
         UserError: If a class is neither in the catalogue nor of an allowed package, so it could not be read again.
     """
+    if "_network_" in node:
+        from mav_lightning.networks.card import read_card
+
+        return read_card(node["_network_"]).network
     target = str(node.get("_target_"))
     names = {dotted: name for name, dotted in CATALOGUE.items()}
     if target not in names and not is_allowed(target.rpartition(".")[0]):
@@ -58,7 +64,7 @@ def describe_network(node: Mapping[str, Any], path: str = "network") -> dict[str
         if key == "_partial_" and value:  # a class that the network around it builds, such as a temporal layer
             described["partial"] = True
         elif key not in ("_target_", "_partial_"):
-            nested = isinstance(value, Mapping) and "_target_" in value
+            nested = isinstance(value, Mapping) and not {"_target_", "_network_"}.isdisjoint(value)
             described[key] = describe_network(value, f"{path}.{key}") if nested else value
     return described
 

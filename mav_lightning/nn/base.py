@@ -102,6 +102,10 @@ class SpaceTimeNetwork(Network):
         temporal = self.temporal_names()
         return {name: parameter for name, parameter in self.named_parameters() if name in temporal}
 
+    def adapter_parameters(self) -> dict[str, nn.Parameter]:
+        """Return the parameters that adapt spatial layers, by name; they are trained even if those are frozen."""
+        return {}
+
     def temporal_activity(self) -> dict[str, float]:
         """Return each temporal layer's distance from the identity, computed from its weights; 0 before training.
 

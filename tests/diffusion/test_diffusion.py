@@ -7,13 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from mav_lightning.common.errors import UserError
 from mav_lightning.common.pixels import to_uint8
 from mav_lightning.diffusion.denoised import Denoised
-from mav_lightning.diffusion.denoiser import EDMDenoiser, EpsDenoiser, NetDenoiser, VDenoiser, X0Denoiser
+from mav_lightning.diffusion.denoiser import EDMDenoiser, EpsDenoiser, FlowDenoiser, NetDenoiser, VDenoiser, X0Denoiser
 from mav_lightning.diffusion.guidance import Guided
 from mav_lightning.diffusion.noise import SeededNoise
-from mav_lightning.diffusion.noise_levels import LogNormalNoise, karras_sigmas
-from mav_lightning.diffusion.samplers import SAMPLERS, Sampler, ddim, ddpm, dpm_solver_pp_2m, heun
+from mav_lightning.diffusion.noise_levels import LogitNormalNoise, LogNormalNoise, flow_sigmas, karras_sigmas
+from mav_lightning.diffusion.samplers import SAMPLERS, Sampler, ddim, ddpm, dpm_solver_pp_2m, euler, heun
 from mav_lightning.nn.base import Network
 
 MEAN, STD = 0.3, 0.5
@@ -36,7 +37,7 @@ def error(sampler: Sampler, steps: int) -> float:
     return float((sampler(gaussian_denoiser, lambda: noise, sigmas) - exact_sample(noise, 20.0)).abs().max())
 
 
-@pytest.mark.parametrize(("sampler", "order"), [(ddim, 1), (dpm_solver_pp_2m, 2), (heun, 2)])
+@pytest.mark.parametrize(("sampler", "order"), [(ddim, 1), (euler, 1), (dpm_solver_pp_2m, 2), (heun, 2)])
 def test_samplers_converge_to_the_exact_solution_at_their_order(sampler: Sampler, order: int) -> None:
     coarse, fine = error(sampler, 40), error(sampler, 80)
     assert fine < coarse
@@ -126,7 +127,7 @@ def test_preconditioning_keeps_input_and_target_at_unit_variance() -> None:
         assert float(((clean - kept) / c_out).std()) == pytest.approx(1.0, abs=0.05)
 
 
-KINDS: list[type[NetDenoiser]] = [EDMDenoiser, VDenoiser, EpsDenoiser, X0Denoiser]
+KINDS: list[type[NetDenoiser]] = [EDMDenoiser, VDenoiser, EpsDenoiser, X0Denoiser, FlowDenoiser]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -140,6 +141,7 @@ def test_a_network_that_predicts_its_target_gives_the_clean_sample(kind: type[Ne
         VDenoiser: alpha * eps - s * alpha * clean,
         EpsDenoiser: eps,
         X0Denoiser: clean,
+        FlowDenoiser: eps - clean,
         EDMDenoiser: (s.square() * clean - 0.25 * s * eps) / (s * 0.5 * (s.square() + 0.25).sqrt()),
     }
     denoiser = kind(Recorder(lambda _: targets[kind]))
@@ -201,3 +203,62 @@ def test_a_clips_noise_depends_on_its_own_seed_alone() -> None:
 def test_pixels_are_rounded_once_and_cut_off_outside() -> None:
     values = torch.tensor([-2.0, -1.0, 0.0, 0.999, 1.0, 3.0]).reshape(1, 1, 6, 1, 1).expand(1, 3, 6, 1, 1)
     assert to_uint8(values)[0, :, 0, 0, 0].tolist() == [0, 0, 128, 255, 255, 255]
+
+
+class GaussianVelocity(Network):
+    """The expected velocity of flow matching for N(MEAN, STD²) data, from x_t and ln(σ)/4 alone."""
+
+    def forward(self, x: Tensor, noise: Tensor, cond: Tensor, fps: Tensor | None = None) -> Tensor:
+        t = torch.sigmoid(4 * noise)[:, None, None]
+        variance = ((1 - t) * STD).square() + t.square()
+        x0 = MEAN + (1 - t) * STD**2 / variance * (x - (1 - t) * MEAN)
+        return (x - x0) / t
+
+
+def test_flow_matching_with_the_exact_velocity_is_the_exact_denoiser_and_samples_exactly() -> None:
+    denoiser, cond = FlowDenoiser(GaussianVelocity()).double(), torch.zeros(4, 1)
+    noise = SeededNoise(range(4), (2, 3))().double()
+    x, sigma = 3 * noise, torch.tensor([0.01, 0.5, 3.0, 80.0], dtype=torch.float64)
+
+    torch.testing.assert_close(denoiser(x, sigma, cond).x0, gaussian_denoiser(x, sigma).x0)
+    sample = euler(lambda x, sigma: denoiser(x, sigma, cond), lambda: noise, karras_sigmas(4000, sigma_max=20.0))
+    torch.testing.assert_close(sample, exact_sample(noise, 20.0), atol=2e-3, rtol=0)
+
+
+def test_eulers_step_in_time_is_that_of_the_straight_path() -> None:
+    """x_t + (t' - t) v in the variables of the paper, against one step here."""
+    sigmas = flow_sigmas(2, sigma_max=4.0)
+    t, t_next = 0.8, 0.4
+    torch.testing.assert_close(sigmas, torch.tensor([4.0, t_next / (1 - t_next), 0.0], dtype=torch.float64))
+    noise = torch.randn(1, 2, 3, dtype=torch.float64)
+    x_t = 4.0 * noise * (1 - t)
+    velocity = GaussianVelocity()(x_t, torch.tensor([4.0], dtype=torch.float64).log() / 4, torch.zeros(1, 1))
+    expected = (x_t + (t_next - t) * velocity) / (1 - t_next)
+    stepped: list[Tensor] = []
+
+    def denoise(x: Tensor, sigma: Tensor) -> Denoised:
+        stepped.append(x)
+        return gaussian_denoiser(x, sigma)
+
+    euler(denoise, lambda: noise, karras_sigmas(2, sigma_max=4.0))
+    torch.testing.assert_close(stepped[1], expected)
+
+
+def test_a_shift_of_time_keeps_the_ends_and_multiplies_the_levels_between() -> None:
+    plain, shifted = flow_sigmas(4, sigma_max=9.0), flow_sigmas(4, sigma_max=9.0, shift=3.0)
+    t = shifted / (1 + shifted)
+    assert float(shifted[0]) == pytest.approx(9.0) and float(shifted[-1]) == 0.0
+    assert (shifted[1:-1] > plain[1:-1]).all()
+    unshifted = t / (3 - 2 * t)  # inverse of s t / (1 + (s - 1) t)
+    torch.testing.assert_close(unshifted.diff(), unshifted.diff()[:1].expand(4))
+    with pytest.raises(ValueError, match="needs steps ≥ 1, sigma_max > 0 and shift > 0, got 4, 9.0, 0.0"):
+        flow_sigmas(4, 9.0, 0.0)
+
+
+def test_logit_normal_levels_have_their_mean_spread_and_shift() -> None:
+    torch.manual_seed(0)
+    logits = LogitNormalNoise(mean=0.5, std=0.8, shift=3.0)(20_000).log()
+    assert float(logits.mean()) == pytest.approx(0.5 + math.log(3.0), abs=0.03)
+    assert float(logits.std()) == pytest.approx(0.8, abs=0.03)
+    with pytest.raises(UserError, match="shift: must be .*above 0.*, got 0.0"):
+        LogitNormalNoise(shift=0.0)

@@ -1,0 +1,1 @@
+"""Networks of other projects as a start: image networks of diffusers, extended by time."""

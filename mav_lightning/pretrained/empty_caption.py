@@ -1,0 +1,71 @@
+"""What a pipeline's text encoder makes of the empty caption, which stands for "no condition"."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from mav_lightning.common.errors import UserError
+from mav_lightning.common.schema import PositiveInt, check, read_json
+from mav_lightning.common.transformers_library import transformers_library
+from mav_lightning.pretrained.diffusers_folder import pipeline_of, sibling
+
+__all__ = ["caption_files", "caption_length", "encode_caption"]
+
+
+def caption_files(folder: Path) -> list[Path]:
+    """Return the files of the text encoder and the tokenizer of a model's pipeline; none if it has no text encoder."""
+    pipeline = pipeline_of(folder)
+    if pipeline is None or not (pipeline / "text_encoder").is_dir():
+        return []
+    parts = (pipeline / "text_encoder", sibling(folder, "tokenizer"))
+    return sorted(file for part in parts for file in part.iterdir() if file.is_file())
+
+
+def caption_length(folder: Path) -> int:
+    """Return the number of tokens of a caption for the text encoder of a model's pipeline.
+
+    Raises:
+        UserError: If its config does not contain it.
+    """
+    file = sibling(folder, "text_encoder") / "config.json"
+    return int(check(read_json(file, dict[str, Any]).get("max_position_embeddings"), PositiveInt, str(file)))
+
+
+@torch.no_grad()
+def encode_caption(folder: Path, caption: str, projected: bool) -> Tensor:
+    """Encode a caption as diffusers' pipelines do.
+
+    Args:
+        folder: Folder of a model whose pipeline has the parts ``text_encoder`` and ``tokenizer``.
+        caption: The caption.
+        projected: Whether the caption's projected embedding comes first, and tokens after the caption's end are zeros,
+            as the unCLIP decoder takes them.
+
+    Returns:
+        Embeddings, shape (tokens, D), or (1 + tokens, D) with the projected one.
+
+    Raises:
+        UserError: If a part is missing or cannot be read, or the extra `clip` is not installed.
+    """
+    transformers = transformers_library()
+    place = sibling(folder, "text_encoder")
+    kind = transformers.CLIPTextModelWithProjection if projected else transformers.CLIPTextModel
+    try:
+        encoder, report = kind.from_pretrained(
+            place, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+        )
+        tokenizer = transformers.CLIPTokenizer.from_pretrained(sibling(folder, "tokenizer"), local_files_only=True)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise UserError(f"{place}: not a readable text encoder ({str(error).splitlines()[0]}).") from error
+    if lost := sorted(report["missing_keys"]):
+        raise UserError(f"{place}: {len(lost)} weights are missing, first `{lost[0]}`; use a complete copy.")
+    longest = encoder.config.max_position_embeddings
+    tokens = tokenizer(caption, padding="max_length", max_length=longest, truncation=True, return_tensors="pt")
+    output = encoder.eval()(tokens.input_ids)
+    states: Tensor = output.last_hidden_state[0]
+    if not projected:
+        return states
+    return torch.cat([output.text_embeds, states * tokens.attention_mask[0][:, None]])

@@ -1,0 +1,282 @@
+"""An image network of diffusers, extended by time."""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
+
+from einops import repeat
+from torch import Tensor, nn
+
+from mav_lightning.common.arguments import checked
+from mav_lightning.common.diffusers_library import diffusers_class, diffusers_version
+from mav_lightning.common.errors import UserError
+from mav_lightning.common.schema import NonNegativeInt, PositiveFloat, PositiveInt
+from mav_lightning.nn.base import SpaceTimeNetwork, TemporalLayer
+from mav_lightning.nn.embeddings import FrameTime, NumberEmbedding
+from mav_lightning.nn.initialization import init_by_name, zero_init
+from mav_lightning.pretrained.grown_conditioning import (
+    AddedConditioning,
+    NetworkConditioning,
+    ProjectedConditioning,
+    UnclipConditioning,
+)
+from mav_lightning.pretrained.grown_layers import ClipContext, TemporalSettings, add_time
+from mav_lightning.pretrained.lora import add_lora
+from mav_lightning.pretrained.timesteps import NoiseSchedule, TimestepOfNoise
+
+__all__ = ["GrownUNet", "check_unet_config"]
+
+ImageNetwork = Literal["UNet2DModel", "UNet2DConditionModel"]
+_MODULES = {
+    "UNet2DModel": "diffusers.models.unets.unet_2d",
+    "UNet2DConditionModel": "diffusers.models.unets.unet_2d_condition",
+}
+_BLOCKS = frozenset({
+    "DownBlock2D", "UpBlock2D", "AttnDownBlock2D", "AttnUpBlock2D", "CrossAttnDownBlock2D", "CrossAttnUpBlock2D",
+    "ResnetDownsampleBlock2D", "ResnetUpsampleBlock2D", "SimpleCrossAttnDownBlock2D", "SimpleCrossAttnUpBlock2D",
+    "UNetMidBlock2D", "UNetMidBlock2DCrossAttn", "UNetMidBlock2DSimpleCrossAttn", None,
+})  # fmt: skip
+# Key of a config → the values that are supported; all other keys may have any value that diffusers accepts.
+_SUPPORTED: dict[str, tuple[Any, ...]] = {
+    "time_embedding_type": ("positional",),
+    "class_embed_type": (None, "identity", "projection"),
+    "num_class_embeds": (None,),
+    "addition_embed_type": (None,),
+    "encoder_hid_dim": (None,),
+    "encoder_hid_dim_type": (None,),
+    "attention_type": ("default",),
+    "dual_cross_attention": (False,),
+    "class_embeddings_concat": (False,),
+    "conv_in_kernel": (3,),
+    "conv_out_kernel": (3,),
+}
+
+
+class GrownUNet(SpaceTimeNetwork):
+    """An image network of diffusers with a temporal layer after every spatial one, as Make-A-Video extends its own.
+
+    Images skip every temporal layer: with the source's weights, the network *is* the source. With temporal layers as
+    initialized, the output for a clip equals that for its frames.
+
+    Conditions are image embeddings (B, D), for networks that read captions also what their own text encoder makes of
+    them (B, L, D); see `mav_lightning.pretrained.grown_conditioning`.
+
+    References:
+        https://huggingface.co/docs/diffusers/api/models/unet2d-cond
+
+    Args:
+        kind: Class of the image network in diffusers.
+        config: Arguments of that class, as in the source's ``config.json``.
+        schedule: Noise schedule of the source's training.
+        text_proj: For the unCLIP decoder: arguments of diffusers' ``UnCLIPTextProjModel``. None otherwise.
+        cond_channels: Length of the image embedding. None for the length that the source reads, or 768 if it reads
+            none.
+        cond_norm: Norm of the image embeddings that the source was trained on. Conditions (B, D), which are unit
+            vectors here, are multiplied by it.
+        text_tokens: Tokens of a caption. Not used by networks that read none.
+        temporal_kernel_size: Temporal kernel size in frames, odd. 0 or 1 disables temporal convolution.
+        temporal_attention: Enable temporal self-attention, after every spatial attention.
+        temporal_attention_everywhere: Enable temporal self-attention also after residual blocks at levels without
+            spatial attention.
+        head_channels: Channels of each head of temporal attention.
+        fps: Frame-rate conditioning: none, an embedding of the frame rate, or also frame times in seconds.
+        factorized: If False, use full 3D convolutions instead of pseudo-3D ones.
+        identity_init: If False, initialize temporal layers at random instead of as the identity.
+        temporal_layer: Class or factory of a further temporal layer after every residual block; see `TemporalLayer`.
+            None for no further layer.
+        lora_rank: Rank of low-rank adapters of spatial attention, which start at zero and are trained even if the
+            spatial layers are frozen. 0 for none.
+        checkpointing: Compute residual blocks and attention again in the backward pass instead of storing them: the
+            same gradients with less memory and about a third more time.
+
+    Raises:
+        UserError: If diffusers is not installed, or an argument is out of range or describes a network that cannot be
+            extended.
+    """
+
+    @checked
+    @init_by_name
+    def __init__(
+        self,
+        kind: ImageNetwork,
+        config: Mapping[str, Any],
+        schedule: NoiseSchedule,
+        text_proj: Mapping[str, Any] | None = None,
+        cond_channels: PositiveInt | None = None,
+        cond_norm: PositiveFloat = 1.0,
+        text_tokens: PositiveInt = 77,
+        temporal_kernel_size: NonNegativeInt = 3,
+        temporal_attention: bool = True,
+        temporal_attention_everywhere: bool = False,
+        head_channels: PositiveInt = 32,
+        fps: Literal["off", "embedding", "seconds"] = "seconds",
+        factorized: bool = True,
+        identity_init: bool = True,
+        temporal_layer: Callable[[int, int], TemporalLayer] | None = None,
+        lora_rank: NonNegativeInt = 0,
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        check_unet_config(kind, config)
+        self.unet = _build(kind, config)
+        if lora_rank:
+            add_lora(self.unet, lora_rank)
+        self.in_channels, self.out_channels = self.unet.config.in_channels, self.unet.config.out_channels
+        self.downsampling = 2 ** (len(self.unet.config.block_out_channels) - 1)
+        self.identity_init, self.cond_norm = identity_init, cond_norm
+        emb = self.unet.time_embedding.linear_2.out_features
+        self.conditioning = _conditioning(self.unet.config, emb, text_proj, cond_channels, text_tokens)
+        self.cond_channels = self.conditioning.channels
+        self.timestep = TimestepOfNoise(schedule)
+        self.fps_embedding = NumberEmbedding(emb, 0.3, 6.0, zero=identity_init) if fps != "off" else None
+        self.frame_time = FrameTime(32, seconds=fps == "seconds")
+        timed = temporal_kernel_size > 1 or temporal_attention or temporal_layer is not None
+        self.time_proj = nn.Linear(self.frame_time.channels, emb) if timed else None
+        if self.time_proj is not None and identity_init:
+            zero_init(self.time_proj)
+        if temporal_attention_everywhere and not temporal_attention:
+            raise UserError("has no effect without `temporal_attention`.", argument="temporal_attention_everywhere")
+        if not factorized and temporal_kernel_size <= 1:
+            raise UserError("has no effect without a temporal_kernel_size above 1.", argument="factorized")
+        settings = TemporalSettings(
+            temporal_kernel_size, factorized, temporal_attention, temporal_attention_everywhere, head_channels,
+            self.frame_time.channels, identity_init, temporal_layer, checkpointing,
+        )  # fmt: skip
+        self.clip = ClipContext()
+        add_time(self.unet, self.clip, settings)
+
+    @property
+    def input_weight(self) -> nn.Parameter:
+        """Spatial kernel of the first convolution."""
+        return self.get_parameter("unet.conv_in.spatial.weight")
+
+    def temporal_parts(self) -> Iterator[nn.Module]:
+        """Yield the parts of the temporal layers and the embeddings of frame rate and frame time."""
+        yield from super().temporal_parts()
+        yield from (part for part in (self.fps_embedding, self.time_proj) if part is not None)
+
+    def adapter_parameters(self) -> dict[str, nn.Parameter]:
+        """Return the weights of the low-rank adapters, by name."""
+        return {name: one for name, one in self.named_parameters() if ".lora_" in name}
+
+    def source_names(self) -> dict[str, str]:
+        """Return the name of each weight of the image network here → its name in the source."""
+        new = self.temporal_names() | self.adapter_parameters().keys()
+        names = (name for name in self.state_dict() if name.startswith("unet.") and name not in new)
+        return {name: name.removeprefix("unet.").replace(".spatial.", ".") for name in names}
+
+    def forward(self, x: Tensor, noise: Tensor, cond: Tensor, fps: Tensor | None = None) -> Tensor:
+        """Run the network.
+
+        Args:
+            x: Images, shape (B, C, H, W), or clips, shape (B, C, T, H, W); H and W multiples of `downsampling`.
+            noise: Noise level as the denoiser encodes it, shape (B,).
+            cond: Image embeddings, shape (B, D), or captions, shape (B, L, D). Zeros mean "no condition".
+            fps: Frame rate of each clip in frames per second, shape (B,). Required for clips, ignored for images.
+
+        Returns:
+            The output, shape of `x` with `out_channels` channels.
+
+        Raises:
+            ValueError: If the shape of `x` or `cond` is not supported, or clips come without `fps`.
+        """
+        frames = self._frames(x, cond, fps)
+        emb, arguments = self.conditioning(cond * self.cond_norm if cond.ndim == 2 else cond)
+        timestep, time = self.timestep(noise), None
+        if frames is not None and fps is not None:
+            time = self.frame_time(frames, fps)
+            emb = self._frame_embedding(emb, time, fps)
+            x = x.transpose(1, 2).flatten(0, 1)
+            timestep = timestep.repeat_interleave(frames)
+            arguments = {name: value.repeat_interleave(frames, 0) for name, value in arguments.items()}
+        with self.clip.running(time, emb):
+            out: Tensor = self.unet(x, timestep, **arguments, return_dict=False)[0]
+        return out if frames is None else out.unflatten(0, (-1, frames)).transpose(1, 2)
+
+    def _frame_embedding(self, emb: Tensor | None, time: Tensor, fps: Tensor) -> Tensor | None:
+        """Return what is added to the embedding of the noise level of each frame, shape (B·T, E)."""
+        if self.fps_embedding is not None:
+            of_fps = self.fps_embedding(fps.float().log())
+            emb = of_fps if emb is None else emb + of_fps
+        frames = None if emb is None else repeat(emb, "b d -> (b t) d", t=time.shape[1])
+        if self.time_proj is None:
+            return frames
+        of_time: Tensor = self.time_proj(time).flatten(0, 1)
+        return of_time if frames is None else frames + of_time
+
+    def _frames(self, x: Tensor, cond: Tensor, fps: Tensor | None) -> int | None:
+        """Return the number of frames of clips; None for images."""
+        if x.ndim not in (4, 5):
+            raise ValueError(f"GrownUNet expects images (B, C, H, W) or clips (B, C, T, H, W), got {tuple(x.shape)}.")
+        if x.shape[-1] % self.downsampling or x.shape[-2] % self.downsampling:
+            raise ValueError(
+                f"GrownUNet: height and width must be multiples of {self.downsampling}, got "
+                f"{x.shape[-2]}×{x.shape[-1]} pixels."
+            )
+        if x.ndim == 5 and fps is None:
+            raise ValueError("GrownUNet: clips need `fps`, shape (B,), in frames per second.")
+        if cond.ndim != 2 and not (cond.ndim == 3 and self.conditioning.text):
+            raise ValueError(f"GrownUNet: conditions must have the shape (B, D), got {tuple(cond.shape)}.")
+        return x.shape[2] if x.ndim == 5 else None
+
+
+def check_unet_config(kind: str, config: Mapping[str, Any]) -> None:
+    """Check that the config of an image network of diffusers is one that can be extended by time.
+
+    Args:
+        kind: Class of the network.
+        config: Arguments of that class; keys that begin with an underscore are ignored.
+
+    Raises:
+        UserError: If diffusers is not installed, or a key or a value is not supported.
+    """
+    known = inspect.signature(diffusers_class(_MODULES[kind], kind)).parameters
+    for key, value in config.items():
+        if key.startswith("_"):
+            continue
+        if key not in known:
+            written = config.get("_diffusers_version")
+            raise UserError(
+                f"`{key}` is not an argument of the {kind} of diffusers {diffusers_version()}; the config was "
+                f"written by {f'version {written}' if written else 'another version'}: install that one, or remove the "
+                "key if the network does not need it.",
+                argument="config",
+            )
+        if key in _SUPPORTED and value not in _SUPPORTED[key]:
+            supported = ", ".join(repr(one) for one in _SUPPORTED[key])
+            raise UserError(f"`{key}` is {value!r}; supported are {supported}.", argument="config")
+    blocks = [config.get("mid_block_type"), *config.get("down_block_types", ()), *config.get("up_block_types", ())]
+    if wrong := [block for block in blocks if block not in _BLOCKS]:
+        raise UserError(
+            f"blocks of type {wrong[0]!r} are not supported; supported are {', '.join(sorted(filter(None, _BLOCKS)))}.",
+            argument="config",
+        )
+
+
+def _build(kind: str, config: Mapping[str, Any]) -> Any:
+    arguments = {key: value for key, value in config.items() if not key.startswith("_")}
+    return diffusers_class(_MODULES[kind], kind)(**arguments)
+
+
+def _conditioning(
+    config: Any, emb: int, text_proj: Mapping[str, Any] | None, channels: int | None, tokens: int
+) -> NetworkConditioning:
+    """Build the conditioning that the image network was trained with."""
+    embedded, context = config.get("class_embed_type"), config.get("cross_attention_dim") or 0
+    if (embedded == "identity") != (text_proj is not None):
+        raise UserError(
+            "is needed by networks with class_embed_type=identity, such as the unCLIP decoder, and by no other.",
+            argument="text_proj",
+        )
+    if isinstance(context, list | tuple):
+        raise UserError("`cross_attention_dim` must be one number for all levels.", argument="config")
+    found: NetworkConditioning
+    if text_proj is not None:
+        found = UnclipConditioning(text_proj, tokens)
+    elif embedded == "projection":
+        found = ProjectedConditioning(config["projection_class_embeddings_input_dim"] // 2, tokens, context)
+    else:
+        found = AddedConditioning(channels or 768, emb, tokens, context)
+    if channels not in (None, found.channels):
+        raise UserError(f"must be {found.channels}, which the source reads, got {channels}.", argument="cond_channels")
+    return found

@@ -1,0 +1,152 @@
+"""Tiny random models, saved by diffusers and transformers in the formats of the real ones."""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mav_lightning.common.errors import UserError
+from mav_lightning.common.tracking import untracked
+from mav_lightning.diffusion.denoiser import NetDenoiser
+from mav_lightning.networks.stored import load_network
+from mav_lightning.pretrained.grow_task import GrowDiffusers
+from mav_lightning.pretrained.grown_unet import GrownUNet
+
+KARLO_DECODER = {
+    "sample_size": 16,
+    "in_channels": 3,
+    "out_channels": 6,
+    "down_block_types": ["ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"],
+    "up_block_types": ["SimpleCrossAttnUpBlock2D", "ResnetUpsampleBlock2D"],
+    "mid_block_type": "UNetMidBlock2DSimpleCrossAttn",
+    "block_out_channels": [32, 64],
+    "layers_per_block": 1,
+    "cross_attention_dim": 32,
+    "attention_head_dim": 8,
+    "resnet_time_scale_shift": "scale_shift",
+    "class_embed_type": "identity",
+}
+SUPER_RES = {
+    "sample_size": 32,
+    "in_channels": 6,
+    "out_channels": 3,
+    "layers_per_block": 1,
+    "down_block_types": ["ResnetDownsampleBlock2D", "ResnetDownsampleBlock2D"],
+    "up_block_types": ["ResnetUpsampleBlock2D", "ResnetUpsampleBlock2D"],
+    "block_out_channels": [32, 64],
+    "resnet_time_scale_shift": "scale_shift",
+}
+TEXT_TO_IMAGE = {
+    "sample_size": 16,
+    "in_channels": 3,
+    "out_channels": 3,
+    "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
+    "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
+    "block_out_channels": [32, 64],
+    "layers_per_block": 2,
+    "cross_attention_dim": 16,
+    "attention_head_dim": 8,
+}
+UNCONDITIONAL = {
+    "sample_size": 16,
+    "in_channels": 3,
+    "out_channels": 3,
+    "down_block_types": ["DownBlock2D", "AttnDownBlock2D"],
+    "up_block_types": ["AttnUpBlock2D", "UpBlock2D"],
+    "block_out_channels": [32, 64],
+    "layers_per_block": 1,
+    "attention_head_dim": 8,
+}
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+TOKENS = 20
+
+
+def randomized(model: Any, seed: int = 0) -> Any:
+    """Give every weight a random value: diffusers starts some layers at zero."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in model.named_parameters():
+        scale = parameter[0].numel() ** -0.5 if parameter.ndim > 1 else 0.1
+        offset = 1.0 if parameter.ndim == 1 and name.endswith("weight") else 0.0
+        parameter.data = scale * torch.randn(parameter.shape, generator=generator) + offset
+    return model.eval()
+
+
+def unconditional(folder: Path, **changes: Any) -> Path:
+    """A UNet2DModel with its scheduler in one folder, as google/ddpm-cifar10-32."""
+    import diffusers
+
+    randomized(diffusers.UNet2DModel(**{**UNCONDITIONAL, **changes})).save_pretrained(folder)
+    diffusers.DDPMScheduler(beta_schedule="linear").save_pretrained(folder)
+    return folder
+
+
+def text_encoder(folder: Path, dim: int = 16) -> Any:
+    """A CLIP text encoder with a vocabulary of letters, in the parts `text_encoder` and `tokenizer`."""
+    import transformers
+
+    tokens = ["<|startoftext|>", "<|endoftext|>", *LETTERS, *(f"{letter}</w>" for letter in LETTERS)]
+    tokenizer = transformers.CLIPTokenizer(
+        vocab={token: i for i, token in enumerate(tokens)}, merges=[], model_max_length=TOKENS
+    )
+    tokenizer.save_pretrained(folder / "tokenizer")
+    config = transformers.CLIPTextConfig(
+        hidden_size=dim, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, projection_dim=dim,
+        vocab_size=len(tokens), max_position_embeddings=TOKENS, bos_token_id=0, eos_token_id=1, pad_token_id=1,
+    )  # fmt: skip
+    torch.manual_seed(1)
+    encoder = transformers.CLIPTextModelWithProjection(config).eval()
+    encoder.save_pretrained(folder / "text_encoder")
+    return encoder
+
+
+def text_to_image(folder: Path, **changes: Any) -> Path:
+    """The parts of a Stable Diffusion pipeline that growing reads; returns the folder of its U-Net."""
+    import diffusers
+
+    model = diffusers.UNet2DConditionModel(**{**TEXT_TO_IMAGE, **changes})
+    randomized(model).save_pretrained(folder / "unet")
+    diffusers.DDIMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012).save_pretrained(
+        folder / "scheduler"
+    )
+    text_encoder(folder)
+    (folder / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
+    return folder / "unet"
+
+
+def karlo(folder: Path) -> Path:
+    """The parts of Karlo's pipeline that make images; returns its folder."""
+    import diffusers
+    from diffusers.pipelines.deprecated.unclip.text_proj import UnCLIPTextProjModel
+
+    randomized(diffusers.UNet2DConditionModel(**KARLO_DECODER), 1).save_pretrained(folder / "decoder")
+    randomized(
+        UnCLIPTextProjModel(clip_embeddings_dim=16, time_embed_dim=128, cross_attention_dim=32), 2
+    ).save_pretrained(folder / "text_proj")
+    for seed, name in ((3, "super_res_first"), (4, "super_res_last")):
+        randomized(diffusers.UNet2DModel(**SUPER_RES), seed).save_pretrained(folder / name)
+    diffusers.UnCLIPScheduler(variance_type="learned_range").save_pretrained(folder / "decoder_scheduler")
+    diffusers.UnCLIPScheduler(variance_type="fixed_small_log").save_pretrained(folder / "super_res_scheduler")
+    text_encoder(folder)
+    (folder / "model_index.json").write_text('{"_class_name": "UnCLIPPipeline"}')
+    return folder
+
+
+@functools.cache
+def known_sha256(source: Path, **further: Path) -> str:
+    with pytest.raises(UserError, match="give source_sha256=") as asked:
+        GrowDiffusers(source, "ask", functools.partial(GrownUNet), **further).run(
+            Path("nowhere"), seed=None, track=untracked
+        )
+    assert not Path("nowhere").exists()
+    return str(asked.value).rpartition("=")[2]
+
+
+def grow(source: Path, out: Path, **options: Any) -> NetDenoiser:
+    task = GrowDiffusers(source, known_sha256(source), functools.partial(GrownUNet, **options))
+    torch.manual_seed(0)
+    task.run(out, seed=None, track=untracked)
+    found = load_network(out)
+    assert isinstance(found, NetDenoiser)
+    return found
