@@ -117,9 +117,7 @@ def find_jumps(frames: Clips, loop: bool = False, given: int | None = None) -> l
 
 def last_given(request: ClipRequest) -> int | None:
     """Return the number of the given frame that a request's clip goes on from, or None if there is none."""
-    if isinstance(request, AnimateRequest | ExtrapolateRequest):
-        return len(request.frames) - 1
-    return None
+    return len(request.frames) - 1 if isinstance(request, AnimateRequest | ExtrapolateRequest) else None
 
 
 def describe_jump(name: str, jump: Jump, request: ClipRequest, sampling: Sampling, until: Until = "sr_high") -> str:

@@ -160,6 +160,12 @@ class ExtrapolateRequest(FramesRequest):
     use, first = "extrapolate", "interpolator"
 
 
+class PrecedeRequest(FramesRequest):
+    """A given clip and what comes before it, which is conditioned on the clip's first frames (§3.3)."""
+
+    use, first = "precede", "interpolator"
+
+
 class InterpolateRequest(FramesRequest):
     """A given clip with `Sampling.skip` times as many frames per second (§3.3)."""
 

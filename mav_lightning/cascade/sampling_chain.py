@@ -18,6 +18,7 @@ from mav_lightning.cascade.clip_requests import (
     FramesRequest,
     InterpolateRequest,
     MorphRequest,
+    PrecedeRequest,
     TextRequest,
 )
 from mav_lightning.cascade.network_calls import Until, output_fps
@@ -35,7 +36,7 @@ from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.common.hashing import derived_seed
 from mav_lightning.common.pixels import from_uint8, to_uint8
 from mav_lightning.diffusion.denoiser import NetDenoiser
-from mav_lightning.diffusion.masks import MaskedFrames, every, first
+from mav_lightning.diffusion.masks import MaskedFrames, every, first, last
 
 __all__ = ["SamplingChain"]
 
@@ -95,10 +96,13 @@ class SamplingChain:
         pixels, fps, seeds = self._pixels([request]), self._fps([request]), [request.noise_seed]
         if isinstance(request, InterpolateRequest):
             return self._interpolate(pixels, self._embed(pixels), fps, seeds)
-        if isinstance(request, ExtrapolateRequest):
-            overlap = min(pixels.shape[2], self.sampling.frames // 2)
-            mask = first(overlap, self.sampling.frames)
-            window = self._fill(pixels[:, :, -overlap:], mask, fps, seeds, request.use)
+        if isinstance(request, ExtrapolateRequest | PrecedeRequest):
+            frames = self.sampling.frames
+            overlap = min(pixels.shape[2], frames // 2)
+            if isinstance(request, PrecedeRequest):
+                window = self._fill(pixels[:, :, :overlap], last(overlap, frames), fps, seeds, request.use)
+                return torch.cat([window[:, :, :-overlap], pixels], dim=2)
+            window = self._fill(pixels[:, :, -overlap:], first(overlap, frames), fps, seeds, request.use)
             return torch.cat([pixels, window[:, :, overlap:]], dim=2)
         if isinstance(request, AnimateRequest):
             return self._fill(pixels, first(1, self.sampling.frames), fps, seeds, request.use)

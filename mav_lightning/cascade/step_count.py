@@ -7,6 +7,7 @@ from mav_lightning.cascade.clip_requests import (
     ExtrapolateRequest,
     FramesRequest,
     InterpolateRequest,
+    PrecedeRequest,
     SuperResolveRequest,
 )
 from mav_lightning.cascade.network_calls import Until, network_calls, output_fps
@@ -48,7 +49,7 @@ def frame_count(request: ClipRequest, sampling: Sampling, until: Until = "sr_hig
     known = len(request.frames) if isinstance(request, FramesRequest) else 0
     if request.first == "decoder":
         count = (sampling.frames - 1) * output_fps(type(request), sampling, until) + 1
-    elif isinstance(request, ExtrapolateRequest):
+    elif isinstance(request, ExtrapolateRequest | PrecedeRequest):
         count = known + sampling.frames - min(known, sampling.frames // 2)
     elif isinstance(request, InterpolateRequest):
         count = (known - 1) * sampling.skip + 1

@@ -24,6 +24,7 @@ from mav_lightning.cascade.clip_requests import (
     FramesRequest,
     InterpolateRequest,
     MorphRequest,
+    PrecedeRequest,
     SuperResolveRequest,
     TextRequest,
     VariationRequest,
@@ -168,9 +169,14 @@ class Pipeline:
         seeds: PerClip = 0,
         until: Until = "sr_high",
         loop: bool = False,
+        before: bool = False,
     ) -> Clips:
-        """Continue given clips, shape (N, T, size, size, 3), from their last `Sampling.frames` / 2 frames or fewer."""
-        return self._from_frames(ExtrapolateRequest, clips, fps, seeds, until, loop)
+        """Continue given clips, shape (N, T, size, size, 3), from their last `Sampling.frames` / 2 frames or fewer.
+
+        With `before`, what precedes the clips is sampled from their first frames instead.
+        """
+        kind = PrecedeRequest if before else ExtrapolateRequest
+        return self._from_frames(kind, clips, fps, seeds, until, loop)
 
     def interpolate(
         self,

@@ -55,7 +55,7 @@ class ClipInputs:
         """Request clips from images or a clip, at every frame rate with every seed.
 
         Args:
-            use: ``animate``, ``interpolate``, ``extrapolate`` or ``variation``.
+            use: ``animate``, ``interpolate``, ``extrapolate``, ``precede`` or ``variation``.
             files: The images, or the clip.
 
         Raises:
@@ -67,9 +67,10 @@ class ClipInputs:
             "animate": clip_requests.AnimateRequest,
             "interpolate": clip_requests.MorphRequest,
             "extrapolate": clip_requests.ExtrapolateRequest,
+            "precede": clip_requests.PrecedeRequest,
             "variation": clip_requests.VariationRequest,
         }
-        if use == "extrapolate" and len(self.fps) > 1:
+        if use in ("extrapolate", "precede") and len(self.fps) > 1:
             raise UserError(
                 f"a clip is continued at the rate it is read at; give one, got {len(self.fps)}.", argument="fps"
             )

@@ -51,6 +51,9 @@ def generate(
         typer.Option(callback=existing("file"), help="Two images that become the first and the last frame."),
     ] = None,
     extrapolate: Annotated[Path | None, typer.Option(callback=existing("file"), help="Clip to continue.")] = None,
+    precede: Annotated[
+        Path | None, typer.Option(callback=existing("file"), help="Clip to prepend frames to: what came before it.")
+    ] = None,
     variation: Annotated[
         Path | None, typer.Option(callback=existing("file"), help="Clip to generate variations of.")
     ] = None,
@@ -129,6 +132,7 @@ def generate(
         "animate": [animate] if animate else [],
         "interpolate": list(interpolate or ()),
         "extrapolate": [extrapolate] if extrapolate else [],
+        "precede": [precede] if precede else [],
         "variation": [variation] if variation else [],
     }
     use = _only_use(given, bool(prompts or prompts_file))

@@ -33,7 +33,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("loop", [False, True], ids=["once", "loop"])
-@pytest.mark.parametrize("use", ["text", "variation", "animate", "interpolate", "extrapolate"])
+@pytest.mark.parametrize("use", ["text", "variation", "animate", "interpolate", "extrapolate", "precede"])
 def test_written_clips_are_those_of_the_python_api(
     use: str, loop: bool, cascade: Pipeline, cascade_folder: Path, given: Path, tmp_path: Path
 ) -> None:
@@ -44,6 +44,7 @@ def test_written_clips_are_those_of_the_python_api(
         "animate": (["--animate", "a.png"], lambda: cascade.animate(two[:, :1], 8.0, 5, loop=loop)),
         "interpolate": (["--interpolate", "a.png", "b.png"], lambda: cascade.morph(two, 8.0, 5, loop=loop)),
         "extrapolate": (["--extrapolate", "clip.mkv"], lambda: cascade.extrapolate(clip, 8.0, 5, loop=loop)),
+        "precede": (["--precede", "clip.mkv"], lambda: cascade.extrapolate(clip, 8.0, 5, loop=loop, before=True)),
     }[use]
     files = [str(given / word) if (given / word).exists() else word for word in words]
     options = ["--seed", "5", "--no-mark", "--out", str(tmp_path), "--pipeline", str(cascade_folder)]
@@ -109,3 +110,14 @@ def test_too_many_clips_are_refused_at_once(cascade_folder: Path, tmp_path: Path
     words = ["a", "--per-prompt", "1000000000", "--pipeline", str(cascade_folder), "--out", str(tmp_path / "out")]
     done = CliRunner().invoke(app, ["generate", *words])
     assert "1000000000 clips are requested, at most 100000" in str(done.exception)
+
+
+def test_frames_before_a_clip_are_followed_by_it_unchanged(cascade: Pipeline) -> None:
+    clip = pictures(1, 6)
+    before, after = (cascade.extrapolate(clip, 8.0, 5, until="interpolator", before=side) for side in (True, False))
+    assert before.shape == after.shape and before.shape[1] == 6 + 5 - 2
+    assert np.array_equal(before[:, -6:], clip) and np.array_equal(after[:, :6], clip)
+    changed = clip.copy()
+    changed[:, 2:] = 0
+    others = cascade.extrapolate(changed, 8.0, 5, until="interpolator", before=True)[:, :3]
+    assert np.array_equal(others, before[:, :3]), "only the first two frames, half a window, are conditioned on"
