@@ -1,5 +1,6 @@
 """Benchmarks run, small, and their tables are whole."""
 
+import json
 import re
 import runpy
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from mav_lightning.common.video_encoding import encode_mp4
 
@@ -101,3 +103,47 @@ def test_the_benchmark_of_extended_networks_computes_costs_without_weights() -> 
     assert len(rows) == 8
     documented = (ROOT / "docs" / "diffusers.md").read_text()
     assert all(row in documented for row in rows)
+
+
+def test_the_gpu_benchmark_runs_on_a_cpu(tmp_path: Path) -> None:
+    parts = [word for part in ("correctness", "certificate", "steps") for word in ("--part", part)]
+    command = [sys.executable, str(ROOT / "benchmarks" / "gpu.py"), "--out", str(tmp_path / "gpu.json"), *parts]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "gpu.json").read_text())
+    output, gradients = found["correctness"]["found"]["relative errors of output and gradients"]["float32"]
+    assert 0 < output < 1e-5 and 0 < gradients < 1e-5
+    assert found["certificate"]["found"]["relative difference"] < 1e-5
+    assert found["steps"]["found"][0]["scale"] == "tiny"
+
+
+@pytest.mark.slow
+def test_the_gpu_benchmark_generates_and_resumes_on_a_cpu(tmp_path: Path) -> None:
+    parts = ["--part", "cascade", "--part", "resume"]
+    command = [sys.executable, str(ROOT / "benchmarks" / "gpu.py"), "--out", str(tmp_path / "gpu.json"), *parts]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "gpu.json").read_text())["resume"]["found"]["holds"]
+
+
+def test_the_benchmark_of_peers_divides_their_steps_by_this_projects(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    peers = runpy.run_path(str(ROOT / "benchmarks" / "peers.py"))
+    names = ["mav-lightning", "diffusers UNetMotionModel"]
+    sizes = {name: {"parameters": 10_000_000, "flops": 4e10} for name in names}
+    cell = {"match": "flops", "shape": "16x32", "batch": 1}
+    steps = cell | {"work": "training", "flops": 1e9, "of": {names[0]: [1.0, 2.0, 4.0], names[1]: [3.0, 4.0, 8.0]}}
+    memory = cell | {"work": "memory", "of": {names[0]: 2**20, names[1]: 3 * 2**20}}
+    lines = peers["table"]([steps, memory], names, "flops", sizes, 2e9).splitlines()
+    assert lines[-2] == "| training | 16 × 32² | 1 | 2.00 (2.00–3.00) | 2.00 s, 25 % of matrix products |"
+    assert lines[-1] == "| memory | 16 × 32² | 1 | 3.00 | 1.00 MiB |"
+
+
+def test_peers_are_built_at_the_size_that_comes_closest_to_the_target() -> None:
+    networks = runpy.run_path(str(ROOT / "benchmarks" / "peer_networks.py"))
+    sizes = [(width, second) for width in range(8, 41, 8) for second in range(1, 20)]
+    linear = networks["Peer"]("any", lambda width, second: torch.nn.Linear(width, second, bias=False), lambda: sizes)
+    for target in (9, 100, 333, 500):
+        _, found = networks["matched"](linear, target, networks["parameters"])
+        closest = min(abs(width * second / target - 1) for width, second in sizes)
+        assert abs(found["off"]) <= max(closest, 0.05), (target, found)

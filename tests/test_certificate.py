@@ -38,6 +38,14 @@ def network(**options: Any) -> EDMDenoiser:
         {"factorized": False},
         {"temporal_kernel_size": 0},
         {"temporal_attention": False},
+        {"temporal_causal": True},
+        {"temporal_causal": True, "factorized": False},
+        {"temporal_placement": "before"},
+        {"temporal_placement": "parallel"},
+        {"temporal_attention_window": 8},
+        {"temporal_position": "rotary"},
+        {"temporal_position": "relative"},
+        {"fps": "only_seconds"},
     ],
 )
 def test_a_sound_network_holds(options: dict[str, Any]) -> None:

@@ -90,6 +90,43 @@ def test_flops_are_those_counted_by_hand() -> None:
     assert flops(2) - flops(1) == 3 * (convolutions + modulation), "forwards, backwards to inputs, and to weights"
 
 
+NET = "module.denoiser.net."
+
+
+def test_joint_attention_costs_its_scores_and_no_parameters() -> None:
+    along_time = network_cost(load_config("stage/temporal_tiny.yaml"))
+    joint = network_cost(load_config("stage/temporal_tiny.yaml", extra={f"{NET}temporal_attention_window": 4}))
+    layers, channels, pixels, frames = 3, 64, 4 * 4, 9  # one level: a block down, one in the middle, one up
+
+    pairs = (pixels * frames) ** 2 - pixels * frames**2
+    products = 2 * 2 * pairs * channels  # queries by keys, and scores by values
+    assert joint.parameters == along_time.parameters
+    assert joint.flops - along_time.flops == 3 * layers * products, "forward, and two gradients of each product"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "parameters"),
+    [
+        ("temporal_causal", True, 0),
+        ("temporal_position", "rotary", -3 * (64 * 64 + 64)),
+        ("temporal_position", "relative", -3 * (64 * 64 + 64 - 4 * 64)),
+        ("fps", "only_seconds", -3 * 64 * 32 - 64 * 32),
+    ],
+)
+def test_every_temporal_variant_is_costed(option: str, value: object, parameters: int) -> None:
+    before, after = (
+        network_cost(load_config("stage/temporal_tiny.yaml", extra=extra)) for extra in ({}, {NET + option: value})
+    )
+    assert after.parameters - before.parameters == after.temporal - before.temporal == parameters
+    assert 0.95 < after.flops / before.flops < 1.05
+
+
+@pytest.mark.parametrize("placement", ["before", "parallel"])
+def test_another_placement_moves_the_temporal_kernels_to_other_channels(placement: str) -> None:
+    found = network_cost(load_config("stage/temporal_tiny.yaml", extra={f"{NET}temporal_placement": placement}))
+    assert found.temporal != network_cost(load_config("stage/temporal_tiny.yaml")).temporal > 0
+
+
 def test_a_stage_without_a_denoiser_is_refused() -> None:
     with pytest.raises(UserError, match="clip: trains no denoiser; give the config of a prior, decoder or one after"):
         network_cost(load_config("stage/clip_tiny.yaml"))

@@ -8,7 +8,7 @@ from torch import nn
 
 from mav_lightning.cascade.roles import Role, missing_network
 from mav_lightning.common.errors import UserError
-from mav_lightning.diffusion.denoiser import NetDenoiser
+from mav_lightning.diffusion.denoiser import NetDenoiser, space_time_network
 from mav_lightning.nn.base import ImagePrior, TextImageEncoder
 
 __all__ = ["Cascade", "TrainedNetwork", "of_kind", "required"]
@@ -27,12 +27,14 @@ class TrainedNetwork(Generic[N]):
         fps: Lowest and highest frame rate of its training clips, frames per second. None if unknown: any rate is
             accepted.
         words: Words of its training captions. None if unknown.
+        conditioned: Whether image embeddings conditioned it; decides for networks of super-resolution only.
     """
 
     network: N
     id: str | None = None
     fps: tuple[float, float] | None = None
     words: frozenset[str] | None = None
+    conditioned: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Cascade:
         sr_high: Denoiser of spatial super-resolution: SRₕ. None if the cascade has none.
 
     Raises:
-        UserError: If a network is not of the kind that its role requires.
+        UserError: If a network is not of the kind that its role requires, or does not take the embeddings of `clip`.
     """
 
     clip: TrainedNetwork[TextImageEncoder]
@@ -63,6 +65,15 @@ class Cascade:
         kinds: dict[Role, type[nn.Module]] = {"clip": TextImageEncoder, "prior": ImagePrior}
         for role, member in self.members.items():
             of_kind(member.network, kinds.get(role, NetDenoiser), role).eval()
+        for role, sr in (("sr_low", self.sr_low), ("sr_high", self.sr_high)):
+            if sr is not None and sr.conditioned:
+                taken, given = space_time_network(sr.network).cond_channels, self.clip.network.channels
+                if taken != given:
+                    raise UserError(
+                        f"takes image embeddings of length {taken}, and those of `clip` have {given}; choose the "
+                        "encoder that it was trained with.",
+                        argument=role,
+                    )
 
     @property
     def members(self) -> dict[Role, TrainedNetwork[nn.Module]]:

@@ -170,4 +170,4 @@ def _member(folder: Path, role: Role, kind: type[M]) -> TrainedNetwork[M]:
     network = of_kind(load_network(folder), kind, f"{folder}: {role}")
     trained = read_card(folder).trained
     words = None if trained.words is None else frozenset(trained.words)
-    return TrainedNetwork(network, network_id(folder), trained.fps, words)
+    return TrainedNetwork(network, network_id(folder), trained.fps, words, trained.conditioned is True)

@@ -66,7 +66,7 @@ def sample_decoder(
         Clips, shape (B, 3, frames, size, size).
     """
     shape = (3, sampling.frames, sampling.size, sampling.size)
-    noise = SeededNoise(seeds, shape, cond.device, _DECODER)
+    noise = SeededNoise(seeds, shape, cond.device, _DECODER, decoder.frame_correlation)
     return _sample(Guided(decoder, sampling.guidance_scale), noise, cond, fps, sampling, on_step)
 
 
@@ -129,7 +129,7 @@ def fill_frames(
         The windows, shape (B · n, 3, T, H, W). Known frames are unchanged.
     """
     shape = (len(known.pixels) // len(seeds), *known.pixels.shape[1:])
-    noise = SeededNoise(seeds, shape, cond.device, _INTERPOLATOR)
+    noise = SeededNoise(seeds, shape, cond.device, _INTERPOLATOR, interpolator.frame_correlation)
     draw = lambda: rearrange(noise(), "b n c t h w -> (b n) c t h w")  # noqa: E731
     return _sample(MaskedDenoiser(interpolator, known), draw, cond, fps, sampling, on_step)
 
@@ -141,6 +141,7 @@ def super_resolve_clips(
     seeds: Sequence[int],
     sampling: Sampling,
     on_step: Step = no_step,
+    cond: Tensor | None = None,
 ) -> Tensor:
     """Upsample clips by `Sampling.low_factor` with spatiotemporal super-resolution SRₗᵗ (§3.2).
 
@@ -153,10 +154,11 @@ def super_resolve_clips(
         seeds: One seed per clip.
         sampling: Sampler settings.
         on_step: Called at every sampler step, to show progress.
+        cond: Image embeddings, shape (B, D), for a network that was trained with them. None for no condition.
     """
     sliding = SlidingDenoiser(sr_low, sampling.frames, overlap=sampling.frames // 2)
-    noise = _sr_noise(clips, seeds, sampling.low_factor, clips.shape[2], _SR_LOW)
-    return _super_resolve(sr_low, sliding, upsample(clips, sampling.low_factor), noise, fps, sampling, on_step)
+    noise = _sr_noise(clips, seeds, sampling.low_factor, clips.shape[2], _SR_LOW, sr_low.frame_correlation)
+    return _super_resolve(sr_low, sliding, upsample(clips, sampling.low_factor), noise, fps, sampling, on_step, cond)
 
 
 def super_resolve_frames(
@@ -166,6 +168,7 @@ def super_resolve_frames(
     seeds: Sequence[int],
     sampling: Sampling,
     on_step: Step = no_step,
+    cond: Tensor | None = None,
 ) -> Tensor:
     """Upsample clips frame by frame by `Sampling.high_factor` with spatial super-resolution SRₕ (§3.2).
 
@@ -176,24 +179,28 @@ def super_resolve_frames(
         seeds: One seed per clip.
         sampling: Sampler settings. With `Sampling.shared_noise` all frames of a clip start from the same noise.
         on_step: Called at every sampler step, to show progress.
+        cond: Image embeddings, shape (B, D), for a network that was trained with them. None for no condition.
     """
     s, frames = sampling, clips.shape[2]
     large = upsample(clips, s.high_factor)
     if not s.shared_noise:
         noise = _sr_noise(clips, seeds, s.high_factor, frames, _SR_HIGH)
-        return _super_resolve(sr_high, sr_high, large, noise, fps, s, on_step)
+        return _super_resolve(sr_high, sr_high, large, noise, fps, s, on_step, cond)
     # Each chunk starts the clip's noise anew, so all chunks have the same noise.
     chunks = []
     for chunk in torch.split(large, s.chunk, dim=2):
         noise = _sr_noise(clips, seeds, s.high_factor, 1, _SR_HIGH)
-        chunks.append(_super_resolve(sr_high, sr_high, chunk, noise, fps, s, on_step))
+        chunks.append(_super_resolve(sr_high, sr_high, chunk, noise, fps, s, on_step, cond))
     return torch.cat(chunks, dim=2)
 
 
-def _sr_noise(clips: Tensor, seeds: Sequence[int], factor: int, frames: int, stream: int) -> SeededNoise:
+def _sr_noise(
+    clips: Tensor, seeds: Sequence[int], factor: int, frames: int, stream: int, correlation: float = 0.0
+) -> SeededNoise:
     """Return the noise of super-resolved clips; with `frames` = 1 it broadcasts over the frames."""
     channels, (height, width) = clips.shape[1], clips.shape[3:]
-    return SeededNoise(seeds, (channels, frames, height * factor, width * factor), clips.device, stream)
+    shape = (channels, frames, height * factor, width * factor)
+    return SeededNoise(seeds, shape, clips.device, stream, correlation)
 
 
 def _super_resolve(
@@ -204,6 +211,7 @@ def _super_resolve(
     fps: Tensor,
     sampling: Sampling,
     on_step: Step,
+    cond: Tensor | None,
 ) -> Tensor:
     """Sample clips given upsampled clips, to which noise is added (conditioning augmentation)."""
 
@@ -211,7 +219,8 @@ def _super_resolve(
         return noise().expand_as(large)
 
     concat = augment_conditioning(large, large.new_full((len(large),), sampling.augmentation), draw())
-    cond = large.new_zeros(len(large), space_time_network(network).cond_channels)
+    if cond is None:
+        cond = large.new_zeros(len(large), space_time_network(network).cond_channels)
     return _sample(
         lambda x, sigma, cond, fps: denoiser(x, sigma, cond, fps, concat), draw, cond, fps, sampling, on_step
     )

@@ -9,7 +9,7 @@ from einops import rearrange, reduce
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from mav_lightning.cascade.cascade import Cascade, required
+from mav_lightning.cascade.cascade import Cascade, TrainedNetwork, required
 from mav_lightning.cascade.clip_check import LARGEST_JUMP, jump_sizes
 from mav_lightning.cascade.clip_requests import (
     AnimateRequest,
@@ -34,6 +34,7 @@ from mav_lightning.cascade.sample_networks import (
 from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.common.hashing import derived_seed
 from mav_lightning.common.pixels import from_uint8, to_uint8
+from mav_lightning.diffusion.denoiser import NetDenoiser
 from mav_lightning.diffusion.masks import MaskedFrames, every, first
 
 __all__ = ["SamplingChain"]
@@ -68,10 +69,10 @@ class SamplingChain:
         """
         start = self._from_decoder if type(requests[0]).first == "decoder" else self._without_decoder
         clips = zip(requests, start(requests, until), strict=True)
-        return [self._after_decoder(clip, request, until) for request, clip in clips]
+        return [self._after_decoder(clip, cond, request, until) for request, (clip, cond) in clips]
 
-    def _from_decoder(self, requests: Sequence[ClipRequest], until: Until) -> Iterator[Tensor]:
-        """Yield the interpolated clip (1, 3, T, H, W) of each request for a text or a variation."""
+    def _from_decoder(self, requests: Sequence[ClipRequest], until: Until) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Yield the interpolated clip (1, 3, T, H, W) of each request for a text or a variation, and its condition."""
         s = self.sampling
         padded = [*requests, *[requests[-1]] * (s.batch_size - len(requests))]  # the copies' clips are dropped
         cond, fps, seeds = self._embeddings(padded), self._fps(padded), [one.noise_seed for one in padded]
@@ -80,54 +81,68 @@ class SamplingChain:
         for i in range(len(requests)):
             one = slice(i, i + 1)
             skipped = until == "decoder" or s.skip == 1
-            yield clips[one] if skipped else self._interpolate(clips[one], cond[one], fps[one] * s.skip, seeds[one])
+            clip = clips[one]
+            yield clip if skipped else self._interpolate(clip, cond[one], fps[one] * s.skip, seeds[one]), cond[one]
 
-    def _without_decoder(self, requests: Sequence[ClipRequest], until: Until) -> Iterator[Tensor]:
-        """Yield the clip (1, 3, T, H, W) of each request that starts from given frames."""
+    def _without_decoder(self, requests: Sequence[ClipRequest], until: Until) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Yield the clip (1, 3, T, H, W) of each request that starts from given frames; its own condition is None."""
         for request in requests:
             assert isinstance(request, FramesRequest)
-            pixels, fps, seeds = self._pixels([request]), self._fps([request]), [request.noise_seed]
-            if isinstance(request, InterpolateRequest):
-                yield self._interpolate(pixels, self._embed(pixels), fps, seeds)
-            elif isinstance(request, ExtrapolateRequest):
-                overlap = min(pixels.shape[2], self.sampling.frames // 2)
-                mask = first(overlap, self.sampling.frames)
-                window = self._fill(pixels[:, :, -overlap:], mask, fps, seeds, request.use)
-                yield torch.cat([pixels, window[:, :, overlap:]], dim=2)
-            elif isinstance(request, AnimateRequest):
-                yield self._fill(pixels, first(1, self.sampling.frames), fps, seeds, request.use)
-            elif isinstance(request, MorphRequest):
-                yield self._fill(pixels, self._ends(), fps, seeds, request.use)
-            else:
-                yield pixels
+            yield self._from_frames(request), None
 
-    def _after_decoder(self, clip: Tensor, request: ClipRequest, until: Until) -> Tensor:
+    def _from_frames(self, request: FramesRequest) -> Tensor:
+        """Return the clip (1, 3, T, H, W) of a request that starts from given frames."""
+        pixels, fps, seeds = self._pixels([request]), self._fps([request]), [request.noise_seed]
+        if isinstance(request, InterpolateRequest):
+            return self._interpolate(pixels, self._embed(pixels), fps, seeds)
+        if isinstance(request, ExtrapolateRequest):
+            overlap = min(pixels.shape[2], self.sampling.frames // 2)
+            mask = first(overlap, self.sampling.frames)
+            window = self._fill(pixels[:, :, -overlap:], mask, fps, seeds, request.use)
+            return torch.cat([pixels, window[:, :, overlap:]], dim=2)
+        if isinstance(request, AnimateRequest):
+            return self._fill(pixels, first(1, self.sampling.frames), fps, seeds, request.use)
+        if isinstance(request, MorphRequest):
+            return self._fill(pixels, self._ends(), fps, seeds, request.use)
+        return pixels
+
+    def _after_decoder(self, clip: Tensor, cond: Tensor | None, request: ClipRequest, until: Until) -> Tensor:
         """Close the loop of a clip (1, 3, T, H, W) if requested, and super-resolve it."""
         fps = self._fps([request]) * output_fps(type(request), self.sampling, until)
         if not request.loop:
-            return self._super_resolve(clip, fps, request.noise_seed, until)
+            return self._super_resolve(clip, cond, fps, request.noise_seed, until)
         loops = []
         for attempt in range(LOOP_ATTEMPTS):
             chain = self if attempt == 0 else replace(self, on_step=no_step)
             seed = derived_seed(request.noise_seed, f"loop {attempt}") if attempt else request.noise_seed
             back = chain._fill(clip[:, :, [-1, 0]], self._ends(), fps, [seed], "loop")
             closed = torch.cat([clip, back[:, :, 1:-1]], dim=2)
-            closed = chain._super_resolve(closed, fps, request.noise_seed, until)
+            closed = chain._super_resolve(closed, cond, fps, request.noise_seed, until)
             seam = float(jump_sizes(to_uint8(closed)[0], loop=True)[clip.shape[2] - 1 :].max())
             loops.append((seam, closed))
             if seam <= LARGEST_JUMP:
                 break
         return min(loops, key=lambda loop: loop[0])[1]
 
-    def _super_resolve(self, clip: Tensor, fps: Tensor, seed: int, until: Until) -> Tensor:
+    def _super_resolve(self, clip: Tensor, cond: Tensor | None, fps: Tensor, seed: int, until: Until) -> Tensor:
         s, cascade = self.sampling, self.cascade
         if until in ("sr_low", "sr_high") and s.low_factor > 1:
             sr_low = required(cascade.sr_low, "sr_low", "low_factor")
-            clip = super_resolve_clips(sr_low, clip, fps, [seed], s, self.on_step)
+            own = self._sr_condition(cascade.sr_low, clip, cond)
+            clip = super_resolve_clips(sr_low, clip, fps, [seed], s, self.on_step, own)
         if until == "sr_high" and s.high_factor > 1:
             sr_high = required(cascade.sr_high, "sr_high", "high_factor")
-            clip = super_resolve_frames(sr_high, clip, fps, [seed], s, self.on_step)
+            own = self._sr_condition(cascade.sr_high, clip, cond)
+            clip = super_resolve_frames(sr_high, clip, fps, [seed], s, self.on_step, own)
         return clip
+
+    def _sr_condition(
+        self, network: TrainedNetwork[NetDenoiser] | None, clip: Tensor, cond: Tensor | None
+    ) -> Tensor | None:
+        """Return the embedding (1, D) for a network that was trained with them: the decoder's, or that of the clip."""
+        if network is None or not network.conditioned:
+            return None
+        return self._embed(clip) if cond is None else cond
 
     def _interpolate(self, clip: Tensor, cond: Tensor, fps: Tensor, seeds: Sequence[int]) -> Tensor:
         if self.sampling.interpolation != "network":

@@ -7,7 +7,10 @@ from typing import Any, NamedTuple
 
 from mav_lightning.common.configs import leaves
 
-__all__ = ["HARMLESS", "NOTHING", "RESULTS", "Difference", "first_difference", "identity_sha256", "without_harmless"]
+__all__ = [
+    "ADDED", "HARMLESS", "NOTHING", "RESULTS", "Difference", "first_difference",
+    "identity_sha256", "without_harmless",
+]  # fmt: skip
 
 # Raise when code changes results that no config key describes: all ids change, and nothing old is reused or resumed.
 RESULTS = 5
@@ -37,6 +40,22 @@ HARMLESS = frozenset({
     "trainer.strategy",
     "trainer.val_check_interval",
 })  # fmt: skip
+# Class → arguments that were added since `RESULTS` was last raised, at the value at which the class computes what it
+# did without them. There they do not count, so that earlier stages keep their ids. Empty it when `RESULTS` is raised.
+_NOISE = {"frame_correlation": 0.0, "noise_offset": 0.0}
+ADDED: Mapping[str, Mapping[str, Any]] = {
+    "mav_lightning.nn.unet.SpaceTimeUNet": {
+        "temporal_causal": False,
+        "temporal_placement": "after",
+        "temporal_attention_window": 1,
+        "temporal_position": "absolute",
+    },
+    "mav_lightning.modules.denoising.Denoising": {"clip_condition": "random"},
+    **{
+        f"mav_lightning.diffusion.denoiser.{name}": _NOISE
+        for name in ("EDMDenoiser", "EpsDenoiser", "HybridDenoiser", "VDenoiser", "X0Denoiser")
+    },
+}
 # Arguments of readers, at any depth of `data` and `task`.
 _READING = frozenset({"cache_bytes", "cache_mb", "pin_memory", "timeout", "workers"})
 _BRANCHES = frozenset(key.partition(".")[0] for key in HARMLESS if "." in key)
@@ -107,6 +126,8 @@ def _emptied(value: Any) -> Any:
 def _content(value: Any, path: str = "") -> Any:
     if isinstance(value, Mapping):
         dropped = {key.removesuffix(_SUFFIX) for key, item in value.items() if str(key).endswith(_SUFFIX) and item}
+        added = ADDED.get(str(value.get("_target_")), {})
+        dropped |= {key for key, neutral in added.items() if key in value and value[key] == neutral}
         paths = {key: f"{path}.{key}" if path else str(key) for key in value if key not in dropped}
         kept = {key: _content(value[key], paths[key]) for key in paths if not _is_harmless(paths[key])}
         return {key: item for key, item in kept.items() if item != {} or value[key] == {}}  # nothing left to count

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from mav_lightning.common.arguments import checked
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.schema import NonNegativeFloat, PositiveFloat, PositiveInt
+from mav_lightning.common.schema import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt
 from mav_lightning.diffusion.denoised import Denoised, step_variance
+from mav_lightning.diffusion.noise import noise_like
 from mav_lightning.nn.base import Network, SpaceTimeNetwork
 
 __all__ = [
@@ -44,6 +45,10 @@ class NetDenoiser(nn.Module):
     Args:
         net: The network, ``net(x, noise, cond, fps)`` with noise :math:`\ln(\sigma)/4`.
         sigma_data: Standard deviation :math:`\sigma_d` of the data; about 0.5 for pixels in [-1, 1].
+        frame_correlation: Correlation of the noise of any two frames of a clip, in training and in sampling, from 0 to
+            1; see `correlated`.
+        noise_offset: Standard deviation of noise that is constant over all pixels and frames of a channel, added to the
+            noise in training; see `noise_like`.
 
     Attributes:
         outputs: Number of outputs of the network per element of the sample: its target, and for 2 also v in about
@@ -54,9 +59,16 @@ class NetDenoiser(nn.Module):
     net: Network
 
     @checked
-    def __init__(self, net: Network, sigma_data: PositiveFloat = 0.5) -> None:
+    def __init__(
+        self,
+        net: Network,
+        sigma_data: PositiveFloat = 0.5,
+        frame_correlation: Fraction = 0.0,
+        noise_offset: NonNegativeFloat = 0.0,
+    ) -> None:
         super().__init__()
         self.net, self.sigma_data = net, sigma_data
+        self.frame_correlation, self.noise_offset = frame_correlation, noise_offset
 
     @property
     def channels(self) -> int:
@@ -125,7 +137,7 @@ class NetDenoiser(nn.Module):
             Loss, shape (B,).
         """
         level = _column(sigma, x0)
-        noisy = x0 + level * torch.randn_like(x0)
+        noisy = x0 + level * noise_like(x0, self.frame_correlation, self.noise_offset)
         error = self.errors(x0, level, self(noisy, sigma, cond, fps, concat_cond))
         if loss_mask is None:
             return error.flatten(1).mean(1)
@@ -224,6 +236,8 @@ class HybridDenoiser(EpsDenoiser):
         vlb_weight: The weight :math:`\lambda`.
         sigma_min: Lowest noise level.
         sigma_max: Highest noise level.
+        frame_correlation: Correlation of the noise of any two frames of a clip.
+        noise_offset: Standard deviation of noise that is constant over all pixels and frames of a channel.
 
     Raises:
         UserError: If an argument is out of range.
@@ -240,8 +254,10 @@ class HybridDenoiser(EpsDenoiser):
         vlb_weight: NonNegativeFloat = 0.001,
         sigma_min: PositiveFloat = 0.02,
         sigma_max: PositiveFloat = 80.0,
+        frame_correlation: Fraction = 0.0,
+        noise_offset: NonNegativeFloat = 0.0,
     ) -> None:
-        super().__init__(net, sigma_data)
+        super().__init__(net, sigma_data, frame_correlation, noise_offset)
         if sigma_min >= sigma_max:
             raise UserError(f"must be below sigma_max={sigma_max:g}, got {sigma_min:g}.", argument="sigma_min")
         self.ratio = math.exp(math.log(sigma_min / sigma_max) / steps)

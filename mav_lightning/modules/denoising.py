@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import torch
+from einops import rearrange, reduce
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
 
 from datamodules.batch import ClipBatch, ImageBatch, JointBatch
+from mav_lightning.common.arguments import check_argument
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.log_names import loss_name
 from mav_lightning.common.schema import Fraction, NonNegativeFloat
@@ -22,9 +25,10 @@ from mav_lightning.modules.optim import DEFAULT_OPTIMIZER, DEFAULT_SCHEDULE, Mak
 from mav_lightning.modules.transfer import TransferReport, freeze_spatial, transfer
 from mav_lightning.nn.base import SpaceTimeNetwork
 
-__all__ = ["BoundDenoiser", "Denoising", "DenoisingModule"]
+__all__ = ["BoundDenoiser", "ClipCondition", "Denoising", "DenoisingModule"]
 
 PREDICT_STEPS = 16  # of DPM-Solver++ (2M), as the cascade takes by default
+ClipCondition = Literal["random", "first", "mean"]
 BoundDenoiser = Callable[[Tensor, Tensor, Tensor, Tensor | None], Denoised]  # x, sigma, cond, fps
 
 B = TypeVar("B", ImageBatch, ClipBatch, ImageBatch | ClipBatch, ClipBatch | JointBatch)
@@ -43,6 +47,9 @@ class Denoising:
         cond_dropout: Fraction of samples trained without condition, for classifier-free guidance.
         cond_noise: Standard deviation of the noise added to the embeddings, relative to their length. The prior never
             predicts an image's embedding exactly, so the decoder should not depend on its details.
+        clip_condition: Frames of a clip whose embedding is its condition, unless it is cached: a ``random`` one; the
+            ``first``, as in the paper, which reveals where the clip begins; or the ``mean`` of all frames, normalized
+            to unit length.
     """
 
     encoder: ImageEncoder | None = None
@@ -51,6 +58,11 @@ class Denoising:
     schedule: Schedule = DEFAULT_SCHEDULE
     cond_dropout: Fraction = 0.1
     cond_noise: NonNegativeFloat = 0.3
+    clip_condition: ClipCondition = "random"
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        check_argument("clip_condition", self.clip_condition, ClipCondition)
 
     def condition(self, images: Tensor, cached: Tensor | None, channels: int) -> Tensor:
         """Encode images, add Gaussian noise to the embeddings and zero a random fraction of them.
@@ -81,13 +93,32 @@ class Denoising:
         return kept
 
     def condition_of_clips(self, batch: ClipBatch, channels: int) -> Tensor:
-        """Compute `condition` from one random frame of each clip, or from cached embeddings.
+        """Compute `condition` from the frames that `clip_condition` names, or from cached embeddings.
 
-        The paper uses the first frame, which would reveal where the clip begins.
+        Args:
+            batch: The clips.
+            channels: Length D that the network takes.
+
+        Returns:
+            Embeddings, shape (B, D). Zeros without encoder and cached embeddings.
+
+        Raises:
+            UserError: If the cached embeddings have another length, or are not those of the first frames.
         """
-        clips = batch.pixels
-        frame = torch.randint(clips.shape[2], (len(clips),), device=clips.device)
-        return self.condition(clips[torch.arange(len(clips)), :, frame], batch.embedding, channels)
+        pixels, cached = batch.pixels, batch.embedding
+        if cached is not None and self.clip_condition == "first":
+            raise UserError(
+                "`first` cannot use cached embeddings, which are means over the frames of a clip; leave `embeddings` "
+                "of the data unset, or choose `mean`.",
+                argument="clip_condition",
+            )
+        if self.clip_condition == "mean" and cached is None and self.encoder is not None:
+            frames = self.encoder(rearrange(pixels, "b c t h w -> (b t) c h w"))
+            cached = F.normalize(reduce(frames, "(b t) d -> b d", "mean", b=len(pixels)), dim=1)
+        frame = torch.zeros(len(pixels), dtype=torch.long, device=pixels.device)
+        if self.clip_condition == "random":
+            frame = torch.randint(pixels.shape[2], (len(pixels),), device=pixels.device)
+        return self.condition(pixels[torch.arange(len(pixels)), :, frame], cached, channels)
 
 
 class DenoisingModule(NetworkModule, Generic[B]):
@@ -172,7 +203,9 @@ class DenoisingModule(NetworkModule, Generic[B]):
         """
         one = batch.clips if isinstance(batch, JointBatch) else batch
         first = (batch_idx * self.trainer.world_size + self.trainer.global_rank) << 16  # room for any batch size
-        draw = SeededNoise(range(first, first + len(one)), one.pixels.shape[1:], self.device)
+        correlation = 0.0 if isinstance(one, ImageBatch) else self.denoiser.frame_correlation
+        seeds = range(first, first + len(one))
+        draw = SeededNoise(seeds, one.pixels.shape[1:], self.device, correlation=correlation)
         frame = one.pixels if isinstance(one, ImageBatch) else one.pixels[:, :, 0]
         exact = replace(self.denoising, cond_dropout=0.0, cond_noise=0.0)
         cond = exact.condition(frame, one.embedding, self.net.cond_channels)

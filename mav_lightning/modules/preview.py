@@ -13,7 +13,7 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.common.log_names import PREVIEW
 from mav_lightning.common.pixels import dequantize, to_uint8
 from mav_lightning.common.schema import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from mav_lightning.diffusion.denoiser import Denoiser
+from mav_lightning.diffusion.denoiser import NetDenoiser
 from mav_lightning.diffusion.guidance import Guided
 from mav_lightning.diffusion.noise import SeededNoise
 from mav_lightning.diffusion.noise_levels import karras_sigmas
@@ -53,7 +53,7 @@ class DecoderPreview(ABC):
 
     @torch.inference_mode()
     def __call__(
-        self, denoiser: Denoiser, encoder: ImageEncoder | None, device: torch.device
+        self, denoiser: NetDenoiser, encoder: ImageEncoder | None, device: torch.device
     ) -> tuple[dict[str, tuple[NDArray[np.uint8], float]], dict[str, float]]:
         """Sample and score clips.
 
@@ -89,9 +89,10 @@ class DecoderPreview(ABC):
         """
         return {}
 
-    def _sample(self, denoiser: Denoiser, cond: Tensor, rate: float) -> NDArray[np.uint8]:
+    def _sample(self, denoiser: NetDenoiser, cond: Tensor, rate: float) -> NDArray[np.uint8]:
         fps = torch.full((len(cond),), rate, device=cond.device)
-        draw = SeededNoise(range(len(cond)), (3, self.frames, self.size, self.size), cond.device)
+        shape = (3, self.frames, self.size, self.size)
+        draw = SeededNoise(range(len(cond)), shape, cond.device, correlation=denoiser.frame_correlation)
         guided = Guided(denoiser, self.guidance_scale)
         return to_uint8(dpm_solver_pp_2m(lambda x, s: guided(x, s, cond, fps), draw, karras_sigmas(self.steps)))
 

@@ -1,5 +1,7 @@
 """Training of the super-resolution networks, on images and on clips."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -19,7 +21,8 @@ class SuperResolution(DenoisingModule[ImageBatch | ClipBatch]):
     """Training of a denoiser to super-resolve: SRₗ and SRₕ on images, SRₗᵗ on clips, starting from SRₗ (§3.2).
 
     The network learns on crops. Its further input channels are the crop, downsampled, upsampled again and augmented
-    with noise, and the level of that noise.
+    with noise, and the level of that noise. With an encoder in `denoising`, the image embedding of the whole picture or
+    clip is a further condition.
 
     Args:
         denoiser: The denoiser, with 7 input channels, or a network, which is then wrapped in an `EDMDenoiser`.
@@ -69,9 +72,14 @@ class SuperResolution(DenoisingModule[ImageBatch | ClipBatch]):
         level = self.augmentation(len(batch), self.device)
         low = upsample(downsample(x0, self.factor), self.factor)
         concat_cond = augment_conditioning(low, level, torch.randn_like(x0))
-        first_frame = batch.pixels if isinstance(batch, ImageBatch) else batch.pixels[:, :, 0]
         fps = None if isinstance(batch, ImageBatch) else batch.fps
-        return self.denoiser.loss(x0, self.levels(batch), self.condition(first_frame, None), fps, concat_cond)
+        return self.denoiser.loss(x0, self.levels(batch), self._condition(batch), fps, concat_cond)
+
+    def _condition(self, batch: ImageBatch | ClipBatch) -> Tensor:
+        """Compute the conditioning of whole pictures or clips (B, D); zeros without encoder."""
+        if isinstance(batch, ClipBatch) and self.denoising.encoder is not None:
+            return self.condition_of_clips(replace(batch, embedding=None))
+        return self.condition(batch.pixels, None)
 
     def _crop(self, pixels: Tensor) -> Tensor:
         """Crop each picture or clip at a random position on the grid of the low-resolution pixels."""

@@ -9,7 +9,9 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import PositiveFloat, PositiveInt
 from mav_lightning.nn.initialization import zero_init
 
-__all__ = ["FourierFeatures", "FrameTime", "NumberEmbedding"]
+__all__ = ["FRAME_FEATURES", "FourierFeatures", "FrameTime", "NumberEmbedding"]
+
+FRAME_FEATURES = 32  # of the index of a frame, and of its time in seconds: cosines, then sines
 
 
 class FourierFeatures(nn.Module):
@@ -59,24 +61,24 @@ class NumberEmbedding(nn.Sequential):
 
 
 class FrameTime(nn.Module):
-    """Features of each frame's position in its clip: its index and, optionally, its time in seconds.
+    """Features of each frame's position in its clip: its index, its time in seconds, or both.
 
-    Without frame-rate conditioning a network may see frame indices only. Seconds are centered on the clip, so that a
-    law of motion in seconds looks the same at every frame rate.
+    Without frame-rate conditioning a network may see frame indices only. Both are centered on the clip, so that a law
+    of motion in seconds looks the same at every frame rate.
 
     Args:
-        features: Number of features of the index, and of the time in seconds.
+        index: If True, include the index.
         seconds: If True, include the time in seconds.
 
     Attributes:
         channels: Total number of features.
     """
 
-    def __init__(self, features: PositiveInt, seconds: bool = True) -> None:
+    def __init__(self, index: bool = True, seconds: bool = True) -> None:
         super().__init__()
-        self.index = FourierFeatures(features, 0.05, 1.5)
-        self.seconds = FourierFeatures(features, 0.3, 24.0) if seconds else None
-        self.channels = features * (2 if seconds else 1)
+        self.index = FourierFeatures(FRAME_FEATURES, 0.05, 1.5) if index else None
+        self.seconds = FourierFeatures(FRAME_FEATURES, 0.3, 24.0) if seconds else None
+        self.channels = FRAME_FEATURES * (index + seconds)
 
     def forward(self, frames: int, fps: Tensor) -> Tensor:
         """Embed the positions of T frames at given frame rates.
@@ -89,7 +91,7 @@ class FrameTime(nn.Module):
             Features, shape (B, T, channels).
         """
         index = torch.arange(frames, device=fps.device, dtype=torch.float32) - (frames - 1) / 2
-        parts = [self.index(index).expand(len(fps), -1, -1)]
+        parts = [] if self.index is None else [self.index(index).expand(len(fps), -1, -1)]
         if self.seconds is not None:
             parts.append(self.seconds(index / fps.float()[:, None]))
         return torch.cat(parts, dim=-1)

@@ -1,6 +1,5 @@
 """One U-Net for images and clips."""
 
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
@@ -15,12 +14,13 @@ from mav_lightning.common.schema import NonNegativeInt, PositiveInt
 from mav_lightning.nn.base import SpaceTimeNetwork, TemporalLayer, check_levels
 from mav_lightning.nn.embeddings import FrameTime, NumberEmbedding
 from mav_lightning.nn.initialization import init_by_name, zero_init
-from mav_lightning.nn.pseudo3d import PseudoConv3d
+from mav_lightning.nn.temporal_settings import Placement, TemporalSettings
+from mav_lightning.nn.time_position import TimePosition
 from mav_lightning.nn.unet_blocks import LayerFactory, Resample, ResidualBlock
 
 __all__ = ["SpaceTimeUNet"]
 
-FpsConditioning = Literal["off", "embedding", "seconds"]
+FpsConditioning = Literal["off", "embedding", "seconds", "only_seconds"]
 
 
 class SpaceTimeUNet(SpaceTimeNetwork):
@@ -47,12 +47,23 @@ class SpaceTimeUNet(SpaceTimeNetwork):
         temporal_kernel_size: Temporal kernel size in frames, odd. 0 or 1 disables temporal convolution.
         temporal_attention: Enable temporal self-attention, at the levels in `attention`.
         temporal_attention_everywhere: Enable temporal self-attention at the other levels as well.
-        fps: Frame-rate conditioning: none, an embedding of the frame rate, or also frame times in seconds. The
-            embedding conditions clips even if there is no temporal layer; seconds then have no effect.
+        fps: Frame-rate conditioning: none, an embedding of the frame rate, also frame times in seconds, or frame times
+            in seconds in place of frame indices. The embedding conditions clips even if there is no temporal layer;
+            seconds then have no effect.
         factorized: If False, use full 3D convolutions instead of pseudo-3D ones.
         identity_init: If False, initialize temporal layers at random instead of as the identity.
         temporal_layer: Class or factory of a further temporal layer, called with the number of channels and the length
             of the time embedding, that follows every residual block; see `TemporalLayer`. None for no further layer.
+        temporal_causal: If True, no frame depends on a later one, as far as temporal convolution and attention go.
+        temporal_placement: Order of temporal and spatial convolution, and of temporal and spatial attention: the
+            temporal one ``after`` the spatial one, as in the paper, ``before`` it, or in ``parallel``.
+        temporal_attention_window: Height and width, in positions of a level, of the windows in which the tokens of all
+            frames attend to each other; where they do not divide a level's height or width, the next smaller divisor.
+            1 for attention along time only, as in the paper. At a level that is no larger than a window, attention is
+            joint space-time attention.
+        temporal_position: How temporal attention distinguishes frames: by an ``absolute`` embedding of their time added
+            to the tokens, by ``rotary`` embeddings, or by a ``relative`` bias of the attention scores. The unit of time
+            is that of `fps`.
 
     Raises:
         UserError: If an argument is out of range, or has no effect in combination with the others.
@@ -80,23 +91,25 @@ class SpaceTimeUNet(SpaceTimeNetwork):
         factorized: bool = True,
         identity_init: bool = True,
         temporal_layer: Callable[[int, int], TemporalLayer] | None = None,
+        temporal_causal: bool = False,
+        temporal_placement: Placement = "after",
+        temporal_attention_window: PositiveInt = 1,
+        temporal_position: TimePosition = "absolute",
     ) -> None:
         super().__init__()
-        timed = temporal_kernel_size > 1 or temporal_attention or temporal_layer is not None
-        _check_levels(channels, multipliers, attention)
-        _check_temporal(
-            temporal_attention, temporal_attention_everywhere, attention, temporal_kernel_size > 1, factorized,
-            identity_init, timed or fps != "off",
+        temporal = TemporalSettings(
+            temporal_kernel_size, factorized, temporal_placement, temporal_causal, temporal_attention_window,
+            temporal_position, identity_init,
         )  # fmt: skip
+        timed = temporal.convolution or temporal_attention or temporal_layer is not None
+        _check_levels(channels, multipliers, attention)
+        temporal.check(temporal_attention, temporal_attention_everywhere, attention, timed or fps != "off")
         widths, emb = [channels * multiplier for multiplier in multipliers], 4 * channels
         self.in_channels, self.out_channels, self.cond_channels = in_channels, out_channels, cond_channels
         self.patch_size, self.downsampling = patch_size, patch_size * 2 ** (len(widths) - 1)
         self.context_tokens = context_tokens
         self._add_embeddings(emb, fps, timed, identity_init)
         mixing_levels = range(len(widths)) if temporal_attention_everywhere else attention if temporal_attention else ()
-        conv = functools.partial(
-            PseudoConv3d, temporal_kernel_size=temporal_kernel_size, factorized=factorized, identity_init=identity_init
-        )
         layers = LayerFactory(
             emb=emb,
             context_channels=emb if context_tokens else 0,
@@ -104,8 +117,7 @@ class SpaceTimeUNet(SpaceTimeNetwork):
             head_channels=head_channels,
             spatial_levels=frozenset(attention),
             temporal_levels=frozenset(mixing_levels),
-            conv=conv,
-            identity_init=identity_init,
+            temporal=temporal,
             temporal_layer=temporal_layer,
         )
         self.conv_in = layers.conv(in_channels * patch_size**2, widths[0])
@@ -124,7 +136,7 @@ class SpaceTimeUNet(SpaceTimeNetwork):
         self.context_proj = nn.Linear(self.cond_channels, self.context_tokens * emb) if self.context_tokens else None
         self.fps_embedding = NumberEmbedding(emb, 0.3, 6.0, zero=identity_init) if fps != "off" else None
         self.emb_mlp = nn.Sequential(nn.SiLU(), nn.Linear(emb, emb))
-        self.frame_time = FrameTime(32, seconds=fps == "seconds")
+        self.frame_time = FrameTime(index=fps != "only_seconds", seconds=fps in ("seconds", "only_seconds"))
         # Tells all layers which frame they process, so that motion can be compared with where an object should be.
         self.time_proj = nn.Linear(self.frame_time.channels, emb) if timed else None
         if self.time_proj is not None and identity_init:
@@ -239,26 +251,3 @@ def _check_levels(channels: int, multipliers: Sequence[int], attention: Sequence
             f"must be a multiple of 8, the number of normalization groups, got {channels}.", argument="channels"
         )
     check_levels(multipliers, attention)
-
-
-def _check_temporal(
-    temporal_attention: bool,
-    everywhere: bool,
-    attention: Sequence[int],
-    convolution: bool,
-    factorized: bool,
-    identity_init: bool,
-    temporal: bool,
-) -> None:
-    """Reject settings that would have no effect."""
-    if everywhere and not temporal_attention:
-        raise UserError("has no effect without `temporal_attention`.", argument="temporal_attention_everywhere")
-    if temporal_attention and not attention and not everywhere:
-        raise UserError(
-            "has no effect, as `attention` lists no level; list some, or set `temporal_attention_everywhere`.",
-            argument="temporal_attention",
-        )
-    if not factorized and not convolution:
-        raise UserError("has no effect without a temporal_kernel_size above 1.", argument="factorized")
-    if not identity_init and not temporal:
-        raise UserError("has no effect, as nothing in the network is temporal.", argument="identity_init")

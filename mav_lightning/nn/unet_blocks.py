@@ -9,6 +9,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from mav_lightning.nn.base import TemporalLayer
 from mav_lightning.nn.pseudo3d import PseudoAttention3d, PseudoConv3d
+from mav_lightning.nn.temporal_settings import TemporalSettings
 
 __all__ = ["LayerFactory", "Resample", "ResidualBlock"]
 
@@ -24,8 +25,7 @@ class LayerFactory:
         head_channels: Channels of each attention head.
         spatial_levels: Levels with spatial attention.
         temporal_levels: Levels with temporal attention.
-        conv: Builds a convolution, ``conv(in_channels, out_channels, stride=1)``.
-        identity_init: If True, temporal layers start as the identity.
+        temporal: Settings of the temporal layers.
         temporal_layer: Builds a further temporal layer, ``temporal_layer(channels, time_channels)``. None for none.
     """
 
@@ -35,9 +35,12 @@ class LayerFactory:
     head_channels: int
     spatial_levels: frozenset[int]
     temporal_levels: frozenset[int]
-    conv: Callable[..., PseudoConv3d]
-    identity_init: bool
+    temporal: TemporalSettings
     temporal_layer: Callable[[int, int], TemporalLayer] | None
+
+    def conv(self, in_channels: int, out_channels: int, stride: int = 1) -> PseudoConv3d:
+        """Build a convolution."""
+        return PseudoConv3d(in_channels, out_channels, stride=stride, temporal=self.temporal)
 
     def block(self, in_channels: int, out_channels: int, level: int) -> "ResidualBlock":
         """Build a residual block of a level, counted from 0 at the finest."""
@@ -54,8 +57,7 @@ class LayerFactory:
             self.context_channels,
             self.time_channels,
             spatial=spatial,
-            temporal=temporal,
-            identity_init=self.identity_init,
+            temporal=self.temporal if temporal else None,
         )
 
     def further_layer(self, channels: int) -> TemporalLayer | None:
@@ -63,7 +65,7 @@ class LayerFactory:
         if self.temporal_layer is None:
             return None
         layer = self.temporal_layer(channels, self.time_channels)
-        if self.identity_init:
+        if self.temporal.identity_init:
             layer.reset_to_identity()
         return layer
 

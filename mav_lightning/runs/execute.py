@@ -182,6 +182,8 @@ def _trained_for(config: Config) -> dict[str, Any]:
     data = config.get("data", {})
     fps = data.get("clips", data).get("fps")
     kept = {key: config[key] for key in ("name", "seed", "size", "frames") if key in config}
+    if denoising := config.get("module", {}).get("denoising"):
+        kept["conditioned"] = denoising.get("encoder") is not None
     if isinstance(fps, Mapping) and {"low", "high"} <= fps.keys():
         return kept | {"fps": [fps["low"], fps["high"]]}
     return kept | ({"fps": [fps, fps]} if isinstance(fps, int | float) else {})

@@ -25,8 +25,8 @@ def test_a_batch_moves_all_its_tensors_and_keeps_the_rest() -> None:
         ({"pixels": torch.full((2, 3, 4, 8, 8), 255.0)}, r"must be in \[-1, 1\], got magnitude 255"),
         ({"fps": torch.ones(2, dtype=torch.int64)}, r"`fps` must be float of shape \(B,\), got torch.int64"),
         ({"fps": torch.ones(3)}, r"`fps` has 3 entries for 2 samples"),
-        ({"key": ["a"]}, r"`key` has 1 entries for 2 samples"),
-        ({"embedding": torch.zeros(1, 5)}, r"`embedding` has 1 entries for 2 samples"),
+        ({"key": ["a"]}, r"`key` has 1 entry for 2 samples"),
+        ({"embedding": torch.zeros(1, 5)}, r"`embedding` has 1 entry for 2 samples"),
     ],
 )
 def test_a_clip_batch_refuses_what_it_cannot_hold(changes: dict[str, object], message: str) -> None:
@@ -38,5 +38,5 @@ def test_an_image_batch_needs_a_caption_for_each_image() -> None:
     pixels = torch.zeros(2, 3, 8, 8)
 
     assert ImageBatch(pixels, None, ["a", "b"]).caption is None
-    with pytest.raises(ValueError, match="`caption` has 1 entries for 2 samples"):
+    with pytest.raises(ValueError, match="`caption` has 1 entry for 2 samples"):
         ImageBatch(pixels, ["one"], ["a", "b"])

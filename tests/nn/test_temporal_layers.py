@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from mav_lightning.common.errors import UserError
 from mav_lightning.knockout import knock_out
 from mav_lightning.nn.pseudo3d import PseudoAttention3d, PseudoConv3d
+from mav_lightning.nn.temporal_settings import TemporalSettings
 from mav_lightning.nn.unet import SpaceTimeUNet
 
 
@@ -48,7 +49,7 @@ def test_networks_without_temporal_layers_have_none() -> None:
 
 def test_activity_is_the_distance_from_doing_nothing_over_the_identity() -> None:
     conv, attention = PseudoConv3d(3, 16), PseudoAttention3d(32, time_channels=4)
-    whole = PseudoConv3d(3, 16, factorized=False)
+    whole = PseudoConv3d(3, 16, temporal=TemporalSettings(factorized=False))
     assert conv.temporal is not None and attention.temporal is not None and whole.temporal is not None
     with torch.no_grad():
         conv.temporal.weight[0, 1, 0] = 2.0  # a norm of 2 beside the identity's of 4

@@ -45,7 +45,15 @@ CHANGES: dict[str, dict[str, Any]] = {
     "temporal attention everywhere": {"temporal_attention_everywhere": True},
     "no fps": {"fps": "off"},
     "fps as an embedding only": {"fps": "embedding"},
+    "frame times in seconds only": {"fps": "only_seconds"},
     "full 3D convolutions": {"factorized": False},
+    "causal layers": {"temporal_causal": True},
+    "causal full 3D convolutions": {"temporal_causal": True, "factorized": False},
+    "temporal layers before spatial ones": {"temporal_placement": "before"},
+    "temporal layers parallel to spatial ones": {"temporal_placement": "parallel"},
+    "attention in windows": {"temporal_attention_window": 2},
+    "rotary time": {"temporal_position": "rotary"},
+    "relative time": {"temporal_position": "relative"},
     "single pixels": {"patch_size": 1},
     "more attention": {"attention": (0, 1)},
     "more context": {"context_tokens": 2},
@@ -69,7 +77,9 @@ def test_the_start_of_the_temporal_layers_is_a_choice() -> None:
     assert unlike and unlike <= start(True).temporal_names(), "the image network's weights are the same"
 
 
-@pytest.mark.parametrize(("fps", "matters"), [("off", False), ("embedding", True), ("seconds", True)])
+@pytest.mark.parametrize(
+    ("fps", "matters"), [("off", False), ("embedding", True), ("seconds", True), ("only_seconds", True)]
+)
 def test_the_frame_rate_matters_only_where_it_is_a_condition(fps: str, matters: bool) -> None:
     net, given = randomised(fps=fps), inputs()
     other = {**given, "fps": torch.tensor([8.0, 5.0])}

@@ -1,7 +1,9 @@
 import pytest
 
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.identity import HARMLESS
+from mav_lightning.common.identity import ADDED, HARMLESS
+from mav_lightning.common.schema import parameters
+from mav_lightning.config.targets import locate
 from mav_lightning.runs.ids import stage_id
 
 CONFIG = {"kind": "train", "seed": 0, "module": {"lr": 1e-3, "dims": [16, 32]}, "trainer": {"precision": "32-true"}}
@@ -87,3 +89,17 @@ def test_a_config_that_is_not_plain_data_is_refused() -> None:
         stage_id({"lr": float("nan")}, {})
     with pytest.raises(TypeError, match="not JSON serializable"):
         stage_id({"lr": object()}, {})
+
+
+def test_an_argument_added_later_counts_only_where_it_changes_the_result() -> None:
+    for target, added in ADDED.items():
+        old = {"module": {"_target_": target, "channels": 16}}
+        assert stage_id({"module": old["module"] | added}, {}) == stage_id(old, {})
+        for argument in added:
+            assert stage_id({"module": old["module"] | {argument: "another"}}, {}) != stage_id(old, {})
+
+
+def test_every_argument_added_later_exists_at_its_neutral_default() -> None:
+    for target, added in ADDED.items():
+        declared = parameters(locate(target, "module"))
+        assert {name: declared[name].default for name in added} == dict(added)
