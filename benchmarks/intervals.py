@@ -2,8 +2,8 @@
 
     python benchmarks/intervals.py --repetitions 5000 > intervals.md
 
-Two sets of n clips, N(0, 1) and N(0.3, 1.2²) in d dimensions; grouped, four clips a source video share half of their
-variance. A row says the mean estimate, and how many 95 % intervals held their estimand: of the plain distance its
+Two sets of n clips, N(0, 1) and N(0.3, 1.2²) in d dimensions; in groups, the clips of a source video share half of
+their variance. A row says the mean estimate, and how many 95 % intervals held their estimand: of the plain distance its
 expectation at this n (the mean over all repetitions), of the others that of infinitely many clips. Beside them a
 percentile bootstrap of clips, as often seen, against the expectation at n.
 """
@@ -25,7 +25,7 @@ from evaluation.metrics.frechet import frechet_distance, frechet_jackknife
 from evaluation.metrics.kernel import kernel_distance
 from evaluation.moments import Moments
 
-SHIFT, SCALE, PER_GROUP, RESAMPLES = 0.3, 1.2, 4, 100
+SHIFT, SCALE, RESAMPLES = 0.3, 1.2, 100
 Bounds = tuple[float, float, float]  # estimate, low, high
 
 
@@ -35,16 +35,16 @@ class Case:
 
     d: int
     n: int
-    grouped: bool
+    per_video: int
 
     def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64], list[int]]:
         """Both sides' clips, (n, d), and the group of each."""
-        groups = [i // PER_GROUP if self.grouped else i for i in range(self.n)]
+        groups = [i // self.per_video for i in range(self.n)]
         sides = []
         for _ in range(2):
             own = rng.normal(size=(self.n, self.d))
             shared = rng.normal(size=(max(groups) + 1, self.d))[groups]
-            sides.append((own + shared) / 2**0.5 if self.grouped else own)
+            sides.append((own + shared) / 2**0.5 if self.per_video > 1 else own)
         return sides[0], SHIFT + SCALE * sides[1], groups
 
     @property
@@ -75,7 +75,7 @@ def bootstrap(a: NDArray[np.float64], b: NDArray[np.float64], rng: np.random.Gen
 
 def repeat(case: Case, seed: int) -> dict[str, Bounds]:
     """One repetition: estimate and interval of every kind."""
-    rng = np.random.default_rng((case.d, case.n, case.grouped, seed))
+    rng = np.random.default_rng((case.d, case.n, case.per_video, seed))
     a, b, groups = case.draw(rng)
     frechet = frechet_jackknife(list(a[:, None]), list(b[:, None]), groups, groups)
     kernel, jackknife = kernel_distance(a, b, groups, groups)
@@ -93,7 +93,11 @@ def row(case: Case, found: list[dict[str, Bounds]]) -> str:
     columns = {kind: np.array([one[kind] for one in found if kind in one]) for kind in found[0]}
     at_n = float(columns["plain"][:, 0].mean())
     truths = {"plain": at_n, "-inf": case.truth, "-kvd": case.kernel_truth, "bootstrap": at_n}
-    cells = [f"{case.d}", f"{case.n}{' in groups of four' if case.grouped else ''}", f"{case.truth:.3g}"]
+    cells = [
+        f"{case.d}",
+        f"{case.n}{f' in groups of {case.per_video}' if case.per_video > 1 else ''}",
+        f"{case.truth:.3g}",
+    ]
     for kind, values in columns.items():
         held = float(((values[:, 1] <= truths[kind]) & (truths[kind] <= values[:, 2])).mean())
         mean = f"{values[:, 0].mean():.3g}" + (f" of {case.kernel_truth:.3g}" if kind == "-kvd" else "")
@@ -110,11 +114,13 @@ def main(
     print("| d | n a side | truth | plain | -inf | -kvd | bootstrap |\n|---|---|---|---|---|---|---|")
     sizes = [(8, 100), (8, 1000), (32, 100), (32, 300), (32, 1000)]
     with ProcessPoolExecutor(processes) as pool:
-        for grouped in (False, True):
-            for d, n in sizes:
-                case = Case(d, n, grouped)
-                found = list(pool.map(partial(repeat, case), range(repetitions), chunksize=25))
-                print(row(case, found), flush=True)
+        cases = [Case(d, n, per_video) for per_video in (1, 4) for d, n in sizes]
+        few = [Case(8, 30 * videos, 30) for videos in (3, 5, 8, 16)] + [
+            Case(32, 4 * videos, 4) for videos in (16, 32, 64)
+        ]
+        for case in cases + few:
+            found = list(pool.map(partial(repeat, case), range(repetitions), chunksize=25))
+            print(row(case, found), flush=True)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ CALIBRATION = 32  # clips; of 8, a few others had norms eight times the usual, a
 WEIGHTS = "random-i3d.pt"
 DISTANCES = ("shapes-fvd", "shapes-fvd-inf", "shapes-kvd", "shapes-fid", "random-i3d-fvd", "random-i3d-kvd")
 SHAPES = {"video": "shapes-video", "image": "shapes-image"}
+ORIGINALS = ("shapes-consistency", "shapes-subject", "psnr", "ssim")
 MOTION = ("moving-displacement", "warped-flicker", "compared-share", "temporal-consistency", "freeze-share")
 
 Alter = Callable[[Frames, np.random.Generator], Frames]  # READ frames as filmed → FRAMES frames
@@ -255,16 +256,58 @@ def run(folder: Path, work: Path, i3d: bool) -> Iterator[str]:
         yield f"- {name}: " + ", ".join(f"{point['value']:.3g} at n = {point['n']}" for point in points)
 
 
+def originals_protocol() -> Protocol:
+    """Of squares of 64 pixels: consistency of frames, and distance from the clip as filmed."""
+    every = {"clips": None, "start": "first"}
+    image = {"kind": "shapes-image", "sha256": read_card("shapes-image").sha256}
+    values: dict[str, Any] = {
+        "frames": FRAMES,
+        "fps": None,
+        "stride": 1,
+        "resize": [{"rule": "box", "size": SMALL}],
+        "seed": 0,
+        "batch": 8,
+        "generated": every,
+        "real": every | {"split": "val", "choice": "first", "repeat": False, "fewer": False},
+        "extractors": {"image": image, "frames": {"kind": "frames"}},
+        "metrics": {
+            "shapes-consistency": {"kind": "frame-consistency", "of": "image"},
+            "shapes-subject": {"kind": "frame-consistency", "of": "image", "against": "first-and-previous"},
+            "psnr": {"kind": "psnr", "of": "frames"},
+            "ssim": {"kind": "ssim", "of": "frames"},
+        },
+    }
+    return _protocol("responses-originals", values)
+
+
+def run_originals(folder: Path, work: Path, one_of: int) -> Iterator[str]:
+    """The lines of the table in which the real side is what was altered."""
+    cuts, protocol = taken(halves(folder)[1])[::one_of], originals_protocol()
+    yield f"{len(cuts)} clips; {protocol.name} {protocol.hash}"
+    real = write_clips(work / "originals", cuts, ROWS[0])
+    yield head(ORIGINALS)
+    for number, row in enumerate(ROWS):
+        if row.between or row.made > 1 or row.real > 1:
+            continue
+        made = write_clips(work / f"altered-{number:02d}", cuts, row)
+        found = evaluate(made, real, protocol, force=True, features=work / "features")
+        yield line(row.name, found["n"], found["metrics"], ORIGINALS)
+
+
 def main(
     folder: Annotated[Path, typer.Argument(help="Of real videos, 80 frames or longer; shorter ones are left out.")],
     i3d: Annotated[bool, typer.Option(help="Also through an untrained I3D: half a second a clip and core.")] = True,
+    originals: Annotated[
+        int, typer.Option(help="Only compare altered clips with their originals: one of so many clips; 0 for the rest.")
+    ] = 0,
     work: Annotated[Path | None, typer.Option(help="Keeps the altered clips and all features here.")] = None,
 ) -> None:
     """Print the tables as Markdown."""
     with ExitStack() as stack:
         kept = work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         kept.mkdir(parents=True, exist_ok=True)
-        for text in run(folder, kept, i3d):
+        lines = run_originals(folder, kept, originals) if originals else run(folder, kept, i3d)
+        for text in lines:
             print(text, flush=True)
 
 

@@ -47,6 +47,7 @@ class PackReport:
         unused: Reason → files and folders that are no media, such as hidden ones and other formats.
         left_out: Reason → files that are not in the official split.
         absent: Files that the official split lists but the folder lacks.
+        ungrouped: Number of files that are split by themselves, since they have no group.
     """
 
     written: dict[str, int] = field(default_factory=dict)
@@ -55,6 +56,7 @@ class PackReport:
     unused: dict[str, list[str]] = field(default_factory=dict)
     left_out: dict[str, list[str]] = field(default_factory=dict)
     absent: list[str] = field(default_factory=list)
+    ungrouped: int = 0
 
 
 @checked
@@ -99,6 +101,7 @@ def pack(
         unused=unused,
         left_out=known.left_out,
         absent=known.absent,
+        ungrouped=sum(not file.row.group for file in files) if known.splits is None and val > 0 else 0,
     )
     splits = _split(files, known.splits, val)
     with new_folder(out, DATASET if overwrite else None) as folder:

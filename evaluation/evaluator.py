@@ -256,7 +256,10 @@ class Evaluation:
             "real_clips": [cut.id for cut in self._cuts["real"]],
             "generated_sha256": self._sha256["generated"],
             "real_sha256": self._sha256["real"],
-            "notes": shapes_notes(self.protocol, self._cuts["generated"], results["metrics"]),
+            "notes": [
+                *shapes_notes(self.protocol, self._cuts["generated"], results["metrics"]),
+                *(note for one in found for note in one.notes),
+            ],
             "prompts_sha256": hashlib.sha256("\n".join(prompts).encode()).hexdigest() if prompts else None,
             "versions": versions(),
         })  # fmt: skip

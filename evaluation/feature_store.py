@@ -65,7 +65,7 @@ class FeatureStore:
         """Return the stored features of keys, stacked in their order: (keys, …).
 
         Raises:
-            UserError: If a key has no features, or those in a damaged file.
+            UserError: If a key has no features, or those in a damaged file; if clips have features of other shapes.
         """
         if gone := self.missing(keys):
             raise UserError(f"{self.folder}: {len(gone)} features are missing or damaged; run the evaluation again.")
@@ -76,6 +76,10 @@ class FeatureStore:
         for path, own in by_file.items():
             with safe_open(path, framework="pt") as file:
                 found |= {key: file.get_tensor(key) for key in own}
+        shapes = {tuple(row.shape) for row in found.values()}
+        if len(shapes) > 1:
+            shown = " and ".join(str(shape) for shape in sorted(shapes)[:2])
+            raise UserError(f"clips have features of other shapes ({shown}); add a step `resize` to the protocol.")
         return torch.stack([found[key] for key in keys])
 
     def _look(self) -> None:

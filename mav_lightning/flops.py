@@ -1,11 +1,14 @@
 """The cost of training a network, computed on PyTorch's meta device without running anything."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from mav_lightning.common.errors import UserError
@@ -69,20 +72,12 @@ def denoiser_cost(denoiser: NetDenoiser, size: int, frames: int | None = None) -
     """
     prior = isinstance(denoiser.net, PriorNetwork)
     temporal = {} if prior else space_time_network(denoiser).temporal_parameters()
-    own = {parameter.untyped_storage()._cdata for parameter in denoiser.parameters()}
-    storages: dict[int, int] = {}
-
-    def note(x: Tensor) -> Tensor:
-        storage = x.untyped_storage()
-        if storage._cdata not in own:
-            storages[storage._cdata] = storage.nbytes()
-        return x
-
     with torch.device("meta"):
         inputs = _inputs(denoiser, size, frames)
         with FlopCounterMode(display=False) as counter:
-            with torch.autograd.graph.saved_tensors_hooks(note, lambda x: x):
+            with _Allocations() as allocations:
                 loss = denoiser(*inputs).x0.square().mean()
+            kept = allocations.alive(without=denoiser.parameters())
             loss.backward()
     sizes = [parameter.numel() for parameter in denoiser.parameters()]
     trained = sum(parameter.numel() for parameter in denoiser.parameters() if parameter.requires_grad)
@@ -91,8 +86,31 @@ def denoiser_cost(denoiser: NetDenoiser, size: int, frames: int | None = None) -
         temporal=sum(parameter.numel() for parameter in temporal.values()),
         flops=counter.get_total_flops(),
         state_bytes=4 * (2 * sum(sizes) + 2 * trained),
-        activation_bytes=sum(storages.values()),
+        activation_bytes=kept,
     )
+
+
+class _Allocations(TorchDispatchMode):
+    """Notes the tensors that operations allocate, without keeping them alive."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.storages: dict[int, tuple[StorageWeakRef, int]] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation and note its results."""
+        out = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, Tensor):
+                storage = tensor.untyped_storage()
+                self.storages[storage._cdata] = StorageWeakRef(storage), storage.nbytes()
+        return out
+
+    def alive(self, without: Iterable[Tensor]) -> int:
+        """Return the bytes of those tensors that are still referenced, not counting views of the given ones."""
+        left_out = {tensor.untyped_storage()._cdata for tensor in without}
+        kept = {key: size for key, (storage, size) in self.storages.items() if not storage.expired()}
+        return sum(size for key, size in kept.items() if key not in left_out)
 
 
 def _inputs(

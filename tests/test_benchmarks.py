@@ -94,17 +94,6 @@ def test_the_scoring_benchmark_agrees_with_the_recipe_beside_it() -> None:
     assert float(off) < 1e-9
 
 
-@pytest.mark.slow
-def test_the_benchmark_of_extended_networks_computes_costs_without_weights() -> None:
-    command = [sys.executable, str(ROOT / "benchmarks" / "grown.py")]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    rows = [line for line in done.stdout.splitlines() if line.startswith(("| Karlo", "| Stable"))]
-    assert len(rows) == 8
-    documented = (ROOT / "docs" / "diffusers.md").read_text()
-    assert all(row in documented for row in rows)
-
-
 def test_the_gpu_benchmark_runs_on_a_cpu(tmp_path: Path) -> None:
     parts = [word for part in ("correctness", "certificate", "steps") for word in ("--part", part)]
     command = [sys.executable, str(ROOT / "benchmarks" / "gpu.py"), "--out", str(tmp_path / "gpu.json"), *parts]
@@ -147,3 +136,14 @@ def test_peers_are_built_at_the_size_that_comes_closest_to_the_target() -> None:
         _, found = networks["matched"](linear, target, networks["parameters"])
         closest = min(abs(width * second / target - 1) for width, second in sizes)
         assert abs(found["off"]) <= max(closest, 0.05), (target, found)
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_extended_networks_computes_costs_without_weights() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "grown.py")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = [line for line in done.stdout.splitlines() if line.startswith(("| Karlo", "| Stable"))]
+    assert len(rows) == 8
+    documented = (ROOT / "docs" / "diffusers.md").read_text()
+    assert all(row in documented for row in rows)

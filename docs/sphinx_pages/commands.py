@@ -38,7 +38,8 @@ def _section(name: str, command: Any) -> str:
 
 def _description(text: str) -> str:
     """Return a help text as Markdown: its lines that begin with ``mav`` are examples."""
-    lines = [line.strip() for line in text.split("\n") if line.strip() and not line.strip() == "Examples:"]
+    lines = [line.strip(" \b") for line in text.split("\n")]
+    lines = [line for line in lines if line and line != "Examples:"]
     prose = [line for line in lines if not _example(line)]
     examples = [one for one in map(_example, lines) if one]
     block = "```bash\n" + "\n".join(examples) + "\n```"

@@ -113,6 +113,7 @@ class MetricResult:
         by_fps: Frame rate → values of the clips at that rate.
         reference: Name → value of the real clips: what a perfect model would score.
         jackknife: Name → jackknife of a distance; its sets are the generated and the real clips.
+        notes: What to know before the numbers are used.
     """
 
     scores: Mapping[str, Score]
@@ -121,6 +122,7 @@ class MetricResult:
     by_fps: Mapping[str, dict[str, float]] = field(default_factory=dict)
     reference: Mapping[str, float] = field(default_factory=dict)
     jackknife: Mapping[str, Jackknife] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 class Metric(ABC):

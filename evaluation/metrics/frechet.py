@@ -74,7 +74,22 @@ class Frechet(Metric):
             {"n": clips, "value": mean, "subsets": subsets}
             for clips, mean, subsets in frechet_curve(*distance.sides(), self.divisor)
         ]
-        return MetricResult(scores, curves={name: points}, jackknife={name: jackknife} if jackknife else {})
+        notes = self._notes(name, distance) if jackknife else []
+        return MetricResult(
+            scores, curves={name: points}, jackknife={name: jackknife} if jackknife else {}, notes=notes
+        )
+
+    def _notes(self, name: str, distance: "FrechetDistance") -> list[str]:
+        """Return a note if there are too few source videos to extrapolate from."""
+        sides = distance.sides()
+        features, videos = sides[0][0][0].shape[-1], min(len(set(groups)) for _, groups in sides)
+        if videos >= 2 * features:
+            return []
+        return [
+            f"{name}-inf: {counted(videos, 'source video')} for {features} features are too few to extrapolate from; "
+            f"it is biased, in simulations by 7 % to a factor of 2.6. Provide clips of {2 * features} videos, or "
+            "compare a kernel distance."
+        ]
 
 
 class FrechetStates(TwoSets):

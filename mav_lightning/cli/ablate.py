@@ -40,6 +40,13 @@ def ablate(
         str | None, typer.Option(help="Ray: address of the cluster, or auto; default: start one on this machine.")
     ] = None,
     gpus: Annotated[float, typer.Option(min=0.0, help="Ray: GPUs per stage; with 0.5 two stages share one.")] = 0.0,
+    stall_timeout: Annotated[
+        float,
+        typer.Option(
+            min=1.0,
+            help="Seconds without progress after which a stage is ended and started again, once.",
+        ),
+    ] = 1800.0,
     retries: Annotated[int, typer.Option(min=0, help="Ray: retries of a stage whose worker was lost.")] = 3,
     allow: Allow = None,
     dry_run: Annotated[
@@ -86,10 +93,10 @@ def ablate(
 
     def make(checked: "Study") -> "Executor":
         if executor == "local":
-            return Local(jobs or 1, checked.threads)
+            return Local(jobs or 1, checked.threads, stall=stall_timeout)
         from mav_lightning.runs.on_ray import OnRay
 
-        return OnRay(checked.threads, gpus, retries, address, jobs)
+        return OnRay(checked.threads, gpus, retries, address, jobs, stall=stall_timeout)
 
     run = run_study(study, root, overrides or [], make, console, beside, allow or [])
     report = build_report(root)

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from inspect import cleandoc
 from typing import Annotated, NoReturn
 
 import typer
@@ -33,9 +32,10 @@ from mav_lightning.cli import (
     train,
     weights,
 )
+from mav_lightning.cli.help_pages import RootGroup, lay_out_help
 from mav_lightning.cli.printing import echo
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.output import disk_message
+from mav_lightning.common.machine_faults import fault_message
 from mav_lightning.common.shadowing import check_not_shadowed
 
 __all__ = ["app", "command_line", "main"]
@@ -43,7 +43,8 @@ __all__ = ["app", "command_line", "main"]
 app = typer.Typer(
     name="mav",
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    cls=RootGroup,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Make-A-Video in PyTorch Lightning: train, sample, evaluate and ablate.",
@@ -96,7 +97,7 @@ def options(
 def command_line() -> TyperGroup:
     """Build the command with all its subcommands; paragraphs of their help flow at any terminal width."""
     command = typer.main.get_group(app)
-    _unwrap_help(command)
+    lay_out_help(command)
     return command
 
 
@@ -110,7 +111,7 @@ def main() -> None:
     except UserError as error:
         _fail(error.text(_option(command, error.argument, sys.argv[1:])))
     except Exception as error:
-        message = disk_message(error)
+        message = fault_message(error)
         if message is None:
             raise
         _fail(message)
@@ -122,18 +123,6 @@ def _fail(message: str) -> NoReturn:
     console = SafeConsole(stderr=True, soft_wrap=True, highlight=False)
     console.print(styled(("error:", "bold red"), f" {message}"))
     sys.exit(2)
-
-
-def _unwrap_help(command: TyperCommand | TyperGroup) -> None:
-    """Join the lines of each paragraph, which are wrapped in the source; examples stay lines of their own."""
-    if command.help:
-        lines = [line.strip() for line in cleandoc(command.help).split("\n")]
-        command.help = ""
-        for line, following in zip(lines, [*lines[1:], ""], strict=True):
-            ends = not line or not following or line.endswith("Examples:") or following.startswith("mav ")
-            command.help += line + ("\n" if ends else " ")
-    for subcommand in getattr(command, "commands", {}).values():
-        _unwrap_help(subcommand)
 
 
 def _option(command: TyperCommand | TyperGroup | None, argument: str | None, words: Sequence[str]) -> str | None:

@@ -15,12 +15,13 @@ __all__ = ["evaluate", "print_scores", "prompts_by_id"]
 
 def evaluate(
     generated: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             callback=existing("folder"),
             help="Generated clips: a folder with a manifest.json, videos, folders of .png frames, or .npy arrays.",
+            show_default=False,
         ),
-    ],
+    ] = None,
     real: Annotated[
         Path | None,
         typer.Option(
@@ -65,6 +66,23 @@ def evaluate(
             "--force", help="Accept fewer clips and other frame rates than the protocol requires, and marked clips."
         ),
     ] = False,
+    export: Annotated[
+        tuple[str, Path] | None,
+        typer.Option(
+            metavar="vbench DIR",
+            help="Score nothing; write the generated clips in VBench's layout into a new folder.",
+            show_default=False,
+        ),
+    ] = None,
+    imported: Annotated[
+        Path | None,
+        typer.Option(
+            "--import",
+            callback=existing("file"),
+            help="Score nothing; write VBench's results NAME_eval_results.json to --out, for `mav report --with`.",
+            show_default=False,
+        ),
+    ] = None,
     overwrite: Overwrite = False,
     allow: Allow = None,
 ) -> None:
@@ -78,7 +96,16 @@ def evaluate(
         mav evaluate --generated runs/clips --real runs/shapes --protocol shapes-tiny --out results.json
 
         mav evaluate --generated others/mp4 --prompts prompts.tsv --protocol clipsim-b32-msrvtt-2990
+
+        mav evaluate --generated runs/clips --export vbench runs/vbench
     """
+    if imported is not None:
+        _import(imported, out)
+        return
+    generated = _needed(generated)
+    if export is not None:
+        _export(generated, export, prompts, fps)
+        return
     echo(f"checking the clips under protocol {protocol}", err=True)  # what is imported next takes seconds
     from evaluation import Evaluation, load_protocol
     from evaluation.feature_store import features_folder
@@ -111,6 +138,46 @@ def evaluate(
     write_json(out, results)
     console = SafeConsole()
     _print(results, console)
+    echo(f"results: {out}")
+
+
+def _needed(generated: Path | None) -> Path:
+    from mav_lightning.common.errors import UserError
+
+    if generated is None:
+        raise UserError("is needed; name the folder of clips.", argument="generated")
+    return generated
+
+
+def _export(generated: Path, export: tuple[str, Path], prompts: Path | None, fps: float | None) -> None:
+    from evaluation.vbench import CUSTOM_DIMENSIONS, export_vbench
+    from mav_lightning.common.counting import counted
+    from mav_lightning.common.errors import UserError
+    from mav_lightning.common.output import check_output
+
+    kind, folder = export
+    if kind != "vbench":
+        raise UserError(f"unknown layout `{kind}`; only vbench is known.", argument="export")
+    check_output(folder, "new folder", "export", replacing="another folder")
+    with tracker() as track:
+        count = export_vbench(generated, folder, None if prompts is None else prompts_by_id(prompts), fps, track)
+    videos, texts = folder / "videos", folder / "prompts.json"
+    echo(f"{counted(count, 'clip')}: {videos}; where VBench is installed, run")
+    echo(
+        f"vbench evaluate --videos_path {videos} --mode custom_input --prompt_file {texts} "
+        f'--dimension "{" ".join(CUSTOM_DIMENSIONS)}"'
+    )
+
+
+def _import(file: Path, out: Path) -> None:
+    from evaluation.vbench import import_vbench
+    from mav_lightning.common.console import SafeConsole
+    from mav_lightning.common.json_files import write_json
+
+    results = import_vbench(file)
+    write_json(out, results)
+    echo(results["title"])
+    print_scores(results["metrics"], SafeConsole())
     echo(f"results: {out}")
 
 

@@ -111,6 +111,11 @@ def pack(
         )
     for place, count in report.written.items():
         echo(f"{out / place}: {counted(count, 'sample')}")
+    if report.ungrouped:
+        echo(
+            f"{counted(report.ungrouped, 'file')} without a group, split between train and val one by one: if files "
+            "are cut from the same film, name it in the column `group`."
+        )
     for reason, files in report.unused.items():
         list_files(f"not used, {reason}", files, _NAMED)
     for reason, files in report.left_out.items():

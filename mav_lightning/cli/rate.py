@@ -107,19 +107,18 @@ def _write(
 
 
 def _collect(files: list[Path], out: Path) -> None:
-    from rich.console import Console
-
     from evaluation.preference.rater_answers import read_answers, read_key
     from evaluation.preference.rating_page import KEY
     from evaluation.preference.win_rates import FEWEST_RATERS, preference_results
     from mav_lightning.cli.evaluate import print_scores
+    from mav_lightning.common.console import SafeConsole
     from mav_lightning.common.json_files import write_json
 
     key = read_key(out / KEY)
     results = preference_results(key, read_answers(files, key))
     write_json(out / "preference.json", results)
     echo(results["title"])
-    print_scores(results["metrics"], Console())
+    print_scores(results["metrics"], SafeConsole())
     for question, about in results["questions"].items():
         won, tied, lost = (about["pairs"][name] for name in ("won", "tied", "lost"))
         kappa = "–" if about["kappa"] is None else f"{about['kappa']:.2f}"

@@ -38,6 +38,13 @@ def train(
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Recipes: number of stages that run at once.")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="Recipes: CPU threads per stage.")] = 1,
+    stall_timeout: Annotated[
+        float,
+        typer.Option(
+            min=1.0,
+            help="Recipes: seconds without progress after which a stage is ended and started again, once.",
+        ),
+    ] = 1800.0,
     extend: Annotated[
         int | None,
         typer.Option(
@@ -54,6 +61,16 @@ def train(
             help="Resume although processor, threads or PyTorch differ; the result is then not the same bits.",
         ),
     ] = False,
+    check_determinism: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="STEPS",
+            help="Train this number of steps twice, keep nothing, and name the first tensor whose bits differ; exits "
+            "with 1 if one does.",
+            show_default=False,
+        ),
+    ] = None,
     allow: Allow = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Recipes: check and list the stages only.")] = False,
 ) -> None:
@@ -80,13 +97,35 @@ def train(
 
     file = find_config(config)
     if "stages" in read_yaml(file):
-        if extend is not None or any_machine:
-            raise UserError("only for a single stage.", argument="any_machine" if extend is None else "extend")
-        _train_recipe(file, overrides or [], out or Path("runs") / file.stem, jobs, threads, dry_run)
+        single = {"extend": extend is not None, "any_machine": any_machine, "check_determinism": check_determinism}
+        if given := [name for name, value in single.items() if value]:
+            raise UserError("only for a single stage.", argument=given[0])
+        _train_recipe(file, overrides or [], out or Path("runs") / file.stem, jobs, threads, stall_timeout, dry_run)
         return
     if dry_run:
         raise UserError(f"only for recipes; `mav config {config}` prints what this stage would do.", argument="dry_run")
+    if check_determinism is not None:
+        _compare_two_runs(config, overrides or [], check_determinism)
+        return
     _train_stage(config, overrides or [], out, extend, any_machine)
+
+
+def _compare_two_runs(config: str, overrides: list[str], steps: int) -> None:
+    from mav_lightning.common.errors import UserError
+    from mav_lightning.config import load_config
+    from mav_lightning.runs.determinism import check_determinism
+
+    needs, rest = _needed_folders(overrides)
+    resolved = load_config(config, [*rest, f"fit.steps={steps}", "fit.logger=false"])
+    _check_roles(needs, resolved.get("needs", {}))
+    if resolved["kind"] != "train" or "task" in resolved:
+        raise UserError(f"{config}: is no training by steps.", argument="check_determinism")
+    mismatch, compared = check_determinism(resolved, needs)
+    if mismatch is None:
+        echo(f"deterministic: {counted(compared, 'tensor')} of {counted(steps, 'step')} are equal to the bit")
+        return
+    echo(f"not deterministic: step {mismatch.step + 1}, {mismatch.kind} of `{mismatch.name}` differs first")
+    raise typer.Exit(1)
 
 
 def _train_stage(config: str, overrides: list[str], out: Path | None, extend: int | None, any_machine: bool) -> None:
@@ -135,7 +174,9 @@ def _check_roles(given: "Iterable[str]", known: "Iterable[str]") -> None:
             )
 
 
-def _train_recipe(file: Path, overrides: list[str], out: Path, jobs: int, threads: int, dry_run: bool) -> None:
+def _train_recipe(
+    file: Path, overrides: list[str], out: Path, jobs: int, threads: int, stall: float, dry_run: bool
+) -> None:
     from mav_lightning.common.console import SafeConsole
     from mav_lightning.config import parse_override
     from mav_lightning.runs.recipe import load_recipe, plan_recipe
@@ -150,7 +191,7 @@ def _train_recipe(file: Path, overrides: list[str], out: Path, jobs: int, thread
         check_scores(str(file), {"": {stage.name: stage for stage in stages}})
         _list_stages(stages, out, console)
         return
-    outcomes, pipelines = train_system(stages, out, jobs, threads, console)
+    outcomes, pipelines = train_system(stages, out, jobs, threads, console, stall)
     for folder in pipelines:
         console.print(f"{folder.name}: {folder}", soft_wrap=True, highlight=False)
     exit_if_failed(console, outcomes)

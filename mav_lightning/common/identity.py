@@ -58,6 +58,8 @@ ADDED: Mapping[str, Mapping[str, Any]] = {
 }
 # Arguments of readers, at any depth of `data` and `task`.
 _READING = frozenset({"cache_bytes", "cache_mb", "pin_memory", "timeout", "workers"})
+# Arguments of networks, at any depth of `module`, that change what is kept in memory and no bit.
+_MEMORY = frozenset({"activation_checkpointing"})
 _BRANCHES = frozenset(key.partition(".")[0] for key in HARMLESS if "." in key)
 _SUFFIX = "_sha256"
 
@@ -135,5 +137,6 @@ def _content(value: Any, path: str = "") -> Any:
 
 
 def _is_harmless(path: str) -> bool:
-    section, _, rest = path.partition(".")
-    return path in HARMLESS or (section in ("data", "task") and rest.rpartition(".")[2] in _READING)
+    section, name = path.partition(".")[0], path.rpartition(".")[2]
+    harmless = {"data": _READING, "task": _READING, "module": _MEMORY}.get(section, frozenset())
+    return path in HARMLESS or name in harmless

@@ -1,6 +1,5 @@
 """The check of output paths, made before any work is done."""
 
-import errno
 import os
 import stat
 import tempfile
@@ -9,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from mav_lightning.common.errors import UserError
 
-__all__ = ["TEMPORARY", "FolderContent", "OutputKind", "check_output", "check_replaceable", "disk_message"]
+__all__ = ["TEMPORARY", "FolderContent", "OutputKind", "check_output", "check_replaceable"]
 
 OutputKind = Literal["file", "new file", "folder", "new folder"]
 TEMPORARY = ".partial"  # ending of the names under which files and folders are written first
@@ -79,22 +78,6 @@ def check_replaceable(folder: Path, content: FolderContent, argument: str | None
             "same kind is replaced: choose another folder, or move the file.",
             argument=argument,
         )
-
-
-def disk_message(error: BaseException | None) -> str | None:
-    """Return the message for a failed read or write of a file, or None if the error is not one.
-
-    Libraries wrap the operating system's error in their own; the chain of causes is searched for a full disk.
-    """
-    full = os.strerror(errno.ENOSPC)
-    if isinstance(error, OSError) and error.strerror and error.errno != errno.ENOSPC:
-        return f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
-    while error is not None:
-        if full in str(error) or "os error 28" in str(error):
-            place = getattr(error, "filename2", None) or getattr(error, "filename", None)
-            return f"{f'{place}: ' if place else ''}the disk is full; free some space and run the command again."
-        error = error.__cause__ or error.__context__
-    return None
 
 
 def _problem(path: Path, kind: OutputKind, replacing: str) -> str | None:

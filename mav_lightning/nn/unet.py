@@ -11,6 +11,7 @@ from torch.nn import functional as F  # noqa: N812
 from mav_lightning.common.arguments import checked
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import NonNegativeInt, PositiveInt
+from mav_lightning.nn.activation_checkpointing import ActivationCheckpointing, run_layer
 from mav_lightning.nn.base import SpaceTimeNetwork, TemporalLayer, check_levels
 from mav_lightning.nn.embeddings import FrameTime, NumberEmbedding
 from mav_lightning.nn.initialization import init_by_name, zero_init
@@ -64,6 +65,9 @@ class SpaceTimeUNet(SpaceTimeNetwork):
         temporal_position: How temporal attention distinguishes frames: by an ``absolute`` embedding of their time added
             to the tokens, by ``rotary`` embeddings, or by a ``relative`` bias of the attention scores. The unit of time
             is that of `fps`.
+        activation_checkpointing: What training keeps of each block for the backward pass, with the same result:
+            everything (``off``), the outputs of convolutions, matrix products and attention (``selective``), or only
+            its input, so that the whole block is computed twice (``full``).
 
     Raises:
         UserError: If an argument is out of range, or has no effect in combination with the others.
@@ -95,8 +99,10 @@ class SpaceTimeUNet(SpaceTimeNetwork):
         temporal_placement: Placement = "after",
         temporal_attention_window: PositiveInt = 1,
         temporal_position: TimePosition = "absolute",
+        activation_checkpointing: ActivationCheckpointing = "off",
     ) -> None:
         super().__init__()
+        self.activation_checkpointing = activation_checkpointing
         temporal = TemporalSettings(
             temporal_kernel_size, factorized, temporal_placement, temporal_causal, temporal_attention_window,
             temporal_position, identity_init,
@@ -176,14 +182,14 @@ class SpaceTimeUNet(SpaceTimeNetwork):
         x = self.conv_in(x, frames)
         skips = []
         for layer in self.down_blocks:
-            x = layer(x, emb, context, time)
+            x = run_layer(layer, self.activation_checkpointing, x, emb, context, time)
             if isinstance(layer, ResidualBlock):
                 skips.append(x)
         for layer in self.mid_blocks:
-            x = layer(x, emb, context, time)
+            x = run_layer(layer, self.activation_checkpointing, x, emb, context, time)
         for layer in self.up_blocks:
-            x = torch.cat([x, skips.pop()], dim=1) if isinstance(layer, ResidualBlock) else x
-            x = layer(x, emb, context, time)
+            skipped = [skips.pop()] if isinstance(layer, ResidualBlock) else []
+            x = run_layer(layer, self.activation_checkpointing, x, emb, context, time, *skipped)
         x = F.pixel_shuffle(self.conv_out(F.silu(self.norm_out(x)), frames), self.patch_size)
         return x if frames is None else rearrange(x, "(b t) c h w -> b c t h w", t=frames)
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
@@ -84,7 +85,9 @@ class ResidualBlock(nn.Module):
         self.attention = layers.attention(out_channels, level)
         self.temporal_layer = layers.further_layer(out_channels)
 
-    def forward(self, x: Tensor, emb: Tensor, context: Tensor | None, time: Tensor | None) -> Tensor:
+    def forward(
+        self, x: Tensor, emb: Tensor, context: Tensor | None, time: Tensor | None, skipped: Tensor | None = None
+    ) -> Tensor:
         """Run the block.
 
         Args:
@@ -92,7 +95,10 @@ class ResidualBlock(nn.Module):
             emb: Embedding of noise level and conditioning, shape (B or B·T, E).
             context: Context tokens, shape (B or B·T, N, D). None without context.
             time: Time embedding of each frame, shape (B, T, F). None for images.
+            skipped: Features of the downsampling half, concatenated to `x` as further channels. None for none.
         """
+        if skipped is not None:
+            x = torch.cat([x, skipped], dim=1)
         frames = None if time is None else time.shape[1]
         h = self.conv1(F.silu(self.norm1(x)), frames)
         scale, shift = self.emb_proj(F.silu(emb))[:, :, None, None].chunk(2, dim=1)

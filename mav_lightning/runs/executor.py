@@ -6,7 +6,7 @@ from typing import Protocol
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.lease import claim
-from mav_lightning.runs.job import Job
+from mav_lightning.runs.job import STALL, Job
 from mav_lightning.runs.stage_folder import Stage, StageFolder
 
 __all__ = ["STAGE_COMMAND", "Executor", "Local", "Running"]
@@ -31,7 +31,7 @@ class Running(Protocol):
         """Start time in seconds since 1970."""
 
     def ended(self) -> bool:
-        """Return whether the stage has ended; otherwise renew its lease."""
+        """Return whether the stage has ended; otherwise renew its lease if it has made progress."""
 
     def conclude(self) -> bool | None:
         """Record the end of a stage.
@@ -66,15 +66,18 @@ class Local:
         threads: CPU threads per stage.
         command: Command that runs the stage in the folder given as its last argument, writes ``cost.json`` and exits
             with 0. None for `STAGE_COMMAND`.
+        stall: Seconds without progress after which a stage is ended and started again, once; see `Job`.
 
     Raises:
         UserError: If `jobs` is below 1.
     """
 
-    def __init__(self, jobs: int = 1, threads: int = 2, command: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, jobs: int = 1, threads: int = 2, command: Sequence[str] | None = None, stall: float = STALL
+    ) -> None:
         if jobs < 1:
             raise UserError(f"must be at least 1, got {jobs}.", argument="jobs")
-        self.jobs, self.threads, self.command = jobs, threads, tuple(command or STAGE_COMMAND)
+        self.jobs, self.threads, self.command, self.stall = jobs, threads, tuple(command or STAGE_COMMAND), stall
 
     def start(self, stage: Stage, folder: StageFolder) -> Job | None:
         """Claim the stage and start it."""
@@ -84,4 +87,4 @@ class Local:
         if folder.done_file.exists():  # another process finished it between the scheduler's look and this claim
             lease.release()
             return None
-        return Job(stage, folder, lease, self.command, self.threads)
+        return Job(stage, folder, lease, self.command, self.threads, self.stall)

@@ -17,8 +17,12 @@ from mav_lightning.common.whole_file import remove_partial_files
 from mav_lightning.runs import parent_guard
 from mav_lightning.runs.provenance import provenance
 from mav_lightning.runs.stage_folder import Stage, StageFolder
+from mav_lightning.runs.stall_watch import StallWatch
 
-__all__ = ["Job"]
+__all__ = ["STALL", "Job"]
+
+STALL = 1800.0  # seconds without any change in its folder after which a stage counts as stuck
+_GRACE = 30.0  # seconds that a stuck process has to save and end
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 # By default glibc returns large blocks to the kernel at once and requests them again: 14,000 page faults per step of
@@ -37,38 +41,71 @@ class Job:
         lease: The claim; `conclude` and `abandon` release it.
         command: Command that receives the folder's path as its last argument.
         threads: CPU threads of each of its processes; fixed, so that siblings agree.
+        stall: Seconds without progress, log or any other change in its folder after which the process is ended and
+            started again, once; it resumes from its checkpoints. The second time, the stage has failed.
     """
 
-    def __init__(self, stage: Stage, folder: StageFolder, lease: Lease, command: Sequence[str], threads: int) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        folder: StageFolder,
+        lease: Lease,
+        command: Sequence[str],
+        threads: int,
+        stall: float = STALL,
+    ) -> None:
         self.stage, self.folder = stage, folder
         self.started = time.time()
-        self._lease, self._threads = lease, threads
+        self._lease, self._threads, self._command = lease, threads, tuple(command)
+        self._watch, self._stalls = StallWatch(folder.path, stall), 0
         self._origin = provenance(folder.patch_file)  # now, as the process imports the code as it is now
         # records of an earlier attempt are no longer true; its artifacts and checkpoints are
         for file in (folder.failed_file, folder.cost_file, folder.progress_file):
             file.unlink(missing_ok=True)
         remove_partial_files(folder.path, "*.json")
+        self._process = self._spawn()
+
+    def ended(self) -> bool:
+        """Return whether the process has ended for good; renew the lease if the stage has made progress."""
+        code = self._process.poll()
+        if code is not None:
+            if code == 0 or self._stalls != 1 or self._watch.ending is None:
+                return True
+            self._signal(signal.SIGKILL)  # workers it left behind
+            self._process = self._spawn()
+        elif self._watch.moved():
+            self._lease.beat()
+        elif (force := self._watch.must_end(_GRACE)) is not None:
+            self._end_stalled(force)
+        return False
+
+    def _end_stalled(self, force: bool) -> None:
+        if not force:
+            self._stalls += 1
+            self._log(f"no progress for {self._watch.limit:g} s: ended{', starts again' if self._stalls == 1 else ''}")
+        self._signal(signal.SIGKILL if force else signal.SIGTERM)
+
+    def _spawn(self) -> "subprocess.Popen[bytes]":
+        self._watch.start()
         guard = [sys.executable, "-IS", str(Path(parent_guard.__file__)), str(os.getpid())]
-        with folder.log_file.open("ab") as log:
-            log.write(f"--- {_utc(self.started)} ---\n".encode())
-            log.flush()
-            self._process = subprocess.Popen(
-                [*guard, *command, str(folder.path)],
+        self._log(_utc(time.time()))
+        with self.folder.log_file.open("ab") as log:
+            return subprocess.Popen(
+                [*guard, *self._command, str(self.folder.path)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=_KEEP_MEMORY
                 | os.environ
-                | {"PYTHONUNBUFFERED": "1", INHERITED: str(lease.descriptor)}
-                | {name: str(threads) for name in _THREAD_VARIABLES},
-                pass_fds=(lease.descriptor,),
+                | {"PYTHONUNBUFFERED": "1", INHERITED: str(self._lease.descriptor)}
+                | {name: str(self._threads) for name in _THREAD_VARIABLES},
+                pass_fds=(self._lease.descriptor,),
                 start_new_session=True,
             )
 
-    def ended(self) -> bool:
-        """Return whether the process has ended, and renew the lease."""
-        self._lease.beat()
-        return self._process.poll() is not None
+    def _log(self, text: str) -> None:
+        with self.folder.log_file.open("ab") as log:
+            log.write(f"--- {text} ---\n".encode())
 
     def conclude(self) -> bool:
         """Write ``done.json`` or ``failed.json`` for an ended process; return whether the stage is done."""

@@ -13,6 +13,7 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.common.json_files import write_json
 from mav_lightning.common.lease import claim, held
 from mav_lightning.runs.executor import STAGE_COMMAND, Local
+from mav_lightning.runs.job import STALL
 from mav_lightning.runs.stage_folder import Stage, StageFolder
 
 __all__ = ["OnRay", "RayJob"]
@@ -35,6 +36,7 @@ class OnRay:
             can reach, provided that Ray was not imported before (it reads the setting at import).
         jobs: Number of stages submitted at once; None for as many as the cluster has room for.
         command: See `Local`; it must exist at the same path on every node.
+        stall: Seconds without progress after which a stage is ended and started again, once; see `Job`.
 
     Raises:
         UserError: If Ray is not installed, the cluster cannot be reached, or no node can ever run a stage.
@@ -48,6 +50,7 @@ class OnRay:
         address: str | None = None,
         jobs: int | None = None,
         command: Sequence[str] | None = None,
+        stall: float = STALL,
     ) -> None:
         if gpus > 1 and gpus % 1:
             raise UserError(
@@ -57,7 +60,7 @@ class OnRay:
         ray = _connected(address)
         room = _room(ray, threads, gpus)
         self.jobs, self._ray, self._threads = jobs or room, ray, threads
-        self._command = tuple(command or STAGE_COMMAND)
+        self._command, self._stall = tuple(command or STAGE_COMMAND), stall
         # Ray counts only some of the workers it loses, so retries are counted here.
         self._remote = ray.remote(num_cpus=threads, num_gpus=gpus, max_retries=0)(_run_stage)
         self._retries = retries
@@ -67,7 +70,7 @@ class OnRay:
         if folder.done_file.exists() or held(folder.path):
             return None
         place, remote = str(folder.path.resolve()), self._remote.options(name=folder.path.name)
-        submit = functools.partial(remote.remote, place, self._command, self._threads)
+        submit = functools.partial(remote.remote, place, self._command, self._threads, self._stall)
         return RayJob(self._ray, stage, folder, submit, self._retries)
 
 
@@ -128,12 +131,12 @@ class RayJob:
             self._ray.cancel(self._task, force=True)
 
 
-def _run_stage(place: str, command: Sequence[str], threads: int) -> bool | None:
+def _run_stage(place: str, command: Sequence[str], threads: int, stall: float) -> bool | None:
     """Run a stage on a worker; return whether it is done, None if another process holds it."""
     # Ray cancels a task by SIGINT, which a cluster started in the background of a script ignores.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = StageFolder(Path(place))
-    job = Local(threads=threads, command=command).start(folder.read_stage(), folder)
+    job = Local(threads=threads, command=command, stall=stall).start(folder.read_stage(), folder)
     if job is None:
         return True if folder.done_file.exists() else None
     try:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Literal, Protocol
 
+from mav_lightning.common.stop_signals import catchable
 from mav_lightning.runs.executor import Executor, Running
 from mav_lightning.runs.ledger import Ledger, State
 from mav_lightning.runs.stage_folder import Stage
@@ -68,8 +69,9 @@ def run_stages(
 ) -> StageOutcomes:
     """Run every stage that is not done; a failure stops only the stages that need it.
 
-    Returns once every stage is done, failed or skipped. A stage that another process runs is waited for. On SIGTERM,
-    SIGINT or any exception, the running stages are asked to save and then ended; they can be resumed.
+    Returns once every stage is done, failed or skipped. A stage that another process runs is waited for. On a stop
+    signal (SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2) or any exception, the running stages are asked to save and then
+    ended; they can be resumed.
 
     Args:
         ledger: Ledger that holds the stages' folders.
@@ -148,7 +150,9 @@ class _Scheduler:
 
 @contextmanager
 def _termination_raises() -> Iterator[Callable[[], None]]:
-    """Turn SIGTERM into SystemExit(143), so that `finally` runs. Only the main thread may, and need, do this.
+    """Turn stop signals into SystemExit(128 + number), so that `finally` runs; Ctrl-C remains KeyboardInterrupt.
+
+    Only the main thread may, and need, do this.
 
     Yields a function that raises the exit again if it was lost: Python drops an exception raised within a finalizer or
     a callback of C code, and a library such as Ray runs both at any time.
@@ -168,7 +172,7 @@ def _termination_raises() -> Iterator[Callable[[], None]]:
         code = 128 + number
         raise SystemExit(code)
 
-    before = signal.signal(signal.SIGTERM, terminate)
+    before = {number: signal.signal(number, terminate) for number in catchable() if number != signal.SIGINT}
     try:
         yield raise_if_terminated
     except SystemExit:
@@ -176,4 +180,5 @@ def _termination_raises() -> Iterator[Callable[[], None]]:
             raise SystemExit(code) from None
         raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -13,6 +13,7 @@ from mav_lightning.cascade.pipeline_folder import copy_pipeline
 from mav_lightning.common.console import SafeConsole
 from mav_lightning.runs.display import Display
 from mav_lightning.runs.executor import Local
+from mav_lightning.runs.job import STALL
 from mav_lightning.runs.ledger import Ledger
 from mav_lightning.runs.scheduler import StageOutcomes, run_stages
 from mav_lightning.runs.score_check import check_scores
@@ -22,7 +23,12 @@ __all__ = ["train_system"]
 
 
 def train_system(
-    stages: Sequence[Stage], out: Path, jobs: int = 1, threads: int = 1, console: SafeConsole | None = None
+    stages: Sequence[Stage],
+    out: Path,
+    jobs: int = 1,
+    threads: int = 1,
+    console: SafeConsole | None = None,
+    stall: float = STALL,
 ) -> tuple[StageOutcomes, list[Path]]:
     """Run the missing stages of a system and copy its pipelines to the top of the folder.
 
@@ -32,6 +38,7 @@ def train_system(
         jobs: Number of stages that run at once.
         threads: CPU threads per stage.
         console: Console for progress; None for standard output.
+        stall: Seconds without progress after which a stage is ended and started again, once.
 
     Returns:
         What became of the stages, and the folders of the pipelines that are ready for `Pipeline.from_pretrained`.
@@ -42,7 +49,7 @@ def train_system(
     check_scores(str(out), {"": {stage.name: stage for stage in stages}})
     ledger = Ledger(out)
     with Display(ledger, len(stages), console) as display:
-        outcomes = run_stages(ledger, stages, Local(jobs, threads), display)
+        outcomes = run_stages(ledger, stages, Local(jobs, threads, stall=stall), display)
     pipelines = []
     for stage in [*outcomes.ran, *outcomes.reused]:
         if stage.kind == "pipeline":

@@ -12,14 +12,14 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.networks.card import Card, write_card
 from mav_lightning.training.checkpoint_io import checkpoint_path, checkpoints
 from mav_lightning.training.resume import warn_if_inexact
-from mav_lightning.training.signals import StopSignals
+from mav_lightning.training.signals import StopSignals, requeue
 from mav_lightning.training.step_callback import StepCallback
 
 __all__ = ["CardWriter", "Checkpointer", "unfinished"]
 
 
 class Checkpointer(StepCallback, Checkpoint):
-    """Save every `every` optimizer steps, after the last one, and on SIGTERM or Ctrl-C before exiting.
+    """Save every `every` optimizer steps, after the last one, and on a stop signal before exiting.
 
     Lightning calls checkpoint callbacks after all others, so a checkpoint includes what they did in this step.
     Checkpoints are saved between optimizer steps only, never during gradient accumulation or validation.
@@ -41,13 +41,22 @@ class Checkpointer(StepCallback, Checkpoint):
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Install the signal handlers, in place of those that Lightning has just installed."""
-        self._signals.install()
+        self._signals.install(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Install the signal handlers."""
         super().on_train_start(trainer, pl_module)
         warn_if_inexact(trainer)
-        self._signals.install()
+        self._signals.install(trainer)
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        """Record the progress, which a stop signal waits for."""
+        self._signals.progressed()
+        super().on_train_batch_end(trainer, *args)
+
+    def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """Record the progress, which a stop signal waits for."""
+        self._signals.progressed()
 
     def on_step_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save if a checkpoint is due.
@@ -64,7 +73,9 @@ class Checkpointer(StepCallback, Checkpoint):
             self._save(trainer, pl_module)
         if stop:
             name = signal.Signals(stop).name
-            trainer.print(f"{name}: saved step {trainer.global_step}; rerun the command to resume.")
+            requeued = trainer.is_global_zero and stop == signal.SIGUSR1 and requeue()
+            what_next = "SLURM starts it again" if requeued else "rerun the command to resume"
+            trainer.print(f"{name}: saved step {trainer.global_step}; {what_next}.")
         if stop or early:
             # only rank 0 exits with an error: Lightning's launcher kills all ranks once another one does
             if not trainer.is_global_zero:
@@ -102,11 +113,13 @@ class Checkpointer(StepCallback, Checkpoint):
 
     def _save(self, trainer: Trainer, pl_module: LightningModule) -> None:
         _refuse_nonfinite(pl_module, self.folder, trainer.global_step)
+        self._signals.progressed(saving=True)
         for logger in trainer.loggers:
             logger.save()  # the curves up to this step are on disk before a run can resume behind it
         trainer.save_checkpoint(checkpoint_path(self.folder, trainer.global_step), weights_only=False)
         for old in checkpoints(self.folder)[self.keep :]:
             trainer.strategy.remove_checkpoint(old)
+        self._signals.progressed()
 
 
 def unfinished(trainer: Trainer, reason: str) -> UserError:

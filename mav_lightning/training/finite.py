@@ -1,6 +1,7 @@
 """Guard of the weights against non-finite losses and gradients."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,11 +13,15 @@ from torch.optim import Optimizer
 
 from mav_lightning.common.counting import counted
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.json_files import write_json
 from mav_lightning.common.log_names import GRADIENT_NORM
+from mav_lightning.training.metric_log import gather
 
-__all__ = ["FiniteGuard"]
+__all__ = ["NONFINITE", "FiniteGuard"]
 
 KEYS_SHOWN = 8
+NONFINITE = "nonfinite.json"  # in the folder of a run
+RECORDS = 100
 
 
 class FiniteGuard(Callback):
@@ -28,23 +33,25 @@ class FiniteGuard(Callback):
 
     Args:
         patience: Number of consecutive steps that may be skipped; the next one stops the run.
+        record: File for what reproduces the skipped steps: their numbers, and the samples, losses and gradient norm of
+            each process; JSON, the last `RECORDS` of them. None for no file.
     """
 
-    def __init__(self, patience: int = 10) -> None:
-        self.patience = patience
+    def __init__(self, patience: int = 10, record: Path | None = None) -> None:
+        self.patience, self.record = patience, record
         self.skipped = 0
         self._in_a_row: list[str] = []
-        self._batches: list[str] = []
-        self._finite_loss: Tensor | None = None
+        self._records: list[dict[str, Any]] = []
+        self._batches: list[list[str]] = []
+        self._losses: list[Tensor] = []
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Record the samples of the next gradient."""
-        self._batches.append(_describe(batch, batch_idx))
+        self._batches.append(_keys(batch, batch_idx))
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
-        """Record on the device, without waiting for it, whether the loss is finite."""
-        finite = loss.detach().isfinite().all()
-        self._finite_loss = finite if self._finite_loss is None else self._finite_loss & finite
+        """Record the loss on the device, without waiting for it."""
+        self._losses.append(loss.detach())
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Drop the gradients of a non-finite step; log the gradient norm of any other.
@@ -54,8 +61,10 @@ class FiniteGuard(Callback):
         """
         weights = [weight for group in optimizer.param_groups for weight in group["params"] if weight.grad is not None]
         norm = get_total_norm([weight.grad for weight in weights])
-        finite = norm.isfinite() if self._finite_loss is None else norm.isfinite() & self._finite_loss
-        batches, self._batches, self._finite_loss = " + ".join(self._batches), [], None
+        finite = norm.isfinite()
+        for loss in self._losses:
+            finite = finite & loss.isfinite().all()
+        batches, self._batches, losses, self._losses = self._batches, [], self._losses, []
 
         if trainer.strategy.reduce_boolean_decision(bool(finite)):
             self._in_a_row.clear()
@@ -64,7 +73,8 @@ class FiniteGuard(Callback):
         for weight in weights:
             weight.grad = None
         self.skipped += 1
-        self._in_a_row.append(f"step {trainer.global_step}: {batches}")
+        self._in_a_row.append(f"step {trainer.global_step}: {' + '.join(map(_shortened, batches))}")
+        self._write_record(trainer, batches, losses, norm)
         rank_zero_warn(f"Loss or gradient is not finite, the optimizer step is skipped: {self._in_a_row[-1]}")
         if len(self._in_a_row) > self.patience:
             raise UserError(
@@ -73,19 +83,31 @@ class FiniteGuard(Callback):
                 "these samples:\n  " + "\n  ".join(self._in_a_row)
             )
 
+    def _write_record(self, trainer: Trainer, batches: list[list[str]], losses: list[Tensor], norm: Tensor) -> None:
+        mine = {"samples": batches, "losses": [repr(float(loss.mean())) for loss in losses]}
+        record = {"step": trainer.global_step, "gradient_norm": repr(float(norm)), "ranks": gather(trainer, mine)}
+        self._records = [*self._records, record][-RECORDS:]
+        if self.record is not None and trainer.is_global_zero:
+            write_json(self.record, self._records)
+
     def state_dict(self) -> dict[str, Any]:
-        """Return the counts for the checkpoint, so that a restart does not reset the patience."""
-        return {"skipped": self.skipped, "in_a_row": list(self._in_a_row)}
+        """Return the counts and records for the checkpoint, so that a restart neither resets nor doubles them."""
+        return {"skipped": self.skipped, "in_a_row": list(self._in_a_row), "records": list(self._records)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore the counts."""
+        """Restore the counts and records."""
         self.skipped, self._in_a_row = state_dict["skipped"], list(state_dict["in_a_row"])
+        self._records = list(state_dict["records"])
 
 
-def _describe(batch: Any, batch_idx: int) -> str:
+def _keys(batch: Any, batch_idx: int) -> list[str]:
     """Return the keys of a batch's samples, from its attribute or entry ``key``, or its number in the epoch."""
     keys = batch.get("key") if isinstance(batch, Mapping) else getattr(batch, "key", None)
     if keys is None or isinstance(keys, torch.Tensor):
-        return f"batch {batch_idx} of the epoch"
+        return [f"batch {batch_idx} of the epoch"]
+    return list(map(str, keys))
+
+
+def _shortened(keys: list[str]) -> str:
     more = f" and {len(keys) - KEYS_SHOWN} more" if len(keys) > KEYS_SHOWN else ""
-    return ", ".join(map(str, keys[:KEYS_SHOWN])) + more
+    return ", ".join(keys[:KEYS_SHOWN]) + more

@@ -17,6 +17,7 @@ from mav_lightning.common.identity import RESULTS
 from mav_lightning.common.json_files import write_json
 from mav_lightning.common.lease import claimed
 from mav_lightning.common.machine import machine_identity
+from mav_lightning.common.machine_faults import faults_are_user_errors
 from mav_lightning.common.output import check_output
 from mav_lightning.common.schema import NonNegativeInt, PositiveInt
 from mav_lightning.common.whole_file import remove_partial_files
@@ -27,12 +28,13 @@ from mav_lightning.training.checkpoint_io import AtomicCheckpointIO
 from mav_lightning.training.checkpointer import Checkpointer, unfinished
 from mav_lightning.training.description import describe_data, describe_module, describe_optimizers, with_content
 from mav_lightning.training.ema import EMA, state_dict_copy
-from mav_lightning.training.finite import FiniteGuard
+from mav_lightning.training.finite import NONFINITE, FiniteGuard
 from mav_lightning.training.loggers import LoggerChoice, Tags, log_tags, make_loggers
 from mav_lightning.training.metric_log import MetricLog
 from mav_lightning.training.monitors import FpsHistogram, LearningRate, PlayingClips, TemporalActivity
 from mav_lightning.training.progress_bar import TrainingProgress
 from mav_lightning.training.quiet import quiet_lightning
+from mav_lightning.training.rank_watch import RankWatch
 from mav_lightning.training.rng import SeedEveryBatch
 from mav_lightning.training.run_folder import COST, RunFolder
 from mav_lightning.training.run_record import MACHINE, RUN
@@ -104,20 +106,21 @@ def fit(
         UserError: If an argument is out of range or may not be set here, `out` holds another run or is in use by
             another process, the disk is full, the loss stays non-finite, or training ends before its last step
             (``trainer.max_time``, a callback, no data).
-        SystemExit: With 143 after SIGTERM or 130 after Ctrl-C, once the checkpoint is written.
+        SystemExit: With 128 + number after SIGTERM (143), Ctrl-C (130), SIGHUP, SIGUSR1 or SIGUSR2, once the
+            checkpoint is written.
     """
     out, options, given = check_output(out, "folder"), dict(trainer or {}), list(callbacks)
     check_trainer_options(options)
     cost, ema = Cost(), None if ema_decay is None else EMA(ema_decay)
     checkpointer = Checkpointer(out / "checkpoints", checkpoint_every)
     curves = MetricLog(options.get("log_every_n_steps", LOG_EVERY))
-    own = [cost, SeedEveryBatch(seed), *([ema] if ema else []), FiniteGuard()]
-    own += [*_monitors(checkpoint_every, options, given), curves, validation_of(options, checkpoint_every)]
+    own = [cost, *_guards(out, seed, ema, options), *_monitors(checkpoint_every, options, given)]
+    own += [curves, validation_of(options, checkpoint_every)]
 
     # a debugging aid of torch that costs a few per cent
     deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     tried = bool(options.get("fast_dev_run"))
-    with quiet_lightning(), ExitStack() as held:
+    with quiet_lightning(), faults_are_user_errors(), ExitStack() as held:
         run = Trainer(
             **with_trainer_defaults(options),
             max_steps=steps,
@@ -161,7 +164,7 @@ def _write_results(place: RunFolder, module: LightningModule, ema: EMA | None, c
 def _alone_in(out: Path) -> Iterator[None]:
     """Keep other trainings out of a folder, and remove what a killed one was writing there."""
     with claimed(out):
-        remove_partial_files(out, RUN, WEIGHTS, CARD, COST)
+        remove_partial_files(out, RUN, WEIGHTS, CARD, COST, NONFINITE)
         remove_partial_files(out / "checkpoints", "step-*.ckpt", "step-*.ckpt.sha256")
         yield
 
@@ -186,6 +189,12 @@ def _identity(
         "trainer": trainer_identity(run, options),
     }
     return {**first, **what, **first, MACHINE: machine_identity(str(run.strategy.root_device))}
+
+
+def _guards(out: Path, seed: int, ema: EMA | None, options: Mapping[str, Any]) -> list[Callback]:
+    """Return the callbacks that the result depends on, in the order in which they act."""
+    record = None if options.get("fast_dev_run") else out / NONFINITE
+    return [SeedEveryBatch(seed), *([ema] if ema else []), FiniteGuard(record=record), RankWatch()]
 
 
 def _monitors(checkpoint_every: int, options: Mapping[str, Any], given: list[Callback]) -> list[Callback]:

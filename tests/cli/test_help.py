@@ -78,8 +78,33 @@ def test_an_example_is_a_command_with_options_and_configs_that_exist(
 def test_paragraphs_are_not_wrapped_in_the_source() -> None:
     for name, command in commands(command_line()):
         for paragraph in (command.help or "").split("\n\n"):
-            lines = [line for line in paragraph.split("\n") if not line.startswith("mav ") and line.strip()]
+            lines = [line for line in paragraph.split("\n") if not line.startswith("mav ") and line.strip(" \b")]
             assert len(lines) <= 1, f"{name}: {lines}"
+
+
+@pytest.mark.parametrize("columns", [30, 80, 110])
+def test_help_fits_the_terminal_and_cuts_nothing(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+
+    def page(*words: str) -> str:
+        command_line().main([*words, "--help"], prog_name="mav", standalone_mode=False)
+        return capsys.readouterr().out
+
+    options = page("generate")
+    wide = [line for line in options.split("\n") if len(line) > columns]
+    assert not [line for line in wide if not line.startswith(("  mav ", "  --"))], "examples and names are not broken"
+    assert "  --prompts-file <path>" in options
+    assert "if they were measured in the same way; else report what differs." in " ".join(page().split())
+
+
+def test_a_wrong_choice_is_named_without_the_words_of_a_library(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, printed = run(monkeypatch, capsys, "generate", "x", "--out", "o", "--format", "webm")
+    assert code == 2
+    assert "Invalid value for '--format': 'webm' is not one of 'mp4', 'mkv', 'gif', 'frames'." in printed
 
 
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:

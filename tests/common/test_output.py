@@ -1,13 +1,12 @@
 """Output paths are checked before any work."""
 
-import errno
 import os
 from pathlib import Path
 
 import pytest
 
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.output import FolderContent, OutputKind, check_output, check_replaceable, disk_message
+from mav_lightning.common.output import FolderContent, OutputKind, check_output, check_replaceable
 from mav_lightning.common.whole_file import new_folder
 
 NUMBERS = FolderContent(("index.json", "part/*.bin"), sign="index.json")
@@ -147,12 +146,3 @@ def test_the_current_folder_is_never_replaced(tmp_path: Path, monkeypatch: pytes
 def test_missing_and_empty_folders_need_no_replacement(tmp_path: Path) -> None:
     check_replaceable(tmp_path / "missing", NUMBERS)
     check_replaceable(tmp_path, NUMBERS)
-
-
-def test_a_full_disk_is_found_under_the_errors_of_libraries() -> None:
-    wrapped = RuntimeError("cannot write")
-    wrapped.__cause__ = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "x.bin")
-    assert disk_message(wrapped) == "x.bin: the disk is full; free some space and run the command again."
-    assert disk_message(RuntimeError("I/O error: No space left on device (os error 28)")) is not None
-    assert disk_message(PermissionError(errno.EACCES, "Permission denied", "y")) == "y: Permission denied."
-    assert disk_message(RuntimeError("other")) is None

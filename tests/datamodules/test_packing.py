@@ -168,3 +168,16 @@ def test_linked_folders_and_names_in_any_unicode_form_are_packed(
     report = pack(tmp_path / "source", tmp_path / "captions.tsv", tmp_path / "out", val=0.0, stills=1)
 
     assert report.written == {"clips/train": 1, "images/train": 1} and not report.uncaptioned
+
+
+@pytest.mark.parametrize(("val", "ungrouped"), [(0.5, 1), (0.0, 0)])
+def test_files_without_a_group_are_counted_if_they_are_split(
+    val: float, ungrouped: int, tmp_path: Path, make_mp4: Callable[..., bytes]
+) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / name).write_bytes(make_mp4(8))
+    (tmp_path / "captions.tsv").write_text("file\tcaption\tgroup\na.mp4\tx\tfilm\nb.mp4\ty\t\n")
+
+    report = pack(tmp_path, tmp_path / "captions.tsv", tmp_path / "out", val=val, stills=1)
+
+    assert report.ungrouped == ungrouped

@@ -110,3 +110,22 @@ def test_two_groups_have_no_interval() -> None:
     rows = list(features(10, 3)[:, None])
 
     assert frechet_jackknife(rows, rows, [0] * 5 + [1] * 5, range(10)) is None
+
+
+@pytest.mark.parametrize(("videos", "noted"), [(3, True), (15, True), (16, False)])
+def test_few_source_videos_are_noted_whatever_the_number_of_clips(videos: int, noted: bool) -> None:
+    from types import SimpleNamespace
+    from typing import Any
+
+    from evaluation.metrics.base import Features
+    from evaluation.metrics.frechet import Frechet
+
+    names = [f"{number}" for number in range(30 * videos)]
+    groups = [f"{number // 30}" for number in range(30 * videos)]
+    values = np.random.default_rng(0).normal(size=(30 * videos, 1, 8))
+    extracted: Any = SimpleNamespace(features=lambda _, side: Features(names, groups, values), force=False)
+    notes = Frechet("video", "n-1").measure("fvd", extracted).notes
+    assert bool(notes) == noted
+    if noted:
+        assert notes[0].startswith(f"fvd-inf: {videos} source videos for 8 features are too few to extrapolate from")
+        assert "Provide clips of 16 videos" in notes[0]

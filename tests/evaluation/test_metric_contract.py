@@ -184,7 +184,7 @@ def test_a_circle_that_falls_evenly_follows_the_law_of_level_easy_alone(metric: 
 
 
 def test_every_shipped_metric_is_covered_by_the_tests_above() -> None:
-    tested = {"motion", "inception-score", "ghosts", "frame-consistency", EasyShapesWorld.kind}
+    tested = {"motion", "inception-score", "ghosts", "frame-consistency", "psnr", "ssim", "lpips", EasyShapesWorld.kind}
     in_tests = {type(metric).kind for metric in PROTOCOL.metrics.values()} | tested
 
     assert set(known_kinds("evaluation.metrics", Metric)) == in_tests

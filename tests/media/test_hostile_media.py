@@ -176,15 +176,22 @@ BOMBS = {
     "gif": (large_gif(), MediaLimits(), "30000x30000 pixels, more than the limit"),
     "webp": (large_webp(), MediaLimits(), "16000x16000 pixels, more than the limit"),
 }  # fmt: skip
+# Of this process alone: what `getrusage` returns begins with the memory of the process that started it.
 MEASURE = """
-import resource, sys
+import sys
 from mav_lightning.media.limits import MediaError, MediaLimits
 from mav_lightning.media.media_reader import read_frames
-data, before = sys.stdin.buffer.read(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak():
+    (line,) = [line for line in open("/proc/self/status") if line.startswith("VmHWM")]
+    return int(line.split()[1]) // 1024
+data = sys.stdin.buffer.read()
+before = peak()
 try:
     read_frames(data, eval(sys.argv[1]))
 except MediaError as error:
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024, error)
+    print(peak() - before, error)
+else:
+    print(peak() - before, "was decoded")
 """
 
 
@@ -195,6 +202,7 @@ def test_a_bomb_is_refused_before_it_is_decoded(kind: str) -> None:
         read_frames(data, limits)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak memory is in /proc")
 @pytest.mark.parametrize("kind", ["table", "fragment", "large frames", "png", "gif", "webp"])
 def test_refusing_a_bomb_takes_no_memory(kind: str) -> None:
     """In MiB above the process that has imported the reader; decoded, the bombs are 48 MiB to 18 GiB."""
@@ -203,6 +211,15 @@ def test_refusing_a_bomb_takes_no_memory(kind: str) -> None:
     peak, message = done.stdout.decode().split(" ", 1)
     assert "limit" in message or "claims" in message
     assert int(peak) < 24
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak memory is in /proc")
+def test_the_measure_of_memory_sees_what_is_decoded() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, "MediaLimits()"], input=large_film(), capture_output=True, check=True
+    )
+    peak, message = done.stdout.decode().split(" ", 1)
+    assert message == "was decoded\n" and int(peak) > 90  # two frames of 48 MiB
 
 
 def test_a_frame_that_outgrows_its_container_is_not_decoded() -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,16 @@ from datamodules.embedding_cache import FRAMES, write_embeddings
 from datamodules.fps_sampler import UniformFps
 from datamodules.frame_cache import FrameCache
 from datamodules.index import load_index
-from datamodules.order import SampleContext
+from datamodules.order import SampleContext, sample_rng
 from datamodules.packing import pack
-from evaluation.cuts import Window, read_cut, source_info
+from datamodules.sample_reader import SampleReader
+from evaluation.clip_sources import Clip
+from evaluation.cuts import Cut, Window, read_cut, source_info
 from evaluation.folders import open_clips
+from evaluation.motion import survey
+from evaluation.motion.survey import motion_of
+from evaluation.resize import ResizeStep
+from mav_lightning.cascade import clip_files
 from mav_lightning.media.media_reader import open_media, read_clip
 
 COUNT = 30
@@ -68,7 +75,7 @@ def is_upright(film: Film, frame: Frames) -> bool:
 
 
 @pytest.mark.parametrize("seed", range(16))
-def test_all_readers_see_the_same_film(seed: int, tmp_path: Path) -> None:
+def test_all_readers_see_the_same_film(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     film = Film(seed)
     (tmp_path / "videos").mkdir()
     path = tmp_path / "videos" / f"a.{film.suffix}"
@@ -78,8 +85,12 @@ def test_all_readers_see_the_same_film(seed: int, tmp_path: Path) -> None:
         assert numbers(list(opened.frames(range(len(film.times))))) == list(range(film.first, COUNT))
 
     trained(film)
-    evaluated(film, tmp_path / "videos")
+    generated_from(film, path)
     packed(film, tmp_path)
+    trained_from_shards(film, tmp_path / "out")
+    for folder in (tmp_path / "videos", tmp_path / "out" / "clips" / "train"):
+        evaluated(film, folder)
+        moved(film, folder, monkeypatch)
 
 
 def trained(film: Film) -> None:
@@ -109,6 +120,36 @@ def evaluated(film: Film, folder: Path) -> None:
     rate = 0.7 * film.fps
     by_time = read_cut(Window(4, rate).cut("a", source, info.fps, 0.1), ())
     assert numbers(by_time.pixels) == film.shown_at(0.1 + np.arange(4) / rate)
+
+
+def moved(film: Film, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Clip] = []
+
+    def watched(cut: Cut, resize: Sequence[ResizeStep]) -> Clip:
+        seen.append(read_cut(cut, resize))
+        return seen[-1]
+
+    monkeypatch.setattr(survey, "read_cut", watched)
+    (name,) = motion_of(folder, 6)["clips"]
+    assert numbers(seen[0].pixels) == list(range(film.first, film.first + 6))
+    assert float(name.rpartition("@")[2]) == pytest.approx(film.fps, rel=0.01)
+    rate = 0.7 * film.fps
+    motion_of(folder, 4, [rate])
+    assert numbers(seen[1].pixels) == film.shown_at(np.arange(4) / rate)
+
+
+def generated_from(film: Film, path: Path) -> None:
+    assert numbers(clip_files.read_clip(path)) == list(range(film.first, COUNT))
+
+
+def trained_from_shards(film: Film, root: Path) -> None:
+    rate = 0.6 * film.fps
+    decoder, index = ClipDecoder(32, 5, UniformFps(rate, rate)), load_index(root / "clips" / "train")
+    example = SampleReader(index, decoder, seed=3).read(0, 1, {})
+    context = SampleContext(sample_rng(3, 1, example.key))
+    direct = decoder.decode(example.key, {film.suffix: film.data}, None, context, FrameCache(0))
+    np.testing.assert_array_equal(example.frames, direct.frames)
+    assert example.fps == direct.fps
 
 
 def packed(film: Film, folder: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mav_lightning.common.json_files import read_json
-from mav_lightning.common.lease import claim
+from mav_lightning.common.lease import LEASE, claim
 from mav_lightning.runs.executor import Local, Running
 from mav_lightning.runs.ledger import Ledger, State
 from mav_lightning.runs.scheduler import StageOutcomes, run_stages
@@ -55,12 +55,16 @@ def chain() -> list[Stage]:
     return [a, b, c, Stage.of("d", {"kind": "train", "seed": 3}, {})]
 
 
-def run(root: Path, stages: list[Stage], watch: Silent | None = None, jobs: int = 1, **scripts: str) -> StageOutcomes:
+def run(
+    root: Path, stages: list[Stage], watch: Silent | None = None, jobs: int = 1, stall: float = 60, **scripts: str
+) -> StageOutcomes:
     for stage in stages:
         folder = Ledger(root).folder(stage)
         folder.create(stage)
         (folder.path / "do.sh").write_text(scripts.get(stage.name, ""))
-    return run_stages(Ledger(root), stages, Local(jobs, command=COMMAND), watch or Silent(), poll=0.01, grace=5)
+    return run_stages(
+        Ledger(root), stages, Local(jobs, command=COMMAND, stall=stall), watch or Silent(), poll=0.01, grace=5
+    )
 
 
 def trace(root: Path) -> list[str]:
@@ -139,6 +143,42 @@ def test_a_stage_that_another_process_runs_is_waited_for_and_reused(tmp_path: Pa
     assert watch.elsewhere == {"a"}
     assert (names(outcome.reused), names(outcome.ran)) == (["a"], ["b"])
     assert trace(tmp_path) == ["b"]
+
+
+HANG_ONCE = 'if [ ! -e "$0/hung" ]; then touch "$0/hung"; sleep 50; fi'
+
+
+def test_a_stage_that_makes_no_progress_is_ended_and_started_again(tmp_path: Path, chain: list[Stage]) -> None:
+    outcome = run(tmp_path, chain[:1], stall=0.5, a=HANG_ONCE)
+    assert names(outcome.ran) == ["a"] and trace(tmp_path) == ["a", "a"]
+    log = Ledger(tmp_path).folder(chain[0]).log_file.read_text()
+    assert "no progress for 0.5 s: ended, starts again" in log
+
+
+def test_a_stage_that_makes_no_progress_twice_has_failed(tmp_path: Path, chain: list[Stage]) -> None:
+    outcome = run(tmp_path, chain[:1], stall=0.5, a="sleep 50")
+    assert names(outcome.failed) == ["a"] and trace(tmp_path) == ["a", "a"]
+    failure = Ledger(tmp_path).folder(chain[0]).read_failure()
+    assert failure is not None and failure.log[-1] == "--- no progress for 0.5 s: ended ---"
+
+
+def test_the_lease_shows_the_life_of_the_stage_and_not_of_its_driver(tmp_path: Path, chain: list[Stage]) -> None:
+    folder = Ledger(tmp_path).folder(chain[0])
+    folder.create(chain[0])
+    (folder.path / "do.sh").write_text("sleep 50")
+    job = Local(command=COMMAND).start(chain[0], folder)
+    assert job is not None
+    assert not job.ended()  # sees the folder for the first time
+    os.utime(folder.path / LEASE, (1, 1))
+    job._watch._looked = 0.0
+    job.ended()
+    assert (folder.path / LEASE).stat().st_mtime == 1
+    folder.write_progress(3, 10)
+    job._watch._looked = 0.0
+    job.ended()
+    assert (folder.path / LEASE).stat().st_mtime > 1
+    job.stop()
+    job.abandon(5)
 
 
 # one stage, whose process says hello through a pipe that it holds open while it lives, then waits for ever

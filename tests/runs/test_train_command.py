@@ -122,3 +122,15 @@ def test_an_unknown_role_is_refused(shapes: Path) -> None:
 def test_extending_is_for_a_single_stage() -> None:
     with pytest.raises(UserError, match="extend: only for a single stage"):
         train("recipe/tiny.yaml", "--extend", "4")
+
+
+def test_determinism_is_checked_without_leaving_anything(shapes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "none"
+    printed = train(*CLIP, f"needs.data={shapes}", "--check-determinism", "2", "--out", str(out))
+    assert "deterministic: " in printed and "tensors of 2 steps are equal to the bit" in printed
+    assert not out.exists()
+
+
+def test_a_closed_form_is_no_training_by_steps(shapes: Path) -> None:
+    with pytest.raises(UserError, match="is no training by steps"):
+        train(*RIDGE, f"needs.data={shapes}", "--check-determinism", "2")

@@ -19,7 +19,10 @@ Launch = Callable[..., int]
 
 @pytest.fixture(scope="session")
 def launch() -> Launch:
-    """Runs `toy_training.run` in one process per rank; returns the exit code of rank 0, −9 after SIGKILL."""
+    """Runs `toy_training.run` in one process per rank; returns the exit code of rank 0, −9 after SIGKILL.
+
+    With `suspended` the other ranks are killed after that.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["toy_training", "pytest"])
     paths = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
@@ -27,7 +30,7 @@ def launch() -> Launch:
         patch.setenv("PYTHONPATH", os.pathsep.join(paths))
         multiprocessing.forkserver.ensure_running()  # type: ignore[attr-defined]
 
-    def run(out: Path, ranks: int = 1, **arguments: Any) -> int:
+    def run(out: Path, ranks: int = 1, suspended: bool = False, **arguments: Any) -> int:
         if ranks > 1:
             arguments["trainer"] = {"devices": ranks, "strategy": "ddp", **arguments.get("trainer", {})}
         processes = [
@@ -38,6 +41,9 @@ def launch() -> Launch:
             process.start()
         for process in processes:
             process.join(60)
+            if suspended:  # the others cannot end by themselves
+                for other in processes[1:]:
+                    other.kill()
         assert all(process.exitcode is not None for process in processes), "still running after a minute"
         return int(processes[0].exitcode or 0)
 

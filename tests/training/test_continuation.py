@@ -83,7 +83,10 @@ def test_killed_runs_end_with_the_bits_of_an_undisturbed_one(
 
 @pytest.mark.parametrize(
     ("fault", "code", "step"),
-    [("term-in-step", 143, 9), ("term-in-validation", 143, 8), ("interrupt-in-step", 130, 9)],
+    [
+        *(("term-in-step", 143, 9), ("term-in-validation", 143, 8), ("interrupt-in-step", 130, 9)),
+        *(("hup-in-step", 129, 9), ("usr1-in-step", 138, 9), ("usr2-in-step", 140, 9)),
+    ],
 )
 def test_a_signal_saves_leaves_with_its_code_and_continues(
     fault: str, code: int, step: int, launch: Any, undisturbed: Path, tmp_path: Path

@@ -1,5 +1,6 @@
 """A loss that is not a number never reaches the weights, nor a checkpoint."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,22 @@ def test_a_bad_step_changes_neither_weights_nor_moments(tmp_path: Path) -> None:
         for name, value in moments.items():
             assert torch.equal(value, bad["optimizer_states"][0]["state"][number][name])
     assert bad["callbacks"]["FiniteGuard"]["skipped"] == 1
+
+
+def test_a_bad_step_is_recorded_with_what_reproduces_it(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="the optimizer step is skipped"):
+        run(tmp_path, steps=6, module=ToyModule(nan_steps=(2, 3)), trainer={"accumulate_grad_batches": 2})
+
+    (record,) = json.loads((tmp_path / "nonfinite.json").read_text())
+    (rank,) = record["ranks"]
+    assert (record["step"], record["gradient_norm"], rank["losses"]) == (1, "nan", ["nan", "nan"])
+    assert rank["samples"] == [["2-0", "2-1", "2-2", "2-3"], ["3-0", "3-1", "3-2", "3-3"]]
+    assert last_checkpoint(tmp_path)["callbacks"]["FiniteGuard"]["records"] == [record]
+
+
+def test_a_good_run_leaves_no_record(tmp_path: Path) -> None:
+    run(tmp_path, steps=2)
+    assert not (tmp_path / "nonfinite.json").exists()
 
 
 def test_too_many_bad_steps_in_a_row_stop_the_run_and_name_the_samples(tmp_path: Path) -> None:

@@ -3,12 +3,15 @@
 Run as a script by tests that need real processes: ``toy_training.py OUT '{"steps": …}' [--fault NAME STEP RANK]``.
 """
 
+import ctypes
 import json
 import os
 import resource
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -23,7 +26,7 @@ ensure_torchvision_imports()
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer  # noqa: E402
 
 from mav_lightning.common import whole_file  # noqa: E402
-from mav_lightning.training import checkpoint_io  # noqa: E402
+from mav_lightning.training import checkpoint_io, rank_watch, signals  # noqa: E402
 from mav_lightning.training.checkpointer import Checkpointer  # noqa: E402
 from mav_lightning.training.fit import fit  # noqa: E402
 
@@ -191,6 +194,24 @@ def interrupt() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
+def send(number: int) -> Callable[[], None]:
+    return lambda: os.kill(os.getpid(), number)
+
+
+def hang(number: int, again_after: float | None = None) -> None:
+    """Send a signal and wait as for a lost rank: in a call that no signal interrupts, with no handler of Python run."""
+    signals.GRACE = 1.0 if again_after is None else 60.0
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals.STOP_SIGNALS)
+    send(number)()
+    if again_after is not None:
+        threading.Timer(again_after, send(number)).start()
+    ctypes.CDLL(None).sleep(50)
+
+
+def suspend() -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
 def fill_disk() -> None:
     """From now on the system refuses to write files of more than 10 kB."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))
@@ -247,6 +268,12 @@ FAULTS = {
     "fail-in-validation": lambda step, rank: At("on_validation_batch_start", step, fail, rank),
     "term-in-step": lambda step, rank: At("on_before_optimizer_step", step, terminate, rank),
     "interrupt-in-step": lambda step, rank: At("on_before_optimizer_step", step, interrupt, rank),
+    "hup-in-step": lambda step, rank: At("on_before_optimizer_step", step, send(signal.SIGHUP), rank),
+    "usr1-in-step": lambda step, rank: At("on_before_optimizer_step", step, send(signal.SIGUSR1), rank),
+    "usr2-in-step": lambda step, rank: At("on_before_optimizer_step", step, send(signal.SIGUSR2), rank),
+    "term-in-hang": lambda step, rank: At("on_before_optimizer_step", step, partial(hang, signal.SIGTERM), rank),
+    "interrupt-twice": lambda step, rank: At("on_before_optimizer_step", step, partial(hang, signal.SIGINT, 1.0), rank),
+    "suspend-in-step": lambda step, rank: At("on_before_optimizer_step", step, suspend, rank),
     "disk-full": lambda step, rank: At("on_before_optimizer_step", step, fill_disk, rank),
     "term-in-validation": lambda step, rank: At("on_validation_batch_start", step, terminate, rank),
 }
@@ -273,6 +300,7 @@ def run(
     elif fault.startswith("save-"):
         kill_in_save(fault.removeprefix("save-"), at)
     elif fault:
+        rank_watch.LOST = 3.0 if fault == "suspend-in-step" else rank_watch.LOST
         callbacks.append(FAULTS[fault](at, rank))
     trainer = {"accelerator": "cpu", "enable_progress_bar": False, **kwargs.pop("trainer", {})}
     arguments = {"steps": 23, "checkpoint_every": 4, "ema_decay": 0.9, "logger": False, **kwargs}

@@ -1,0 +1,89 @@
+"""Faults of the machine that a program runs on, as messages: disk, memory, open files, shared memory, permissions."""
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mav_lightning.common.errors import UserError
+
+__all__ = ["fault_message", "faults_are_user_errors"]
+
+_SHARED = re.compile(r"/torch_|shared memory|/dev/shm|torch_shm_manager|\bshm\b|Bus error", re.IGNORECASE)
+_MEMORY = re.compile(r"can't allocate memory|Cannot allocate memory|out of memory|bad_alloc|can't start new thread")
+_FULL = (os.strerror(errno.ENOSPC), "os error 28")
+_FILES = os.strerror(errno.EMFILE)
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def fault_message(error: BaseException | None) -> str | None:
+    """Return what is wrong with the machine, and the way out, or None if an error is not of that kind.
+
+    Libraries wrap the operating system's error in their own, so the chain of causes is searched.
+    """
+    chain = []
+    while error is not None and error not in chain:
+        chain.append(error)
+        error = error.__cause__ or error.__context__
+    for one in chain:
+        if (message := _exhausted(one)) is not None:
+            return message
+    first = chain[0] if chain else None
+    return _file_message(first) if isinstance(first, OSError) and first.strerror else None
+
+
+@contextmanager
+def faults_are_user_errors() -> Iterator[None]:
+    """Raise a fault of the machine within the block as `UserError`.
+
+    Raises:
+        UserError: The disk, the memory, the shared memory or the limit of open files is exhausted, or a file cannot be
+            read or written.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        message = fault_message(error)
+        if message is None:
+            raise
+        raise UserError(message) from error
+
+
+def _exhausted(error: BaseException) -> str | None:
+    """Return the message for something that is used up, or None."""
+    text, code = str(error), getattr(error, "errno", None)
+    if code == errno.EMFILE or _FILES in text:
+        return "too many files are open in this process; raise the limit (`ulimit -n 4096`), or use fewer workers."
+    full = code == errno.ENOSPC or any(word in text for word in _FULL)
+    if _SHARED.search(text) and (full or isinstance(error, RuntimeError)):
+        return (
+            "the shared memory (/dev/shm), through which loader workers hand over batches, is full or too small; "
+            "give it more room (docker run --shm-size=8g), or read in this process with data.workers=0."
+        )
+    if full:
+        place = getattr(error, "filename2", None) or getattr(error, "filename", None)
+        return f"{f'{place}: ' if place else ''}the disk is full; free some space and run the command again."
+    if (
+        code == errno.ENOMEM
+        or isinstance(error, MemoryError)
+        or (isinstance(error, RuntimeError) and _MEMORY.search(text))
+    ):
+        return (
+            f"the memory is used up ({text.strip().splitlines()[0][:160] if text.strip() else 'no details'}); use a "
+            "smaller batch (with trainer.accumulate_grad_batches for the same result), fewer workers, or a larger "
+            "machine."
+        )
+    return None
+
+
+def _file_message(error: OSError) -> str:
+    place = f"{error.filename}: " if error.filename else ""
+    way_out = {
+        errno.ENOTDIR: " A file is where a folder is expected; move it, or choose another folder.",
+        errno.EEXIST: " A file is where a folder is expected; move it, or choose another folder.",
+        errno.EISDIR: " A folder is where a file is expected; move it, or choose another name.",
+    }.get(error.errno or 0, " Check its permissions, or choose another path." if error.errno in _FORBIDDEN else "")
+    return f"{place}{error.strerror}.{way_out}"
