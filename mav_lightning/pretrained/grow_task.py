@@ -37,7 +37,7 @@ from mav_lightning.pretrained.timesteps import NoiseSchedule
 __all__ = ["GROWN", "GrowDiffusers"]
 
 GROWN = "grown.json"
-_DENOISERS = {"epsilon": EpsDenoiser, "v_prediction": VDenoiser, "sample": X0Denoiser}
+_DENOISERS: dict[str, type[NetDenoiser]] = {"epsilon": EpsDenoiser, "v_prediction": VDenoiser, "sample": X0Denoiser}
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,8 @@ def _denoiser(
         raise UserError(
             f"prediction_type={prediction!r} with variance_type={variance!r} is not supported.", argument="scheduler"
         )
-    kind, options = _DENOISERS[prediction], {"sigma_data": 1.0}  # a variance-preserving process
+    kind = _DENOISERS[prediction]
+    options: dict[str, Any] = {"sigma_data": 1.0}  # a variance-preserving process
     if variance == "learned_range":
         if prediction != "epsilon":
             raise UserError(f"learns a variance but predicts {prediction!r}, not the noise.", argument="scheduler")

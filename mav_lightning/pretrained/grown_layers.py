@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,10 +11,13 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mav_lightning.common.diffusers_library import diffusers_class
+from mav_lightning.common.errors import UserError
 from mav_lightning.nn.base import TemporalLayer
 from mav_lightning.nn.pseudo3d import PseudoAttention3d, PseudoConv3d
+from mav_lightning.nn.temporal_convolution import AddedConv1d, NeighborConv3d
+from mav_lightning.nn.temporal_settings import TemporalSettings
 
-__all__ = ["ClipContext", "GrownBlock", "GrownConv", "GrownEmbedding", "TemporalSettings", "add_time"]
+__all__ = ["ClipContext", "GrownBlock", "GrownConv", "GrownEmbedding", "GrowthSettings", "add_time"]
 
 
 class ClipContext:
@@ -39,28 +42,24 @@ class ClipContext:
 
 
 @dataclass(frozen=True)
-class TemporalSettings:
+class GrowthSettings:
     """Which temporal layers are added, and how.
 
     Attributes:
-        temporal_kernel_size: Temporal kernel size in frames, odd. 0 or 1 adds no temporal convolution.
-        factorized: If False, convolutions become full 3D ones instead of pseudo-3D ones.
-        attention: Whether temporal attention follows spatial attention.
+        temporal: Settings of temporal convolution and attention.
+        attention: Whether temporal attention accompanies spatial attention.
         everywhere: Whether temporal attention also follows residual blocks that no spatial attention follows.
         head_channels: Channels of each head of temporal attention.
         time_channels: Length of the time embedding.
-        identity_init: Whether temporal layers start as the identity.
         temporal_layer: Builds a further temporal layer after each residual block. None for none.
         checkpointing: Whether the backward pass computes residual blocks and attention again instead of storing them.
     """
 
-    temporal_kernel_size: int
-    factorized: bool
+    temporal: TemporalSettings
     attention: bool
     everywhere: bool
     head_channels: int
     time_channels: int
-    identity_init: bool
     temporal_layer: Callable[[int, int], TemporalLayer] | None
     checkpointing: bool
 
@@ -72,16 +71,18 @@ class GrownConv(PseudoConv3d):
         conv: The trained convolution, with a square kernel of odd size.
         clip: Context of the network.
         settings: Temporal layers.
+
+    Raises:
+        UserError: If temporal convolution is in parallel with a convolution that reads an already padded input.
     """
 
-    def __init__(self, conv: nn.Conv2d, clip: ClipContext, settings: TemporalSettings) -> None:
-        super().__init__(
-            conv.in_channels, conv.out_channels, conv.kernel_size[0], settings.temporal_kernel_size, conv.stride[0],
-            settings.factorized, settings.identity_init,
-        )  # fmt: skip
+    def __init__(self, conv: nn.Conv2d, clip: ClipContext, settings: GrowthSettings) -> None:
+        super().__init__(conv.in_channels, conv.out_channels, conv.kernel_size[0], conv.stride[0], settings.temporal)
         self.spatial, self.clip = conv, clip
-        if self.temporal is not None and not self.factorized:
+        if isinstance(self.temporal, NeighborConv3d):
             self.temporal.padding = conv.padding
+        elif isinstance(self.temporal, AddedConv1d) and conv.padding in ((0, 0), 0):
+            raise UserError("parallel is not possible in this network; use `after`.", argument="temporal_placement")
 
     def forward(self, x: Tensor, frames: int | None = None) -> Tensor:
         """Convolve images, or the frames of clips folded into the batch; `frames` is taken from the context."""
@@ -90,7 +91,7 @@ class GrownConv(PseudoConv3d):
 
 
 class GrownBlock(nn.Module):
-    """A residual block or spatial attention of an image network, followed by temporal layers that images skip.
+    """A residual block or spatial attention of an image network, with temporal layers that images skip.
 
     Args:
         spatial: The trained block. Its first output has the shape (B or B·T, C, H, W).
@@ -106,12 +107,14 @@ class GrownBlock(nn.Module):
         spatial: nn.Module,
         channels: int,
         clip: ClipContext,
-        settings: TemporalSettings,
+        settings: GrowthSettings,
         attention: bool,
         further: bool,
     ) -> None:
         super().__init__()
         self.spatial, self.clip, self.checkpointing = spatial, clip, settings.checkpointing
+        # A residual block that no spatial attention follows has nothing to be placed before.
+        self.placement = "after" if further else settings.temporal.placement
         self.attention: PseudoAttention3d | None = None
         self.temporal_layer: TemporalLayer | None = None
         if attention:
@@ -120,11 +123,11 @@ class GrownBlock(nn.Module):
                 settings.head_channels,
                 time_channels=settings.time_channels,
                 spatial=False,
-                identity_init=settings.identity_init,
+                temporal=replace(settings.temporal, placement="after"),
             )
         if further and settings.temporal_layer is not None:
             self.temporal_layer = settings.temporal_layer(channels, settings.time_channels)
-            if settings.identity_init:
+            if settings.temporal.identity_init:
                 self.temporal_layer.reset_to_identity()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -139,20 +142,21 @@ class GrownBlock(nn.Module):
 
         return checkpoint(again, *args, use_reentrant=False, **kwargs)
 
-    def _run(self, *args: Any, **kwargs: Any) -> Any:
-        out = self.spatial(*args, **kwargs)
-        return self._over_time(out) if isinstance(out, Tensor) else (self._over_time(out[0]), *out[1:])
-
-    def _over_time(self, x: Tensor) -> Tensor:
+    def _run(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
         time = self.clip.time
         if time is None:
-            return x
-        if self.attention is not None:
-            x = self.attention(x, time=time)
+            return self.spatial(x, *args, **kwargs)
+        mixed = x if self.attention is None or self.placement == "after" else self.attention(x, time=time)
+        out = self.spatial(mixed if self.placement == "before" else x, *args, **kwargs)
+        first, *further = (out,) if isinstance(out, Tensor) else out
+        if self.placement == "parallel":
+            first = first + (mixed - x)
+        elif self.placement == "after" and self.attention is not None:
+            first = self.attention(first, time=time)
         if self.temporal_layer is not None:
-            clips = self.temporal_layer(rearrange(x, "(b t) c h w -> b c t h w", t=time.shape[1]), time)
-            x = rearrange(clips, "b c t h w -> (b t) c h w")
-        return x
+            clips = self.temporal_layer(rearrange(first, "(b t) c h w -> b c t h w", t=time.shape[1]), time)
+            first = rearrange(clips, "b c t h w -> (b t) c h w")
+        return first if isinstance(out, Tensor) else (first, *further)
 
 
 class GrownEmbedding(nn.Module):
@@ -173,7 +177,7 @@ class GrownEmbedding(nn.Module):
         return out if self.clip.emb is None else out + self.clip.emb
 
 
-def add_time(unet: nn.Module, clip: ClipContext, settings: TemporalSettings) -> None:
+def add_time(unet: nn.Module, clip: ClipContext, settings: GrowthSettings) -> None:
     """Replace the layers of a U-Net of diffusers by ones that extend them by time.
 
     Every convolution with a kernel larger than 1 becomes a `GrownConv`; residual blocks and attention become a
@@ -189,7 +193,7 @@ def add_time(unet: nn.Module, clip: ClipContext, settings: TemporalSettings) -> 
     _replace_children(unet, clip, settings, attended=True)
 
 
-def _replace_children(module: nn.Module, clip: ClipContext, settings: TemporalSettings, attended: bool) -> None:
+def _replace_children(module: nn.Module, clip: ClipContext, settings: GrowthSettings, attended: bool) -> None:
     residual = diffusers_class("diffusers.models.resnet", "ResnetBlock2D")
     transformer = diffusers_class("diffusers.models.transformers.transformer_2d", "Transformer2DModel")
     attention = diffusers_class("diffusers.models.attention_processor", "Attention")

@@ -14,13 +14,15 @@ from mav_lightning.common.schema import NonNegativeInt, PositiveFloat, PositiveI
 from mav_lightning.nn.base import SpaceTimeNetwork, TemporalLayer
 from mav_lightning.nn.embeddings import FrameTime, NumberEmbedding
 from mav_lightning.nn.initialization import init_by_name, zero_init
+from mav_lightning.nn.temporal_settings import Placement, TemporalSettings
+from mav_lightning.nn.time_position import TimePosition
 from mav_lightning.pretrained.grown_conditioning import (
     AddedConditioning,
     NetworkConditioning,
     ProjectedConditioning,
     UnclipConditioning,
 )
-from mav_lightning.pretrained.grown_layers import ClipContext, TemporalSettings, add_time
+from mav_lightning.pretrained.grown_layers import ClipContext, GrowthSettings, add_time
 from mav_lightning.pretrained.lora import add_lora
 from mav_lightning.pretrained.timesteps import NoiseSchedule, TimestepOfNoise
 
@@ -79,11 +81,18 @@ class GrownUNet(SpaceTimeNetwork):
         temporal_attention_everywhere: Enable temporal self-attention also after residual blocks at levels without
             spatial attention.
         head_channels: Channels of each head of temporal attention.
-        fps: Frame-rate conditioning: none, an embedding of the frame rate, or also frame times in seconds.
+        fps: Frame-rate conditioning: none, an embedding of the frame rate, also frame times in seconds, or frame times
+            in seconds in place of frame indices.
         factorized: If False, use full 3D convolutions instead of pseudo-3D ones.
         identity_init: If False, initialize temporal layers at random instead of as the identity.
         temporal_layer: Class or factory of a further temporal layer after every residual block; see `TemporalLayer`.
             None for no further layer.
+        temporal_causal: If True, no frame depends on a later one, as far as temporal convolution and attention go.
+        temporal_placement: Whether temporal convolution and attention come ``after`` the spatial ones, ``before`` them
+            or in ``parallel``.
+        temporal_attention_window: Height and width of the windows in which the tokens of all frames attend to each
+            other; 1 for attention along time only.
+        temporal_position: How temporal attention distinguishes frames, see `SpaceTimeUNet`.
         lora_rank: Rank of low-rank adapters of spatial attention, which start at zero and are trained even if the
             spatial layers are frozen. 0 for none.
         checkpointing: Compute residual blocks and attention again in the backward pass instead of storing them: the
@@ -109,10 +118,14 @@ class GrownUNet(SpaceTimeNetwork):
         temporal_attention: bool = True,
         temporal_attention_everywhere: bool = False,
         head_channels: PositiveInt = 32,
-        fps: Literal["off", "embedding", "seconds"] = "seconds",
+        fps: Literal["off", "embedding", "seconds", "only_seconds"] = "seconds",
         factorized: bool = True,
         identity_init: bool = True,
         temporal_layer: Callable[[int, int], TemporalLayer] | None = None,
+        temporal_causal: bool = False,
+        temporal_placement: Placement = "after",
+        temporal_attention_window: PositiveInt = 1,
+        temporal_position: TimePosition = "absolute",
         lora_rank: NonNegativeInt = 0,
         checkpointing: bool = False,
     ) -> None:
@@ -129,18 +142,19 @@ class GrownUNet(SpaceTimeNetwork):
         self.cond_channels = self.conditioning.channels
         self.timestep = TimestepOfNoise(schedule)
         self.fps_embedding = NumberEmbedding(emb, 0.3, 6.0, zero=identity_init) if fps != "off" else None
-        self.frame_time = FrameTime(32, seconds=fps == "seconds")
+        self.frame_time = FrameTime(index=fps != "only_seconds", seconds=fps in ("seconds", "only_seconds"))
         timed = temporal_kernel_size > 1 or temporal_attention or temporal_layer is not None
         self.time_proj = nn.Linear(self.frame_time.channels, emb) if timed else None
         if self.time_proj is not None and identity_init:
             zero_init(self.time_proj)
-        if temporal_attention_everywhere and not temporal_attention:
-            raise UserError("has no effect without `temporal_attention`.", argument="temporal_attention_everywhere")
-        if not factorized and temporal_kernel_size <= 1:
-            raise UserError("has no effect without a temporal_kernel_size above 1.", argument="factorized")
-        settings = TemporalSettings(
-            temporal_kernel_size, factorized, temporal_attention, temporal_attention_everywhere, head_channels,
-            self.frame_time.channels, identity_init, temporal_layer, checkpointing,
+        temporal = TemporalSettings(
+            temporal_kernel_size, factorized, temporal_placement, temporal_causal, temporal_attention_window,
+            temporal_position, identity_init,
+        )  # fmt: skip
+        temporal.check(temporal_attention, temporal_attention_everywhere, [0], timed or fps != "off")
+        settings = GrowthSettings(
+            temporal, temporal_attention, temporal_attention_everywhere, head_channels, self.frame_time.channels,
+            temporal_layer, checkpointing,
         )  # fmt: skip
         self.clip = ClipContext()
         add_time(self.unet, self.clip, settings)

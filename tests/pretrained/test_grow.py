@@ -108,6 +108,7 @@ def _encoding(pipeline: Path, caption: str) -> Tensor:
         {"factorized": False},
         {"fps": "off"},
         {"fps": "embedding", "head_channels": 16},
+        {"fps": "only_seconds"},
     ],
 )
 def test_every_axis_of_ablation_is_an_argument_and_is_certified(
@@ -121,6 +122,24 @@ def test_every_axis_of_ablation_is_an_argument_and_is_certified(
     ]
     assert json.loads((tmp_path / "other" / "grown.json").read_text())["certificate"]["error"] <= 1e-12
     assert shapes[0] != shapes[1]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"temporal_placement": "before"},
+        {"temporal_placement": "parallel"},
+        {"temporal_causal": True},
+        {"temporal_position": "rotary"},
+        {"temporal_position": "relative"},
+        {"temporal_attention_window": 2},
+    ],
+    ids=str,
+)
+def test_every_temporal_setting_of_our_own_network_holds(options: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    net = GrownUNet("UNet2DConditionModel", folders.TEXT_TO_IMAGE, NoiseSchedule(), **options)
+    assert certify_frames(EpsDenoiser(net, 1.0)).holds
 
 
 def test_temporal_layers_at_random_break_the_certificate_and_the_first_is_named() -> None:
@@ -286,9 +305,10 @@ def test_naming_the_network_does_not_import_diffusers() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
-def test_a_bad_folder_ends_the_command_with_one_message_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_bad_folder_ends_the_command_with_one_message_and_writes_no_network(tmp_path: Path) -> None:
     command = ["train", "stage/grow_diffusers.yaml", f"task.source={tmp_path}/none", "--out", f"{tmp_path}/out"]
     done = subprocess.run([sys.executable, "-m", "mav_lightning", *command], capture_output=True, text=True)
     assert done.returncode == 2
     assert "no such folder; give one that `save_pretrained` of diffusers wrote" in " ".join(done.stderr.split())
-    assert "Traceback" not in done.stderr and not (tmp_path / "out").exists()
+    assert "Traceback" not in done.stderr
+    assert {file.name for file in (tmp_path / "out").iterdir()} <= {"run.json", "lease.json"}
