@@ -27,7 +27,7 @@ _EXPENSIVE = [
 
 
 def run_layer(layer: nn.Module, mode: ActivationCheckpointing, *inputs: Tensor | None) -> Tensor:
-    """Run a layer without random numbers, and keep for the backward pass what the mode says.
+    """Run a layer without random numbers, and keep for the backward pass what the mode names.
 
     Output and gradients have the same bits in every mode.
 
