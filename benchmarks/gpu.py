@@ -13,13 +13,15 @@ Each part that fails is recorded with its error, and the rest goes on; the exit 
 """
 
 import contextlib
+import functools
+import gc
 import json
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,7 +33,7 @@ from datamodules.shapes_world_shards import WriteShapesWorld
 from mav_lightning.common.hashing import file_sha256
 from mav_lightning.config import instantiate, load_config
 from mav_lightning.diffusion.denoiser import NetDenoiser, space_time_network
-from mav_lightning.flops import denoiser_cost
+from mav_lightning.flops import NetworkCost, denoiser_cost
 from mav_lightning.nn.unet import SpaceTimeUNet
 
 # Dense bfloat16 operations per second, from NVIDIA's data sheets.
@@ -39,6 +41,21 @@ PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
 TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2}  # relative error of output and gradients against float64
 
 
+@contextlib.contextmanager
+def full_float32() -> Iterator[None]:
+    """Compute convolutions and matrix products in float32 rather than TensorFloat-32, which has 10 bits of mantissa."""
+    backends = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    before = [backend.allow_tf32 for backend in backends]
+    try:
+        for backend in backends:
+            backend.allow_tf32 = False
+        yield
+    finally:
+        for backend, allowed in zip(backends, before, strict=True):
+            backend.allow_tf32 = allowed
+
+
+@full_float32()
 def correctness(device: torch.device) -> dict[str, Any]:
     """Return relative errors of the output and of all gradients against float64 on the CPU."""
     torch.manual_seed(int(time.time()))
@@ -66,6 +83,7 @@ def _output_and_gradients(net: nn.Module, inputs: list[Tensor]) -> tuple[Tensor,
     return out.detach().float() if out.dtype is torch.bfloat16 else out.detach(), torch.cat(gradients)
 
 
+@full_float32()
 def certificate(device: torch.device) -> dict[str, Any]:
     """Return the largest difference between the output for clips and that for their frames, in float32."""
     torch.manual_seed(0)
@@ -82,13 +100,26 @@ def certificate(device: torch.device) -> dict[str, Any]:
     return {"relative difference": difference, "allowed": 1e-4, "holds": difference <= 1e-4}
 
 
-def training_step(scale: str, batch: int, device: torch.device) -> dict[str, Any]:
-    """Time training steps of a decoder in bfloat16 with AdamW, and return utilization and peak memory."""
-    config = load_config(f"stage/temporal_{scale}.yaml")
+def decoder(scale: str, mode: str) -> dict[str, Any]:
+    """Return the config of the decoder's training on clips, with a mode of activation checkpointing."""
+    return load_config(f"stage/temporal_{scale}.yaml", extra={"module.denoiser.net.activation_checkpointing": mode})
+
+
+@functools.cache
+def decoder_cost(scale: str, mode: str) -> NetworkCost:
+    """Compute the cost of a training step of the decoder on one clip."""
+    config = decoder(scale, mode)
     with torch.device("meta"):
-        cost = denoiser_cost(instantiate(config["module"]["denoiser"]), config["size"], config["frames"])
-    with device:
-        denoiser: NetDenoiser = instantiate(config["module"]["denoiser"], nn.Module, "module.denoiser").to(device)
+        return denoiser_cost(instantiate(config["module"]["denoiser"]), config["size"], config["frames"])
+
+
+def training_step(scale: str, mode: str, batch: int, device: torch.device) -> dict[str, Any]:
+    """Time training steps of a decoder in bfloat16 with AdamW, and return utilization and peak memory.
+
+    Utilization counts the operations without those that activation checkpointing repeats.
+    """
+    config, cost, plain = decoder(scale, mode), decoder_cost(scale, mode), decoder_cost(scale, "off")
+    denoiser: NetDenoiser = instantiate(config["module"]["denoiser"], nn.Module, "module.denoiser").to(device)
     net = space_time_network(denoiser)
     shape = (batch, 3, config["frames"], config["size"], config["size"])
     optimizer = torch.optim.AdamW(denoiser.parameters(), lr=1e-4, fused=True)
@@ -103,30 +134,34 @@ def training_step(scale: str, batch: int, device: torch.device) -> dict[str, Any
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
-    seconds = timed(step, device, 10 if device.type == "cuda" else 2)
-    rate = cost.flops * batch / seconds
-    found = {"scale": scale, "batch": batch, "seconds": seconds, "operations per second": rate}
+    seconds = timed(step, device, 4 if device.type == "cuda" else 2)
+    rate = plain.flops * batch / seconds
+    found = {"scale": scale, "mode": mode, "batch": batch, "seconds": seconds, "operations per second": rate}
     if device.type == "cuda":
         peak = next((value for name, value in PEAK.items() if name in torch.cuda.get_device_name()), None)
         found |= {"peak bytes": torch.cuda.max_memory_allocated(), "utilization": peak and rate / peak}
-        found["predicted bytes"] = cost.state_bytes + cost.activation_bytes * batch
+        # AdamW has a second momentum, and there is no moving average; what mav cost counts is in float32
+        found["predicted bytes in float32"] = cost.state_bytes + cost.activation_bytes * batch
     return found
 
 
 def steps(device: torch.device) -> list[dict[str, Any]]:
-    """Run training steps at growing batches until the memory is full."""
+    """Run training steps in every mode of activation checkpointing, at growing batches until the memory is full."""
     found = []
-    for scale in ("small", "paper") if device.type == "cuda" else ("tiny",):
-        for batch in (1, 4, 16, 64) if device.type == "cuda" else (1,):
-            try:
-                found.append(training_step(scale, batch, device))
-            except torch.OutOfMemoryError:
-                found.append({"scale": scale, "batch": batch, "out of memory": True})
-                break
-            finally:
-                if device.type == "cuda":
-                    torch.cuda.empty_cache()
-                    torch.cuda.reset_peak_memory_stats()
+    on_gpu = device.type == "cuda"
+    for scale in ("small", "paper") if on_gpu else ("tiny",):
+        for mode in ("off", "selective", "full"):
+            for batch in (1, 2, 4, 16) if on_gpu else (1,):
+                try:
+                    found.append(training_step(scale, mode, batch, device))
+                except torch.OutOfMemoryError:
+                    found.append({"scale": scale, "mode": mode, "batch": batch, "out of memory": True})
+                    break
+                finally:
+                    if on_gpu:
+                        gc.collect()
+                        torch.cuda.empty_cache()
+                        torch.cuda.reset_peak_memory_stats()
     return found
 
 
@@ -167,13 +202,12 @@ def peers(device: torch.device) -> dict[str, Any]:
 
 
 def cascade(device: torch.device) -> list[dict[str, Any]]:
-    """Time the pretrained cascade from text to the last network."""
+    """Time the pretrained cascade from text to the last network, by the number of clips in a batch."""
     from mav_lightning.cascade.video_pipeline import Pipeline
 
     found = []
-    pipeline = Pipeline.from_pretrained().to(device)
-    for clips in (1, 16, 128) if device.type == "cuda" else (1,):
-        _wait(device)
+    for clips in (1, 16, 64) if device.type == "cuda" else (1,):
+        pipeline = Pipeline.from_pretrained(batch_size=clips).to(device)
         begun = time.perf_counter()
         out = pipeline(["a red circle on a dark background"] * clips, seeds=list(range(clips)))
         seconds = time.perf_counter() - begun

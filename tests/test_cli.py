@@ -41,7 +41,7 @@ WRONG = {
     ),
     "no wish": (
         ("generate", "--out", "{tmp}/o"),
-        "give either prompts or one of --animate, --interpolate, --extrapolate, --variation",
+        "give either prompts or one of --animate, --interpolate, --extrapolate, --precede, --variation",
     ),
     "no file to inspect": (("inspect", "{tmp}/none.mp4"), "no such file or folder"),
     "a missing study": (("ablate", "ablation/quik.yaml"), "Did you mean `ablation/quick.yaml`?"),

@@ -1,6 +1,7 @@
 """Siblings at one seed differ in what is ablated and in nothing else, in the studies as they are shipped."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -53,20 +54,23 @@ def seen(trial: Trial, needs: dict[str, Path], batches: int = 2) -> Seen:
     inputs: list[tuple[Tensor, ...]] = []
     module.denoiser.net.register_forward_pre_hook(lambda net, given: inputs.append(given))
     for number, batch in enumerate(islice(data.train_dataloader(), batches)):
-        seed_as_training_does(number)
-        with torch.no_grad():
+        with torch.no_grad(), seeded_as_in_training(number, batch):
             module.losses(batch)
     return Seen(weights, inputs, {f"net.{name}" for name in module.denoiser.net.temporal_names()})
 
 
-def seed_as_training_does(number: int) -> None:
+@contextmanager
+def seeded_as_in_training(number: int, batch: object) -> Iterator[None]:
     class Loop:
         total_batch_idx = number
 
     class Trainer:
-        global_rank, fit_loop = 0, Loop()
+        global_rank, world_size, global_step, fit_loop = 0, 1, number, Loop()
 
-    SeedEveryBatch(SEED).on_train_batch_start(Trainer(), None, None, 0)  # type: ignore[arg-type]
+    seeding, trainer = SeedEveryBatch(SEED), Trainer()
+    seeding.on_train_batch_start(trainer, None, batch, 0)  # type: ignore[arg-type]
+    yield
+    seeding.on_train_batch_end(trainer)  # type: ignore[arg-type]
 
 
 def trials(study: str) -> dict[str, Trial]:

@@ -9,9 +9,10 @@ import pytest
 
 from mav_lightning.ablation.budget import Budget, steps_within, training_flops
 from mav_lightning.ablation.run import load_plan, run_study
-from mav_lightning.ablation.study import Study, StudyMetric
+from mav_lightning.ablation.study import Study
 from mav_lightning.ablation.study_file import load_study
 from mav_lightning.ablation.study_plan import Plan, plan_study, read_plan
+from mav_lightning.common.configs import conf_root
 from mav_lightning.common.errors import UserError
 from mav_lightning.config import find_config, load_config
 from mav_lightning.flops import network_cost
@@ -157,13 +158,22 @@ def test_what_a_study_extends_stays_as_it_is(write_study: Write, tmp_path: Path)
     ]
 
 
-def test_a_protocol_of_the_study_replaces_the_recipes() -> None:
-    one, recipe = load_study("ablation/quick.yaml")
-    plain = plan_study(one, recipe).trials[0].score.config["protocol"]["name"]
-    other = replace(one, protocol="fid-clean", metrics=[StudyMetric("fid-clean", "lower")])
-    changed = plan_study(other, recipe).trials[0].score.config["protocol"]
+@pytest.fixture
+def own_protocol(tmp_path: Path) -> Path:
+    """Copy `shapes-tiny` with another seed."""
+    text = (conf_root() / "protocol" / "shapes-tiny.yaml").read_text()
+    assert text.count("\nseed: 0") == 1
+    own = tmp_path / "own-protocol.yaml"
+    own.write_text(text.replace("\nseed: 0", "\nseed: 7"))
+    return own
 
-    assert (plain, changed["name"]) == ("shapes-tiny", "fid-clean")
+
+def test_a_protocol_of_the_study_replaces_the_recipes(own_protocol: Path) -> None:
+    one, recipe = load_study("ablation/quick.yaml")
+    plain = plan_study(one, recipe).trials[0].score.config["protocol"]
+    changed = plan_study(replace(one, protocol=str(own_protocol)), recipe).trials[0].score.config["protocol"]
+
+    assert (plain["name"], plain["seed"], changed["name"], changed["seed"]) == ("shapes-tiny", 0, "own-protocol", 7)
 
 
 def steps(plan: Plan) -> dict[str, int]:
@@ -176,15 +186,17 @@ def with_budget(tmp_path: Path, budget: str) -> Plan:
     return plan_study(*load_study(file))
 
 
-def test_floors_are_cut_under_the_studys_protocol_and_identified_by_what_it_says(tmp_path: Path) -> None:
+def test_floors_are_cut_under_the_studys_protocol_and_identified_by_what_it_says(
+    tmp_path: Path, own_protocol: Path
+) -> None:
     file = tmp_path / "study.yaml"
-    file.write_text("extends: ablation/baselines.yaml\nprotocol: shapes-tiny-16fps\nseeds: [0]\n")
+    file.write_text(f"extends: ablation/baselines.yaml\nprotocol: {own_protocol}\nseeds: [0]\n")
     stages = load_plan(file).trial("static", 0).stages
 
     for name in ("static", "score"):
-        assert stages[name].config["protocol"]["name"] == "shapes-tiny-16fps"
-        assert stages[name].config["protocol"]["fps"] == [16]
-    assert stages["static"].config["task"]["protocol"] == "shapes-tiny-16fps"
+        assert stages[name].config["protocol"]["name"] == "own-protocol"
+        assert stages[name].config["protocol"]["seed"] == 7
+    assert stages["static"].config["task"]["protocol"] == str(own_protocol)
 
 
 def test_accumulated_batches_are_samples_of_one_step() -> None:

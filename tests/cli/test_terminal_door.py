@@ -23,7 +23,7 @@ DOORS = {
     "click.echo": (),
     "rich.print": (),
     "sys.stdout.write": (),
-    "sys.stderr.write": (),
+    "sys.stderr.write": ("mav_lightning/training/signals.py",),  # from a thread, while the main one may hold a lock
     "logging.getLogger": ("mav_lightning/common/terminal.py", "mav_lightning/training/quiet.py"),
     "logging.basicConfig": (),
     "Console": (),

@@ -39,6 +39,8 @@ CHECKED_ONLY = {
     "chain.pem": "needs a certificate",
     "clips/signed": "needs the certificate before it",
     "--devices 2": "needs two devices",
+    "--import evaluation_results": "needs VBench's results",
+    "--with vbench.json": "needs VBench's results",
 }
 SMALL_DATA = {"images": 72, "clips": 72, "val_images": 8, "val_clips": 40}
 

@@ -120,12 +120,14 @@ def test_the_catalogue_knows_what_the_protocols_of_the_field_need() -> None:
         "i3d_torchscript.pt", "i3d_pretrained_400.pt", "rgb_imagenet.pt", "model_rgb.pth", "inception-2015-12-05.pt",
         "c3d_ucf101.pt", "openai/clip-vit-base-patch32", "openai/clip-vit-base-patch16",
         "openai/clip-vit-large-patch14", "facebook/vjepa2-vitl-fpc16-256-ssv2",
-        "MCG-NJU/videomae-base-finetuned-ssv2",
+        "MCG-NJU/videomae-base-finetuned-ssv2", "facebook/dino-vitb16", "alexnet-owt-7be5be79.pth",
     ]  # fmt: skip
     assert [name for name, weights in known.items() if not all(file.pinned for file in weights.files)] == [
         "c3d_ucf101.pt",
         "facebook/vjepa2-vitl-fpc16-256-ssv2",
         "MCG-NJU/videomae-base-finetuned-ssv2",
+        "facebook/dino-vitb16",
+        "alexnet-owt-7be5be79.pth",
     ]
     for name, weights in known.items():
         assert weights.name == name

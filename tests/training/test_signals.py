@@ -39,7 +39,8 @@ def test_the_message_names_the_rank_its_process_and_machine(lost: list[int], nam
 
 def test_an_ignored_signal_stays_ignored() -> None:
     code = (
-        "import signal; from mav_lightning.common.stop_signals import catchable; print(signal.SIGHUP in catchable());"
+        "import signal; from mav_lightning.common.stop_signals import catchable;"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL); print(signal.SIGHUP in catchable());"
         "signal.signal(signal.SIGHUP, signal.SIG_IGN); print(signal.SIGHUP in catchable())"
     )
     printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout

@@ -26,6 +26,7 @@ ensure_torchvision_imports()
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer  # noqa: E402
 
 from mav_lightning.common import whole_file  # noqa: E402
+from mav_lightning.common.stop_signals import STOP_SIGNALS  # noqa: E402
 from mav_lightning.training import checkpoint_io, rank_watch, signals  # noqa: E402
 from mav_lightning.training.checkpointer import Checkpointer  # noqa: E402
 from mav_lightning.training.fit import fit  # noqa: E402
@@ -294,6 +295,9 @@ def run(
     """Trains the toy in `out`, with a fault at optimizer step `at` if one is named."""
     torch.set_num_threads(1)
     os.environ.update(env)
+    for number in STOP_SIGNALS:  # a shell in the background, or nohup, has its children ignore some
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     callbacks: list[Callback] = [*([Trace(out / "trace")] if trace else []), *extra]
     if fault == "kill-after-save":
         kill_after_save(at)
