@@ -13,6 +13,7 @@ import torch
 from mav_lightning.common.units import count, memory, operations
 from mav_lightning.diffusion.denoiser import EpsDenoiser, HybridDenoiser, NetDenoiser
 from mav_lightning.modules.transfer import freeze_spatial
+from mav_lightning.nn.activation_checkpointing import ActivationCheckpointing
 from mav_lightning.pretrained.grown_unet import GrownUNet
 from mav_lightning.pretrained.timesteps import NoiseSchedule
 
@@ -31,19 +32,20 @@ STABLE_DIFFUSION: dict[str, Any] = {
     "down_block_types": [*["CrossAttnDownBlock2D"] * 3, "DownBlock2D"],
     "up_block_types": ["UpBlock2D", *["CrossAttnUpBlock2D"] * 3],
 }  # fmt: skip
+MODES: tuple[ActivationCheckpointing, ...] = ("off", "full")
 
 
-def build(name: str, checkpointing: bool) -> NetDenoiser:
+def build(name: str, checkpointing: ActivationCheckpointing) -> NetDenoiser:
     """Build the denoiser of a network with random weights."""
     schedule = NoiseSchedule(beta_schedule="squaredcos_cap_v2")
     if name.startswith("Karlo"):
-        net = GrownUNet("UNet2DConditionModel", KARLO, schedule, TEXT_PROJ, checkpointing=checkpointing)
+        net = GrownUNet("UNet2DConditionModel", KARLO, schedule, TEXT_PROJ, activation_checkpointing=checkpointing)
         return HybridDenoiser(net, 1.0)
-    net = GrownUNet("UNet2DConditionModel", STABLE_DIFFUSION, schedule, checkpointing=checkpointing)
+    net = GrownUNet("UNet2DConditionModel", STABLE_DIFFUSION, schedule, activation_checkpointing=checkpointing)
     return EpsDenoiser(net, 1.0)
 
 
-def computed(name: str, checkpointing: bool, frozen: bool) -> str:
+def computed(name: str, checkpointing: ActivationCheckpointing, frozen: bool) -> str:
     """Return a row of the table of computed costs."""
     from mav_lightning.flops import denoiser_cost
 
@@ -52,14 +54,15 @@ def computed(name: str, checkpointing: bool, frozen: bool) -> str:
     if frozen:
         freeze_spatial(denoiser)
     cost = denoiser_cost(denoiser, SIZE, FRAMES)
+    layers, again = "temporal" if frozen else "all", "yes" if checkpointing == "full" else "no"
     return (
-        f"| {name} | {'temporal' if frozen else 'all'} | {'yes' if checkpointing else 'no'} | {count(cost.parameters)} "
+        f"| {name} | {layers} | {again} | {count(cost.parameters)} "
         f"| {count(cost.temporal)} | {operations(cost.flops)} | {memory(cost.state_bytes)} "
         f"| {memory(cost.activation_bytes)} |"
     )
 
 
-def measured(name: str, checkpointing: bool, frozen: bool, device: str, steps: int = 3) -> str:
+def measured(name: str, checkpointing: ActivationCheckpointing, frozen: bool, device: str, steps: int = 3) -> str:
     """Train on one random clip and return a row of the table of measured costs."""
     torch.manual_seed(0)
     with torch.device(device):
@@ -84,7 +87,7 @@ def measured(name: str, checkpointing: bool, frozen: bool, device: str, steps: i
         times.append(time.perf_counter() - start)
     peak = memory(torch.cuda.max_memory_allocated())
     best = min(times[1:])
-    layers, again = "temporal" if frozen else "all", "yes" if checkpointing else "no"
+    layers, again = "temporal" if frozen else "all", "yes" if checkpointing == "full" else "no"
     return f"| {name} | {layers} | {again} | {peak} | {best:.2f} s | {float(loss.detach()):.3f} |"
 
 
@@ -104,7 +107,7 @@ def main() -> None:
         print("|---|---|---|---|---|---|")
     for name in CHANNELS:
         for frozen in (True, False):
-            for checkpointing in (False, True):
+            for checkpointing in MODES:
                 row = (
                     computed(name, checkpointing, frozen)
                     if device == "meta"

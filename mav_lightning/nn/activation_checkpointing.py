@@ -1,14 +1,15 @@
 """Activation checkpointing: less memory for the backward pass, which computes again what was not kept."""
 
 import functools
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
 
 import torch
-from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
 __all__ = ["ActivationCheckpointing", "run_layer"]
 
+Output = TypeVar("Output")
 ActivationCheckpointing = Literal["off", "selective", "full"]
 
 _ATEN = torch.ops.aten
@@ -26,22 +27,22 @@ _EXPENSIVE = [
 ]
 
 
-def run_layer(layer: nn.Module, mode: ActivationCheckpointing, *inputs: Tensor | None) -> Tensor:
-    """Run a layer without random numbers, and keep for the backward pass what the mode names.
+def run_layer(layer: Callable[..., Output], mode: ActivationCheckpointing, *inputs: Any, **named: Any) -> Output:
+    """Run a layer, and keep for the backward pass what the mode names.
 
     Output and gradients have the same bits in every mode.
 
     Args:
-        layer: The layer.
+        layer: The layer, or a function that calls it.
         mode: ``off`` keeps everything; ``selective`` keeps inputs and the outputs of convolutions, matrix products and
             attention; ``full`` keeps inputs only, and computes the whole layer again.
         inputs: Arguments of the layer.
+        named: Arguments of the layer, by name.
     """
     if mode == "off" or not torch.is_grad_enabled():
-        out: Tensor = layer(*inputs)
-        return out
-    again = functools.partial(checkpoint, layer, *inputs, use_reentrant=False, preserve_rng_state=False)
+        return layer(*inputs, **named)
+    options: dict[str, Any] = {"use_reentrant": False, **named}
     if mode == "selective":
-        again.keywords["context_fn"] = functools.partial(create_selective_checkpoint_contexts, _EXPENSIVE)
-    computed: Tensor = again()
-    return computed
+        options["context_fn"] = functools.partial(create_selective_checkpoint_contexts, _EXPENSIVE)
+    out: Output = checkpoint(layer, *inputs, **options)
+    return out

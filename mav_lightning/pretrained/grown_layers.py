@@ -5,13 +5,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from mav_lightning.common.diffusers_library import diffusers_class
 from mav_lightning.common.errors import UserError
+from mav_lightning.nn.activation_checkpointing import ActivationCheckpointing, run_layer
 from mav_lightning.nn.base import TemporalLayer
 from mav_lightning.nn.pseudo3d import PseudoAttention3d, PseudoConv3d
 from mav_lightning.nn.temporal_convolution import AddedConv1d, NeighborConv3d
@@ -52,7 +51,7 @@ class GrowthSettings:
         head_channels: Channels of each head of temporal attention.
         time_channels: Length of the time embedding.
         temporal_layer: Builds a further temporal layer after each residual block. None for none.
-        checkpointing: Whether the backward pass computes residual blocks and attention again instead of storing them.
+        checkpointing: What is kept of residual blocks and attention for the backward pass.
     """
 
     temporal: TemporalSettings
@@ -61,7 +60,7 @@ class GrowthSettings:
     head_channels: int
     time_channels: int
     temporal_layer: Callable[[int, int], TemporalLayer] | None
-    checkpointing: bool
+    checkpointing: ActivationCheckpointing
 
 
 class GrownConv(PseudoConv3d):
@@ -132,15 +131,13 @@ class GrownBlock(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the trained block with its own arguments, then the temporal layers."""
-        if not (self.checkpointing and torch.is_grad_enabled()):
-            return self._run(*args, **kwargs)
         time, emb = self.clip.time, self.clip.emb
 
         def again(*args: Any, **kwargs: Any) -> Any:  # the backward pass may come after other samples
             with self.clip.running(time, emb):
                 return self._run(*args, **kwargs)
 
-        return checkpoint(again, *args, use_reentrant=False, **kwargs)
+        return run_layer(again, self.checkpointing, *args, **kwargs)
 
     def _run(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
         time = self.clip.time

@@ -11,6 +11,7 @@ from mav_lightning.common.arguments import checked
 from mav_lightning.common.diffusers_library import diffusers_class, diffusers_version
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import NonNegativeInt, PositiveFloat, PositiveInt
+from mav_lightning.nn.activation_checkpointing import ActivationCheckpointing
 from mav_lightning.nn.base import SpaceTimeNetwork, TemporalLayer
 from mav_lightning.nn.embeddings import FrameTime, NumberEmbedding
 from mav_lightning.nn.initialization import init_by_name, zero_init
@@ -95,8 +96,9 @@ class GrownUNet(SpaceTimeNetwork):
         temporal_position: How temporal attention distinguishes frames, see `SpaceTimeUNet`.
         lora_rank: Rank of low-rank adapters of spatial attention, which start at zero and are trained even if the
             spatial layers are frozen. 0 for none.
-        checkpointing: Compute residual blocks and attention again in the backward pass instead of storing them: the
-            same gradients with less memory and about a third more time.
+        activation_checkpointing: What training keeps of residual blocks and attention for the backward pass, with the
+            same result: everything (``off``), the outputs of convolutions, matrix products and attention
+            (``selective``), or only inputs, so that they are computed twice (``full``).
 
     Raises:
         UserError: If diffusers is not installed, or an argument is out of range or describes a network that cannot be
@@ -127,7 +129,7 @@ class GrownUNet(SpaceTimeNetwork):
         temporal_attention_window: PositiveInt = 1,
         temporal_position: TimePosition = "absolute",
         lora_rank: NonNegativeInt = 0,
-        checkpointing: bool = False,
+        activation_checkpointing: ActivationCheckpointing = "off",
     ) -> None:
         super().__init__()
         check_unet_config(kind, config)
@@ -154,7 +156,7 @@ class GrownUNet(SpaceTimeNetwork):
         temporal.check(temporal_attention, temporal_attention_everywhere, [0], timed or fps != "off")
         settings = GrowthSettings(
             temporal, temporal_attention, temporal_attention_everywhere, head_channels, self.frame_time.channels,
-            temporal_layer, checkpointing,
+            temporal_layer, activation_checkpointing,
         )  # fmt: skip
         self.clip = ClipContext()
         add_time(self.unet, self.clip, settings)

@@ -21,6 +21,7 @@ from mav_lightning.common.tracking import untracked
 from mav_lightning.diffusion.denoiser import EpsDenoiser, HybridDenoiser
 from mav_lightning.networks.card import read_card
 from mav_lightning.networks.catalogue import describe_network
+from mav_lightning.nn.activation_checkpointing import ActivationCheckpointing
 from mav_lightning.pretrained.grow_task import GrowDiffusers
 from mav_lightning.pretrained.grown_unet import GrownUNet
 from mav_lightning.pretrained.timesteps import NoiseSchedule, TimestepOfNoise
@@ -164,11 +165,13 @@ def test_fps_conditions_clips_after_an_update_and_images_never() -> None:
     assert torch.equal(*images)
 
 
-def test_recomputing_activations_changes_no_gradient() -> None:
+@pytest.mark.parametrize("mode", ["selective", "full"])
+def test_recomputing_activations_changes_no_gradient(mode: ActivationCheckpointing) -> None:
     gradients = []
-    for checkpointing in (False, True):
+    modes: tuple[ActivationCheckpointing, ...] = ("off", mode)
+    for checkpointing in modes:
         torch.manual_seed(0)
-        net = GrownUNet("UNet2DModel", folders.UNCONDITIONAL, NoiseSchedule(), checkpointing=checkpointing)
+        net = GrownUNet("UNet2DModel", folders.UNCONDITIONAL, NoiseSchedule(), activation_checkpointing=checkpointing)
         folders.randomized(net)
         clips = net(noisy(1, 3, 4, 16, 16), torch.zeros(1), torch.zeros(1, 768), torch.tensor([8.0]))
         images = net(noisy(2, 3, 16, 16), torch.zeros(2), torch.zeros(2, 768))  # runs between forward and backward
