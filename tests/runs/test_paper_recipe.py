@@ -56,6 +56,7 @@ def doll_settings(shards: Path, clip: Path) -> dict[str, Any]:
     return settings | {"prior.size": 8, "pipeline.task.sampling.size": 8, "pipeline.task.sampling.steps": 2}
 
 
+@pytest.mark.slow  # two minutes: ten stages, each a process of its own
 def test_the_whole_recipe_runs_and_its_pipeline_generates_76_frames(tmp_path: Path) -> None:
     WriteShapesWorld(images=8, clips=4).run(tmp_path / "shards", seed=0, track=untracked)
     settings = doll_settings(tmp_path / "shards", write_doll_clip(tmp_path / "clip"))
