@@ -88,7 +88,7 @@ class Watchdog:
                 if wait.stuck:
                     _reap()
                     raise MachineError(wait.stuck) from error
-                if "DataLoader worker" in str(error):
+                if _is_of_killed_worker(error):
                     raise MachineError(f"a loader worker was killed ({error}){self._described()}.") from error
                 if "timed out" not in str(error):
                     raise
@@ -117,6 +117,14 @@ class Watchdog:
         busy = [(number, note) for number, note in enumerate(self._notes.tolist()) if note[_BUSY]]
         told = [f"worker {number} was reading {self._place(note[_PLACE])}" for number, note in busy]
         return f": {'; '.join(told)}" if told else ""
+
+
+def _is_of_killed_worker(error: Exception) -> bool:
+    """Return whether an error says that a worker is gone, rather than what was raised within one."""
+    if "Caught " in str(error):  # PyTorch's words for an exception that a worker passed on
+        return False
+    # a worker can be killed between announcing a batch and handing over its memory
+    return "DataLoader worker (pid" in str(error) or isinstance(error, ConnectionError | EOFError)
 
 
 class _Wait:

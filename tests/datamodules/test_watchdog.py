@@ -18,7 +18,7 @@ from datamodules.order import EvalOrder
 from datamodules.parallel import unchanged
 from datamodules.reader import EvalLoader
 from datamodules.sample_reader import SampleReader
-from datamodules.watchdog import Watchdog
+from datamodules.watchdog import Watchdog, _is_of_killed_worker
 from mav_lightning.common.retries import MachineError
 
 
@@ -62,6 +62,22 @@ def test_a_killed_worker_is_one_message(clip_folder: Path) -> None:
     with pytest.raises(MachineError, match="a loader worker was killed"):
         for _ in chain(batches):
             os.kill(active_children()[0].pid or 0, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("error", "killed"),
+    [
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), True),
+        (RuntimeError("DataLoader worker (pid(s) 7, 8) exited unexpectedly"), True),
+        (ConnectionResetError(104, "Connection reset by peer"), True),  # between a batch and its memory
+        (EOFError(), True),
+        (RuntimeError("Caught RuntimeError in DataLoader worker process 0.\nOriginal Traceback …"), False),
+        (ConnectionResetError("Caught ConnectionResetError in DataLoader worker process 0.\n…"), False),
+        (RuntimeError("stack expects each tensor to be equal size"), False),
+    ],
+)
+def test_a_killed_worker_is_told_from_an_error_within_one(error: Exception, killed: bool) -> None:
+    assert _is_of_killed_worker(error) == killed
 
 
 class Slow(torch.utils.data.Dataset[int]):
