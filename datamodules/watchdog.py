@@ -120,7 +120,7 @@ class Watchdog:
 
 
 def _is_of_killed_worker(error: Exception) -> bool:
-    """Return whether an error says that a worker is gone, rather than what was raised within one."""
+    """Return whether an error shows that a worker is gone, rather than what was raised within one."""
     if "Caught " in str(error):  # PyTorch's words for an exception that a worker passed on
         return False
     # a worker can be killed between announcing a batch and handing over its memory

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import NonNegativeFloat, build, read_json
 
-__all__ = ["RaterAnswers", "RatingItem", "RatingKey", "read_answers", "read_key"]
+__all__ = ["GivenAnswer", "RaterAnswers", "RatingItem", "RatingKey", "read_answers", "read_key"]
 
 Side = Literal["x", "y"]
 

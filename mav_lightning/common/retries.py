@@ -24,15 +24,14 @@ class MachineError(UserError):
 def attempts(where: object) -> Iterator["_Attempt"]:
     """Yield contexts in which to try something that may fail for a while, until one of them is left without an error.
 
+    Use it as ``for attempt in attempts(path):`` and, within the loop, ``with attempt:``.
+
     Args:
         where: File or address that is read, for messages.
 
     Raises:
         MachineError: The last attempt fails, or one fails as the next would, for example because there is no such
             file, or memory is used up.
-
-    Example:
-        ``for attempt in attempts(path): with attempt: data = path.read_bytes()``
     """
     for wait in (*WAITS, None):
         attempt = _Attempt(where, wait)
