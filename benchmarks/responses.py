@@ -60,7 +60,7 @@ class Row:
     """A line of the tables.
 
     Attributes:
-        name: Of the line.
+        name: Name of the line.
         alter: What is done to every clip.
         crf: Of H.264; None stores clips without loss.
         between: Takes other cuts of the real side's own videos.

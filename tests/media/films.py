@@ -52,8 +52,8 @@ def make_film(
         times: When each frame is shown, in seconds. None for equal intervals.
         time_base: Seconds per tick of the encoder.
         pixels: Pixel format.
-        options: Of the encoder.
-        container_options: Of the format.
+        options: Options of the encoder.
+        container_options: Options of the container format.
         setup: Called with the container and the stream before the first frame.
         before: Called with the container before the stream is added.
     """
