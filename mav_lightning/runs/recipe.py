@@ -98,7 +98,8 @@ def plan_recipe(
     Args:
         recipe: The system.
         deltas: ``<stage>.<config key>`` → value, or ``<stage>.needs.<role>`` → stage name (None: leave it empty).
-        seed: Seed set in every stage config that has the key `seed`; None keeps the configs' own.
+        seed: Seed set in every stage config that has the key `seed`, unless the recipe itself sets it: then all trials
+            share that stage. None keeps the configs' own.
         where: Start of messages about `deltas`, for example ``"quick.yaml, variant per_frame"``.
         targets: Names of the requested stages; None for those that no other stage needs.
 
@@ -112,7 +113,8 @@ def plan_recipe(
     planned: dict[str, Stage] = {}
     for name in _reachable(_ordered(where, needs), needs, recipe.targets if targets is None else targets):
         spec = recipe.stages[name]
-        extra = ({"seed": seed} if seed is not None and "seed" in spec.defaults else {}) | settings[name]
+        seeded = seed is not None and "seed" in spec.defaults and "seed" not in spec.settings
+        extra = ({"seed": seed} if seeded else {}) | settings[name]
         try:
             config = load_config(spec.config, extra=spec.settings | extra) if extra else spec.defaults
         except UserError as error:
