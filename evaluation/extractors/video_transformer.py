@@ -6,23 +6,21 @@ Their features see motion better than those of I3D (Ge et al., 2024; Luo et al.,
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from evaluation.clip_sources import Clip
-from evaluation.extractors.base import ClipFeatures, ExtractorSettings, LoadedExtractor
-from evaluation.extractors.pretrained import load_pretrained, weights_identity
-from evaluation.resize import Resize, resizer
+from evaluation.extractors.base import ClipFeatures
+from evaluation.extractors.pretrained import load_pretrained
+from evaluation.extractors.pretrained_transformer import Levels, PretrainedTransformer, PretrainedTransformerSettings
+from evaluation.resize import Resize
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.schema import PositiveFloat, PositiveInt
 
 __all__ = ["VideoTransformer", "VideoTransformerSettings"]
 
 _KINDS = ("videomae", "vjepa2")
-Levels = tuple[float, float, float]
 
 
-class VideoTransformer(ClipFeatures):
+class VideoTransformer(PretrainedTransformer, ClipFeatures):
     """One feature vector per clip of a VideoMAE or V-JEPA 2.
 
     For a fine-tuned classifier it is the input of the last layer, as in content-debiased FVD and JEDi; for a model
@@ -43,16 +41,10 @@ class VideoTransformer(ClipFeatures):
         UserError: If the extra `clip` is not installed, the folder holds another model, or a weight is missing.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, folder: Path, resize: Resize, mean: Levels, std: Levels) -> None:
-        super().__init__()
-        self.model, self.resize = load_pretrained(folder, _KINDS, "ForVideoClassification"), resize
+        super().__init__(load_pretrained(folder, _KINDS, "ForVideoClassification"), resize, mean, std)
         if hasattr(self.model, "classifier"):
             self.model.classifier = nn.Identity()
-        for name, values in (("mean", mean), ("std", std)):
-            self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
 
     def prepare(self, clip: Clip) -> Tensor:
         """Resize frames: (T, 3, size, size) float32 in [0, 255].
@@ -70,7 +62,7 @@ class VideoTransformer(ClipFeatures):
 
     def forward(self, prepared: Tensor) -> Tensor:
         """Compute features: (N, T, 3, size, size) in [0, 255] → (N, 1, d)."""
-        clips = (prepared / 255 - self.mean) / self.std
+        clips = self.normalized(prepared)
         name = "pixel_values_videos" if self.model.config.model_type == "vjepa2" else "pixel_values"
         if hasattr(self.model, "classifier"):
             features: Tensor = self.model(**{name: clips}).logits
@@ -81,34 +73,8 @@ class VideoTransformer(ClipFeatures):
 
 
 @dataclass(frozen=True)
-class VideoTransformerSettings(ExtractorSettings):
-    """Settings of `VideoTransformer`.
-
-    Attributes:
-        weights: Name of a folder in Hugging Face's format in the folder of weights, or a path.
-        resize: Name of a rule in `evaluation.resize`.
-        size: Height and width after resizing, in pixels.
-        mean: Mean of red, green and blue that is subtracted, of values in [0, 1].
-        std: Standard deviation of red, green and blue to divide by.
-        sha256: Expected sha256 of the weights file, as Hugging Face's site shows it. None accepts any.
-    """
+class VideoTransformerSettings(PretrainedTransformerSettings):
+    """Settings of `VideoTransformer`."""
 
     kind = "video-transformer"
     network = VideoTransformer
-
-    weights: str
-    resize: str
-    size: PositiveInt
-    mean: tuple[float, float, float]
-    std: tuple[PositiveFloat, PositiveFloat, PositiveFloat]
-    sha256: str | None = None
-
-    def load(self, weights: Path) -> LoadedExtractor:
-        """Check the weights' hash, then load the network.
-
-        Raises:
-            UserError: If a file is missing, is not the one pinned, or cannot be read.
-        """
-        folder = weights / self.weights
-        identity = weights_identity(folder, self.sha256)
-        return LoadedExtractor(VideoTransformer(folder, resizer(self.resize, self.size), self.mean, self.std), identity)

@@ -1,33 +1,12 @@
 """What the adapters of other projects' networks share: the contract, and the embedding of the conditioning."""
 
-from importlib import import_module
-from typing import Any
-
 from torch import Tensor, nn
 
-from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import PositiveInt
 from mav_lightning.nn.base import SpaceTimeNetwork
 from mav_lightning.nn.embeddings import NumberEmbedding
 
-__all__ = ["Adapter", "foreign"]
-
-
-def foreign(package: str, name: str) -> Any:
-    """Import a class of another project.
-
-    Args:
-        package: Dotted name of the module.
-        name: Name of the class.
-
-    Raises:
-        UserError: If the package is not installed.
-    """
-    try:
-        return getattr(import_module(package), name)
-    except ImportError as error:
-        project = package.partition(".")[0]
-        raise UserError(f"needs {project}; run `pip install 'mav-lightning[baselines]'`.") from error
+__all__ = ["Adapter"]
 
 
 class Adapter(SpaceTimeNetwork):

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
 
-from mav_lightning.baselines.adapter import Adapter, foreign
+from mav_lightning.baselines.adapter import Adapter
 from mav_lightning.common.arguments import checked
+from mav_lightning.common.optional_import import optional_class
 from mav_lightning.common.schema import NonNegativeInt, PositiveInt
 from mav_lightning.nn.base import check_levels
 
@@ -50,7 +51,7 @@ class UNet3D(Adapter):
         with_attention = [level in attention for level in range(len(multipliers))]
         self.context_tokens = context_tokens
         self.context_proj = nn.Linear(emb, context_tokens * emb)
-        self.net = foreign("diffusers", "UNet3DConditionModel")(
+        self.net = optional_class("diffusers", "UNet3DConditionModel", "baselines")(
             in_channels=self.in_channels,
             out_channels=self.out_channels,
             block_out_channels=tuple(channels * multiplier for multiplier in multipliers),
@@ -71,8 +72,10 @@ class UNet3D(Adapter):
     def temporal_parts(self) -> Iterator[nn.Module]:
         """Yield the library's temporal convolutions and temporal transformers."""
         kinds = (
-            foreign("diffusers.models.resnet", "TemporalConvLayer"),
-            foreign("diffusers.models.transformers.transformer_temporal", "TransformerTemporalModel"),
+            optional_class("diffusers.models.resnet", "TemporalConvLayer", "baselines"),
+            optional_class(
+                "diffusers.models.transformers.transformer_temporal", "TransformerTemporalModel", "baselines"
+            ),
         )
         yield from (module for module in self.net.modules() if isinstance(module, kinds))
 

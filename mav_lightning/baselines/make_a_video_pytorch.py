@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
 
-from mav_lightning.baselines.adapter import Adapter, foreign
+from mav_lightning.baselines.adapter import Adapter
 from mav_lightning.common.arguments import checked
+from mav_lightning.common.optional_import import optional_class
 from mav_lightning.common.schema import NonNegativeInt, PositiveInt
 from mav_lightning.nn.base import check_levels
 
@@ -50,7 +51,7 @@ class SpaceTimeUnet(Adapter):
         check_levels(multipliers, attention)
         super().__init__(cond_channels, 4 * channels, downsampling=2 ** len(multipliers))
         levels = range(len(multipliers))
-        self.net = foreign("make_a_video_pytorch", "SpaceTimeUnet")(
+        self.net = optional_class("make_a_video_pytorch", "SpaceTimeUnet", "baselines")(
             dim=channels,
             dim_mult=tuple(multipliers),
             self_attns=tuple(level in attention for level in levels),
@@ -69,7 +70,8 @@ class SpaceTimeUnet(Adapter):
     def temporal_parts(self) -> Iterator[nn.Module]:
         """Yield the library's temporal convolutions, temporal attention and temporal position biases."""
         library = "make_a_video_pytorch.make_a_video"
-        conv, attention = foreign(library, "PseudoConv3d"), foreign(library, "SpatioTemporalAttention")
+        names = ("PseudoConv3d", "SpatioTemporalAttention")
+        conv, attention = (optional_class(library, name, "baselines") for name in names)
         for module in self.net.modules():
             if isinstance(module, conv) and module.temporal_conv is not None:
                 yield module.temporal_conv

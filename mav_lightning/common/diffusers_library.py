@@ -1,9 +1,8 @@
 """Lazy import of Hugging Face's diffusers, an optional dependency."""
 
-from importlib import import_module
 from typing import Any
 
-from mav_lightning.common.errors import UserError
+from mav_lightning.common.optional_import import optional_class
 
 __all__ = ["diffusers_class", "diffusers_version"]
 
@@ -18,10 +17,7 @@ def diffusers_class(module: str, name: str) -> Any:
     Raises:
         UserError: If the library is not installed.
     """
-    try:
-        return getattr(import_module(module), name)
-    except ImportError as error:
-        raise UserError("needs diffusers; run `pip install 'mav-lightning[diffusers]'`.") from error
+    return optional_class(module, name, "diffusers")
 
 
 def diffusers_version() -> str:
