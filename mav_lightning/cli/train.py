@@ -11,7 +11,8 @@ from mav_lightning.cli.progress import exit_if_failed
 from mav_lightning.common.counting import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
+    from typing import Any
 
     from mav_lightning.common.console import SafeConsole
     from mav_lightning.runs.stage_folder import Stage
@@ -71,6 +72,16 @@ def train(
             show_default=False,
         ),
     ] = None,
+    profile: Annotated[
+        int | None,
+        typer.Option(
+            min=4,
+            metavar="STEPS",
+            help="Train this number of steps, keep nothing, and print where the time of a step goes, without the first "
+            "two and the last.",
+            show_default=False,
+        ),
+    ] = None,
     allow: Allow = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Recipes: check and list the stages only.")] = False,
 ) -> None:
@@ -90,6 +101,8 @@ def train(
 
         mav train stage/temporal_tiny.yaml needs.data=runs/shapes … --out runs/temporal --extend 2000
 
+        mav train stage/temporal_tiny.yaml needs.data=runs/shapes … --profile 20
+
         mav train recipe/tiny.yaml --out runs/tiny --jobs 2
     """
     from mav_lightning.common.errors import UserError
@@ -98,6 +111,7 @@ def train(
     file = find_config(config)
     if "stages" in read_yaml(file):
         single = {"extend": extend is not None, "any_machine": any_machine, "check_determinism": check_determinism}
+        single["profile"] = profile
         if given := [name for name, value in single.items() if value]:
             raise UserError("only for a single stage.", argument=given[0])
         _train_recipe(file, overrides or [], out or Path("runs") / file.stem, jobs, threads, stall_timeout, dry_run)
@@ -107,25 +121,42 @@ def train(
     if check_determinism is not None:
         _compare_two_runs(config, overrides or [], check_determinism)
         return
+    if profile is not None:
+        _profile(config, overrides or [], profile)
+        return
     _train_stage(config, overrides or [], out, extend, any_machine)
 
 
 def _compare_two_runs(config: str, overrides: list[str], steps: int) -> None:
-    from mav_lightning.common.errors import UserError
-    from mav_lightning.config import load_config
     from mav_lightning.runs.determinism import check_determinism
 
-    needs, rest = _needed_folders(overrides)
-    resolved = load_config(config, [*rest, f"fit.steps={steps}", "fit.logger=false"])
-    _check_roles(needs, resolved.get("needs", {}))
-    if resolved["kind"] != "train" or "task" in resolved:
-        raise UserError(f"{config}: is no training by steps.", argument="check_determinism")
+    resolved, needs = _trial(config, overrides, steps, "check_determinism")
     mismatch, compared = check_determinism(resolved, needs)
     if mismatch is None:
         echo(f"deterministic: {counted(compared, 'tensor')} of {counted(steps, 'step')} are equal to the bit")
         return
     echo(f"not deterministic: step {mismatch.step + 1}, {mismatch.kind} of `{mismatch.name}` differs first")
     raise typer.Exit(1)
+
+
+def _profile(config: str, overrides: list[str], steps: int) -> None:
+    from mav_lightning.runs.profiling import profile_table, profile_training
+
+    for line in profile_table(profile_training(*_trial(config, overrides, steps, "profile"))):
+        echo(line)
+
+
+def _trial(config: str, overrides: list[str], steps: int, argument: str) -> "tuple[Mapping[str, Any], dict[str, Path]]":
+    """Return the resolved config of a training of some steps without loggers, and the folders that it needs."""
+    from mav_lightning.common.errors import UserError
+    from mav_lightning.config import load_config
+
+    needs, rest = _needed_folders(overrides)
+    resolved = load_config(config, [*rest, f"fit.steps={steps}", "fit.logger=false"])
+    _check_roles(needs, resolved.get("needs", {}))
+    if resolved["kind"] != "train" or "task" in resolved:
+        raise UserError(f"{config}: is no training by steps.", argument=argument)
+    return resolved, needs
 
 
 def _train_stage(config: str, overrides: list[str], out: Path | None, extend: int | None, any_machine: bool) -> None:

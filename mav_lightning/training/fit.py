@@ -122,7 +122,7 @@ def fit(
     tried = bool(options.get("fast_dev_run"))
     with quiet_lightning(), faults_are_user_errors(), ExitStack() as held:
         run = Trainer(
-            **with_trainer_defaults(options),
+            **{"profiler": cost.clock, **with_trainer_defaults(options)},
             max_steps=steps,
             default_root_dir=out,
             logger=False,

@@ -7,24 +7,31 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from lightning_utilities.core.rank_zero import rank_zero_warn
 from torch import nn
 
 from mav_lightning.common.machine import peak_rss_bytes
+from mav_lightning.training.loop_clock import DATA_WAIT, LoopClock
 from mav_lightning.training.step_callback import StepCallback
 
 __all__ = ["Cost", "cuda_use"]
 
 RECENT_STEPS = 1001
+SLOW_SHARE, SLOW_SECONDS = 0.1, 10.0  # of waiting for data, from which on a hint is worth reading
 
 
 class Cost(StepCallback):
     """Measure time and memory. The sums are stored in checkpoints, so a resumed run adds to them.
 
     Work lost to an interruption is not included: it is the cost of the weights.
+
+    Attributes:
+        clock: The Trainer's profiler, which measures the wait for data. Not measured if the Trainer has another one.
     """
 
     def __init__(self) -> None:
-        self._seconds_before = 0.0
+        self.clock = LoopClock()
+        self._seconds_before, self._wait_before = 0.0, 0.0
         self._peak_before, self._peak_cuda_before = 0, 0
         self._step_seconds: deque[float] = deque(maxlen=RECENT_STEPS)
         self._started: float | None = None
@@ -47,8 +54,20 @@ class Cost(StepCallback):
         self._step_started = None
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop the clock."""
+        """Stop the clock, and tell if data were slow."""
         self._seconds_before, self._started = self._seconds(), None
+        if hint := self.slow_data():
+            rank_zero_warn(hint)
+
+    def slow_data(self) -> str | None:
+        """Return a hint if more than a tenth of the time, and more than ten seconds, were spent waiting for data."""
+        wait, seconds = self._wait(), self._seconds()
+        if wait < max(SLOW_SHARE * seconds, SLOW_SECONDS):
+            return None
+        return (
+            f"waited {wait:.0f} s of {seconds:.0f} s for data; raise data.workers or data.cache_mb, or store smaller "
+            "videos."
+        )
 
     def summary(self, module: nn.Module, steps: int) -> dict[str, Any]:
         """Return the figures of ``cost.json``.
@@ -58,14 +77,15 @@ class Cost(StepCallback):
             steps: Optimizer steps of the run.
 
         Returns:
-            ``steps``; ``seconds`` in the training loop, validation and checkpoints included; ``step_seconds``, the
-            median of the last thousand steps from the batch's arrival to the optimizer's end; ``peak_rss_bytes`` of
-            this process; ``parameters`` and ``trainable_parameters``; and the figures of `cuda_use` if the run used a
-            CUDA device.
+            ``steps``; ``seconds`` in the training loop, validation and checkpoints included; ``data_wait_seconds`` of
+            these, in which no training batch was ready; ``step_seconds``, the median of the last thousand steps from
+            the batch's arrival to the optimizer's end; ``peak_rss_bytes`` of this process; ``parameters`` and
+            ``trainable_parameters``; and the figures of `cuda_use` if the run used a CUDA device.
         """
         return {
             "steps": steps,
             "seconds": round(self._seconds(), 3),
+            **({"data_wait_seconds": round(self._wait(), 3)} if self.clock.seconds else {}),
             "step_seconds": round(statistics.median(self._step_seconds), 6) if self._step_seconds else 0.0,
             "peak_rss_bytes": self._peak(),
             "parameters": sum(p.numel() for p in module.parameters()),
@@ -77,6 +97,7 @@ class Cost(StepCallback):
         """Return the sums so far, for the checkpoint."""
         return {
             "seconds": self._seconds(),
+            "wait": self._wait(),
             "peak": self._peak(),
             "peak_cuda": self._cuda().get("peak_cuda_bytes", 0),
             "step_seconds": list(self._step_seconds),
@@ -86,11 +107,15 @@ class Cost(StepCallback):
         """Continue the sums of the checkpoint."""
         self._seconds_before, self._peak_before = state_dict["seconds"], state_dict["peak"]
         self._peak_cuda_before = state_dict.get("peak_cuda", 0)  # missing in older checkpoints
+        self._wait_before = state_dict.get("wait", 0.0)  # missing in older checkpoints
         self._step_seconds.extend(state_dict["step_seconds"])
 
     def _seconds(self) -> float:
         running = 0.0 if self._started is None else time.monotonic() - self._started
         return self._seconds_before + running
+
+    def _wait(self) -> float:
+        return self._wait_before + self.clock.seconds.get(DATA_WAIT, 0.0)
 
     def _peak(self) -> int:
         return max(self._peak_before, peak_rss_bytes())

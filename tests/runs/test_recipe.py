@@ -60,6 +60,16 @@ def test_the_seed_reaches_every_stage_that_has_one_and_no_other(recipe: Recipe) 
     assert {name for name in zero if zero[name] != one[name]} == {"spatial", "temporal", "sample"}
 
 
+def test_a_stage_whose_seed_the_recipe_sets_is_shared_by_all_seeds(tmp_path: Path) -> None:
+    file = write_recipe(tmp_path)
+    file.write_text(file.read_text().replace("needs: {data: data}}", "needs: {data: data}, set: {seed: 7}}"))
+    recipe = load_recipe(file)
+    zero, one = ids(recipe, seed=0), ids(recipe, seed=1)
+
+    assert zero["spatial"] == one["spatial"] == ids(recipe, seed=7)["spatial"]
+    assert {name for name in zero if zero[name] != one[name]} == {"temporal", "sample"}
+
+
 def test_a_stage_that_a_delta_makes_needless_is_left_out(recipe: Recipe) -> None:
     assert list(ids(recipe, sample__needs__decoder="spatial")) == ["data", "spatial", "sample"]
 

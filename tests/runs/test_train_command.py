@@ -131,6 +131,16 @@ def test_determinism_is_checked_without_leaving_anything(shapes: Path, tmp_path:
     assert not out.exists()
 
 
-def test_a_closed_form_is_no_training_by_steps(shapes: Path) -> None:
+def test_a_profile_shows_the_parts_of_a_step_and_leaves_nothing(shapes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "none"
+    printed = train(*CLIP, f"needs.data={shapes}", "--profile", "5", "--out", str(out))
+    assert {"waiting for data", "forward and loss", "backward", "optimizer", "whole step"} <= {
+        line.split("|")[1].strip() for line in printed.splitlines() if line.startswith("|")
+    }
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("option", ["--check-determinism", "--profile"])
+def test_a_closed_form_is_no_training_by_steps(option: str, shapes: Path) -> None:
     with pytest.raises(UserError, match="is no training by steps"):
-        train(*RIDGE, f"needs.data={shapes}", "--check-determinism", "2")
+        train(*RIDGE, f"needs.data={shapes}", option, "5")
