@@ -7,6 +7,8 @@ import struct
 import subprocess
 import sys
 import zlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -166,15 +168,15 @@ def large_webp() -> bytes:
     return bytes(data)
 
 
-BOMBS = {
-    "table": (table_of(20_000_000), MediaLimits(), "a table claims 20000000 bytes"),
-    "fragment": (fragment_of(80_000_000), MediaLimits(), "a table claims 80000000 bytes"),
-    "large frames": (large_film(), MediaLimits(pixels=1 << 20), "4096x4096 pixels, more than the limit"),
-    "many frames": (many_frames(), MediaLimits(frames=1000), "more than 1000 frames"),
-    "decoded": (many_frames(), MediaLimits(decoded_bytes=500_000), "921600 bytes decoded, more than the limit"),
-    "png": (large_png(), MediaLimits(), r"2500000000 pixels\) exceeds limit"),
-    "gif": (large_gif(), MediaLimits(), "30000x30000 pixels, more than the limit"),
-    "webp": (large_webp(), MediaLimits(), "16000x16000 pixels, more than the limit"),
+BOMBS: dict[str, tuple[Callable[[], bytes], MediaLimits, str]] = {
+    "table": (partial(table_of, 20_000_000), MediaLimits(), "a table claims 20000000 bytes"),
+    "fragment": (partial(fragment_of, 80_000_000), MediaLimits(), "a table claims 80000000 bytes"),
+    "large frames": (large_film, MediaLimits(pixels=1 << 20), "4096x4096 pixels, more than the limit"),
+    "many frames": (many_frames, MediaLimits(frames=1000), "more than 1000 frames"),
+    "decoded": (many_frames, MediaLimits(decoded_bytes=500_000), "921600 bytes decoded, more than the limit"),
+    "png": (large_png, MediaLimits(), r"2500000000 pixels\) exceeds limit"),
+    "gif": (large_gif, MediaLimits(), "30000x30000 pixels, more than the limit"),
+    "webp": (large_webp, MediaLimits(), "16000x16000 pixels, more than the limit"),
 }  # fmt: skip
 # Of this process alone: what `getrusage` returns begins with the memory of the process that started it.
 MEASURE = """
@@ -197,17 +199,17 @@ else:
 
 @pytest.mark.parametrize("kind", BOMBS)
 def test_a_bomb_is_refused_before_it_is_decoded(kind: str) -> None:
-    data, limits, message = BOMBS[kind]
+    bomb, limits, message = BOMBS[kind]
     with pytest.raises(MediaError, match=message):
-        read_frames(data, limits)
+        read_frames(bomb(), limits)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak memory is in /proc")
 @pytest.mark.parametrize("kind", ["table", "fragment", "large frames", "png", "gif", "webp"])
 def test_refusing_a_bomb_takes_no_memory(kind: str) -> None:
     """In MiB above the process that has imported the reader; decoded, the bombs are 48 MiB to 18 GiB."""
-    data, limits, _ = BOMBS[kind]
-    done = subprocess.run([sys.executable, "-c", MEASURE, repr(limits)], input=data, capture_output=True, check=True)
+    bomb, limits, _ = BOMBS[kind]
+    done = subprocess.run([sys.executable, "-c", MEASURE, repr(limits)], input=bomb(), capture_output=True, check=True)
     peak, message = done.stdout.decode().split(" ", 1)
     assert "limit" in message or "claims" in message
     assert int(peak) < 24
