@@ -52,6 +52,8 @@ class Sampling:
         sigma_max: Noise level at which sampling starts; above 0.02, the last noise level before 0.
         batch_size: Clips that the decoder samples at once. Batches are padded to this size, so that a clip is
             bit-identical alone and in a batch. The other networks process one clip at a time.
+        output_size: Side in pixels to which the finished frames are reduced, bicubically with antialiasing, as the
+            paper shows 768 pixels at 512 (§4.1). None keeps the size of the last network.
 
     Raises:
         UserError: If a value is out of range, settings exclude each other, a setting has no effect, or a clip would not
@@ -72,6 +74,7 @@ class Sampling:
     guidance_scale: GuidanceScale = 1.0
     sigma_max: Annotated[float, Gt(0.02), Le(1e6)] = 80.0
     batch_size: Annotated[int, Ge(1), Le(1024)] = 8
+    output_size: Count | None = None
 
     def __post_init__(self) -> None:
         """Check the values and their combination."""
@@ -98,10 +101,16 @@ class Sampling:
             raise UserError(
                 f"{self.augmentation:g} has no effect with low_factor=1 and high_factor=1.", argument="augmentation"
             )
+        if self.output_size is not None and self.output_size >= self.largest:
+            raise UserError(
+                f"frames are only reduced: must be below the {self.largest} pixels of the last network, got "
+                f"{self.output_size}.",
+                argument="output_size",
+            )
 
     def _check_memory(self) -> None:
         """Raise an error for clips or batches that are larger than 16 GiB as float32."""
-        clip = self.output_frames * (self.size * self.low_factor * self.high_factor) ** 2
+        clip = self.output_frames * self.largest**2
         batch = self.batch_size * self.frames * self.size**2
         for name, pixels in (("one clip", clip), ("one batch of the decoder", batch)):
             if (size := 4 * 3 * pixels) > _MOST_BYTES:
@@ -109,6 +118,11 @@ class Sampling:
                     f"{name} has {memory(size)} of pixels as float32, at most {memory(_MOST_BYTES)} are "
                     "accepted; reduce size, frames, skip, factors or batch_size."
                 )
+
+    @property
+    def largest(self) -> int:
+        """Side of the last network's frames in pixels."""
+        return self.size * self.low_factor * self.high_factor
 
     @property
     def output_frames(self) -> int:

@@ -66,11 +66,14 @@ class SamplingChain:
             until: Last network to run.
 
         Returns:
-            One clip per request, shape (1, 3, T, H, W), in [-1, 1] up to overshoot.
+            One clip per request, shape (1, 3, T, H, W), in [-1, 1] up to overshoot; reduced to `Sampling.output_size`
+            after the last network of the cascade.
         """
         start = self._from_decoder if type(requests[0]).first == "decoder" else self._without_decoder
         clips = zip(requests, start(requests, until), strict=True)
-        return [self._after_decoder(clip, cond, request, until) for request, (clip, cond) in clips]
+        made = [self._after_decoder(clip, cond, request, until) for request, (clip, cond) in clips]
+        size = self.sampling.output_size
+        return made if size is None or until != "sr_high" else [_reduced(clip, size) for clip in made]
 
     def _from_decoder(self, requests: Sequence[ClipRequest], until: Until) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Yield the interpolated clip (1, 3, T, H, W) of each request for a text or a variation, and its condition."""
@@ -185,3 +188,11 @@ class SamplingChain:
 
     def _fps(self, requests: Sequence[ClipRequest]) -> Tensor:
         return torch.tensor([one.fps for one in requests], dtype=torch.float32, device=self.cascade.device)
+
+
+def _reduced(clip: Tensor, size: int) -> Tensor:
+    """Reduce the frames of a clip (1, 3, T, H, W) to a side of `size` pixels."""
+    frames = rearrange(clip.clamp(-1, 1), "b c t h w -> (b t) c h w")
+    frames = F.interpolate(frames, size=(size, size), mode="bicubic", antialias=True)
+    reduced: Tensor = rearrange(frames, "(b t) c h w -> b c t h w", b=len(clip))
+    return reduced

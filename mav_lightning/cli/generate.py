@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from mav_lightning.cascade.pipeline_file import CONFIG, READY_MADE
-from mav_lightning.cascade.sampling import Factor, GuidanceScale, Steps
+from mav_lightning.cascade.sampling import Count, Factor, GuidanceScale, Steps
 from mav_lightning.cli.clip_inputs import ClipInputs
 from mav_lightning.cli.devices import is_first_process
 from mav_lightning.cli.options import Allow, Overwrite, existing, output, within
@@ -105,6 +105,13 @@ def generate(
             help="Guidance scale of the decoder; 1 disables guidance. Default: the pipeline's.",
         ),
     ] = None,
+    output_size: Annotated[
+        int | None,
+        typer.Option(
+            callback=within(Count),
+            help="Side in pixels to which the finished frames are reduced. Default: the pipeline's.",
+        ),
+    ] = None,
     devices: Annotated[int, typer.Option(min=1, help="Processes that divide the clips, one per device.")] = 1,
     overwrite: Overwrite = False,
     allow: Allow = None,
@@ -137,7 +144,7 @@ def generate(
     }
     use = _only_use(given, bool(prompts or prompts_file))
     choose_format(form, mark=mark, scale=scale, signed=sign is not None)
-    settings = {"steps": steps, "guidance_scale": guidance_scale}
+    settings = {"steps": steps, "guidance_scale": guidance_scale, "output_size": output_size}
     changed = {name: value for name, value in settings.items() if value is not None}
     folder = pipeline or READY_MADE
     inputs = ClipInputs(folder, fps or [8.0], range(seed, seed + per_prompt), loop)

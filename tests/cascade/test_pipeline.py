@@ -69,6 +69,19 @@ def test_settings_can_be_replaced_on_loading(text_pipeline: Path) -> None:
     assert Pipeline.from_pretrained(text_pipeline, steps=5).sampling.steps == 5
 
 
+def test_finished_frames_are_reduced_on_request_and_earlier_ones_are_not(cascade_folder: Path) -> None:
+    full = Pipeline.from_pretrained(cascade_folder)
+    side = full.sampling.largest * 3 // 4
+    small = Pipeline.from_pretrained(cascade_folder, output_size=side)
+    reduced = small("a red circle")[0]
+    frames = torch.from_numpy(full("a red circle")[0]).movedim(-1, 1).float()
+    expected = torch.nn.functional.interpolate(frames, size=(side, side), mode="bicubic", antialias=True).clamp(0, 255)
+    assert reduced.shape[1:3] == (side, side)
+    assert np.abs(expected.movedim(1, -1).numpy() - reduced).max() <= 1.2  # the chain rounds once, at its end
+    for until in ("decoder", "sr_low"):
+        assert np.array_equal(full("a red circle", until=until), small("a red circle", until=until))
+
+
 def test_interpolation_keeps_the_frames_the_decoder_drew(cascade: Pipeline) -> None:
     given = {"prompts": ["a red circle", "a blue cross", "x"], "fps": [4.0, 8.0, 4.0], "seeds": range(3)}
     keys, clips = cascade(**given, until="decoder"), cascade(**given, until="interpolator")
@@ -239,6 +252,7 @@ def test_a_folder_without_a_pipeline_is_refused(tmp_path: Path) -> None:
         ({"interpolation": "repeat"}, "interpolation: `repeat` has no effect with skip=1"),
         ({"size": 4096, "batch_size": 1024}, "one batch of the decoder has 576 GiB of pixels as float32, at most 16"),
         ({"size": 2048, "high_factor": 16}, "one clip has 36.0 GiB"),
+        ({"output_size": 8}, "output_size: frames are only reduced: must be below the 8 pixels .*, got 8"),
         ({"skip": 4}, "skip: a frame skip of 4 does not fit 3 frames, .*; use one of 1, 2"),
     ],
 )
