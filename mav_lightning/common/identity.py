@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from mav_lightning.common.configs import leaves
 
 __all__ = [
-    "ADDED", "HARMLESS", "NOTHING", "RESULTS", "Difference", "first_difference",
+    "ADDED", "ADDED_TO_SECTIONS", "HARMLESS", "NOTHING", "RESULTS", "Difference", "first_difference",
     "identity_sha256", "without_harmless",
 ]  # fmt: skip
 
@@ -56,6 +56,8 @@ ADDED: Mapping[str, Mapping[str, Any]] = {
         for name in ("EDMDenoiser", "EpsDenoiser", "HybridDenoiser", "VDenoiser", "X0Denoiser")
     },
 }
+# The same for sections that are the arguments of a call.
+ADDED_TO_SECTIONS: Mapping[str, Mapping[str, Any]] = {"fit": {"compile": False}}
 # Arguments of readers, at any depth of `data` and `task`.
 _READING = frozenset({"cache_bytes", "cache_mb", "pin_memory", "timeout", "workers"})
 # Arguments of networks, at any depth of `module`, that change what is kept in memory and no bit.
@@ -128,7 +130,7 @@ def _emptied(value: Any) -> Any:
 def _content(value: Any, path: str = "") -> Any:
     if isinstance(value, Mapping):
         dropped = {key.removesuffix(_SUFFIX) for key, item in value.items() if str(key).endswith(_SUFFIX) and item}
-        added = ADDED.get(str(value.get("_target_")), {})
+        added = ADDED.get(str(value.get("_target_")), ADDED_TO_SECTIONS.get(path, {}))
         dropped |= {key for key, neutral in added.items() if key in value and value[key] == neutral}
         paths = {key: f"{path}.{key}" if path else str(key) for key in value if key not in dropped}
         kept = {key: _content(value[key], paths[key]) for key in paths if not _is_harmless(paths[key])}

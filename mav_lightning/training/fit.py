@@ -26,6 +26,7 @@ from mav_lightning.networks.card import CARD, WEIGHTS
 from mav_lightning.networks.stored import write_network
 from mav_lightning.training.checkpoint_io import AtomicCheckpointIO
 from mav_lightning.training.checkpointer import Checkpointer, unfinished
+from mav_lightning.training.compiled import CompileNetwork
 from mav_lightning.training.description import describe_data, describe_module, describe_optimizers, with_content
 from mav_lightning.training.ema import EMA, state_dict_copy
 from mav_lightning.training.finite import NONFINITE, FiniteGuard
@@ -60,6 +61,7 @@ def fit(
     checkpoint_every: PositiveInt = 500,
     ema_decay: Annotated[float, Ge(0), Lt(1)] | None = 0.999,
     seed: NonNegativeInt = 0,
+    compile: bool = False,
     trainer: Mapping[str, Any] | None = None,
     logger: LoggerChoice = True,
     callbacks: Sequence[Callback] = (),
@@ -88,6 +90,8 @@ def fit(
         ema_decay: Decay of the exponential moving average of the weights, in [0, 1). The average is validated and
             written as the result. None for no average.
         seed: Seed of the noise in training and validation steps, 0 or greater.
+        compile: Compile the denoiser's network with PyTorch. The first steps then take minutes, later ones are faster,
+            and results differ by rounding.
         trainer: Further arguments of `lightning.Trainer`: accelerator, strategy, precision, … It trains on one device
             unless ``devices`` asks for more. With ``fast_dev_run`` nothing is resumed or kept.
         logger: True for TensorBoard, False for none; ``"tensorboard"``, ``"csv"``, ``"wandb"``, ``"mlflow"``, a
@@ -114,7 +118,7 @@ def fit(
     cost, ema = Cost(), None if ema_decay is None else EMA(ema_decay)
     checkpointer = Checkpointer(out / "checkpoints", checkpoint_every)
     curves = MetricLog(options.get("log_every_n_steps", LOG_EVERY))
-    own = [cost, *_guards(out, seed, ema, options), *_monitors(checkpoint_every, options, given)]
+    own = [cost, *_guards(out, seed, compile, ema, options), *_monitors(checkpoint_every, options, given)]
     own += [curves, validation_of(options, checkpoint_every)]
 
     # a debugging aid of torch that costs a few per cent
@@ -135,7 +139,7 @@ def fit(
             return
         if run.is_global_zero:  # it claims the folder for all ranks
             held.enter_context(_alone_in(out))
-        settings = {"seed": seed, "fit": {"steps": steps, "ema_decay": ema_decay}}
+        settings = {"seed": seed, "fit": {"steps": steps, "ema_decay": ema_decay, "compile": compile}}
         checkpointer.run = _identity(module, data, run, options, settings, identity)
         place = RunFolder(out, any_machine, extend)
         if not place.begin(checkpointer.run, module):
@@ -191,10 +195,11 @@ def _identity(
     return {**first, **what, **first, MACHINE: machine_identity(str(run.strategy.root_device))}
 
 
-def _guards(out: Path, seed: int, ema: EMA | None, options: Mapping[str, Any]) -> list[Callback]:
+def _guards(out: Path, seed: int, compiled: bool, ema: EMA | None, options: Mapping[str, Any]) -> list[Callback]:
     """Return the callbacks that the result depends on, in the order in which they act."""
     record = None if options.get("fast_dev_run") else out / NONFINITE
-    return [SeedEveryBatch(seed), *([ema] if ema else []), FiniteGuard(record=record), RankWatch()]
+    compiler = [CompileNetwork()] if compiled else []
+    return [SeedEveryBatch(seed), *compiler, *([ema] if ema else []), FiniteGuard(record=record), RankWatch()]
 
 
 def _monitors(checkpoint_every: int, options: Mapping[str, Any], given: list[Callback]) -> list[Callback]:

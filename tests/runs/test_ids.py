@@ -1,7 +1,7 @@
 import pytest
 
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.identity import ADDED, HARMLESS
+from mav_lightning.common.identity import ADDED, ADDED_TO_SECTIONS, HARMLESS
 from mav_lightning.common.schema import parameters
 from mav_lightning.config.targets import locate
 from mav_lightning.runs.ids import stage_id
@@ -97,6 +97,13 @@ def test_an_argument_added_later_counts_only_where_it_changes_the_result() -> No
         assert stage_id({"module": old["module"] | added}, {}) == stage_id(old, {})
         for argument in added:
             assert stage_id({"module": old["module"] | {argument: "another"}}, {}) != stage_id(old, {})
+
+
+def test_an_argument_added_later_to_a_section_counts_only_where_it_changes_the_result() -> None:
+    old = stage_id({"fit": {"steps": 3}}, {})
+    assert ADDED_TO_SECTIONS == {"fit": {"compile": False}}
+    assert stage_id({"fit": {"steps": 3, "compile": False}}, {}) == old
+    assert stage_id({"fit": {"steps": 3, "compile": True}}, {}) != old
 
 
 def test_every_argument_added_later_exists_at_its_neutral_default() -> None:
