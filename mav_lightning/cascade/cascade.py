@@ -65,6 +65,12 @@ class Cascade:
         kinds: dict[Role, type[nn.Module]] = {"clip": TextImageEncoder, "prior": ImagePrior}
         for role, member in self.members.items():
             of_kind(member.network, kinds.get(role, NetDenoiser), role).eval()
+        if self.prior.network.keeps_captions and not space_time_network(self.decoder.network).reads_captions:
+            raise UserError(
+                "gives captions together with image embeddings, and `decoder` reads embeddings only; choose networks "
+                "of the same pipeline.",
+                argument="prior",
+            )
         for role, sr in (("sr_low", self.sr_low), ("sr_high", self.sr_high)):
             if sr is not None and sr.conditioned:
                 taken, given = space_time_network(sr.network).cond_channels, self.clip.network.channels

@@ -13,6 +13,7 @@ from mav_lightning.cascade.network_calls import check_request
 from mav_lightning.cascade.pipeline_file import CONFIG, PipelineFile, read_pipeline_file
 from mav_lightning.cascade.roles import Role
 from mav_lightning.cascade.sampling import Sampling
+from mav_lightning.cascade.sampling_check import check_sampling
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.identity import identity_sha256
 from mav_lightning.common.json_files import write_json
@@ -112,7 +113,7 @@ def write_pipeline(out: Path, sampling: Sampling, networks: NetworkFolders) -> N
     Args:
         out: The pipeline's folder. An existing pipeline there is invalid until the new one is complete.
         sampling: Settings of the sampling chain.
-        networks: Folders of the networks.
+        networks: Folders of the networks; those that are in `out` under their role already stay there.
 
     Raises:
         UserError: If a network cannot be loaded, was trained for frames of another size, or is required by `sampling`
@@ -121,6 +122,7 @@ def write_pipeline(out: Path, sampling: Sampling, networks: NetworkFolders) -> N
     folders = networks.by_role
     cascade = _load(networks)
     check_request(TextRequest, [], False, cascade.rates, sampling)
+    check_sampling(cascade, sampling)
     for role, folder in folders.items():
         size = read_card(folder).trained.size or sampling.size
         if role in ("decoder", "interpolator") and size != sampling.size:
@@ -131,7 +133,8 @@ def write_pipeline(out: Path, sampling: Sampling, networks: NetworkFolders) -> N
             )
     (out / CONFIG).unlink(missing_ok=True)
     for role, folder in folders.items():
-        copy_network(folder, out / role)
+        if folder != out / role:
+            copy_network(folder, out / role)
     content = {"version": 1, "sampling": asdict(sampling), "checkpoints": cascade.ids}
     write_json(out / CONFIG, content | {"sha256": identity_sha256(content)})
 

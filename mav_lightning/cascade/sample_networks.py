@@ -13,6 +13,7 @@ from einops import rearrange, repeat
 from torch import Tensor
 
 from mav_lightning.cascade.sampling import Sampling
+from mav_lightning.common.errors import UserError
 from mav_lightning.diffusion.conditioning import augment_conditioning, upsample
 from mav_lightning.diffusion.denoised import Denoised
 from mav_lightning.diffusion.denoiser import Denoiser, NetDenoiser, space_time_network
@@ -20,13 +21,14 @@ from mav_lightning.diffusion.guidance import Guided
 from mav_lightning.diffusion.interpolation_baselines import INTERPOLATIONS
 from mav_lightning.diffusion.masks import MaskedDenoiser, MaskedFrames
 from mav_lightning.diffusion.noise import SeededNoise
-from mav_lightning.diffusion.noise_levels import karras_sigmas
+from mav_lightning.diffusion.noise_levels import karras_sigmas, trained_sigmas
 from mav_lightning.diffusion.samplers import find_sampler
 from mav_lightning.diffusion.windows import SlidingDenoiser
 
 __all__ = [
     "Step",
     "no_step",
+    "noise_levels",
     "fill_frames",
     "interpolate_clips",
     "sample_decoder",
@@ -56,7 +58,7 @@ def sample_decoder(
 
     Args:
         decoder: Denoiser of clips or images.
-        cond: Image embeddings, shape (B, D).
+        cond: Image embeddings, shape (B, D), or with captions, shape (B, 2 + L, D), if the network reads them.
         fps: Frame rates, shape (B,).
         seeds: One seed per clip.
         sampling: Sampler settings. Guidance applies to the decoder only.
@@ -67,7 +69,8 @@ def sample_decoder(
     """
     shape = (3, sampling.frames, sampling.size, sampling.size)
     noise = SeededNoise(seeds, shape, cond.device, _DECODER, decoder.frame_correlation)
-    return _sample(Guided(decoder, sampling.guidance_scale), noise, cond, fps, sampling, on_step)
+    guided, sigmas = Guided(decoder, sampling.guidance_scale), noise_levels(decoder, sampling, sampling.steps)
+    return _sample(guided, noise, sigmas, cond, fps, sampling, on_step)
 
 
 def interpolate_clips(
@@ -131,7 +134,8 @@ def fill_frames(
     shape = (len(known.pixels) // len(seeds), *known.pixels.shape[1:])
     noise = SeededNoise(seeds, shape, cond.device, _INTERPOLATOR, interpolator.frame_correlation)
     draw = lambda: rearrange(noise(), "b n c t h w -> (b n) c t h w")  # noqa: E731
-    return _sample(MaskedDenoiser(interpolator, known), draw, cond, fps, sampling, on_step)
+    masked, sigmas = MaskedDenoiser(interpolator, known), noise_levels(interpolator, sampling, sampling.steps)
+    return _sample(masked, draw, sigmas, cond, fps, sampling, on_step)
 
 
 def super_resolve_clips(
@@ -158,7 +162,8 @@ def super_resolve_clips(
     """
     sliding = SlidingDenoiser(sr_low, sampling.frames, overlap=sampling.frames // 2)
     noise = _sr_noise(clips, seeds, sampling.low_factor, clips.shape[2], _SR_LOW, sr_low.frame_correlation)
-    return _super_resolve(sr_low, sliding, upsample(clips, sampling.low_factor), noise, fps, sampling, on_step, cond)
+    large = upsample(clips, sampling.low_factor, sampling.upsampling)
+    return _super_resolve(sr_low, sliding, large, noise, fps, sampling, on_step, cond)
 
 
 def super_resolve_frames(
@@ -182,7 +187,7 @@ def super_resolve_frames(
         cond: Image embeddings, shape (B, D), for a network that was trained with them. None for no condition.
     """
     s, frames = sampling, clips.shape[2]
-    large = upsample(clips, s.high_factor)
+    large = upsample(clips, s.high_factor, s.upsampling)
     if not s.shared_noise:
         noise = _sr_noise(clips, seeds, s.high_factor, frames, _SR_HIGH)
         return _super_resolve(sr_high, sr_high, large, noise, fps, s, on_step, cond)
@@ -192,6 +197,27 @@ def super_resolve_frames(
         noise = _sr_noise(clips, seeds, s.high_factor, 1, _SR_HIGH)
         chunks.append(_super_resolve(sr_high, sr_high, chunk, noise, fps, s, on_step, cond))
     return torch.cat(chunks, dim=2)
+
+
+def noise_levels(network: NetDenoiser, sampling: Sampling, steps: int) -> Tensor:
+    """Return the noise levels at which a network is sampled, decreasing and ending in 0, shape (steps + 1,).
+
+    Raises:
+        UserError: If `Sampling.noise_levels` is ``trained`` and the network was not trained on discrete levels, or on
+            fewer than `steps`.
+    """
+    if sampling.noise_levels == "karras":
+        return karras_sigmas(steps, sigma_max=sampling.sigma_max)
+    levels = network.net.training_sigmas()
+    if levels is None:
+        raise UserError(
+            f"`trained` needs networks of discrete noise levels, and a {type(network.net).__name__} has none; use "
+            "noise_levels=karras.",
+            argument="noise_levels",
+        )
+    if steps > len(levels):
+        raise UserError(f"a network has {len(levels)} noise levels, got {steps} steps.", argument="steps")
+    return trained_sigmas(levels, steps)
 
 
 def _sr_noise(
@@ -213,22 +239,26 @@ def _super_resolve(
     on_step: Step,
     cond: Tensor | None,
 ) -> Tensor:
-    """Sample clips given upsampled clips, to which noise is added (conditioning augmentation)."""
+    """Sample clips given upsampled clips, to which noise may be added (conditioning augmentation)."""
 
     def draw() -> Tensor:
         return noise().expand_as(large)
 
-    concat = augment_conditioning(large, large.new_full((len(large),), sampling.augmentation), draw())
+    concat = large
+    if sampling.augmentation > 0:
+        concat = augment_conditioning(large, large.new_full((len(large),), sampling.augmentation), draw())
+    sigmas = noise_levels(network, sampling, sampling.super_resolution_steps)
     if cond is None:
         cond = large.new_zeros(len(large), space_time_network(network).cond_channels)
     return _sample(
-        lambda x, sigma, cond, fps: denoiser(x, sigma, cond, fps, concat), draw, cond, fps, sampling, on_step
+        lambda x, sigma, cond, fps: denoiser(x, sigma, cond, fps, concat), draw, sigmas, cond, fps, sampling, on_step
     )
 
 
 def _sample(
     denoiser: Callable[[Tensor, Tensor, Tensor, Tensor], Denoised],
     draw: Callable[[], Tensor],
+    sigmas: Tensor,
     cond: Tensor,
     fps: Tensor,
     sampling: Sampling,
@@ -239,9 +269,8 @@ def _sample(
 
     def denoise(x: Tensor, sigma: Tensor) -> Denoised:
         step, part = divmod(next(evaluations), per_step)
-        if part == 0 and step < sampling.steps:  # a sampler of the user's own may evaluate more often
+        if part == 0 and step < len(sigmas) - 1:  # a sampler of the user's own may evaluate more often
             on_step()
-        return denoiser(x, sigma, cond, fps)
+        return denoiser(x, sigma, cond, fps).clipped(sampling.clip_range)
 
-    sigmas = karras_sigmas(sampling.steps, sigma_max=sampling.sigma_max)
     return find_sampler(sampling.sampler)(denoise, draw, sigmas)

@@ -7,7 +7,7 @@ from annotated_types import Ge, Gt, Le
 
 from mav_lightning.common.arguments import check_fields
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.schema import PositiveFloat
+from mav_lightning.common.schema import NonNegativeFloat, PositiveFloat
 from mav_lightning.common.units import memory
 from mav_lightning.diffusion.frame_skip import check_skip
 
@@ -15,9 +15,14 @@ if TYPE_CHECKING:
     from mav_lightning.diffusion.windows import Windows
 
 # Light on purpose: the command line checks settings before it imports torch.
-__all__ = ["Count", "Factor", "GuidanceScale", "Interpolation", "SamplerName", "Sampling", "Steps"]
+__all__ = [
+    "Count", "Factor", "GuidanceScale", "Interpolation", "NoiseLevels", "SamplerName", "Sampling", "Steps",
+    "Upsampling",
+]  # fmt: skip
 
 Interpolation = Literal["network", "linear", "repeat"]
+Upsampling = Literal["bilinear", "bicubic"]
+NoiseLevels = Literal["karras", "trained"]
 _MOST_BYTES = 2**34  # of one float32 tensor: 16 GiB
 Count = Annotated[int, Ge(1), Le(4096)]
 Factor = Annotated[int, Ge(1), Le(16)]
@@ -39,7 +44,8 @@ class Sampling:
         low_factor: Upsampling factor of spatiotemporal super-resolution. 1 disables it.
         high_factor: Upsampling factor of spatial super-resolution. 1 disables it.
         augmentation: Standard deviation of the noise added to the low-resolution input of super-resolution (noise
-            conditioning augmentation).
+            conditioning augmentation). 0 for networks that were trained without, which do not read its level.
+        upsampling: How super-resolution upsamples its input: ``bilinear``, or ``bicubic`` with antialiasing.
         shared_noise: Whether spatial super-resolution uses the same noise in every frame of a clip (§3.2). If False,
             each frame has its own.
         chunk: Frames that spatial super-resolution computes at once, which bounds memory. The output does not depend on
@@ -47,6 +53,11 @@ class Sampling:
         sampler: Sampler of all denoisers: ``dpm++2m``, ``ddim``, ``euler``, ``heun``, ``ddpm``, or the dotted name of a
             class in a package of the user's own; see `find_sampler`.
         steps: Sampler steps. Each is one denoiser evaluation, two with ``heun``.
+        sr_steps: Sampler steps of super-resolution. None for `steps`.
+        noise_levels: Where noise levels come from: ``karras`` spaces them from `sigma_max` down, and ``trained`` takes
+            evenly spaced ones of those that the networks were trained on, for networks with discrete levels.
+        clip_range: Largest absolute value of the pixels of an x0 estimate; larger ones are clipped at every step. None
+            for no limit.
         guidance_scale: Classifier-free guidance scale of the decoder; 1 disables guidance. Interpolation uses none:
             with guidance it overshot between known frames (docs/results/tiny.md).
         sigma_max: Noise level at which sampling starts; above 0.02, the last noise level before 0.
@@ -66,11 +77,15 @@ class Sampling:
     interpolation: Interpolation = "network"
     low_factor: Factor = 1
     high_factor: Factor = 1
-    augmentation: PositiveFloat = 0.1
+    augmentation: NonNegativeFloat = 0.1
+    upsampling: Upsampling = "bilinear"
     shared_noise: bool = True
     chunk: Count = 8
     sampler: str = "dpm++2m"
     steps: Steps = 16
+    sr_steps: Steps | None = None
+    noise_levels: NoiseLevels = "karras"
+    clip_range: PositiveFloat | None = None
     guidance_scale: GuidanceScale = 1.0
     sigma_max: Annotated[float, Gt(0.02), Le(1e6)] = 80.0
     batch_size: Annotated[int, Ge(1), Le(1024)] = 8
@@ -97,10 +112,13 @@ class Sampling:
             raise UserError(f"`{self.interpolation}` has no effect with skip=1.", argument="interpolation")
         if not self.shared_noise and self.high_factor == 1:
             raise UserError("False has no effect with high_factor=1.", argument="shared_noise")
-        if self.augmentation != Sampling.augmentation and self.low_factor == self.high_factor == 1:
-            raise UserError(
-                f"{self.augmentation:g} has no effect with low_factor=1 and high_factor=1.", argument="augmentation"
-            )
+        for name in ("augmentation", "upsampling", "sr_steps"):
+            value = getattr(self, name)
+            if value != getattr(Sampling, name) and self.low_factor == self.high_factor == 1:
+                shown = f"{value:g}" if isinstance(value, float) else f"{value}"
+                raise UserError(f"{shown} has no effect with low_factor=1 and high_factor=1.", argument=name)
+        if self.noise_levels == "trained" and self.sigma_max != Sampling.sigma_max:
+            raise UserError(f"{self.sigma_max:g} has no effect with noise_levels=trained.", argument="sigma_max")
         if self.output_size is not None and self.output_size >= self.largest:
             raise UserError(
                 f"frames are only reduced: must be below the {self.largest} pixels of the last network, got "
@@ -123,6 +141,11 @@ class Sampling:
     def largest(self) -> int:
         """Side of the last network's frames in pixels."""
         return self.size * self.low_factor * self.high_factor
+
+    @property
+    def super_resolution_steps(self) -> int:
+        """Sampler steps of super-resolution."""
+        return self.steps if self.sr_steps is None else self.sr_steps
 
     @property
     def output_frames(self) -> int:

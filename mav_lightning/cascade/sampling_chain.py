@@ -79,8 +79,9 @@ class SamplingChain:
         """Yield the interpolated clip (1, 3, T, H, W) of each request for a text or a variation, and its condition."""
         s = self.sampling
         padded = [*requests, *[requests[-1]] * (s.batch_size - len(requests))]  # the copies' clips are dropped
-        cond, fps, seeds = self._embeddings(padded), self._fps(padded), [one.noise_seed for one in padded]
-        clips = sample_decoder(self.cascade.decoder.network, cond, fps, seeds, s, self.on_step)
+        given, fps, seeds = self._embeddings(padded), self._fps(padded), [one.noise_seed for one in padded]
+        clips = sample_decoder(self.cascade.decoder.network, given, fps, seeds, s, self.on_step)
+        cond = given if given.ndim == 2 else F.normalize(given[:, 0], dim=1)  # other networks read no captions
         # One by one: larger batches are no faster here, and a batch would have to be padded with copies.
         for i in range(len(requests)):
             one = slice(i, i + 1)
@@ -169,7 +170,7 @@ class SamplingChain:
         return every(self.sampling.frames - 1, self.sampling.frames)
 
     def _embeddings(self, requests: Sequence[ClipRequest]) -> Tensor:
-        """Return the image embeddings (B, D) that condition the decoder."""
+        """Return the image embeddings (B, D) that condition the decoder, or with captions (B, 2 + L, D)."""
         texts = [one.prompt.text for one in requests if isinstance(one, TextRequest)]
         if texts:
             words = self.cascade.clip.network.encode_words(texts)

@@ -27,15 +27,17 @@ def denoising_steps(requests: Sequence[ClipRequest], sampling: Sampling, until: 
         sampling: Settings of the pipeline.
         until: Last network to run.
     """
-    runs = 0
+    steps = 0
     for call in network_calls(type(requests[0]), requests[0].loop, sampling, until):
         if call.role == "decoder":
-            runs += 1
+            steps += sampling.steps
         elif call.role == "sr_high" and sampling.shared_noise:
-            runs += sum(-(-frame_count(request, sampling, until) // sampling.chunk) for request in requests)
+            chunks = sum(-(-frame_count(request, sampling, until) // sampling.chunk) for request in requests)
+            steps += chunks * sampling.super_resolution_steps
         else:
-            runs += len(requests)
-    return runs * sampling.steps
+            own = sampling.super_resolution_steps if call.role in ("sr_low", "sr_high") else sampling.steps
+            steps += len(requests) * own
+    return steps
 
 
 def frame_count(request: ClipRequest, sampling: Sampling, until: Until = "sr_high") -> int:

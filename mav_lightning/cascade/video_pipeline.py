@@ -37,6 +37,7 @@ from mav_lightning.cascade.prompt_check import describe_caption
 from mav_lightning.cascade.sample_networks import Step, no_step
 from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.cascade.sampling_chain import SamplingChain
+from mav_lightning.cascade.sampling_check import check_sampling
 from mav_lightning.common.counting import counted
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.pixels import to_uint8
@@ -69,6 +70,7 @@ class Pipeline:
 
     def __init__(self, cascade: Cascade, sampling: Sampling) -> None:
         check_request(TextRequest, [], False, cascade.rates, sampling)
+        check_sampling(cascade, sampling)
         self.cascade, self.sampling = cascade, sampling
 
     @classmethod

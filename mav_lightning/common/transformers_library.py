@@ -1,10 +1,11 @@
 """Lazy import of Hugging Face's transformers, an optional dependency."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from mav_lightning.common.errors import UserError
 
-__all__ = ["transformers_library"]
+__all__ = ["demand_no_code", "transformers_library"]
 
 
 def transformers_library() -> Any:
@@ -18,3 +19,21 @@ def transformers_library() -> Any:
     except ImportError as error:
         raise UserError("Hugging Face models require the extra `clip`: pip install 'mav-lightning[clip]'.") from error
     return transformers
+
+
+def demand_no_code(config: Mapping[str, Any]) -> None:
+    """Reject settings by which transformers would import code or fetch kernels; the config may be a stranger's.
+
+    Args:
+        config: Content of a model's ``config.json``.
+
+    Raises:
+        ValueError: If there is such a setting.
+    """
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            demand_no_code(value)
+        if key in ("auto_map", "quantization_config") and value:
+            raise ValueError(f"`{key}` is not allowed in the config of a CLIP; remove it")
+        if "implementation" in key and value not in (None, True, False, "eager", "sdpa"):
+            raise ValueError(f"`{key}` must be eager or sdpa, got {value!r}")

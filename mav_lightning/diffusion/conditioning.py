@@ -8,6 +8,8 @@ References:
     Cascaded diffusion models (Ho et al., 2021), §4: Gaussian conditioning augmentation. https://arxiv.org/abs/2106.15282
 """
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
@@ -21,9 +23,9 @@ def downsample(x: Tensor, factor: int) -> Tensor:
     return blocks
 
 
-def upsample(x: Tensor, factor: int) -> Tensor:
-    """Upsample bilinearly: (..., C, H, W) → (..., C, H * factor, W * factor)."""
-    flat = F.interpolate(x.flatten(0, -4), scale_factor=factor, mode="bilinear")
+def upsample(x: Tensor, factor: int, mode: Literal["bilinear", "bicubic"] = "bilinear") -> Tensor:
+    """Upsample bilinearly or bicubically: (..., C, H, W) → (..., C, H * factor, W * factor)."""
+    flat = F.interpolate(x.flatten(0, -4), scale_factor=factor, mode=mode, antialias=mode == "bicubic")
     upsampled: Tensor = flat.unflatten(0, x.shape[:-3])
     return upsampled
 

@@ -29,6 +29,10 @@ class Denoised(NamedTuple):
     x0: Tensor
     variance_fraction: Tensor | None = None
 
+    def clipped(self, limit: float | None) -> "Denoised":
+        """Return the output with the x0 estimate clipped to [-limit, limit]. None for no limit."""
+        return self if limit is None else self._replace(x0=self.x0.clamp(-limit, limit))
+
 
 def step_variance(sigma: Tensor, sigma_next: Tensor, variance_fraction: Tensor | None) -> Tensor:
     r"""Compute the variance of a step: :math:`\exp(f \ln\beta + (1 - f) \ln\tilde\beta)`, Equation 15 of improved DDPM.

@@ -16,9 +16,9 @@ from mav_lightning.diffusion.noise_levels import karras_sigmas
 from mav_lightning.diffusion.samplers import dpm_solver_pp_2m
 from mav_lightning.nn.base import ImagePrior, PriorNetwork
 
-__all__ = ["DiffusionPrior"]
+__all__ = ["PRIOR_STREAM", "DiffusionPrior"]
 
-_STREAM = 1  # of the clip's seed: the decoder's noise does not depend on the prior
+PRIOR_STREAM = 1  # of the clip's seed: the decoder's noise does not depend on the prior
 
 
 class DiffusionPrior(X0Denoiser, ImagePrior):
@@ -60,7 +60,7 @@ class DiffusionPrior(X0Denoiser, ImagePrior):
         Returns:
             Image embeddings, shape (B, D).
         """
-        draw = SeededNoise(seeds, captions.shape[-1:], captions.device, stream=_STREAM)
+        draw = SeededNoise(seeds, captions.shape[-1:], captions.device, stream=PRIOR_STREAM)
         noise = torch.stack([draw() for _ in range(self.candidates)], dim=1).flatten(0, 1)
         cond = repeat(captions, "b n d -> (b candidates) n d", candidates=self.candidates)
         guided = Guided(self, self.guidance_scale)

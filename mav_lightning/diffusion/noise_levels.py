@@ -11,7 +11,7 @@ from torch import Tensor
 from mav_lightning.common.arguments import checked
 from mav_lightning.common.schema import NonNegativeFloat, PositiveFloat
 
-__all__ = ["LogNormalNoise", "LogitNormalNoise", "flow_sigmas", "karras_sigmas"]
+__all__ = ["LogNormalNoise", "LogitNormalNoise", "flow_sigmas", "karras_sigmas", "trained_sigmas"]
 
 
 def karras_sigmas(steps: int, sigma_min: float = 0.02, sigma_max: float = 80.0, rho: float = 7.0) -> Tensor:
@@ -65,6 +65,29 @@ def flow_sigmas(steps: int, sigma_max: float = 80.0, shift: float = 1.0) -> Tens
     first = sigma_max / shift  # shifted, it is sigma_max again
     t = torch.linspace(first / (1 + first), 0, steps + 1, dtype=torch.float64)
     return shift * t / (1 - t)
+
+
+def trained_sigmas(levels: Tensor, steps: int) -> Tensor:
+    """Compute a sampler's noise levels as evenly spaced ones of a training on discrete levels, with its first and last.
+
+    References:
+        Improved DDPM (Nichol and Dhariwal, 2021), §4: fewer steps. https://arxiv.org/abs/2102.09672
+
+    Args:
+        levels: Noise levels of the training, increasing, shape (N,).
+        steps: Number of steps, from 2 to N.
+
+    Returns:
+        Noise levels, shape (steps + 1,), decreasing, ending in 0, float64.
+
+    Raises:
+        ValueError: If `steps` is out of range.
+    """
+    if not 2 <= steps <= len(levels):
+        raise ValueError(f"trained_sigmas: needs 2 to {len(levels)} steps, got {steps}.")
+    spacing = (len(levels) - 1) / (steps - 1)
+    chosen = [round(step * spacing) for step in reversed(range(steps))]
+    return torch.cat([levels[chosen].double(), levels.new_zeros(1, dtype=torch.float64)])
 
 
 class LogNormalNoise:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from mav_lightning.common.transformers_library import transformers_library
+from mav_lightning.common.caption_tokenizer import CaptionTokenizer
+from mav_lightning.common.transformers_library import demand_no_code, transformers_library
 from mav_lightning.nn.base import TextImageEncoder
 
 __all__ = ["MEAN", "STD", "HuggingFaceCLIP"]
@@ -37,14 +38,12 @@ class HuggingFaceCLIP(TextImageEncoder):
     ) -> None:
         super().__init__()
         transformers = transformers_library()
-        _demand_no_code(config)
+        demand_no_code(config)
         parsed = transformers.CLIPConfig.from_dict(dict(config))
         self.model = transformers.CLIPModel(parsed)
         self.channels, self.size = parsed.projection_dim, parsed.vision_config.image_size
         self.length = parsed.text_config.max_position_embeddings
-        self._tokenizer = _read_tokenizer(tokenizer)
-        self._tokenizer.enable_truncation(self.length)
-        self._tokenizer.enable_padding(length=self.length, pad_id=parsed.text_config.eos_token_id)
+        self._tokenizer = CaptionTokenizer(tokenizer, self.length, parsed.text_config.eos_token_id)
         self.register_buffer("mean", torch.tensor(list(mean))[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(list(std))[:, None, None], persistent=False)
 
@@ -57,9 +56,7 @@ class HuggingFaceCLIP(TextImageEncoder):
 
     def encode_words(self, captions: Sequence[str]) -> Tensor:
         """Embed N captions and each of their tokens, shape (N, 1 + length, D); zeros after the last token."""
-        tokens = self._tokenizer.encode_batch(list(captions))
-        ids = torch.tensor([one.ids for one in tokens], device=self.mean.device)
-        keep = torch.tensor([one.attention_mask for one in tokens], device=self.mean.device)
+        ids, keep = self._tokenizer.encode(captions, self.mean.device)
         features = self.model.text_model(input_ids=ids, attention_mask=keep)
         caption = F.normalize(self.model.text_projection(features.pooler_output), dim=-1)
         words = self.model.text_projection(features.last_hidden_state) * keep[..., None]
@@ -67,31 +64,4 @@ class HuggingFaceCLIP(TextImageEncoder):
 
     def unread(self, caption: str) -> str:
         """Return the end of a caption that exceeds the maximum number of tokens; empty if everything is read."""
-        further = self._tokenizer.encode(caption).overflowing
-        starts = [
-            start
-            for part in further
-            for (start, end), special in zip(part.offsets, part.special_tokens_mask, strict=True)
-            if not special and end > start
-        ]
-        return caption[min(starts) :].strip() if starts else ""
-
-
-def _demand_no_code(config: Mapping[str, Any]) -> None:
-    """Reject settings by which transformers would import code or fetch kernels; the config may be a stranger's."""
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            _demand_no_code(value)
-        if key in ("auto_map", "quantization_config") and value:
-            raise ValueError(f"`{key}` is not allowed in the config of a CLIP; remove it")
-        if "implementation" in key and value not in (None, True, False, "eager", "sdpa"):
-            raise ValueError(f"`{key}` must be eager or sdpa, got {value!r}")
-
-
-def _read_tokenizer(content: str) -> Any:
-    from tokenizers import Tokenizer
-
-    try:
-        return Tokenizer.from_str(content)
-    except Exception as error:  # the library raises nothing more specific
-        raise ValueError(f"the tokenizer cannot be read ({error})") from error
+        return self._tokenizer.unread(caption)

@@ -57,6 +57,10 @@ class Network(nn.Module, ABC):
             fps: Frame rate of each clip in frames per second, shape (B,). None for images and embeddings.
         """
 
+    def training_sigmas(self) -> Tensor | None:
+        """Return the noise levels of the training, increasing, shape (N,), float64. None if they were continuous."""
+        return None
+
 
 class SpaceTimeNetwork(Network):
     """A network for images (B, C, H, W) and clips (B, C, T, H, W).
@@ -66,7 +70,10 @@ class SpaceTimeNetwork(Network):
         out_channels: Output channels.
         cond_channels: Length of the image embedding.
         downsampling: Height and width of the input must be multiples of this number.
+        reads_captions: Whether conditions may also be (B, 2 + length, D): an image embedding, then those of a caption.
     """
+
+    reads_captions: bool = False
 
     in_channels: int
     out_channels: int
@@ -127,7 +134,14 @@ class PriorNetwork(Network):
 
 
 class ImagePrior(nn.Module, ABC):
-    """A model that predicts image embeddings from captions: the prior P (§3.1)."""
+    """A model that predicts image embeddings from captions: the prior P (§3.1).
+
+    Attributes:
+        keeps_captions: Whether predictions are the conditions of a decoder that also reads captions:
+            (B, 2 + length, D), an image embedding of any norm and then the caption's embeddings.
+    """
+
+    keeps_captions: bool = False
 
     @abstractmethod
     def predict(self, captions: Tensor, seeds: Sequence[int]) -> Tensor:
@@ -138,7 +152,7 @@ class ImagePrior(nn.Module, ABC):
             seeds: One seed per caption; an embedding depends on its own caption and seed only.
 
         Returns:
-            Image embeddings, shape (B, D).
+            Image embeddings, shape (B, D); see `keeps_captions` for the other form.
         """
 
 

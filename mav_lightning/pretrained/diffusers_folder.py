@@ -22,7 +22,7 @@ from mav_lightning.common.schema import read_json
 
 __all__ = [
     "CONFIG", "MODEL_WEIGHTS", "Part", "demand_same_weights", "files_sha256", "find_scheduler", "pipeline_of",
-    "read_part", "read_weights", "sibling",
+    "read_part", "read_scheduler", "read_weights", "sibling", "weights_file",
 ]  # fmt: skip
 
 CONFIG, MODEL_WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
@@ -69,7 +69,7 @@ def read_part(folder: Path, kinds: Iterable[str]) -> Part:
             argument="source",
         )
     config = {key: value for key, value in stored.items() if not key.startswith("_") or key == "_diffusers_version"}
-    file = _weights_file(folder)
+    file = weights_file(folder)
     return Part(str(kind), config, read_weights(file), (folder / CONFIG, file))
 
 
@@ -114,6 +114,17 @@ def find_scheduler(folder: Path) -> Path:
     )
 
 
+def read_scheduler(file: Path) -> dict[str, Any]:
+    """Read a ``scheduler_config.json``; what the UnCLIPScheduler has as its only choice is filled in.
+
+    Raises:
+        UserError: If the file cannot be read.
+    """
+    found: dict[str, Any] = read_json(file, dict[str, Any])
+    unclip = {"beta_schedule": "squaredcos_cap_v2"} if found.get("_class_name") == "UnCLIPScheduler" else {}
+    return {**unclip, **found}
+
+
 def files_sha256(files: Iterable[Path]) -> str:
     """Compute one sha256 of several files: of the names, with that of the folder each lies in, and the contents."""
     lines = sorted(f"{file.resolve().parent.name}/{file.name} {file_sha256(file)}\n" for file in set(files))
@@ -141,19 +152,28 @@ def _read_config(folder: Path, kinds: list[str]) -> dict[str, Any]:
     raise UserError(f"{folder}: no model of diffusers here, `{CONFIG}` is missing.", argument="source")
 
 
-def _weights_file(folder: Path) -> Path:
-    if (file := folder / MODEL_WEIGHTS).is_file():
+def weights_file(folder: Path, name: str = MODEL_WEIGHTS) -> Path:
+    """Return the file of a model's weights.
+
+    Args:
+        folder: The model's folder.
+        name: Name of the file.
+
+    Raises:
+        UserError: If it is missing, with what is there in its place.
+    """
+    if (file := folder / name).is_file():
         return file
     names = {one.name for one in folder.iterdir()}
-    if any(name.endswith(".safetensors.index.json") for name in names):
+    if any(one.endswith(".safetensors.index.json") for one in names):
         problem = "its weights are divided among several files; save it again with a larger `max_shard_size`"
-    elif variants := sorted(name for name in names if name.endswith(".safetensors")):
+    elif variants := sorted(one for one in names if one.endswith(".safetensors")):
         problem = f"it has {variants[0]} instead; rename that file"
-    elif any(name.endswith((".bin", ".ckpt", ".pt", ".pth")) for name in names):
+    elif any(one.endswith((".bin", ".ckpt", ".pt", ".pth")) for one in names):
         problem = "its weights are pickles, which can run code and are never read; convert them with safetensors"
     else:
         problem = "copy the folder again"
-    raise UserError(f"{folder}: {MODEL_WEIGHTS} is missing; {problem}.", argument="source")
+    raise UserError(f"{folder}: {name} is missing; {problem}.", argument="source")
 
 
 def read_weights(file: Path) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""What a pipeline's text encoder makes of the empty caption, which stands for "no condition"."""
+"""The text encoder of a pipeline, and what it makes of the empty caption, which stands for "no condition"."""
 
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,11 @@ from torch import Tensor
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import PositiveInt, check, read_json
 from mav_lightning.common.transformers_library import transformers_library
-from mav_lightning.pretrained.diffusers_folder import pipeline_of, sibling
+from mav_lightning.pretrained.diffusers_folder import pipeline_of, sibling, weights_file
 
-__all__ = ["caption_files", "caption_length", "encode_caption"]
+__all__ = ["caption_files", "caption_length", "encode_caption", "read_text_encoder"]
+
+_WEIGHTS = "model.safetensors"
 
 
 def caption_files(folder: Path) -> list[Path]:
@@ -34,6 +36,32 @@ def caption_length(folder: Path) -> int:
     return int(check(read_json(file, dict[str, Any]).get("max_position_embeddings"), PositiveInt, str(file)))
 
 
+def read_text_encoder(pipeline: Path, projected: bool) -> tuple[Any, Any]:
+    """Read the text encoder and the tokenizer of a pipeline.
+
+    Args:
+        pipeline: The pipeline's folder, with the parts ``text_encoder`` and ``tokenizer``.
+        projected: Whether the encoder also projects the embedding of the whole caption.
+
+    Raises:
+        UserError: If a part is missing or cannot be read, or the extra `clip` is not installed.
+    """
+    transformers = transformers_library()
+    place = pipeline / "text_encoder"
+    weights_file(place, _WEIGHTS)
+    kind = transformers.CLIPTextModelWithProjection if projected else transformers.CLIPTextModel
+    try:
+        encoder, report = kind.from_pretrained(
+            place, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+        )
+        tokenizer = transformers.CLIPTokenizer.from_pretrained(pipeline / "tokenizer", local_files_only=True)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise UserError(f"{place}: not a readable text encoder ({str(error).splitlines()[0]}).") from error
+    if lost := sorted(report["missing_keys"]):
+        raise UserError(f"{place}: {len(lost)} weights are missing, first `{lost[0]}`; use a complete copy.")
+    return encoder.eval(), tokenizer
+
+
 @torch.no_grad()
 def encode_caption(folder: Path, caption: str, projected: bool) -> Tensor:
     """Encode a caption as diffusers' pipelines do.
@@ -50,21 +78,11 @@ def encode_caption(folder: Path, caption: str, projected: bool) -> Tensor:
     Raises:
         UserError: If a part is missing or cannot be read, or the extra `clip` is not installed.
     """
-    transformers = transformers_library()
-    place = sibling(folder, "text_encoder")
-    kind = transformers.CLIPTextModelWithProjection if projected else transformers.CLIPTextModel
-    try:
-        encoder, report = kind.from_pretrained(
-            place, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
-        )
-        tokenizer = transformers.CLIPTokenizer.from_pretrained(sibling(folder, "tokenizer"), local_files_only=True)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"{place}: not a readable text encoder ({str(error).splitlines()[0]}).") from error
-    if lost := sorted(report["missing_keys"]):
-        raise UserError(f"{place}: {len(lost)} weights are missing, first `{lost[0]}`; use a complete copy.")
+    sibling(folder, "tokenizer")
+    encoder, tokenizer = read_text_encoder(sibling(folder, "text_encoder").parent, projected)
     longest = encoder.config.max_position_embeddings
     tokens = tokenizer(caption, padding="max_length", max_length=longest, truncation=True, return_tensors="pt")
-    output = encoder.eval()(tokens.input_ids)
+    output = encoder(tokens.input_ids)
     states: Tensor = output.last_hidden_state[0]
     if not projected:
         return states

@@ -1,43 +1,27 @@
 """The task that turns an image network of diffusers into a space-time network of this project."""
 
-import copy
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
-from functools import partial
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from mav_lightning.certificate import TOLERANCE, Certificate, certify_frames
+from mav_lightning.certificate import Certificate
 from mav_lightning.common.diffusers_library import diffusers_version
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.schema import read_json
 from mav_lightning.common.task import Task
 from mav_lightning.common.tracking import Track
-from mav_lightning.diffusion.denoiser import EpsDenoiser, HybridDenoiser, NetDenoiser, VDenoiser, X0Denoiser
 from mav_lightning.networks.card import Card
 from mav_lightning.networks.stored import write_network
-from mav_lightning.pretrained.diffusers_folder import (
-    Part,
-    demand_same_weights,
-    files_sha256,
-    find_scheduler,
-    read_part,
-    read_weights,
-    sibling,
-)
-from mav_lightning.pretrained.empty_caption import caption_files, caption_length, encode_caption
-from mav_lightning.pretrained.grown_conditioning import UnclipConditioning
-from mav_lightning.pretrained.grown_unet import GrownUNet, check_unet_config
-from mav_lightning.pretrained.timesteps import NoiseSchedule
+from mav_lightning.pretrained.diffusers_folder import files_sha256
+from mav_lightning.pretrained.grown_source import read_grown_source
+from mav_lightning.pretrained.grown_unet import GrownUNet
 
 __all__ = ["GROWN", "GrowDiffusers"]
 
 GROWN = "grown.json"
-_DENOISERS: dict[str, type[NetDenoiser]] = {"epsilon": EpsDenoiser, "v_prediction": VDenoiser, "sample": X0Denoiser}
 
 
 @dataclass(frozen=True)
@@ -75,31 +59,16 @@ class GrowDiffusers(Task):
             UserError: If a file is missing or not what it should be, the hash differs, the network cannot be extended,
                 or the certificate does not hold.
         """
-        source = Path(self.source)
-        part = read_part(source, ("UNet2DModel", "UNet2DConditionModel"))
-        scheduler = find_scheduler(source) if self.scheduler is None else Path(self.scheduler)
-        levels = read_json(scheduler, dict[str, Any])
-        text_proj = None
-        if part.config.get("class_embed_type") == "identity":
-            text_proj = read_part(sibling(source, "text_proj"), ("UnCLIPTextProjModel",))
-        captions = caption_files(source) if part.config.get("cross_attention_dim") else []
-        arguments = _arguments(part, levels, text_proj)
-        if captions:
-            arguments["text_tokens"] = caption_length(source)
-        denoiser, node = _denoiser(self.grown, arguments, levels)
-        _load(denoiser.net, source, part, text_proj)
-        further = [*(text_proj.files if text_proj else ()), *([Path(self.temporal)] if self.temporal else [])]
-        self._check_hash([*part.files, scheduler, *captions, *further])
-        if captions:
-            _fill_empty_caption(denoiser.net, source)
-        if self.temporal is not None:
-            _load_temporal(denoiser.net, Path(self.temporal))
-        certificate = None if self.temporal is not None else _certify(denoiser, source)
-        size = part.config.get("sample_size")
-        card = Card.of(node, {"name": source.name, **({"size": size} if isinstance(size, int) else {})})
-        write_network(place, denoiser.state_dict(), card)
-        report = {"source": source.name, "source_sha256": self.source_sha256, "diffusers": diffusers_version()}
-        report |= _report(denoiser.net, bool(captions), certificate)
+        source = read_grown_source(
+            Path(self.source), self.grown, None if self.scheduler is None else Path(self.scheduler)
+        )
+        temporal = None if self.temporal is None else Path(self.temporal)
+        self._check_hash([*source.files, *([] if temporal is None else [_existing(temporal)])])
+        certificate = source.complete(temporal)
+        trained = {"name": source.folder.name, **({} if source.size is None else {"size": source.size})}
+        write_network(place, source.denoiser.state_dict(), Card.of(source.node, trained))
+        report = {"source": source.folder.name, "source_sha256": self.source_sha256, "diffusers": diffusers_version()}
+        report |= _report(source.denoiser.net, bool(source.captions), certificate)
         (place / GROWN).write_text(json.dumps(report, indent=1) + "\n")
 
     def _check_hash(self, files: list[Path]) -> None:
@@ -111,120 +80,12 @@ class GrowDiffusers(Task):
             )
 
 
-def _arguments(part: Part, levels: Mapping[str, Any], text_proj: Part | None) -> dict[str, Any]:
-    """Return the arguments of `GrownUNet` that describe the source."""
-    try:
-        check_unet_config(part.kind, part.config)
-    except UserError as error:
-        raise UserError(f"{part.files[0]}: {error.message}", argument="source") from error
-    kept = {entry.name: levels[entry.name] for entry in fields(NoiseSchedule) if entry.name in levels}
-    if "Flow" in str(levels.get("_class_name")) or levels.get("trained_betas") or levels.get("rescale_betas_zero_snr"):
+def _existing(temporal: Path) -> Path:
+    if not temporal.is_file():
         raise UserError(
-            "the noise schedule is not supported: it must be given by beta_schedule, beta_start and beta_end.",
-            argument="scheduler",
+            f"{temporal}: no such file; give the {temporal.name} of an exported network.", argument="temporal"
         )
-    plain = {key: value for key, value in part.config.items() if not key.startswith("_")}
-    found: dict[str, Any] = {"kind": part.kind, "config": plain, "schedule": asdict(NoiseSchedule(**kept))}
-    if text_proj is not None:
-        described = {key: value for key, value in text_proj.config.items() if not key.startswith("_")}
-        found["text_proj"] = described
-    return found
-
-
-def _denoiser(
-    grown: Callable[..., GrownUNet], arguments: Mapping[str, Any], levels: Mapping[str, Any]
-) -> tuple[NetDenoiser, dict[str, Any]]:
-    """Build the denoiser that reads the network's output as its training meant it, and the node that describes it."""
-    schedule = NoiseSchedule(**arguments["schedule"])
-    prediction, variance = levels.get("prediction_type", "epsilon"), str(levels.get("variance_type"))
-    if prediction not in _DENOISERS or variance == "learned":
-        raise UserError(
-            f"prediction_type={prediction!r} with variance_type={variance!r} is not supported.", argument="scheduler"
-        )
-    kind = _DENOISERS[prediction]
-    options: dict[str, Any] = {"sigma_data": 1.0}  # a variance-preserving process
-    if variance == "learned_range":
-        if prediction != "epsilon":
-            raise UserError(f"learns a variance but predicts {prediction!r}, not the noise.", argument="scheduler")
-        sigmas = schedule.sigmas()
-        kind = HybridDenoiser
-        options |= {
-            "steps": schedule.num_train_timesteps, "sigma_min": float(sigmas[0]), "sigma_max": float(sigmas[-1]),
-        }  # fmt: skip
-    given = dict(grown.keywords) if isinstance(grown, partial) else {}
-    merged = {**given, **arguments}
-    net = grown(**{**arguments, "schedule": schedule})
-    target = f"{GrownUNet.__module__}.{GrownUNet.__name__}"
-    described = {"_target_": target, **{key: _as_node(value) for key, value in merged.items()}}
-    node = {"_target_": f"{kind.__module__}.{kind.__name__}", "net": described, **options}
-    return kind(net, **options), node
-
-
-def _as_node(value: Any) -> Any:
-    """Return the node of a class that the network completes, such as a temporal layer; other values as they are."""
-    if isinstance(value, partial):
-        kind = value.func
-        return {"_target_": f"{kind.__module__}.{kind.__qualname__}", "_partial_": True, **value.keywords}
-    return value
-
-
-def _load(net: nn.Module, source: Path, part: Part, text_proj: Part | None) -> None:
-    """Replace the weights of the image network by the source's."""
-    assert isinstance(net, GrownUNet)
-    state = net.state_dict()
-    names = {theirs: ours for ours, theirs in net.source_names().items()}
-    demand_same_weights(source, part.weights, {theirs: state[ours] for theirs, ours in names.items()})
-    with torch.no_grad():
-        for theirs, ours in names.items():
-            state[ours].copy_(part.weights[theirs])
-    if text_proj is not None:
-        model = net.get_submodule("conditioning.text_proj")
-        demand_same_weights(text_proj.files[0].parent, text_proj.weights, model.state_dict())
-        model.load_state_dict(text_proj.weights)
-
-
-def _load_temporal(net: nn.Module, file: Path) -> None:
-    """Replace the weights that the source does not have by those of an exported network."""
-    assert isinstance(net, GrownUNet)
-    if not file.is_file():
-        raise UserError(f"{file}: no such file; give the {file.name} of an exported network.", argument="temporal")
-    kept = set(net.source_names()) | net.adapter_parameters().keys()
-    own = {
-        name: value
-        for name, value in net.state_dict().items()
-        if name not in kept and not name.startswith("conditioning.text_proj.")
-    }
-    weights = read_weights(file)
-    demand_same_weights(file, weights, own)
-    net.load_state_dict(weights, strict=False)
-
-
-def _fill_empty_caption(net: nn.Module, source: Path) -> None:
-    assert isinstance(net, GrownUNet)
-    projected = isinstance(net.conditioning, UnclipConditioning)
-    place: Tensor = net.conditioning.null_text if projected else net.conditioning.null_context  # type: ignore[assignment]
-    empty = encode_caption(source, "", projected)
-    if empty.shape != place.shape:
-        raise UserError(
-            f"{source}: the text encoder next to it makes {tuple(empty.shape)} of a caption, and the network takes "
-            f"{tuple(place.shape)}; give a complete copy of one pipeline.",
-            argument="source",
-        )
-    place.copy_(empty)
-
-
-def _certify(denoiser: NetDenoiser, source: Path) -> Certificate | None:
-    """Check that a clip equals its frames; None for temporal layers that do not start as the identity."""
-    assert isinstance(denoiser.net, GrownUNet)
-    if not denoiser.net.identity_init:
-        return None
-    found = certify_frames(copy.deepcopy(denoiser))
-    if not found.holds:
-        raise UserError(
-            f"{source}: the extended network does not process every frame as the source does, first in layer "
-            f"`{found.layer}` (difference {found.error:.1e}, allowed {TOLERANCE:.0e}); it was not written."
-        )
-    return found
+    return temporal
 
 
 def _report(net: nn.Module, captions: bool, certificate: Certificate | None) -> dict[str, Any]:

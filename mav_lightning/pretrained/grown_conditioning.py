@@ -4,6 +4,7 @@ A condition is either the embedding of an image, shape (B, D), or what the netwo
 caption, shape (B, L, D). Zeros mean "no condition", for which the network reads the empty caption.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -14,9 +15,11 @@ from torch.nn import functional as F  # noqa: N812
 
 from mav_lightning.common.diffusers_library import diffusers_class
 from mav_lightning.common.errors import UserError
+from mav_lightning.pretrained.timesteps import NoiseSchedule
 
 __all__ = [
     "AddedConditioning", "Conditioned", "NetworkConditioning", "ProjectedConditioning", "UnclipConditioning",
+    "caption_or_empty",
 ]  # fmt: skip
 
 
@@ -76,28 +79,60 @@ class AddedConditioning(NetworkConditioning):
 
 
 class ProjectedConditioning(NetworkConditioning):
-    """Conditioning of the decoders of Stable unCLIP: an image embedding and the level of the noise in it, here none.
+    """Conditioning of the decoders of Stable unCLIP: an image embedding and the level of the noise in it.
+
+    Conditions (B, D) are embeddings without noise; `augmented` makes those with noise, (B, 2 · D).
 
     Args:
-        channels: Length of the image embedding.
+        channels: Length D of the image embedding.
         tokens: Tokens of a caption.
         context_channels: Channels of the tokens that the network attends to.
+        noising: Noise schedule of the embeddings in the source's training. None if unknown.
     """
 
     null_context: Tensor
+    embedding_mean: Tensor
+    embedding_std: Tensor
     text = False
 
-    def __init__(self, channels: int, tokens: int, context_channels: int) -> None:
+    def __init__(self, channels: int, tokens: int, context_channels: int, noising: NoiseSchedule | None = None) -> None:
         super().__init__()
-        self.channels = channels
+        self.channels, self.noising = channels, noising
         self.register_buffer("null_context", torch.zeros(tokens, context_channels))
+        if noising is not None:
+            self.register_buffer("embedding_mean", torch.zeros(channels))
+            self.register_buffer("embedding_std", torch.ones(channels))
+
+    def augmented(self, image: Tensor, level: int, noise: Tensor) -> Tensor:
+        """Add noise to image embeddings as the source's training did, and append the level's embedding.
+
+        Args:
+            image: Image embeddings with the norm of the source's encoder, shape (B, D).
+            level: Step of the embeddings' noise schedule, 0 for the least noise.
+            noise: Unit noise, shape (B, D).
+
+        Returns:
+            Conditions, shape (B, 2 · D).
+
+        Raises:
+            UserError: If the schedule is unknown, or has no such level.
+        """
+        if self.noising is None:
+            raise UserError("the source came without `image_normalizer` and `image_noising_scheduler`.")
+        if not 0 <= level < self.noising.num_train_timesteps:
+            raise UserError(f"must be from 0 to {self.noising.num_train_timesteps - 1}, got {level}.", argument="level")
+        signal = (1 + self.noising.sigmas()[level].square()).rsqrt().item()
+        scaled = (image - self.embedding_mean) / self.embedding_std
+        noisy = signal * scaled + math.sqrt(1 - signal**2) * noise
+        image = noisy * self.embedding_std + self.embedding_mean
+        return torch.cat([image, _level_embedding(level, self.channels).to(image).expand_as(image)], dim=1)
 
     def forward(self, cond: Tensor) -> Conditioned:
         """Convert conditions; the caption is the empty one."""
-        half = self.channels // 2
-        level = cond.new_ones(self.channels).where(torch.arange(self.channels, device=cond.device) < half, 0)
-        labels = torch.cat([cond, level.expand_as(cond)], dim=1)  # cosines, then sines, of level 0
-        labels = labels * ~_absent(cond)[:, None]
+        labels = cond
+        if cond.shape[1] == self.channels:
+            labels = torch.cat([cond, _level_embedding(0, self.channels).to(cond).expand_as(cond)], dim=1)
+            labels = labels * ~_absent(cond)[:, None]
         return Conditioned(None, {"class_labels": labels, **_context(self.null_context, cond)})
 
 
@@ -130,7 +165,7 @@ class UnclipConditioning(NetworkConditioning):
     def forward(self, cond: Tensor) -> Conditioned:
         """Convert conditions."""
         image, text = (cond, None) if cond.ndim == 2 else (cond[:, 0], cond[:, 1:])
-        rows = _with_null(self.null_text, image, text)
+        rows = caption_or_empty(self.null_text, image, text)
         image = torch.where(_absent(image)[:, None], self.text_proj.learned_classifier_free_guidance_embeddings, image)
         context, labels = self.text_proj(
             image_embeddings=image,
@@ -145,12 +180,28 @@ class UnclipConditioning(NetworkConditioning):
         )
 
 
+def _level_embedding(level: int, channels: int) -> Tensor:
+    """Return cosines, then sines, of a level at frequencies from 1 down to 1/10000, shape (channels,), float32."""
+    half = channels // 2
+    angles = level * torch.exp(-math.log(10000) * torch.arange(half, dtype=torch.float32) / half)
+    return F.pad(torch.cat([angles.cos(), angles.sin()]), (0, channels % 2))
+
+
 def _context(null: Tensor, cond: Tensor, text: Tensor | None = None) -> dict[str, Tensor]:
-    return {"encoder_hidden_states": _with_null(null, cond, text)}
+    return {"encoder_hidden_states": caption_or_empty(null, cond, text)}
 
 
-def _with_null(null: Tensor, cond: Tensor, text: Tensor | None) -> Tensor:
-    """Return captions, with the empty one in place of those that are all zeros or None."""
+def caption_or_empty(null: Tensor, cond: Tensor, text: Tensor | None) -> Tensor:
+    """Return captions, with the empty one in place of those that are all zeros.
+
+    Args:
+        null: The empty caption, shape (L, D).
+        cond: Conditions, shape (B, ...), whose number and type the result has.
+        text: Captions, shape (B, L, D). None for empty ones.
+
+    Raises:
+        ValueError: If captions have another shape.
+    """
     empty = null.to(cond.dtype).expand(len(cond), *null.shape)
     if text is None:
         return empty

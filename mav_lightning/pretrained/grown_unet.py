@@ -1,6 +1,5 @@
 """An image network of diffusers, extended by time."""
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
@@ -8,7 +7,6 @@ from einops import repeat
 from torch import Tensor, nn
 
 from mav_lightning.common.arguments import checked
-from mav_lightning.common.diffusers_library import diffusers_class, diffusers_version
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import NonNegativeInt, PositiveFloat, PositiveInt
 from mav_lightning.nn.activation_checkpointing import ActivationCheckpointing
@@ -26,33 +24,9 @@ from mav_lightning.pretrained.grown_conditioning import (
 from mav_lightning.pretrained.grown_layers import ClipContext, GrowthSettings, add_time
 from mav_lightning.pretrained.lora import add_lora
 from mav_lightning.pretrained.timesteps import NoiseSchedule, TimestepOfNoise
+from mav_lightning.pretrained.unet_config import ImageNetwork, build_unet, check_unet_config
 
-__all__ = ["GrownUNet", "check_unet_config"]
-
-ImageNetwork = Literal["UNet2DModel", "UNet2DConditionModel"]
-_MODULES = {
-    "UNet2DModel": "diffusers.models.unets.unet_2d",
-    "UNet2DConditionModel": "diffusers.models.unets.unet_2d_condition",
-}
-_BLOCKS = frozenset({
-    "DownBlock2D", "UpBlock2D", "AttnDownBlock2D", "AttnUpBlock2D", "CrossAttnDownBlock2D", "CrossAttnUpBlock2D",
-    "ResnetDownsampleBlock2D", "ResnetUpsampleBlock2D", "SimpleCrossAttnDownBlock2D", "SimpleCrossAttnUpBlock2D",
-    "UNetMidBlock2D", "UNetMidBlock2DCrossAttn", "UNetMidBlock2DSimpleCrossAttn", None,
-})  # fmt: skip
-# Key of a config → the values that are supported; all other keys may have any value that diffusers accepts.
-_SUPPORTED: dict[str, tuple[Any, ...]] = {
-    "time_embedding_type": ("positional",),
-    "class_embed_type": (None, "identity", "projection"),
-    "num_class_embeds": (None,),
-    "addition_embed_type": (None,),
-    "encoder_hid_dim": (None,),
-    "encoder_hid_dim_type": (None,),
-    "attention_type": ("default",),
-    "dual_cross_attention": (False,),
-    "class_embeddings_concat": (False,),
-    "conv_in_kernel": (3,),
-    "conv_out_kernel": (3,),
-}
+__all__ = ["GrownUNet"]
 
 
 class GrownUNet(SpaceTimeNetwork):
@@ -72,6 +46,7 @@ class GrownUNet(SpaceTimeNetwork):
         config: Arguments of that class, as in the source's ``config.json``.
         schedule: Noise schedule of the source's training.
         text_proj: For the unCLIP decoder: arguments of diffusers' ``UnCLIPTextProjModel``. None otherwise.
+        image_noising: For the networks of Stable unCLIP: noise schedule of the image embeddings. None if unknown.
         cond_channels: Length of the image embedding. None for the length that the source reads, or 768 if it reads
             none.
         cond_norm: Norm of the image embeddings that the source was trained on. Conditions (B, D), which are unit
@@ -113,6 +88,7 @@ class GrownUNet(SpaceTimeNetwork):
         config: Mapping[str, Any],
         schedule: NoiseSchedule,
         text_proj: Mapping[str, Any] | None = None,
+        image_noising: NoiseSchedule | None = None,
         cond_channels: PositiveInt | None = None,
         cond_norm: PositiveFloat = 1.0,
         text_tokens: PositiveInt = 77,
@@ -133,15 +109,16 @@ class GrownUNet(SpaceTimeNetwork):
     ) -> None:
         super().__init__()
         check_unet_config(kind, config)
-        self.unet = _build(kind, config)
+        self.unet = build_unet(kind, config)
         if lora_rank:
             add_lora(self.unet, lora_rank)
         self.in_channels, self.out_channels = self.unet.config.in_channels, self.unet.config.out_channels
         self.downsampling = 2 ** (len(self.unet.config.block_out_channels) - 1)
         self.identity_init, self.cond_norm = identity_init, cond_norm
         emb = self.unet.time_embedding.linear_2.out_features
-        self.conditioning = _conditioning(self.unet.config, emb, text_proj, cond_channels, text_tokens)
+        self.conditioning = _conditioning(self.unet.config, emb, text_proj, image_noising, cond_channels, text_tokens)
         self.cond_channels = self.conditioning.channels
+        self.reads_captions = isinstance(self.conditioning, UnclipConditioning)
         self.timestep = TimestepOfNoise(schedule)
         self.fps_embedding = NumberEmbedding(emb, 0.3, 6.0, zero=identity_init) if fps != "off" else None
         self.frame_time = FrameTime(index=fps != "only_seconds", seconds=fps in ("seconds", "only_seconds"))
@@ -165,6 +142,10 @@ class GrownUNet(SpaceTimeNetwork):
     def input_weight(self) -> nn.Parameter:
         """Spatial kernel of the first convolution."""
         return self.get_parameter("unet.conv_in.spatial.weight")
+
+    def training_sigmas(self) -> Tensor:
+        """Return the noise levels of the source's training."""
+        return self.timestep.sigmas()
 
     def temporal_parts(self) -> Iterator[nn.Module]:
         """Yield the parts of the temporal layers and the embeddings of frame rate and frame time."""
@@ -197,7 +178,7 @@ class GrownUNet(SpaceTimeNetwork):
             ValueError: If the shape of `x` or `cond` is not supported, or clips come without `fps`.
         """
         frames = self._frames(x, cond, fps)
-        emb, arguments = self.conditioning(cond * self.cond_norm if cond.ndim == 2 else cond)
+        emb, arguments = self.conditioning(cond * self.cond_norm if cond.shape[1:] == (self.cond_channels,) else cond)
         timestep, time = self.timestep(noise), None
         if frames is not None and fps is not None:
             time = self.frame_time(frames, fps)
@@ -236,46 +217,13 @@ class GrownUNet(SpaceTimeNetwork):
         return x.shape[2] if x.ndim == 5 else None
 
 
-def check_unet_config(kind: str, config: Mapping[str, Any]) -> None:
-    """Check that the config of an image network of diffusers is one that can be extended by time.
-
-    Args:
-        kind: Class of the network.
-        config: Arguments of that class; keys that begin with an underscore are ignored.
-
-    Raises:
-        UserError: If diffusers is not installed, or a key or a value is not supported.
-    """
-    known = inspect.signature(diffusers_class(_MODULES[kind], kind)).parameters
-    for key, value in config.items():
-        if key.startswith("_"):
-            continue
-        if key not in known:
-            written = config.get("_diffusers_version")
-            raise UserError(
-                f"`{key}` is not an argument of the {kind} of diffusers {diffusers_version()}; the config was "
-                f"written by {f'version {written}' if written else 'another version'}: install that one, or remove the "
-                "key if the network does not need it.",
-                argument="config",
-            )
-        if key in _SUPPORTED and value not in _SUPPORTED[key]:
-            supported = ", ".join(repr(one) for one in _SUPPORTED[key])
-            raise UserError(f"`{key}` is {value!r}; supported are {supported}.", argument="config")
-    blocks = [config.get("mid_block_type"), *config.get("down_block_types", ()), *config.get("up_block_types", ())]
-    if wrong := [block for block in blocks if block not in _BLOCKS]:
-        raise UserError(
-            f"blocks of type {wrong[0]!r} are not supported; supported are {', '.join(sorted(filter(None, _BLOCKS)))}.",
-            argument="config",
-        )
-
-
-def _build(kind: str, config: Mapping[str, Any]) -> Any:
-    arguments = {key: value for key, value in config.items() if not key.startswith("_")}
-    return diffusers_class(_MODULES[kind], kind)(**arguments)
-
-
 def _conditioning(
-    config: Any, emb: int, text_proj: Mapping[str, Any] | None, channels: int | None, tokens: int
+    config: Any,
+    emb: int,
+    text_proj: Mapping[str, Any] | None,
+    noising: NoiseSchedule | None,
+    channels: int | None,
+    tokens: int,
 ) -> NetworkConditioning:
     """Build the conditioning that the image network was trained with."""
     embedded, context = config.get("class_embed_type"), config.get("cross_attention_dim") or 0
@@ -290,7 +238,7 @@ def _conditioning(
     if text_proj is not None:
         found = UnclipConditioning(text_proj, tokens)
     elif embedded == "projection":
-        found = ProjectedConditioning(config["projection_class_embeddings_input_dim"] // 2, tokens, context)
+        found = ProjectedConditioning(config["projection_class_embeddings_input_dim"] // 2, tokens, context, noising)
     else:
         found = AddedConditioning(channels or 768, emb, tokens, context)
     if channels not in (None, found.channels):

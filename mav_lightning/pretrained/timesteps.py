@@ -81,6 +81,10 @@ class TimestepOfNoise(nn.Module):
         super().__init__()
         self.register_buffer("log_sigmas", schedule.sigmas().log(), persistent=False)
 
+    def sigmas(self) -> Tensor:
+        """Return the noise levels of the training, increasing, shape (num_train_timesteps,)."""
+        return self.log_sigmas.exp()
+
     def forward(self, noise: Tensor) -> Tensor:
         r"""Return the timestep of each noise level.
 

@@ -246,7 +246,7 @@ def test_a_folder_without_a_pipeline_is_refused(tmp_path: Path) -> None:
         ({"guidance_scale": "2"}, "guidance_scale: must be a finite number.*got '2'"),
         ({"sigma_max": 0.01}, "sigma_max: must be a finite number above 0.02"),
         ({"shared_noise": 1}, "shared_noise: must be true or false"),
-        ({"augmentation": 0.0}, "augmentation: must be a finite number above 0"),
+        ({"augmentation": -0.1}, "augmentation: must be a finite number ≥ 0"),
         ({"augmentation": 0.2}, "augmentation: 0.2 has no effect with low_factor=1 and high_factor=1"),
         ({"shared_noise": False}, "shared_noise: False has no effect with high_factor=1"),
         ({"interpolation": "repeat"}, "interpolation: `repeat` has no effect with skip=1"),

@@ -118,12 +118,10 @@ def text_to_image(folder: Path, **changes: Any) -> Path:
 def karlo(folder: Path) -> Path:
     """The parts of Karlo's pipeline that make images; returns its folder."""
     import diffusers
-    from diffusers.pipelines.deprecated.unclip.text_proj import UnCLIPTextProjModel
 
     randomized(diffusers.UNet2DConditionModel(**KARLO_DECODER), 1).save_pretrained(folder / "decoder")
-    randomized(
-        UnCLIPTextProjModel(clip_embeddings_dim=16, time_embed_dim=128, cross_attention_dim=32), 2
-    ).save_pretrained(folder / "text_proj")
+    text_proj = unclip_text_proj()(clip_embeddings_dim=16, time_embed_dim=128, cross_attention_dim=32)
+    randomized(text_proj, 2).save_pretrained(folder / "text_proj")
     for seed, name in ((3, "super_res_first"), (4, "super_res_last")):
         randomized(diffusers.UNet2DModel(**SUPER_RES), seed).save_pretrained(folder / name)
     diffusers.UnCLIPScheduler(variance_type="learned_range").save_pretrained(folder / "decoder_scheduler")
@@ -150,3 +148,62 @@ def grow(source: Path, out: Path, **options: Any) -> NetDenoiser:
     found = load_network(out)
     assert isinstance(found, NetDenoiser)
     return found
+
+
+def unclip_pipeline(folder: Path) -> Path:
+    """A complete UnCLIPPipeline, saved by diffusers itself."""
+    import diffusers
+    import transformers
+
+    karlo(folder / "parts")
+    parts = folder / "parts"
+    prior = diffusers.PriorTransformer(
+        num_attention_heads=2, attention_head_dim=12, embedding_dim=16, num_layers=1, num_embeddings=TOKENS
+    )
+    pipeline = diffusers.UnCLIPPipeline(
+        prior=randomized(prior, 5),
+        decoder=diffusers.UNet2DConditionModel.from_pretrained(parts / "decoder"),
+        text_encoder=transformers.CLIPTextModelWithProjection.from_pretrained(parts / "text_encoder"),
+        tokenizer=transformers.CLIPTokenizer.from_pretrained(parts / "tokenizer"),
+        text_proj=unclip_text_proj().from_pretrained(parts / "text_proj"),
+        super_res_first=diffusers.UNet2DModel.from_pretrained(parts / "super_res_first"),
+        super_res_last=diffusers.UNet2DModel.from_pretrained(parts / "super_res_last"),
+        prior_scheduler=diffusers.UnCLIPScheduler(
+            variance_type="fixed_small_log", prediction_type="sample", clip_sample_range=5.0
+        ),
+        decoder_scheduler=diffusers.UnCLIPScheduler(variance_type="learned_range"),
+        super_res_scheduler=diffusers.UnCLIPScheduler(variance_type="fixed_small_log"),
+    )
+    pipeline.save_pretrained(folder / "pipeline")
+    return folder / "pipeline"
+
+
+def unclip_text_proj() -> Any:
+    from diffusers.pipelines.deprecated.unclip.text_proj import UnCLIPTextProjModel
+
+    return UnCLIPTextProjModel
+
+
+def stable_unclip(folder: Path) -> Path:
+    """The parts of a Stable unCLIP pipeline that growing reads; returns the folder of its U-Net of latents."""
+    import diffusers
+    from diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer import StableUnCLIPImageNormalizer
+
+    model = diffusers.UNet2DConditionModel(
+        **TEXT_TO_IMAGE | {"in_channels": 4, "out_channels": 4},
+        class_embed_type="projection",
+        projection_class_embeddings_input_dim=2 * 12,
+    )
+    randomized(model).save_pretrained(folder / "unet")
+    normalizer = StableUnCLIPImageNormalizer(embedding_dim=12)
+    normalizer.mean.data = torch.linspace(-1, 1, 12)[None]
+    normalizer.std.data = torch.linspace(0.5, 2, 12)[None]
+    normalizer.save_pretrained(folder / "image_normalizer")
+    diffusers.DDPMScheduler(beta_schedule="squaredcos_cap_v2").save_pretrained(folder / "image_noising_scheduler")
+    diffusers.DDIMScheduler(
+        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, prediction_type="v_prediction",
+        clip_sample=False,
+    ).save_pretrained(folder / "scheduler")  # fmt: skip
+    text_encoder(folder)
+    (folder / "model_index.json").write_text('{"_class_name": "StableUnCLIPImg2ImgPipeline"}')
+    return folder / "unet"

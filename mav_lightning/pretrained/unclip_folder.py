@@ -1,0 +1,255 @@
+"""The folder of an unCLIP pipeline of diffusers, such as Karlo's, as the networks of a cascade."""
+
+import inspect
+import json
+from collections.abc import Callable, Collection
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+
+from mav_lightning.common.diffusers_library import diffusers_class, known_arguments
+from mav_lightning.common.errors import UserError
+from mav_lightning.common.schema import read_json
+from mav_lightning.networks.card import Card
+from mav_lightning.networks.stored import write_network
+from mav_lightning.pretrained.diffusers_folder import (
+    CONFIG,
+    demand_same_weights,
+    read_part,
+    read_scheduler,
+    weights_file,
+)
+from mav_lightning.pretrained.empty_caption import encode_caption, read_text_encoder
+from mav_lightning.pretrained.grown_source import PREDICTIONS, GrownSource, read_grown_source
+from mav_lightning.pretrained.grown_unet import GrownUNet
+from mav_lightning.pretrained.last_step_expert import LastStepExpert
+from mav_lightning.pretrained.timesteps import NoiseSchedule
+from mav_lightning.pretrained.unclip_prior import UnclipPrior, UnclipPriorNetwork
+from mav_lightning.pretrained.unclip_text import UnclipTextEncoder
+
+__all__ = ["UNCLIP_ROLES", "unclip_sampling", "write_unclip_networks"]
+
+INDEX = "model_index.json"
+_MODELS = {
+    "text_encoder": "CLIPTextModelWithProjection",
+    "prior": "PriorTransformer",
+    "text_proj": "UnCLIPTextProjModel",
+    "decoder": "UNet2DConditionModel",
+    "super_res_first": "UNet2DModel",
+    "super_res_last": "UNet2DModel",
+}
+_SCHEDULERS = ("prior_scheduler", "decoder_scheduler", "super_res_scheduler")
+_LIBRARIES = frozenset({"diffusers", "transformers", "unclip"})
+# Defaults of diffusers' UnCLIPPipeline.
+_STEPS, _SR_STEPS, _PRIOR_STEPS, _GUIDANCE, _PRIOR_GUIDANCE = 25, 7, 25, 8.0, 4.0
+
+
+def unclip_sampling(source: Path) -> dict[str, Any]:
+    """Return the fields of `Sampling` that sample as diffusers' pipeline does by default.
+
+    Args:
+        source: Folder that ``save_pretrained`` of a ``UnCLIPPipeline`` wrote.
+
+    Raises:
+        UserError: If the folder is no such pipeline, or lacks a part.
+    """
+    schedulers = _check_folder(source)
+    sizes = {name: _config(source, name).get("sample_size") for name in ("decoder", "super_res_first")}
+    small, large = sizes.values()
+    if not (isinstance(small, int) and isinstance(large, int) and large % small == 0 and large > small):
+        raise UserError(
+            f"{source}: super-resolution must upsample by a whole factor, got a `sample_size` of {small} for the "
+            f"decoder and of {large} after it.",
+            argument="source",
+        )
+    clips = {name: _clip_range(schedulers[name]) for name in ("decoder_scheduler", "super_res_scheduler")}
+    if len(set(clips.values())) > 1:
+        raise UserError(f"{source}: schedulers that clip differently are not supported: {clips}.", argument="source")
+    return {
+        "size": small, "low_factor": large // small, "upsampling": "bicubic", "augmentation": 0.0, "sampler": "ddpm",
+        "steps": _STEPS, "sr_steps": _SR_STEPS, "noise_levels": "trained", "clip_range": clips["decoder_scheduler"],
+        "guidance_scale": _GUIDANCE,
+    }  # fmt: skip
+
+
+def write_unclip_networks(source: Path, out: Path, roles: Collection[str]) -> dict[str, Path]:
+    """Write the networks of an unCLIP pipeline; decoder and super-resolution are extended by time and certified.
+
+    Args:
+        source: Folder that ``save_pretrained`` of a ``UnCLIPPipeline`` wrote.
+        out: Folder in which each network gets a folder with the name of its role.
+        roles: Roles to write, of `UNCLIP_ROLES`.
+
+    Returns:
+        Role → the network's folder.
+
+    Raises:
+        UserError: If the folder is no such pipeline, or a part cannot be read or is not what it should be.
+    """
+    _check_folder(source)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # what is new starts from the same weights, so the same folder gives the same networks
+        for role in roles:
+            UNCLIP_ROLES[role](source, out / role)
+    return {role: out / role for role in roles}
+
+
+def _write_text_encoder(source: Path, place: Path) -> None:
+    encoder, tokenizer = read_text_encoder(source, projected=True)
+    if tokenizer.model_max_length != encoder.config.max_position_embeddings:
+        raise UserError(
+            f"{source}: the tokenizer cuts captions after {tokenizer.model_max_length} tokens, and the text encoder "
+            f"reads {encoder.config.max_position_embeddings}; give a complete copy of one pipeline.",
+            argument="source",
+        )
+    node = {
+        "_target_": f"{UnclipTextEncoder.__module__}.{UnclipTextEncoder.__name__}",
+        "config": json.loads(encoder.config.to_json_string(use_diff=False)),
+        "tokenizer": tokenizer.backend_tokenizer.to_str(),
+    }
+    weights = {f"model.{name}": value for name, value in encoder.state_dict().items()}
+    write_network(place, weights, Card.of(node, {"name": source.name}))
+
+
+def _write_prior(source: Path, place: Path) -> None:
+    part, levels = read_part(source / "prior", ("PriorTransformer",)), _scheduler(source, "prior_scheduler")
+    if levels["variance_type"] != "fixed_small_log":
+        raise UserError(f"{source}: a prior that learns its variance is not supported.", argument="source")
+    kind = diffusers_class("diffusers.models.transformers.prior_transformer", "PriorTransformer")
+    plain = _known(kind, part.config, part.files[0])
+    schedule = {name: levels[name] for name in ("num_train_timesteps", "beta_schedule")}
+    predicts = PREDICTIONS[levels["prediction_type"]]
+    node = {
+        "_target_": f"{UnclipPrior.__module__}.{UnclipPrior.__name__}",
+        "denoiser": {
+            "_target_": f"{predicts.__module__}.{predicts.__name__}",
+            "net": {
+                "_target_": f"{UnclipPriorNetwork.__module__}.{UnclipPriorNetwork.__name__}",
+                "config": plain,
+                "schedule": schedule,
+            },
+            "sigma_data": 1.0,
+        },
+        "steps": _PRIOR_STEPS, "guidance_scale": _PRIOR_GUIDANCE, "clip_range": _clip_range(levels),
+    }  # fmt: skip
+    with torch.device("meta"):
+        net = UnclipPriorNetwork(plain, NoiseSchedule(**schedule))
+    demand_same_weights(source / "prior", part.weights, net.model.state_dict())
+    empty = encode_caption(source / "prior", "", projected=True)
+    if empty.shape != net.null_text.shape:
+        raise UserError(
+            f"{source}: the text encoder makes {tuple(empty.shape)} of a caption, and the prior takes "
+            f"{tuple(net.null_text.shape)}; give a complete copy of one pipeline.",
+            argument="source",
+        )
+    weights = {f"denoiser.net.model.{name}": value for name, value in part.weights.items()}
+    write_network(place, {**weights, "denoiser.net.null_text": empty}, Card.of(node, {"name": source.name}))
+
+
+def _write_decoder(source: Path, place: Path) -> None:
+    # Conditions that are image embeddings alone are unit vectors; with a caption they have their own norm.
+    grown = _grown(source / "decoder", partial(GrownUNet, cond_norm=_embedding_norm(source)))
+    write_network(place, grown.denoiser.state_dict(), Card.of(grown.node, _trained(source, grown)))
+
+
+def _write_super_resolution(source: Path, place: Path) -> None:
+    first, last = (_grown(source / name, GrownUNet) for name in ("super_res_first", "super_res_last"))
+    node = {
+        **first.node,
+        "net": {
+            "_target_": f"{LastStepExpert.__module__}.{LastStepExpert.__name__}",
+            "first": first.node["net"],
+            "last": last.node["net"],
+        },
+    }
+    both = LastStepExpert(first.denoiser.net, last.denoiser.net)  # type: ignore[arg-type]
+    write_network(
+        place,
+        {f"net.{name}": value for name, value in both.state_dict().items()},
+        Card.of(node, _trained(source, first)),
+    )
+
+
+def _grown(source: Path, grown: Callable[..., GrownUNet]) -> GrownSource:
+    found = read_grown_source(source, grown)
+    found.complete()
+    return found
+
+
+def _trained(source: Path, grown: GrownSource) -> dict[str, Any]:
+    return {"name": source.name, **({} if grown.size is None else {"size": grown.size})}
+
+
+def _embedding_norm(source: Path) -> float:
+    """Return the root mean square norm of the image embeddings that the prior was trained to predict."""
+    file = weights_file(source / "prior")
+    with safe_open(file, "pt") as stored:
+        mean, std = (stored.get_tensor(f"clip_{name}").double() for name in ("mean", "std"))
+    return float((mean.square() + std.square()).sum().sqrt())
+
+
+def _check_folder(source: Path) -> dict[str, dict[str, Any]]:
+    """Check that a folder is a complete unCLIP pipeline, and return the contents of its schedulers' configs."""
+    if not source.is_dir():
+        raise UserError(
+            f"{source}: no such folder; give one that `save_pretrained` of diffusers wrote.", argument="source"
+        )
+    if not (source / INDEX).is_file():
+        raise UserError(f"{source}: no pipeline of diffusers here, `{INDEX}` is missing.", argument="source")
+    index = read_json(source / INDEX, dict[str, Any])
+    if (kind := index.get("_class_name")) != "UnCLIPPipeline":
+        code = " of code in its own folder, which is never run" if isinstance(kind, list) else ""
+        raise UserError(f"{source}: holds a {kind}{code}; needed is an UnCLIPPipeline.", argument="source")
+    kinds = {**_MODELS, "tokenizer": "CLIPTokenizer", **dict.fromkeys(_SCHEDULERS, "UnCLIPScheduler")}
+    for part, needed in kinds.items():
+        found = index.get(part)
+        if not (isinstance(found, list) and len(found) == 2) or None in found or not (source / part).is_dir():
+            raise UserError(f"{source}: the part `{part}` is missing; use a complete copy.", argument="source")
+        library, name = found
+        if library not in _LIBRARIES or str(name).removesuffix("Fast") != needed:
+            raise UserError(
+                f"{source}: `{part}` is a {name} of {library}, whose code is not run; needed is the {needed} of "
+                "diffusers or transformers.",
+                argument="source",
+            )
+    return {name: _scheduler(source, name) for name in _SCHEDULERS}
+
+
+def _scheduler(source: Path, name: str) -> dict[str, Any]:
+    """Return the arguments of a scheduler, with the defaults of its class."""
+    file = source / name / "scheduler_config.json"
+    kind = diffusers_class("diffusers.schedulers.scheduling_unclip", "UnCLIPScheduler")
+    stored = read_scheduler(file)
+    if stored.get("_class_name") != kind.__name__:
+        raise UserError(f"{file}: is of a {stored.get('_class_name')}; needed is {kind.__name__}.", argument="source")
+    given = _known(kind, stored, file)
+    defaults = {key: one.default for key, one in inspect.signature(kind).parameters.items()}
+    return {**defaults, **given}
+
+
+def _known(kind: Any, config: dict[str, Any], file: Path) -> dict[str, Any]:
+    """Return the arguments of a class in a config file."""
+    try:
+        return known_arguments(kind, config)
+    except UserError as error:
+        raise UserError(f"{file}: {error.message}", argument="source") from error
+
+
+def _clip_range(levels: dict[str, Any]) -> float | None:
+    return float(levels["clip_sample_range"]) if levels["clip_sample"] else None
+
+
+def _config(source: Path, part: str) -> dict[str, Any]:
+    found: dict[str, Any] = read_json(source / part / CONFIG, dict[str, Any])
+    return found
+
+
+UNCLIP_ROLES: dict[str, Callable[[Path, Path], None]] = {
+    "clip": _write_text_encoder,
+    "prior": _write_prior,
+    "decoder": _write_decoder,
+    "sr_low": _write_super_resolution,
+}
