@@ -2,21 +2,19 @@
 
 import hashlib
 import json
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from lightning import LightningDataModule
 
 from datamodules.batch import ClipBatch, ImageBatch
-from datamodules.decoders import ClipDecoder, Decoder, ImageDecoder
+from datamodules.decoders import Captions, ClipDecoder, Decoder, DrawnCaptionDecoder, ImageDecoder
 from datamodules.fps_sampler import BetaFps, FpsSampler
-from datamodules.index import Index, load_index
-from datamodules.order import EvalOrder, TrainOrder
-from datamodules.reader import TIMEOUT, EvalLoader, TrainLoader
+from datamodules.order import EvalOrder
+from datamodules.reader import TIMEOUT, EvalLoader, Samples, TrainLoader
 from datamodules.remote import StreamLimits
-from datamodules.sample_reader import SampleReader
 from datamodules.shard_urls import shard_urls
+from datamodules.sources import DatasetFolder, Root, open_root
 from datamodules.streaming import StreamingLoader
 from mav_lightning.common.arguments import checked
 from mav_lightning.common.errors import UserError
@@ -37,7 +35,8 @@ class ShardData(LightningDataModule, Generic[B]):
     Args:
         root: Dataset folder with ``<kind>/train`` and ``<kind>/val``, or such a ``<kind>`` folder itself. With the
             streaming reader also a brace pattern of shards, such as ``https://host/{00000..00099}.tar``; these are
-            trained on, and there is no validation.
+            trained on, and there is no validation. With the indexed reader also a mixture, name → ``{path, weight,
+            where}``; see `WeightedDataset`.
         kind: ``images`` or ``clips``.
         decoder: Turns encoded samples into examples, and examples into batches.
         batch_size: Samples per batch on each rank.
@@ -50,6 +49,8 @@ class ShardData(LightningDataModule, Generic[B]):
         timeout: Seconds without any movement of the workers, which then are stuck on disk or network, after which
             training ends with the shards that they were reading.
         limits: What servers of remote shards may do. None takes the defaults; only for the streaming reader.
+        where: Condition on the metadata of the samples that are read, in all splits, such as ``pwatermark <= 0.5``; see
+            `datamodules.selection.select`. None reads all; only for the indexed reader.
 
     Raises:
         UserError: A value is out of range, or an argument has no effect with the streaming reader.
@@ -58,7 +59,7 @@ class ShardData(LightningDataModule, Generic[B]):
     @checked
     def __init__(
         self,
-        root: str | Path,
+        root: Root,
         kind: Literal["images", "clips"],
         decoder: Decoder[B],
         batch_size: PositiveInt,
@@ -69,18 +70,24 @@ class ShardData(LightningDataModule, Generic[B]):
         embeddings: str | None,
         timeout: PositiveFloat,
         limits: StreamLimits | None,
+        where: str | None = None,
     ) -> None:
         super().__init__()
         if reader == "streaming" and embeddings is not None:
             raise UserError("are stored for indexed shards only; use reader=indexed or None.", argument="embeddings")
         if reader == "streaming" and cache_mb:
             raise UserError("has no effect on the streaming reader; use reader=indexed or 0.", argument="cache_mb")
+        if reader == "streaming" and where is not None:
+            raise UserError("needs the index of the shards; use reader=indexed or None.", argument="where")
+        if reader == "streaming" and not isinstance(root, str | Path):
+            raise UserError("several datasets need an index; use reader=indexed or one dataset.", argument="root")
         if reader == "indexed" and limits is not None:
             raise UserError("have no effect on the indexed reader; use reader=streaming or None.", argument="limits")
         self.embeddings, self.timeout, self.limits = embeddings, timeout, limits or StreamLimits()
         self.root, self.kind, self.decoder = root, kind, decoder
         self.batch_size, self.seed, self.workers, self.reader = batch_size, seed, workers, reader
         self.cache_bytes = (cache_mb << 20) // max(workers, 1)
+        self._source, self._readers = open_root(root, kind, where), dict[str, Samples[B]]()
 
     def setup(self, stage: str | None = None) -> None:
         """Open the shards and plan the batches, so that a mistake is reported before the model is built.
@@ -97,28 +104,28 @@ class ShardData(LightningDataModule, Generic[B]):
         """Return ``root`` → sha256 of the training and validation samples; empty with the streaming reader."""
         if self.reader == "streaming":
             return {}
-        splits = {"train": self._train.index.sha256}
-        if self._folder("val", required=False).is_dir():
-            splits["val"] = self._index("val").sha256
+        splits = {
+            split: self._samples(split).sha256 for split in ("train", "val") if self._has(split) or split == "train"
+        }
         return {"root": hashlib.sha256(json.dumps(splits).encode()).hexdigest()}
 
     def train_dataloader(self) -> TrainLoader[B] | StreamingLoader[B]:
         """Return endless training batches: this rank's part."""
         rank, world = self._place
         if self.reader == "streaming":
-            urls = shard_urls(self.root if self._is_pattern else self._folder("train"))
+            assert isinstance(self._source, DatasetFolder)  # several need an index
+            urls = shard_urls(str(self.root) if self._is_pattern else self._source.folder("train"))
             limits, timeout = self.limits, self.timeout
             return StreamingLoader(
                 urls, self.decoder, self.batch_size, self.seed, rank, world, self.workers, limits, timeout
             )
-        order = TrainOrder(len(self._train), self.batch_size, self.seed, rank, world)
-        return TrainLoader(self._train, order, self.workers, self.timeout)
+        samples = self._samples("train")
+        order = samples.train_order(self.batch_size, self.seed, rank, world)
+        return TrainLoader(samples, order, self.workers, self.timeout)
 
     def val_dataloader(self) -> EvalLoader[B] | list[B]:
         """Return the validation split, each sample once over all ranks; empty if there is no such split."""
-        if self._is_pattern or not self._folder("val", required=False).is_dir():
-            return []
-        return self._eval_loader("val")
+        return self._eval_loader("val") if self._has("val") else []
 
     def test_dataloader(self) -> EvalLoader[B]:
         """Return the ``test`` split if there is one, else the validation split, each sample once over all ranks.
@@ -126,10 +133,9 @@ class ShardData(LightningDataModule, Generic[B]):
         Raises:
             UserError: There is neither split.
         """
-        if not self._is_pattern:
-            for split in ("test", "val"):
-                if self._folder(split, required=False).is_dir():
-                    return self._eval_loader(split)
+        for split in ("test", "val"):
+            if self._has(split):
+                return self._eval_loader(split)
         raise UserError("holds neither a `test` nor a `val` split to evaluate on.", argument="root")
 
     def predict_dataloader(self) -> EvalLoader[B]:
@@ -137,13 +143,18 @@ class ShardData(LightningDataModule, Generic[B]):
         return self.test_dataloader()
 
     def _eval_loader(self, split: str) -> EvalLoader[B]:
-        samples = SampleReader(self._index(split), self.decoder, seed=0, encoder=self.embeddings)
+        samples = self._samples(split)
         order = EvalOrder(len(samples), self.batch_size, *self._place)
         return EvalLoader(samples, order, self.workers, self.timeout)
 
-    @cached_property
-    def _train(self) -> SampleReader[B]:
-        return SampleReader(self._index("train"), self.decoder, self.seed, self.cache_bytes, encoder=self.embeddings)
+    def _samples(self, split: str) -> Samples[B]:
+        if split not in self._readers:
+            seed, cache_bytes = (self.seed, self.cache_bytes) if split == "train" else (0, 0)
+            self._readers[split] = self._source.reader(split, self.decoder, seed, cache_bytes, self.embeddings)
+        return self._readers[split]
+
+    def _has(self, split: str) -> bool:
+        return not self._is_pattern and self._source.has(split)
 
     @property
     def _is_pattern(self) -> bool:
@@ -153,19 +164,6 @@ class ShardData(LightningDataModule, Generic[B]):
     def _place(self) -> tuple[int, int]:
         """Rank and number of processes; (0, 1) without a trainer."""
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
-
-    def _index(self, split: str) -> Index:
-        return load_index(self._folder(split))
-
-    def _folder(self, split: str, required: bool = True) -> Path:
-        places = [Path(self.root) / self.kind / split, Path(self.root) / split]
-        found = next((place for place in places if place.is_dir()), None)
-        if found is None and required:
-            raise UserError(
-                f"{self.root}: holds neither `{self.kind}/{split}` nor `{split}`; write shards with `mav data shapes "
-                f"--out {self.root}` or `mav data pack`."
-            )
-        return found or places[0]
 
 
 class ImageData(ShardData[ImageBatch]):
@@ -184,6 +182,9 @@ class ImageData(ShardData[ImageBatch]):
         embeddings: Id of the CLIP whose stored image embeddings are read; see `ShardData`. None reads none.
         timeout: Seconds after which stuck workers end training; see `ShardData`.
         limits: What servers of remote shards may do; see `ShardData`. None takes the defaults.
+        where: Condition on the samples' metadata; see `ShardData`. None reads all.
+        captions: ``first`` takes the one caption that all programs take. ``drawn`` draws one of the list in the
+            ``.json`` for each sample and pass, by the seed.
 
     Raises:
         UserError: A value is out of range, or an argument has no effect with the streaming reader.
@@ -192,7 +193,7 @@ class ImageData(ShardData[ImageBatch]):
     @checked
     def __init__(
         self,
-        root: str | Path,
+        root: Root,
         size: PositiveInt,
         batch_size: PositiveInt,
         seed: Seed = 0,
@@ -203,10 +204,14 @@ class ImageData(ShardData[ImageBatch]):
         embeddings: str | None = None,
         timeout: PositiveFloat = TIMEOUT,
         limits: StreamLimits | None = None,
+        where: str | None = None,
+        captions: Captions = "first",
     ) -> None:
-        decoder = ImageDecoder(size, captioned)
+        if captions == "drawn" and not captioned:
+            raise UserError("has no effect without captions; use captioned=true or first.", argument="captions")
+        decoder = (DrawnCaptionDecoder if captions == "drawn" else ImageDecoder)(size, captioned)
         super().__init__(
-            root, "images", decoder, batch_size, seed, workers, reader, cache_mb, embeddings, timeout, limits
+            root, "images", decoder, batch_size, seed, workers, reader, cache_mb, embeddings, timeout, limits, where
         )
 
 
@@ -228,6 +233,7 @@ class ClipData(ShardData[ClipBatch]):
             see `ShardData`. None reads none.
         timeout: Seconds after which stuck workers end training; see `ShardData`.
         limits: What servers of remote shards may do; see `ShardData`. None takes the defaults.
+        where: Condition on the samples' metadata; see `ShardData`. None reads all.
 
     Raises:
         UserError: A value is out of range, an argument has no effect with the streaming reader, or a curriculum of
@@ -237,7 +243,7 @@ class ClipData(ShardData[ClipBatch]):
     @checked
     def __init__(
         self,
-        root: str | Path,
+        root: Root,
         size: PositiveInt,
         frames: PositiveInt,
         fps: FpsSampler,
@@ -249,6 +255,7 @@ class ClipData(ShardData[ClipBatch]):
         embeddings: str | None = None,
         timeout: PositiveFloat = TIMEOUT,
         limits: StreamLimits | None = None,
+        where: str | None = None,
     ) -> None:
         if isinstance(fps, int | float | str) or not hasattr(fps, "sample"):
             raise UserError(f"must be a sampler such as UniformFps(low=4, high=16), got {fps!r}.", argument="fps")
@@ -260,7 +267,7 @@ class ClipData(ShardData[ClipBatch]):
             )
         decoder = ClipDecoder(size, frames, fps)
         super().__init__(
-            root, "clips", decoder, batch_size, seed, workers, reader, cache_mb, embeddings, timeout, limits
+            root, "clips", decoder, batch_size, seed, workers, reader, cache_mb, embeddings, timeout, limits, where
         )
         self.fps = fps
 

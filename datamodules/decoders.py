@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -21,12 +21,13 @@ from mav_lightning.common.pixels import from_uint8
 from mav_lightning.media.media_reader import open_media
 from mav_lightning.media.pictures import decode_picture
 from mav_lightning.media.timeline import Timeline
-from mav_lightning.shards.sample_facts import read_caption
+from mav_lightning.shards.sample_facts import read_caption, read_captions_of
 from mav_lightning.shards.samples import IMAGE_SUFFIXES, VIDEO_SUFFIXES, SampleError
 
-__all__ = ["ClipDecoder", "Decoder", "Example", "ImageDecoder"]
+__all__ = ["Captions", "ClipDecoder", "Decoder", "DrawnCaptionDecoder", "Example", "ImageDecoder"]
 
 B_co = TypeVar("B_co", covariant=True)
+Captions: TypeAlias = Literal["first", "drawn"]
 
 
 @dataclass(frozen=True)
@@ -117,8 +118,8 @@ class ImageDecoder:
     def decode(
         self, key: str, members: Mapping[str, bytes], media: Media | None, context: SampleContext, cache: FrameCache
     ) -> Example:
-        """Decode, crop and resize the image; nothing is random."""
-        caption = read_caption(members) if self.captioned else None
+        """Decode, crop and resize the image; nothing is random but the choice of a caption in a subclass."""
+        caption = self._caption(members, context) if self.captioned else None
         held = [*(members.keys() - {"txt"}), *(() if caption is None else ("txt",))]
         data = members[_require(self.refusal(held, media), find_media(members, IMAGE_SUFFIXES))]
 
@@ -128,12 +129,23 @@ class ImageDecoder:
         kept = cache.find(key) or cache.keep(key, 3 * self.size**2, square) or square()
         return Example(key, kept.frames, caption)
 
+    def _caption(self, members: Mapping[str, bytes], context: SampleContext) -> str | None:
+        return read_caption(members)
+
     def collate(self, examples: Sequence[Example]) -> ImageBatch:
         """Collate examples to a batch of pixels (B, 3, size, size)."""
         captions = [example.caption for example in examples if example.caption is not None]
         keys = [example.key for example in examples]
         pixels = from_uint8(_frames(examples)).contiguous().squeeze(2)
         return ImageBatch(pixels, captions if self.captioned else None, keys, _embeddings(examples))
+
+
+class DrawnCaptionDecoder(ImageDecoder):
+    """Decoder of images that draws one of several captions, another in each pass; see `read_captions_of`."""
+
+    def _caption(self, members: Mapping[str, bytes], context: SampleContext) -> str | None:
+        captions = read_captions_of(members)
+        return captions[context.rng.integers(len(captions))] if captions else None
 
 
 @dataclass(frozen=True)

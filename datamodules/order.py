@@ -3,13 +3,26 @@
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mav_lightning.common.errors import UserError
 
-__all__ = ["SampleContext", "EvalOrder", "TrainOrder", "sample_rng"]
+__all__ = ["Draw", "EvalOrder", "SampleContext", "TrainOrder", "check_train_order", "sample_rng"]
+
+
+class Draw(NamedTuple):
+    """One sample of a batch.
+
+    Attributes:
+        epoch: Number of the pass over its dataset, which random crops depend on.
+        number: Number of the sample.
+    """
+
+    epoch: int
+    number: int
 
 
 @dataclass(frozen=True)
@@ -62,26 +75,18 @@ class TrainOrder:
         Raises:
             UserError: A value is out of range, or the samples do not fill one step.
         """
-        _check_batch_size(self.batch_size)
-        if self.seed < 0:
-            raise UserError(f"must be 0 or more, got {self.seed}.", argument="seed")
-        if not len(self):
-            raise UserError(
-                f"{self.samples} usable training samples do not fill one step of {self.batch_size} on each of "
-                f"{self.world} process(es); set batch_size to at most {self.samples // self.world}, or add samples."
-                if self.samples >= self.world
-                else f"{self.samples} usable training samples for {self.world} processes; use fewer, or add samples."
-            )
+        check_train_order(self.samples, self.batch_size, self.seed, self.world)
 
     def __len__(self) -> int:
         """Return the steps of a pass, the same on every rank."""
         return self.samples // (self.batch_size * self.world)
 
-    def batch(self, step: int) -> tuple[int, list[int]]:
-        """Return the epoch and the samples of this rank's batch at `step`, counted from the start of training."""
+    def batch(self, step: int) -> list[Draw]:
+        """Return this rank's batch at `step`, counted from the start of training."""
         epoch, offset = divmod(step, len(self))
         start = (offset * self.world + self.rank) * self.batch_size
-        return epoch, _shuffled(self.samples, self.seed, epoch)[start : start + self.batch_size].tolist()
+        numbers = _shuffled(self.samples, self.seed, epoch)[start : start + self.batch_size].tolist()
+        return [Draw(epoch, number) for number in numbers]
 
     def samples_before(self, step: int) -> int:
         """Return the number of samples that all ranks received before `step`."""
@@ -123,15 +128,33 @@ class EvalOrder:
         largest_share = -(-self.samples // self.world)
         return -(-largest_share // self.batch_size)
 
-    def batch(self, step: int) -> tuple[int, list[int]]:
-        """Return epoch 0, so that every evaluation cuts the same clips, and this rank's samples at `step`."""
+    def batch(self, step: int) -> list[Draw]:
+        """Return this rank's samples at `step`, in epoch 0, so that every evaluation cuts the same clips."""
         mine = range(self.rank, self.samples, self.world)
         start, stop = (len(mine) * part // len(self) for part in (step, step + 1))
-        return 0, list(mine[start:stop])
+        return [Draw(0, number) for number in mine[start:stop]]
 
     def samples_before(self, step: int) -> int | None:
         """Return None, as evaluation has no training progress."""
         return None
+
+
+def check_train_order(samples: int, batch_size: int, seed: int, world: int) -> None:
+    """Check the values of an order of training; see `TrainOrder`.
+
+    Raises:
+        UserError: A value is out of range, or the samples do not fill one step.
+    """
+    _check_batch_size(batch_size)
+    if seed < 0:
+        raise UserError(f"must be 0 or more, got {seed}.", argument="seed")
+    if samples < batch_size * world:
+        raise UserError(
+            f"{samples} usable training samples do not fill one step of {batch_size} on each of {world} process(es); "
+            f"set batch_size to at most {samples // world}, or add samples."
+            if samples >= world
+            else f"{samples} usable training samples for {world} processes; use fewer, or add samples."
+        )
 
 
 def _check_batch_size(batch_size: int) -> None:

@@ -1,18 +1,20 @@
 """Packing of a folder of videos and images, with their annotations, into shards for both training stages.
 
-Videos become clips without re-encoding. Captioned videos also provide still frames as image-text pairs of the first
-stage (Make-A-Video learns appearance from these and motion from clips without text), together with captioned images.
+Videos become clips without re-encoding, unless they are cut into shots. Captioned videos also provide still frames as
+image-text pairs of the first stage (Make-A-Video learns appearance from these and motion from clips without text),
+together with captioned images.
 """
 
 import hashlib
 import io
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,14 +24,15 @@ from datamodules.annotations import Annotations, Annotator, Row, name_some
 from datamodules.captions import read_captions
 from datamodules.index import DATASET, build_index
 from datamodules.shards import write_shards
+from datamodules.shots import SHORTEST, Shot, check_cutting, encode_shot, find_shots, motion_of_shot
 from mav_lightning.common.arguments import checked
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.schema import Fraction, NonNegativeInt, PositiveInt
+from mav_lightning.common.schema import Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt
 from mav_lightning.common.text_files import composed
 from mav_lightning.common.tracking import Track, untracked
 from mav_lightning.common.whole_file import new_folder
 from mav_lightning.media.listing import list_folder
-from mav_lightning.media.media_reader import open_media, read_clip
+from mav_lightning.media.media_reader import FrameSource, open_media, read_clip
 from mav_lightning.media.pictures import decode_picture
 from mav_lightning.shards.samples import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
@@ -48,6 +51,9 @@ class PackReport:
         left_out: Reason → files that are not in the official split.
         absent: Files that the official split lists but the folder lacks.
         ungrouped: Number of files that are split by themselves, since they have no group.
+        cut: Film → number of shots that it was cut into, at least two.
+        motion: Clip → its motion in frame widths per second, if it was measured; see `motion_of_shot`.
+        dropped: Clip → why it was left out: it is too short or moves too little.
     """
 
     written: dict[str, int] = field(default_factory=dict)
@@ -57,6 +63,9 @@ class PackReport:
     left_out: dict[str, list[str]] = field(default_factory=dict)
     absent: list[str] = field(default_factory=list)
     ungrouped: int = 0
+    cut: dict[str, int] = field(default_factory=dict)
+    motion: dict[str, float] = field(default_factory=dict)
+    dropped: dict[str, str] = field(default_factory=dict)
 
 
 @checked
@@ -68,6 +77,8 @@ def pack(
     val: Fraction = 0.1,
     stills: NonNegativeInt = 4,
     shard_size: PositiveInt = 1000,
+    cut_scenes: bool = False,
+    min_motion: NonNegativeFloat = 0.0,
     track: Track = untracked,
     overwrite: bool = False,
 ) -> PackReport:
@@ -84,6 +95,10 @@ def pack(
             an official split.
         stills: Frames taken from each captioned video.
         shard_size: Samples per shard.
+        cut_scenes: Cut films into shots, each a clip that is encoded anew; see `find_shots`. Films without a cut stay
+            as they are, and shots of less than half a second are left out. Needs the extra ``scenes``.
+        min_motion: Leave out clips with less motion, in frame widths per second; see `motion_of_shot`. Still frames of
+            captioned films are taken all the same. 0 measures nothing.
         track: Shows progress.
         overwrite: Replace a dataset that `out` holds.
 
@@ -95,6 +110,8 @@ def pack(
     """
     if val == 1:
         raise UserError("must be below 1, got 1; 0.1 holds out a tenth of the groups.", argument="val")
+    if cut_scenes:
+        check_cutting()
     files, known, unused = _find_files(src, captions)
     report = PackReport(
         uncaptioned=[file.name for file in files if not file.row.caption],
@@ -105,20 +122,30 @@ def pack(
     )
     splits = _split(files, known.splits, val)
     with new_folder(out, DATASET if overwrite else None) as folder:
-        _write(folder, splits, stills, shard_size, report, track)
+        makers = {
+            "clips": partial(_clips, cut_scenes=cut_scenes, min_motion=min_motion),
+            "images": partial(_images, stills=stills),
+        }
+        _write(folder, splits, makers, shard_size, report, track)
         if not report.written:
             reasons = [f"{name}: {reason}" for name, reason in report.undecodable.items()]
+            reasons += [f"{name}: {reason}" for name, reason in report.dropped.items()]
             reasons += [f"{name}: an image without a caption" for name in report.uncaptioned]
             raise UserError(f"{src}: none of {len(files)} files can be used; the first, {reasons[0]}")
     return report
 
 
 def _write(
-    folder: Path, splits: dict[str, "list[_File]"], stills: int, shard_size: int, report: PackReport, track: Track
+    folder: Path,
+    splits: dict[str, "list[_File]"],
+    makers: Mapping[str, Callable[..., Iterator[dict[str, bytes]]]],
+    shard_size: int,
+    report: PackReport,
+    track: Track,
 ) -> None:
     """Write and index the shards of every kind and split that has samples."""
     for split, files in splits.items():
-        for kind, make in (("clips", _clips), ("images", partial(_images, stills=stills))):
+        for kind, make in makers.items():
             samples = make(track(files, len(files), f"{kind}/{split}"), report)
             if first := next(samples, None):
                 place = folder / kind / split
@@ -138,9 +165,10 @@ class _File:
     def suffix(self) -> str:
         return self.path.suffix[1:].lower()
 
-    def sample(self, suffix: str, data: bytes) -> dict[str, bytes]:
-        """Return the members of a sample made from this file."""
-        members = {suffix: data, "json": json.dumps({"file": self.name, **self.row.facts()}).encode()}
+    def sample(self, suffix: str, data: bytes, **facts: Any) -> dict[str, bytes]:
+        """Return the members of a sample made from this file, with more facts about it."""
+        content = {"file": self.name, **self.row.facts(), **facts}
+        members = {suffix: data, "json": json.dumps(content).encode()}
         return members | ({"txt": self.row.caption.encode()} if self.row.caption else {})
 
 
@@ -194,17 +222,43 @@ def _hash(group: str) -> bytes:
     return hashlib.sha256(group.encode("utf-8", "surrogateescape")).digest()
 
 
-def _clips(files: Iterable[_File], report: PackReport) -> Iterator[dict[str, bytes]]:
-    """Yield the videos unchanged; one whose middle frame cannot be decoded is left out."""
+def _clips(
+    files: Iterable[_File], report: PackReport, cut_scenes: bool, min_motion: float
+) -> Iterator[dict[str, bytes]]:
+    """Yield the videos unchanged, or the shots they are cut into; one that cannot be decoded is left out."""
     for file in files:
         if file.suffix in VIDEO_SUFFIXES:
             try:
                 with open_media(file.path) as video:
                     read_clip(video, video.timeline.at([video.timeline.span / 2]).tolist())
+                    shots = find_shots(video, cut_scenes)
+                    samples = [_shot(file, video, shots, number, min_motion, report) for number in range(len(shots))]
             except UserError as error:
                 report.undecodable[file.name] = str(error)
             else:
-                yield file.sample(file.suffix, file.path.read_bytes())
+                report.cut.update({file.name: len(shots)} if len(shots) > 1 else {})
+                yield from (sample for sample in samples if sample is not None)
+
+
+def _shot(
+    file: _File, video: FrameSource, shots: Sequence[Shot], number: int, min_motion: float, report: PackReport
+) -> dict[str, bytes] | None:
+    """Return the sample of a shot of a film, the whole film if it has only one; None if it is left out."""
+    shot, whole = shots[number], len(shots) == 1
+    name = file.name if whole else f"{file.name} (shot {number + 1}, {shot.start:.2f} to {shot.end:.2f} s)"
+    if not whole and shot.span < SHORTEST:
+        report.dropped[name] = f"lasts {shot.span:.2f} s, less than {SHORTEST:g} s"
+        return None
+    facts: dict[str, Any] = {}
+    if min_motion:
+        facts["motion"] = report.motion[name] = motion_of_shot(video, shot)
+        if facts["motion"] < min_motion:
+            report.dropped[name] = f"moves {facts['motion']:.4f} frame widths per second, less than {min_motion:g}"
+            return None
+    if whole:
+        return file.sample(file.suffix, file.path.read_bytes(), **facts)
+    facts |= {"shot": number + 1, "start": shot.start, "end": shot.end, "group": file.row.group or file.name}
+    return file.sample("mp4", encode_shot(video, shot), **facts)
 
 
 def _images(files: Iterable[_File], report: PackReport, stills: int) -> Iterator[dict[str, bytes]]:

@@ -6,24 +6,27 @@ are counted, logged and replaced by the next good one.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from datamodules.batch import ClipBatch, ImageBatch
-from datamodules.order import EvalOrder, TrainOrder
+from datamodules.mixture import MixtureOrder, MixtureReader
+from datamodules.order import Draw, EvalOrder, TrainOrder
 from datamodules.parallel import unchanged
 from datamodules.sample_reader import SampleReader
 from datamodules.watchdog import Watchdog
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.terminal import SafeLog
 
-__all__ = ["TIMEOUT", "EvalLoader", "Fetched", "TrainLoader"]
+__all__ = ["TIMEOUT", "EvalLoader", "Fetched", "Samples", "TrainLoader"]
 
 TIMEOUT = 30.0  # seconds; a worker that decodes uses processor time, so only a stalled disk or network takes as long
 log = SafeLog(__name__)
 B = TypeVar("B", bound=ImageBatch | ClipBatch)
+Samples: TypeAlias = SampleReader[B] | MixtureReader[B]
+Order: TypeAlias = TrainOrder | MixtureOrder | EvalOrder
 
 
 @dataclass
@@ -62,8 +65,7 @@ class Fetched(Generic[B]):
 class _Batch:
     """Samples of one batch; see `SampleReader.read`."""
 
-    epoch: int
-    numbers: list[int]
+    draws: list[Draw]
     clips: int | None
 
 
@@ -73,7 +75,7 @@ class _Steps(Dataset[Fetched[B]], Sampler[_Batch]):
     The order is computed in the main process only: at ten million samples it takes 80 MB.
     """
 
-    def __init__(self, reader: SampleReader[B], order: TrainOrder | EvalOrder, watchdog: Watchdog) -> None:
+    def __init__(self, reader: Samples[B], order: Order, watchdog: Watchdog) -> None:
         self.reader, self.order, self.watchdog, self.upcoming = reader, order, watchdog, range(0)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -81,7 +83,7 @@ class _Steps(Dataset[Fetched[B]], Sampler[_Batch]):
         return {**self.__dict__, "order": None}
 
     def __iter__(self) -> Iterator[_Batch]:
-        return (_Batch(*self.order.batch(step), self.order.samples_before(step)) for step in self.upcoming)
+        return (_Batch(self.order.batch(step), self.order.samples_before(step)) for step in self.upcoming)
 
     def __len__(self) -> int:
         return len(self.upcoming)
@@ -90,9 +92,9 @@ class _Steps(Dataset[Fetched[B]], Sampler[_Batch]):
         fetched: Fetched[B] = Fetched()
         try:
             examples = []
-            for number in batch.numbers:
+            for epoch, number in batch.draws:
                 self.watchdog.beat(number)
-                examples.append(self.reader.read(number, batch.epoch, fetched.bad, batch.clips))
+                examples.append(self.reader.read(number, epoch, fetched.bad, batch.clips))
         except UserError as error:
             fetched.failure = str(error)
         else:
@@ -114,9 +116,7 @@ class EvalLoader(Generic[B]):
         bad: ``shard:key`` → why a sample was replaced, for all batches so far.
     """
 
-    def __init__(
-        self, reader: SampleReader[B], order: TrainOrder | EvalOrder, workers: int = 0, timeout: float = TIMEOUT
-    ) -> None:
+    def __init__(self, reader: Samples[B], order: Order, workers: int = 0, timeout: float = TIMEOUT) -> None:
         self.bad: dict[str, str] = {}
         self._watchdog = Watchdog(workers, timeout, reader.describe)
         self._steps = _Steps(reader, order, self._watchdog)
@@ -152,12 +152,14 @@ class EvalLoader(Generic[B]):
 class TrainLoader(EvalLoader[B]):
     """Loader of endless passes, each from where the last one stopped; with `state_dict` training resumes exactly."""
 
-    def __init__(self, reader: SampleReader[B], order: TrainOrder, workers: int = 0, timeout: float = TIMEOUT) -> None:
+    def __init__(
+        self, reader: Samples[B], order: TrainOrder | MixtureOrder, workers: int = 0, timeout: float = TIMEOUT
+    ) -> None:
         super().__init__(reader, order, workers, timeout)
         self._step = 0
         # What the meaning of a step depends on; how a batch is split over ranks is free.
         self._identity = {
-            "index_sha256": reader.index.sha256,
+            "index_sha256": reader.sha256,
             "seed": order.seed,
             "global_batch_size": order.batch_size * order.world,
         }

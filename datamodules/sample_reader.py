@@ -1,6 +1,8 @@
 """Random access to the usable samples of an index; bad ones are counted and replaced by the next good one."""
 
+import hashlib
 from dataclasses import replace
+from functools import cached_property
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -12,7 +14,9 @@ from datamodules.embedding_cache import read_embeddings
 from datamodules.frame_cache import FrameCache
 from datamodules.index import Index
 from datamodules.index_table import Sample
-from datamodules.order import SampleContext, sample_rng
+from datamodules.order import SampleContext, TrainOrder, sample_rng
+from datamodules.selection import select
+from datamodules.where import Where
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.retries import MachineError
 from mav_lightning.common.terminal import SafeLog
@@ -34,6 +38,8 @@ class SampleReader(Generic[B]):
         cache_bytes: Memory for decoded frames in bytes per worker; see `FrameCache`.
         max_bad: Consecutive bad samples after which reading fails.
         encoder: Id of the encoder whose cached embeddings are read; see `read_embeddings`. None reads none.
+        where: Condition on the metadata of the samples that are read; see `select`. None reads all.
+        name: Name of the dataset in a mixture, put before the keys of its samples. Empty adds nothing.
 
     Attributes:
         numbers: Numbers of the usable samples in the index, increasing.
@@ -50,17 +56,33 @@ class SampleReader(Generic[B]):
         cache_bytes: int = 0,
         max_bad: int = 16,
         encoder: str | None = None,
+        where: Where | None = None,
+        name: str = "",
     ) -> None:
-        self.index, self.decoder, self.seed, self.max_bad = index, decoder, seed, max_bad
+        self.index, self.decoder, self.seed, self.max_bad, self.name = index, decoder, seed, max_bad, name
         self._cache = FrameCache(cache_bytes)
         self._embeddings = None if encoder is None else read_embeddings(index, encoder)
         reasons, reason_of = self._refusals()
         self.numbers = np.flatnonzero(index.table.usable & (reason_of < 0))
         self._report_refused(reasons, reason_of)
+        self._chosen = where is not None
+        if where is not None:
+            self.numbers = select(index, self.numbers, where)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the content: that of the index, and of the choice if there is a condition."""
+        if not self._chosen:
+            return self.index.sha256
+        return hashlib.sha256(f"{self.index.sha256} {self.numbers.tolist()}".encode()).hexdigest()
 
     def __len__(self) -> int:
         """Return the number of usable samples."""
         return len(self.numbers)
+
+    def train_order(self, batch_size: int, seed: int, rank: int, world: int) -> TrainOrder:
+        """Return the order of training; see `TrainOrder`."""
+        return TrainOrder(len(self), batch_size, seed, rank, world)
 
     def _refusals(self) -> tuple[list[str], NDArray[np.intp]]:
         """Return reasons why samples are skipped before decoding, and the number of the reason of each sample, or -1.
@@ -104,19 +126,20 @@ class SampleReader(Generic[B]):
         for shift in range(min(self.max_bad, len(self))):
             place = int(self.numbers[(number + shift) % len(self)])
             shard, sample = self.index[place]
+            key = f"{self.name}/{sample.key}" if self.name else sample.key
             try:
                 members = self.index.read(shard, sample, self.decoder.suffixes)
-                context = SampleContext(sample_rng(self.seed, epoch, sample.key), clips)
-                example = self.decoder.decode(sample.key, members, sample.media, context, self._cache)
+                context = SampleContext(sample_rng(self.seed, epoch, key), clips)
+                example = self.decoder.decode(key, members, sample.media, context, self._cache)
                 embeddings = self._embeddings
                 return example if embeddings is None else replace(example, embedding=embeddings.rows[place].copy())
             except MachineError:
                 raise
             except UserError as error:
-                tried.append(f"{shard.name}:{sample.key}")
+                tried.append(f"{shard.name}:{key}")
                 bad[tried[-1]] = str(error)
             except (OSError, MemoryError) as error:
-                raise MachineError(f"{shard.name}:{sample.key}: cannot be decoded here ({error!r}).") from error
+                raise MachineError(f"{shard.name}:{key}: cannot be decoded here ({error!r}).") from error
         raise UserError(
             f"{self.index.folder}: {len(tried)} bad samples in a row ({', '.join(tried)}); the last: {bad[tried[-1]]} "
             f"Find all with `mav data lint {self.index.folder}`, then remove them and index again."

@@ -8,16 +8,15 @@ from torch import Tensor
 
 from evaluation.clip_sources import Clip
 from evaluation.extractors.base import ExtractorSettings, LoadedExtractor, Measurement
-from evaluation.motion.flow import flow_of
 from evaluation.motion.flow_measures import (
-    displacement,
     freeze_share,
     loop_closure,
     moving_displacement,
     temporal_consistency,
     warped_flicker,
 )
-from evaluation.motion.working_size import at_working_size
+from mav_lightning.media.optical_flow import displacement, flow_of
+from mav_lightning.media.working_size import at_working_size
 
 __all__ = ["NAMES", "MotionMeasures", "MotionMeasuresSettings"]
 

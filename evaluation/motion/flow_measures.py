@@ -5,10 +5,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.clip_sources import Frames
-from evaluation.motion.flow import Flow, consistent, inside, luminance, warp
+from mav_lightning.media.optical_flow import Flow, consistent, flow_widths, inside, luminance, warp
 
 __all__ = [
-    "displacement",
     "freeze_share",
     "loop_closure",
     "moving_displacement",
@@ -24,28 +23,14 @@ _UNSEEN = 1.0  # gray level; a change too small to be seen
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2  # constants of SSIM for 8 bits
 
 
-def displacement(flow: Flow) -> float:
-    """Compute the mean length of the flow over all pixels and pairs of frames, in frame widths per frame.
-
-    It grows in proportion to the time between frames. On backgrounds without texture, flow spreads from moving objects
-    into the background, so small objects count for more than their area.
-    """
-    return float(_widths(flow).mean())
-
-
 def moving_displacement(flow: Flow) -> float:
     """Compute the median flow length over the fastest 5 % of the pixels, averaged over pairs, in widths per frame.
 
     This is the speed of the moving objects if they cover at least 5 % of the frame. At 16 pixels, displacements of half
     a pixel or less are overestimated by a factor of up to 1.4.
     """
-    fastest = np.quantile(_widths(flow).reshape(len(flow.forward), -1), 1 - _FASTEST / 2, axis=1)
+    fastest = np.quantile(flow_widths(flow).reshape(len(flow.forward), -1), 1 - _FASTEST / 2, axis=1)
     return float(fastest.mean())
-
-
-def _widths(flow: Flow) -> NDArray[np.float32]:
-    lengths: NDArray[np.float32] = np.linalg.norm(flow.forward, axis=-1) / flow.forward.shape[2]
-    return lengths
 
 
 def warped_flicker(frames: Frames, flow: Flow) -> tuple[float, float]:

@@ -16,11 +16,11 @@ from evaluation.failures import Failures
 from evaluation.folders import open_clips
 from evaluation.metrics.base import to_plain
 from evaluation.metrics.motion_summary import MotionSummary
-from evaluation.motion.working_size import LONGER_SIDE
 from mav_lightning.common.arguments import check_argument
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import PositiveFloat
 from mav_lightning.common.tracking import Track, untracked
+from mav_lightning.media.working_size import LONGER_SIDE
 
 __all__ = ["motion_of"]
 

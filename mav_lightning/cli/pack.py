@@ -11,10 +11,11 @@ from mav_lightning.cli.options import Overwrite, existing, output, within
 from mav_lightning.cli.printing import echo, list_files
 from mav_lightning.cli.progress import tracker
 from mav_lightning.common.counting import counted
-from mav_lightning.common.schema import Fraction, NonNegativeInt, PositiveInt, Seed
+from mav_lightning.common.schema import Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt, Seed
 
 if TYPE_CHECKING:
     from datamodules.annotations import Annotator
+    from datamodules.packing import PackReport
 
 __all__ = ["pack", "prompts"]
 
@@ -77,6 +78,17 @@ def pack(
         int, typer.Option(callback=within(NonNegativeInt), help="Still frames taken from each captioned video.")
     ] = 4,
     shard_size: Annotated[int, typer.Option(callback=within(PositiveInt), help="Samples per shard.")] = 1000,
+    cut_scenes: Annotated[
+        bool,
+        typer.Option("--cut-scenes", help="Cut films into shots, each a clip encoded anew; needs the extra `scenes`."),
+    ] = False,
+    min_motion: Annotated[
+        float,
+        typer.Option(
+            callback=within(NonNegativeFloat),
+            help="Leave out clips with less optical flow, in frame widths per second; 0 measures nothing.",
+        ),
+    ] = 0.0,
     overwrite: Overwrite = False,
 ) -> None:
     """Pack your own videos and images, UCF-101 or MSR-VTT into shards.
@@ -89,6 +101,8 @@ def pack(
         mav data pack UCF-101 --ucf101 ucfTrainTestlist --split 1 --prompts prompts.tsv --out runs/ucf101
 
         mav data pack MSRVTT/videos --msrvtt MSRVTT_data.json --out runs/msrvtt
+
+        mav data pack films --captions films/captions.tsv --cut-scenes --min-motion 0.02 --out runs/films
     """
     from datamodules.packing import pack as pack_folder
 
@@ -106,6 +120,8 @@ def pack(
             **held_out,
             stills=stills,
             shard_size=shard_size,
+            cut_scenes=cut_scenes,
+            min_motion=min_motion,
             track=track,
             overwrite=overwrite,
         )
@@ -116,6 +132,7 @@ def pack(
             f"{counted(report.ungrouped, 'file')} without a group, split between train and val one by one: if files "
             "are cut from the same film, name it in the column `group`."
         )
+    _echo_shots(report)
     for reason, files in report.unused.items():
         list_files(f"not used, {reason}", files, _NAMED)
     for reason, files in report.left_out.items():
@@ -123,6 +140,21 @@ def pack(
     list_files("listed, but missing", report.absent, _NAMED)
     list_files("undecodable, left out", [f"{file}: {reason}" for file, reason in report.undecodable.items()])
     list_files("without a caption (videos are packed as clips only, images are left out)", report.uncaptioned)
+
+
+def _echo_shots(report: "PackReport") -> None:
+    """Print what was cut into shots, how much clips move, and which were left out for that."""
+    import numpy as np
+
+    if report.cut:
+        echo(f"{counted(len(report.cut), 'film')} cut into {sum(report.cut.values())} shots")
+    if report.motion:
+        low, middle, high = np.quantile(list(report.motion.values()), (0.1, 0.5, 0.9))
+        echo(
+            f"motion of {counted(len(report.motion), 'clip')} in frame widths per second: a tenth below {low:.4f}, "
+            f"half below {middle:.4f}, a tenth above {high:.4f}"
+        )
+    list_files("left out", [f"{name}: {reason}" for name, reason in report.dropped.items()], _NAMED, noun="clip")
 
 
 def prompts(

@@ -51,6 +51,8 @@ ADDED: Mapping[str, Mapping[str, Any]] = {
         "temporal_position": "absolute",
     },
     "mav_lightning.modules.denoising.Denoising": {"clip_condition": "random"},
+    "datamodules.datamodule.ImageData": {"where": None, "captions": "first"},
+    "datamodules.datamodule.ClipData": {"where": None},
     **{
         f"mav_lightning.diffusion.denoiser.{name}": _NOISE
         for name in ("EDMDenoiser", "EpsDenoiser", "HybridDenoiser", "VDenoiser", "X0Denoiser")

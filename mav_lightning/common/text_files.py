@@ -14,7 +14,7 @@ from typing import Any
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.terminal import shorten
 
-__all__ = ["beginning", "composed", "decode_text", "plain_text", "read_lines", "read_text"]
+__all__ = ["beginning", "composed", "decode_text", "plain_text", "plain_texts", "read_lines", "read_text"]
 
 _HALF = re.compile(r"[\ud800-\udfff]")
 _LONGEST_LINE = 1 << 20  # bytes
@@ -106,10 +106,18 @@ def plain_text(value: Any) -> str | None:
     Raises:
         UserError: The value is something else.
     """
-    if isinstance(value, list):
-        texts = [text for text in map(_scalar_text, value) if text is not None]
-        return next((text for text in texts if text.strip()), texts[0] if texts else None)
-    return _scalar_text(value)
+    texts = plain_texts(value)
+    return next((text for text in texts if text.strip()), texts[0] if texts else None)
+
+
+def plain_texts(value: Any) -> list[str]:
+    """Return all captions that JSON stores as text, as a number or as a list of these; see `plain_text`.
+
+    Raises:
+        UserError: The value is something else.
+    """
+    values = value if isinstance(value, list) else [value]
+    return [text for text in map(_scalar_text, values) if text is not None]
 
 
 def _scalar_text(value: Any) -> str | None:

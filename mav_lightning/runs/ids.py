@@ -107,13 +107,21 @@ def with_contents(config: Mapping[str, Any], where: str) -> dict[str, Any]:
     Raises:
         UserError: If there is no path or nothing at it, or a training reads a folder that is not hashed.
     """
-    root = (config.get("data") or {}).get("root")
-    if isinstance(root, str) and not root.startswith("@") and Path(root).is_dir():
-        raise UserError(
-            f"{where}: `data.root` is {root}, whose content could change unnoticed; leave `data.root` unset, take "
-            "`stage/data_folder.yaml` as the recipe's data stage, and set its `task.root` to the folder."
-        )
+    for key, root in _data_roots(config):
+        if isinstance(root, str) and not root.startswith("@") and Path(root).is_dir():
+            raise UserError(
+                f"{where}: `{key}` is {root}, whose content could change unnoticed; name a stage there, as `@data`, "
+                "take `stage/data_folder.yaml` as that stage of the recipe, and set its `task.root` to the folder."
+            )
     return {key: _filled(item, where, key) for key, item in config.items()}
+
+
+def _data_roots(config: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return the dotted key and the value of each folder that a training reads, one for each dataset of a mixture."""
+    root = (config.get("data") or {}).get("root")
+    if not isinstance(root, Mapping):
+        return [("data.root", root)]
+    return [(f"data.root.{name}.path", part["path"]) for name, part in root.items()]
 
 
 def _filled(value: Any, where: str, path: str) -> Any:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.text_files import beginning, decode_text, plain_text
+from mav_lightning.common.text_files import beginning, decode_text, plain_text, plain_texts
 from mav_lightning.shards.samples import SampleError
 
-__all__ = ["SampleFacts", "read_caption", "read_facts"]
+__all__ = ["SampleFacts", "read_caption", "read_captions_of", "read_facts", "read_metadata"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def read_caption(members: Mapping[str, bytes]) -> str | None:
             return decode_text(members["txt"]).strip()
         except UserError as error:
             raise SampleError(f"its caption is {error}") from error
-    content = _content(members)
+    content = read_metadata(members)
     for name in ("caption", "captions"):
         try:
             text = plain_text(content.get(name))
@@ -53,6 +53,28 @@ def read_caption(members: Mapping[str, bytes]) -> str | None:
         if text is not None:
             return text.strip()
     return None
+
+
+def read_captions_of(members: Mapping[str, bytes]) -> list[str]:
+    """Return all captions of a sample, in order: the list in its ``.json`` if there is one, else the one caption.
+
+    Args:
+        members: Suffix → bytes; ``txt`` and ``json`` are used. Lists are ``captions``, or else ``caption``.
+
+    Raises:
+        SampleError: A caption cannot be read.
+    """
+    content = read_metadata(members)
+    for name in ("captions", "caption"):
+        if isinstance(content.get(name), list):
+            try:
+                texts = [text.strip() for text in plain_texts(content[name])]
+            except UserError as error:
+                raise SampleError(f"`{name}` in its `.json` {error}") from error
+            if kept := [text for text in texts if text]:
+                return kept
+    caption = read_caption(members)
+    return [] if caption is None else [caption]
 
 
 def read_facts(members: Mapping[str, bytes]) -> SampleFacts:
@@ -65,7 +87,7 @@ def read_facts(members: Mapping[str, bytes]) -> SampleFacts:
     Raises:
         SampleError: The caption, the ``.json`` or its attributes cannot be read.
     """
-    caption, content = read_caption(members), _content(members)
+    caption, content = read_caption(members), read_metadata(members)
     attributes = content.get("attributes") or {}
     if not isinstance(attributes, dict):
         raise SampleError(f"`attributes` in its `.json` must be an object, got {beginning(attributes)}.")
@@ -76,7 +98,15 @@ def read_facts(members: Mapping[str, bytes]) -> SampleFacts:
         raise SampleError("its `.json` is nested too deeply; write the shard again.") from error
 
 
-def _content(members: Mapping[str, bytes]) -> dict[str, Any]:
+def read_metadata(members: Mapping[str, bytes]) -> dict[str, Any]:
+    """Return the content of a sample's ``.json``; empty without one, or where it holds no object.
+
+    Args:
+        members: Suffix → bytes; ``json`` is used.
+
+    Raises:
+        SampleError: It is not JSON.
+    """
     if "json" not in members:
         return {}
     try:

@@ -7,12 +7,12 @@ from mav_lightning.common.errors import UserError
 def test_a_pass_shows_every_sample_at_most_once_and_each_pass_another_order() -> None:
     order = TrainOrder(samples=25, batch_size=4, seed=3)
 
-    passes = [[number for step in range(6 * e, 6 * e + 6) for number in order.batch(step)[1]] for e in range(2)]
+    passes = [[number for step in range(6 * e, 6 * e + 6) for _, number in order.batch(step)] for e in range(2)]
 
     assert len(order) == 6
     assert all(len(set(shown)) == 24 for shown in passes)
     assert passes[0] != passes[1]
-    assert [order.batch(step)[0] for step in (5, 6)] == [0, 1]
+    assert [{epoch for epoch, _ in order.batch(step)} for step in (5, 6)] == [{0}, {1}]
 
 
 @pytest.mark.parametrize("world", [2, 4])
@@ -22,8 +22,8 @@ def test_ranks_with_smaller_batches_see_together_what_one_rank_sees(world: int) 
 
     assert {len(order) for order in ranks} == {len(alone)}
     for step in range(2 * len(alone)):
-        together = [number for order in ranks for number in order.batch(step)[1]]
-        assert together == alone.batch(step)[1]
+        together = [number for order in ranks for _, number in order.batch(step)]
+        assert together == [number for _, number in alone.batch(step)]
 
 
 @pytest.mark.parametrize("samples", [6, 7, 9, 16, 23])
@@ -31,7 +31,7 @@ def test_ranks_with_smaller_batches_see_together_what_one_rank_sees(world: int) 
 def test_evaluation_shows_every_sample_exactly_once_in_equally_many_steps(samples: int, world: int) -> None:
     orders = [EvalOrder(samples, 4, rank, world) for rank in range(world)]
 
-    batches = [order.batch(step)[1] for order in orders for step in range(len(order))]
+    batches = [[number for _, number in order.batch(step)] for order in orders for step in range(len(order))]
 
     assert sorted(number for batch in batches for number in batch) == list(range(samples))
     assert all(1 <= len(batch) <= 4 for batch in batches)

@@ -4,9 +4,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from evaluation.motion.flow import consistent, flow_of, inside, warp
-from evaluation.motion.working_size import LONGER_SIDE, at_working_size
 from mav_lightning.common.errors import UserError
+from mav_lightning.media.optical_flow import consistent, flow_of, inside, warp
+from mav_lightning.media.working_size import LONGER_SIDE, at_working_size
 
 
 def texture(size: int, seed: int = 0, grain: float = 3.0) -> NDArray[np.uint8]:

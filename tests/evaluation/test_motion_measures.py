@@ -5,9 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from evaluation.motion.flow import Flow, flow_of
 from evaluation.motion.flow_measures import (
-    displacement,
     freeze_share,
     loop_closure,
     moving_displacement,
@@ -15,11 +13,12 @@ from evaluation.motion.flow_measures import (
     temporal_consistency,
     warped_flicker,
 )
-from evaluation.motion.working_size import at_working_size
 from mav_lightning.common.shapes_world.laws import LAW_OF_SHAPE, sample_motion
 from mav_lightning.common.shapes_world.scene import Scene, render, render_motion
 from mav_lightning.common.video_encoding import encode_mp4
 from mav_lightning.media.media_reader import read_frames
+from mav_lightning.media.optical_flow import Flow, displacement, flow_of
+from mav_lightning.media.working_size import at_working_size
 
 FRAMES = 9
 

@@ -99,6 +99,10 @@ def test_the_shards_are_linked_and_refused_once_they_changed(recipe: Recipe, sha
             {"spatial.data.root": "."},
             "stage `spatial`: `data.root` is ., whose content could change unnoticed; .*folder",
         ),
+        (
+            {"spatial.data.root": {"a": {"path": "@data", "weight": 1.0}, "b": {"path": ".", "weight": 2.0}}},
+            r"stage `spatial`: `data.root.b.path` is ., whose content could change unnoticed; .*folder",
+        ),
     ],
 )
 def test_what_is_not_there_or_not_identified_is_told(

@@ -144,3 +144,25 @@ def test_a_profile_shows_the_parts_of_a_step_and_leaves_nothing(shapes: Path, tm
 def test_a_closed_form_is_no_training_by_steps(option: str, shapes: Path) -> None:
     with pytest.raises(UserError, match="is no training by steps"):
         train(*RIDGE, f"needs.data={shapes}", option, "5")
+
+
+def test_a_choice_of_samples_and_a_mixture_are_part_of_the_run(shapes: Path, tmp_path: Path) -> None:
+    other = WriteShapesWorld(images=6, clips=2, val_images=2, val_clips=1, size=16, seconds=0.5, processes=1, seed=1)
+    other.run(tmp_path / "other")
+    parts = f"{{a: {{path: {shapes}, weight: 0.75}}, b: {{path: {tmp_path / 'other'}, weight: 0.25}}}}"
+    train(*CLIP, f"data.root={parts}", f"needs.data={shapes}", "--out", str(tmp_path / "mixed"))
+    assert record(tmp_path / "mixed")["run"]["data"]["root"].startswith("sha256 ")
+    with pytest.raises(UserError, match="`data.root` is 'sha256 .*' there and 'sha256 .*' here"):
+        train(
+            *CLIP, f"data.root={parts.replace('0.25', '0.5')}", f"needs.data={shapes}", "--out", str(tmp_path / "mixed")
+        )
+    with pytest.raises(UserError, match=r"data\.root\.b\.weight: must be a finite number above 0, got 0"):
+        train(*CLIP, f"data.root={parts.replace('0.25', '0')}", f"needs.data={shapes}", "--out", str(tmp_path / "no"))
+
+    chosen = "data.where='media.width == 16 and \"a\" in caption'"
+    train(*CLIP, chosen, f"needs.data={shapes}", "--out", str(tmp_path / "some"))
+    assert record(tmp_path / "some")["run"]["data"]["where"] == 'media.width == 16 and "a" in caption'
+    with pytest.raises(UserError, match="`data.root` is .sha256 .*there and"):
+        train(*CLIP, f"needs.data={shapes}", "--out", str(tmp_path / "some"))
+    with pytest.raises(UserError, match="where: position 7: cannot be read: write `==`"):
+        train(*CLIP, "data.where='width = 5'", f"needs.data={shapes}", "--out", str(tmp_path / "no"))

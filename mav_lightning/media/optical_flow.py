@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.clip_sources import Frames
-from evaluation.motion.working_size import SHORTEST_SIDE
+from mav_lightning.media.working_size import SHORTEST_SIDE
 
-__all__ = ["Flow", "consistent", "flow_of", "inside", "luminance", "warp"]
+__all__ = ["Flow", "consistent", "displacement", "flow_of", "flow_widths", "inside", "luminance", "warp"]
 
+Frames = NDArray[np.uint8]
 Field = NDArray[np.float32]
 Pixel = TypeVar("Pixel", np.uint8, np.float32)
 
@@ -59,6 +59,21 @@ def flow_of(frames: Frames) -> Flow:
         fields[0, number] = search.calc(this, evened, None)  # type: ignore[call-overload]
         fields[1, number] = search.calc(evened, this, None)  # type: ignore[call-overload]
     return Flow(*fields)
+
+
+def displacement(flow: Flow) -> float:
+    """Compute the mean length of the flow over all pixels and pairs of frames, in frame widths per frame.
+
+    It grows in proportion to the time between frames. On backgrounds without texture, flow spreads from moving objects
+    into the background, so small objects count for more than their area.
+    """
+    return float(flow_widths(flow).mean())
+
+
+def flow_widths(flow: Flow) -> NDArray[np.float32]:
+    """Compute the length of the forward flow in frame widths: shape (T - 1, H, W)."""
+    lengths: NDArray[np.float32] = np.linalg.norm(flow.forward, axis=-1) / flow.forward.shape[2]
+    return lengths
 
 
 def luminance(frames: Frames) -> Frames:

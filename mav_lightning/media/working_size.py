@@ -6,12 +6,13 @@ and consistency only with each other. Displacement stays comparable.
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from evaluation.clip_sources import Frames
 from mav_lightning.common.errors import UserError
 
 __all__ = ["LONGER_SIDE", "SHORTEST_SIDE", "at_working_size"]
 
+Frames = NDArray[np.uint8]
 LONGER_SIDE = 128  # pixels; at 256 flow is four times slower and mistakes more compression artifacts for motion
 SHORTEST_SIDE = 16  # pixels; on narrower frames OpenCV's flow reads outside its own pyramid and crashes
 
