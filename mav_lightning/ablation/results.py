@@ -1,6 +1,5 @@
 """Results of a study's trials, read from their stage folders."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,20 +7,11 @@ from typing import Any
 from mav_lightning.ablation.paired_statistics import Comparison, compare
 from mav_lightning.ablation.study import StudyMetric
 from mav_lightning.ablation.study_plan import Plan, Trial
-from mav_lightning.common.schema import check, read_json
 from mav_lightning.runs.ledger import Ledger, State
+from mav_lightning.runs.records import read_scores
 from mav_lightning.runs.stage_folder import Stage, StageFolder
 
 __all__ = ["StudyResults", "TrialResult", "read_results"]
-
-_METRIC = {"value": float | None, "interval": tuple[float, float] | None, "better": str, "unit": str}
-_SCORES = {
-    "protocol": dict[str, Any],
-    "extractors": dict[str, str],
-    "n": dict[str, int | None],
-    "metrics": dict[str, dict[str, Any]],
-    "clips": dict[str, dict[str, Any]],
-}
 
 
 @dataclass(frozen=True)
@@ -114,23 +104,7 @@ def _read_trial(ledger: Ledger, trial: Trial) -> TrialResult:
     return TrialResult(
         trial,
         states,
-        scores=_read_scores(folders[trial.score.name].results_file) if scored else {},
+        scores=read_scores(folders[trial.score.name].results_file) if scored else {},
         done=done,
         clips=folders[trial.sample.name].clips if sampled else None,
     )
-
-
-def _read_scores(file: Path) -> dict[str, Any]:
-    """Read and check ``results.json``, which a score stage writes."""
-    scores: dict[str, Any] = read_json(file, dict[str, Any], "run the study again to make it")
-    _check_fields(scores, _SCORES, ("metrics",), str(file))
-    for name, metric in scores["metrics"].items():
-        _check_fields(metric, _METRIC, ("value", "better"), f"{file}: metrics.{name}")
-    return scores
-
-
-def _check_fields(content: Mapping[str, Any], hints: Mapping[str, Any], required: tuple[str, ...], where: str) -> None:
-    """Check the values of known keys; there may be others."""
-    for key, hint in hints.items():
-        if key in content or key in required:
-            check(content.get(key), hint, f"{where}: {key}")

@@ -13,6 +13,7 @@ from mav_lightning.common.console import SafeConsole
 from mav_lightning.runs.display import Display
 from mav_lightning.runs.executor import Executor, Local
 from mav_lightning.runs.ledger import Ledger, check_stages, share_stages
+from mav_lightning.runs.repair import repair_stages
 from mav_lightning.runs.scheduler import StageOutcomes, run_stages
 
 __all__ = ["StudyRun", "load_plan", "run_study"]
@@ -77,8 +78,10 @@ def run_study(
     check_stages(out)
     if beside is not None:
         share_stages(out, beside)
+    ledger, console = Ledger(out), console or SafeConsole()
+    for line in repair_stages(ledger, plan.stages):
+        console.print(line, highlight=False, soft_wrap=True)
     freeze(plan, out)
-    ledger = Ledger(out)
     with Display(ledger, len(plan.stages), console) as display:
         outcome = run_stages(ledger, plan.stages, ready, display)
     write_board(read_results(out, plan))

@@ -221,6 +221,10 @@ def _check_arguments(section: str, arguments: Mapping[str, Any], given: frozense
     if taken := sorted(given & set(arguments)):
         raise UserError(f"{section}.{taken[0]}: is given by the run itself; remove it.")
     check_arguments(_call(section), arguments, section)
+    if section == "trainer":
+        from mav_lightning.training.trainer_options import check_trainer_options
+
+        check_trainer_options(arguments)
 
 
 def _with_defaults(value: Any, path: str = "", hint: Any = None) -> Any:

@@ -24,7 +24,7 @@ from mav_lightning.common.tracking import Track, untracked
 from mav_lightning.config import instantiate, resolve_needs
 from mav_lightning.config.trunk import Kind
 from mav_lightning.runs.ids import run_identity
-from mav_lightning.runs.records import TimeSpent, read_record
+from mav_lightning.runs.records import TimeSpent
 from mav_lightning.runs.stage_folder import Stage, StageFolder
 
 if TYPE_CHECKING:
@@ -248,7 +248,7 @@ class _Clock:
 
     def __init__(self, place: StageFolder) -> None:
         self._place = place
-        self._before = (read_record(place.spent_file, TimeSpent) or TimeSpent()).seconds
+        self._before = (place.read_spent() or TimeSpent()).seconds
         self._started = time.monotonic()
 
     def seconds(self) -> float:

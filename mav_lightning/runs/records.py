@@ -1,15 +1,34 @@
 """The JSON records that a stage leaves in its folder, as typed dataclasses."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.schema import NonNegativeFloat, NonNegativeInt, PositiveInt, read_json
+from mav_lightning.common.schema import NonNegativeFloat, NonNegativeInt, PositiveInt, check, read_json
 
-__all__ = ["DoneRecord", "FailureRecord", "RunTags", "StageCost", "StageProgress", "TimeSpent", "read_record"]
+__all__ = [
+    "DoneRecord",
+    "FailureRecord",
+    "RunTags",
+    "StageCost",
+    "StageProgress",
+    "TimeSpent",
+    "read_record",
+    "read_scores",
+]
 
 T = TypeVar("T")
+
+_METRIC = {"value": float | None, "interval": tuple[float, float] | None, "better": str, "unit": str}
+_SCORES = {
+    "protocol": dict[str, Any],
+    "extractors": dict[str, str],
+    "n": dict[str, int | None],
+    "metrics": dict[str, dict[str, Any]],
+    "clips": dict[str, dict[str, Any]],
+}
 
 
 @dataclass(frozen=True)
@@ -145,3 +164,23 @@ def read_record(file: Path, kind: type[T]) -> T | None:
             raise
         return None
     return record
+
+
+def read_scores(file: Path) -> dict[str, Any]:
+    """Read and check ``results.json``, which a score stage writes.
+
+    Raises:
+        UserError: If the file is missing, is not JSON, or its content does not fit.
+    """
+    scores: dict[str, Any] = read_json(file, dict[str, Any], "run the study again to make it")
+    _check_fields(scores, _SCORES, ("metrics",), str(file))
+    for name, metric in scores["metrics"].items():
+        _check_fields(metric, _METRIC, ("value", "better"), f"{file}: metrics.{name}")
+    return scores
+
+
+def _check_fields(content: Mapping[str, Any], hints: Mapping[str, Any], required: tuple[str, ...], where: str) -> None:
+    """Check the values of known keys; there may be others."""
+    for key, hint in hints.items():
+        if key in content or key in required:
+            check(content.get(key), hint, f"{where}: {key}")

@@ -10,7 +10,15 @@ from mav_lightning.common.json_files import write_json
 from mav_lightning.common.schema import read_json
 from mav_lightning.config.trunk import Kind
 from mav_lightning.runs.ids import packages_of, stage_id
-from mav_lightning.runs.records import DoneRecord, FailureRecord, RunTags, StageCost, StageProgress, read_record
+from mav_lightning.runs.records import (
+    DoneRecord,
+    FailureRecord,
+    RunTags,
+    StageCost,
+    StageProgress,
+    TimeSpent,
+    read_record,
+)
 
 __all__ = ["Stage", "StageFolder"]
 
@@ -132,6 +140,10 @@ class StageFolder:
     def read_progress(self) -> StageProgress | None:
         """Read ``progress.json``; return None before the stage has written it."""
         return read_record(self.progress_file, StageProgress)
+
+    def read_spent(self) -> TimeSpent | None:
+        """Read ``spent.json``; return None if no earlier attempt has saved its time."""
+        return read_record(self.spent_file, TimeSpent)
 
     def write_progress(self, done: int, total: int, unit: str = "steps") -> None:
         """Write how far the stage is. Call it about once a second, not once a step."""

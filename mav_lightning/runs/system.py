@@ -15,6 +15,7 @@ from mav_lightning.runs.display import Display
 from mav_lightning.runs.executor import Local
 from mav_lightning.runs.job import STALL
 from mav_lightning.runs.ledger import Ledger
+from mav_lightning.runs.repair import repair_stages
 from mav_lightning.runs.scheduler import StageOutcomes, run_stages
 from mav_lightning.runs.score_check import check_scores
 from mav_lightning.runs.stage_folder import Stage
@@ -47,7 +48,9 @@ def train_system(
         UserError: If sampled clips could not be scored, see `check_scores`; nothing has been run then.
     """
     check_scores(str(out), {"": {stage.name: stage for stage in stages}})
-    ledger = Ledger(out)
+    ledger, console = Ledger(out), console or SafeConsole()
+    for line in repair_stages(ledger, stages):
+        console.print(line, highlight=False, soft_wrap=True)
     with Display(ledger, len(stages), console) as display:
         outcomes = run_stages(ledger, stages, Local(jobs, threads, stall=stall), display)
     pipelines = []

@@ -42,7 +42,9 @@ from mav_lightning.training.run_record import MACHINE, RUN
 from mav_lightning.training.timing import Cost
 from mav_lightning.training.trainer_options import (
     LOG_EVERY,
+    check_on_device,
     check_trainer_options,
+    lightning_accepts,
     trainer_identity,
     validation_of,
     with_trainer_defaults,
@@ -125,14 +127,7 @@ def fit(
     deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     tried = bool(options.get("fast_dev_run"))
     with quiet_lightning(), faults_are_user_errors(), ExitStack() as held:
-        run = Trainer(
-            **{"profiler": cost.clock, **with_trainer_defaults(options)},
-            max_steps=steps,
-            default_root_dir=out,
-            logger=False,
-            callbacks=[*own, *given, *([] if tried else [checkpointer])],
-            plugins=[AtomicCheckpointIO()],
-        )
+        run = _trainer(out, steps, options, cost, [*own, *given, *([] if tried else [checkpointer])])
         if tried:
             run.fit(module, datamodule=data)
             rank_zero_warn("trainer.fast_dev_run: the parts work together; nothing is kept.")
@@ -152,6 +147,20 @@ def fit(
             raise unfinished(run, "the training data yield no batch, or a callback stopped it")
         if run.is_global_zero:
             _write_results(place, module, ema, cost.summary(module, steps))
+
+
+def _trainer(out: Path, steps: int, options: Mapping[str, Any], cost: Cost, callbacks: list[Callback]) -> Trainer:
+    with lightning_accepts(options):
+        run = Trainer(
+            **{"profiler": cost.clock, **with_trainer_defaults(options)},
+            max_steps=steps,
+            default_root_dir=out,
+            logger=False,
+            callbacks=callbacks,
+            plugins=[AtomicCheckpointIO()],
+        )
+    check_on_device(run, options)
+    return run
 
 
 def _write_results(place: RunFolder, module: LightningModule, ema: EMA | None, cost: Mapping[str, Any]) -> None:

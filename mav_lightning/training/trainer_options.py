@@ -1,17 +1,29 @@
 """Arguments of `lightning.Trainer` in a run: which are set by the run itself, which defaults differ, which count."""
 
 import inspect
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Annotated, Any, Literal, NamedTuple
 
+from annotated_types import Ge, Gt, Le
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 
 from mav_lightning.common.errors import UserError, nearest
 from mav_lightning.common.identity import HARMLESS
+from mav_lightning.common.schema import Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt, check
 from mav_lightning.training.description import describe
 from mav_lightning.training.validation import NEVER, Validation
 
-__all__ = ["LOG_EVERY", "check_trainer_options", "trainer_identity", "validation_of", "with_trainer_defaults"]
+__all__ = [
+    "LOG_EVERY",
+    "check_on_device",
+    "check_trainer_options",
+    "lightning_accepts",
+    "trainer_identity",
+    "validation_of",
+    "with_trainer_defaults",
+]
 
 LOG_EVERY = 10  # optimizer steps between two points of the curves
 
@@ -29,33 +41,144 @@ OWNED = {
 }
 _DEVICES = ("devices", "num_nodes")
 
+# Types of arguments that Lightning takes unchecked, and that then fail within the training or do something else.
+_TYPES = {
+    "accumulate_grad_batches": PositiveInt,
+    "check_val_every_n_epoch": PositiveInt,
+    "deterministic": bool | Literal["warn"],
+    "enable_progress_bar": bool,
+    "fast_dev_run": bool | NonNegativeInt,
+    "gradient_clip_val": NonNegativeFloat,
+    "limit_val_batches": NonNegativeInt | Fraction,
+    "log_every_n_steps": NonNegativeInt,
+    "num_nodes": PositiveInt,
+    "num_sanity_val_steps": Annotated[int, Ge(-1)],
+    "val_check_interval": PositiveInt | Annotated[float, Gt(0), Le(1)],
+}
+
+
+class _Refusal(NamedTuple):
+    """An argument that cannot work in a run: when, why, and what to do instead."""
+
+    name: str
+    when: Callable[[Any], bool]
+    why: str
+
+
+def _strategy(*words: str) -> Callable[[Any], bool]:
+    """Return a test whether a strategy, given by name or as an object, is one of those named."""
+
+    def test(value: Any) -> bool:
+        name = value if isinstance(value, str) else f"{type(value).__name__} {getattr(value, '_start_method', '')}"
+        return any(word in name.lower() for word in words)
+
+    return test
+
+
+def _partial(value: Any) -> bool:
+    return not (type(value) is float and value == 1.0)
+
+
+_NO_PASSES = "a training reads on where it was and never begins a pass anew, so the same batches would not come again; "
+_REFUSED = (
+    _Refusal("strategy", _strategy("spawn", "fork", "notebook"), "its processes cannot return results; use ddp."),
+    _Refusal(
+        "strategy",
+        _strategy("fsdp", "deepspeed", "model_parallel", "modelparallel"),
+        "it divides the weights among processes, and the average, the check of gradients and the checkpoints of a run "
+        "need whole ones; use ddp, and if memory is short, activation_checkpointing of the network and smaller batches "
+        "with trainer.accumulate_grad_batches.",
+    ),
+    _Refusal("strategy", _strategy("xla"), "TPUs are not supported; use ddp on GPUs, or a CPU."),
+    _Refusal("accelerator", lambda value: value == "tpu", "TPUs are not supported; use gpu or cpu."),
+    _Refusal(
+        "precision",
+        lambda value: str(value) in ("bf16-true", "16-true", "transformer-engine", "transformer-engine-float16"),
+        "it keeps the weights in less than 32 bits, in which small updates are rounded away; use bf16-mixed, which "
+        "computes in 16 bits and keeps weights, optimizer and average in 32.",
+    ),
+    _Refusal(
+        "precision",
+        lambda value: str(value) in ("64", "64-true"),
+        "batches and the average of the weights are in 32 bits; use 32-true.",
+    ),
+    _Refusal(
+        "barebones",
+        bool,
+        "it turns off checkpoints, curves and the checks of gradients, without which a run cannot be resumed; leave it "
+        "out. For less output, set trainer.enable_progress_bar=false and fit.logger=false.",
+    ),
+    _Refusal("limit_train_batches", lambda value: value == 0, "leaves nothing to train on; set fit.steps instead."),
+    _Refusal("limit_train_batches", _partial, f"{_NO_PASSES}set fit.steps for a shorter run."),
+    _Refusal(
+        "overfit_batches", bool, f"{_NO_PASSES}to overfit, train on a data folder with few samples (`mav data pack`)."
+    ),
+    _Refusal(
+        "reload_dataloaders_every_n_epochs",
+        bool,
+        "the data would begin anew after each pass, and a resumed run at another sample; leave it out.",
+    ),
+    _Refusal("limit_test_batches", _partial, "a training tests nothing; leave it out."),
+    _Refusal("limit_predict_batches", _partial, "a training predicts nothing; leave it out."),
+)
+
 
 def check_trainer_options(options: Mapping[str, Any]) -> None:
-    """Reject arguments that cannot work, before anything is built.
+    """Reject arguments that can work on no machine, before anything is built.
 
     Args:
-        options: Arguments of `lightning.Trainer` given by the caller.
+        options: Arguments of `lightning.Trainer` given by the caller. None stands for Lightning's default.
 
     Raises:
-        UserError: If an argument is unknown, is set by the run itself, or cannot work in a run.
+        UserError: If an argument is unknown, is set by the run itself, has a wrong type, or cannot work in a run.
     """
-    if any(word in str(options.get("strategy")) for word in ("spawn", "fork", "notebook")):
-        raise UserError(f"trainer.strategy={options['strategy']}: its processes cannot return results; use ddp.")
-    if options.get("limit_train_batches") == 0:
-        raise UserError("trainer.limit_train_batches=0: leaves nothing to train on; give 1 or more.")
-    if not isinstance(options.get("val_check_interval"), int | float | None):
-        raise UserError(
-            "trainer.val_check_interval: must be a number of batches or a fraction of a pass; curves must not depend "
-            f"on the speed of the machine; got {options['val_check_interval']!r}."
-        )
     known = inspect.signature(Trainer).parameters
-    for name in options:
+    for name, value in options.items():
         if name in OWNED:
             raise UserError(f"trainer.{name}: cannot be set here; set `fit.{OWNED[name]}` instead.")
         if name not in known:
             raise UserError(
                 f"trainer.{name}: `lightning.Trainer` has no such argument.", suggestion=nearest(name, known)
             )
+        if value is None:
+            continue
+        if refused := next((one for one in _REFUSED if one.name == name and one.when(value)), None):
+            shown = value if isinstance(value, bool | int | float | str) else type(value).__name__
+            raise UserError(f"trainer.{name}={shown}: {refused.why}")
+        if name in _TYPES:
+            check(value, _TYPES[name], f"trainer.{name}")
+
+
+@contextmanager
+def lightning_accepts(options: Mapping[str, Any]) -> Iterator[None]:
+    """Raise what `lightning.Trainer` rejects, on this machine, as `UserError`.
+
+    Args:
+        options: Arguments given by the caller, for the message.
+
+    Raises:
+        UserError: With the arguments and Lightning's reason.
+    """
+    try:
+        yield
+    except (MisconfigurationException, ImportError, TypeError, ValueError) as error:
+        given = ", ".join(f"{name}={value}" for name, value in options.items())
+        reason = (str(error).strip().splitlines() or [repr(error)])[0]
+        raise UserError(f"trainer: Lightning cannot work here with {given or 'its defaults'}: {reason}") from error
+
+
+def check_on_device(trainer: Trainer, options: Mapping[str, Any]) -> None:
+    """Reject arguments that cannot work on the device that a Trainer has chosen.
+
+    Args:
+        trainer: The Trainer.
+        options: Its arguments as the caller gave them.
+
+    Raises:
+        UserError: If float16 is requested on a CPU, where Lightning would compute in bfloat16 instead.
+    """
+    if str(options.get("precision")) in ("16", "16-mixed") and trainer.strategy.root_device.type == "cpu":
+        raise UserError(f"trainer.precision={options['precision']}: needs a GPU; on a CPU use bf16-mixed or 32-true.")
 
 
 def with_trainer_defaults(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def test_without_validation_there_is_none(tmp_path: Path) -> None:
 
 
 def test_an_interval_of_time_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="val_check_interval: must be a number of batches or a fraction of a pass"):
+    with pytest.raises(UserError, match="val_check_interval: must be a whole number above 0 or a finite number"):
         run(tmp_path, trainer={"val_check_interval": "00:00:10:00"})
 
 

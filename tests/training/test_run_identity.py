@@ -24,8 +24,8 @@ DIFFERENT = {
     "clipping": ({"trainer": {"gradient_clip_val": 1.0}}, "`trainer.gradient_clip_val` is None there and 1.0 here"),
     "accumulation": ({"trainer": {"accumulate_grad_batches": 2}}, "`trainer.accumulate_grad_batches` is 1 there and 2"),
     "fewer batches": (
-        {"trainer": {"limit_train_batches": 3}},
-        "`trainer.limit_train_batches` is nothing there and 3 here",
+        {"trainer": {"limit_val_batches": 1}},
+        "`trainer.limit_val_batches` is nothing there and 1 here",
     ),
     "layer": ({"module": {"width": 9}}, r"`module.layers.net.0` is 'Linear\(.*=8\)' there and 'Linear\(.*=9\)' here"),
     "learning rate": ({"module": {"lr": 0.02}}, "`module.lr` is 0.01 there and 0.02 here"),

@@ -46,7 +46,10 @@ def _curve(training: Path) -> Curve | None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(logs), size_guidance={"scalars": 0})
-    events.Reload()
+    try:
+        events.Reload()
+    except OSError:  # a folder in place of a file, or one that may not be read: the report goes without the curve
+        return None
     if name not in events.Tags()["scalars"]:
         return None
     scalars = events.Scalars(name)
