@@ -1,6 +1,9 @@
 """Shared set-up: torchvision's operators declared before anything imports lightning, one thread per process, dolls."""
 
+import ctypes
+import gc
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,15 @@ from mav_lightning.networks.stored import write_network  # noqa: E402
 
 ensure_torchvision_imports()
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def memory_returned() -> Iterator[None]:
+    """Return what a file of tests has freed to the system, as several test processes share the memory of a machine."""
+    yield
+    gc.collect()
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):  # absent in musl
+        trim(0)
 
 
 @pytest.fixture(scope="session")
