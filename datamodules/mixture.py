@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datamodules.batch import ClipBatch, ImageBatch
-from datamodules.decoders import Decoder, Example
+from datamodules.decoders import Example
 from datamodules.order import Draw, check_train_order
 from datamodules.sample_reader import SampleReader
 from mav_lightning.common.errors import UserError
@@ -134,16 +134,12 @@ class MixtureReader(Generic[B]):
         self.names = sorted(readers)
         self.readers = [readers[name] for name in self.names]
         self.weights = tuple(weights[name] for name in self.names)
+        self.decoder = self.readers[0].decoder  # the same for all
         self._ends = np.cumsum([len(reader) for reader in self.readers])
 
     def __len__(self) -> int:
         """Return the number of samples."""
         return int(self._ends[-1])
-
-    @property
-    def decoder(self) -> Decoder[B]:
-        """Decoder of the samples, the same for all datasets."""
-        return self.readers[0].decoder
 
     @cached_property
     def sha256(self) -> str:
