@@ -58,8 +58,17 @@ ADDED: Mapping[str, Mapping[str, Any]] = {
         for name in ("EDMDenoiser", "EpsDenoiser", "HybridDenoiser", "VDenoiser", "X0Denoiser")
     },
 }
-# The same for sections that are the arguments of a call.
-ADDED_TO_SECTIONS: Mapping[str, Mapping[str, Any]] = {"fit": {"compile": False}}
+# The same for sections that are the arguments of a call or the fields of a dataclass, by their path.
+ADDED_TO_SECTIONS: Mapping[str, Mapping[str, Any]] = {
+    "fit": {"compile": False},
+    "task.sampling": {
+        "upsampling": "bilinear",
+        "sr_steps": None,
+        "noise_levels": "karras",
+        "clip_range": None,
+        "output_size": None,
+    },
+}
 # Arguments of readers, at any depth of `data` and `task`.
 _READING = frozenset({"cache_bytes", "cache_mb", "pin_memory", "timeout", "workers"})
 # Arguments of networks, at any depth of `module`, that change what is kept in memory and no bit.

@@ -1,10 +1,16 @@
+import inspect
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
+from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.identity import ADDED, ADDED_TO_SECTIONS, HARMLESS
 from mav_lightning.common.schema import parameters
 from mav_lightning.config.targets import locate
 from mav_lightning.runs.ids import stage_id
+from mav_lightning.training.fit import fit
 
 CONFIG = {"kind": "train", "seed": 0, "module": {"lr": 1e-3, "dims": [16, 32]}, "trainer": {"precision": "32-true"}}
 
@@ -99,11 +105,25 @@ def test_an_argument_added_later_counts_only_where_it_changes_the_result() -> No
             assert stage_id({"module": old["module"] | {argument: "another"}}, {}) != stage_id(old, {})
 
 
-def test_an_argument_added_later_to_a_section_counts_only_where_it_changes_the_result() -> None:
-    old = stage_id({"fit": {"steps": 3}}, {})
-    assert ADDED_TO_SECTIONS == {"fit": {"compile": False}}
-    assert stage_id({"fit": {"steps": 3, "compile": False}}, {}) == old
-    assert stage_id({"fit": {"steps": 3, "compile": True}}, {}) != old
+@pytest.mark.parametrize("path", ADDED_TO_SECTIONS)
+def test_an_argument_added_later_to_a_section_counts_only_where_it_changes_the_result(path: str) -> None:
+    def config(**added: object) -> dict[str, Any]:
+        section: dict[str, Any] = {"steps": 3} | added
+        for name in reversed(path.split(".")):
+            section = {name: section}
+        return section
+
+    neutral = ADDED_TO_SECTIONS[path]
+    assert stage_id(config(**neutral), {}) == stage_id(config(), {})
+    for argument in neutral:
+        assert stage_id(config(**{argument: "another"}), {}) != stage_id(config(), {})
+
+
+def test_every_argument_added_later_to_a_section_exists_at_its_neutral_default() -> None:
+    calls: dict[str, Callable[..., Any]] = {"fit": fit, "task.sampling": Sampling}
+    for path, added in ADDED_TO_SECTIONS.items():
+        declared = inspect.signature(calls[path]).parameters
+        assert {name: declared[name].default for name in added} == dict(added)
 
 
 def test_every_argument_added_later_exists_at_its_neutral_default() -> None:
