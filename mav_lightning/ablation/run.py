@@ -15,8 +15,9 @@ from mav_lightning.runs.executor import Executor, Local
 from mav_lightning.runs.ledger import Ledger, check_stages, share_stages
 from mav_lightning.runs.repair import repair_stages
 from mav_lightning.runs.scheduler import StageOutcomes, run_stages
+from mav_lightning.runs.slurm import Slurm, Submission, submit_stages
 
-__all__ = ["StudyRun", "load_plan", "run_study"]
+__all__ = ["StudyRun", "load_plan", "run_study", "submit_study"]
 
 
 @dataclass(frozen=True)
@@ -75,14 +76,53 @@ def run_study(
     """
     plan = load_plan(study, overrides, allow)
     ready = executor(plan.study) if executor else Local(threads=plan.study.threads)
-    check_stages(out)
-    if beside is not None:
-        share_stages(out, beside)
-    ledger, console = Ledger(out), console or SafeConsole()
-    for line in repair_stages(ledger, plan.stages):
-        console.print(line, highlight=False, soft_wrap=True)
-    freeze(plan, out)
+    console = console or SafeConsole()
+    ledger = _prepared(plan, out, beside, console)
     with Display(ledger, len(plan.stages), console) as display:
         outcome = run_stages(ledger, plan.stages, ready, display)
     write_board(read_results(out, plan))
     return StudyRun(out, plan, outcome)
+
+
+def submit_study(
+    study: str | Path,
+    out: Path,
+    slurm: Callable[[Study], Slurm],
+    overrides: Sequence[str] = (),
+    console: SafeConsole | None = None,
+    beside: Path | None = None,
+    allow: Sequence[str] = (),
+) -> Submission:
+    """Submit the stages of a study that are neither done nor queued to SLURM, and return at once.
+
+    Args:
+        study: Study file; `find_config` also finds shipped ones.
+        out: Folder of the study, on a file system that all nodes share.
+        slurm: How to submit, from the checked study.
+        overrides: ``<stage>.<key>=value`` for all variants; ``seeds=[…]`` or ``threads=n`` for the study itself.
+        console: Console for messages; None prints to stdout.
+        beside: Folder of another study to share stages with; None keeps this study's stages in `out`.
+        allow: Names of packages whose classes the configs may name, beside those that the study allows.
+
+    Raises:
+        UserError: If anything is wrong with the study or its configs, `beside` cannot be shared, or SLURM is not
+            available or rejects a job.
+    """
+    plan = load_plan(study, overrides, allow)
+    ready = slurm(plan.study)
+    _prepared(plan, out, beside, console or SafeConsole())
+    found = submit_stages(out, plan.stages, ready, f"mav-{plan.study.name}")
+    write_board(read_results(out, plan))
+    return found
+
+
+def _prepared(plan: Plan, out: Path, beside: Path | None, console: SafeConsole) -> Ledger:
+    """Write the folders of a plan's stages, after setting aside what is damaged in them."""
+    check_stages(out)
+    if beside is not None:
+        share_stages(out, beside)
+    ledger = Ledger(out)
+    for line in repair_stages(ledger, plan.stages):
+        console.print(line, highlight=False, soft_wrap=True)
+    freeze(plan, out)
+    return ledger

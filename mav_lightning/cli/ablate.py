@@ -11,10 +11,13 @@ from mav_lightning.cli.progress import exit_if_failed
 from mav_lightning.common.counting import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mav_lightning.ablation.study import Study
     from mav_lightning.ablation.study_plan import Plan
     from mav_lightning.common.console import SafeConsole
     from mav_lightning.runs.executor import Executor
+    from mav_lightning.runs.slurm import Slurm
 
 __all__ = ["ablate"]
 
@@ -34,12 +37,21 @@ def ablate(
         int | None, typer.Option(min=1, help="Number of stages that run at once; default: 1, on Ray as many as fit.")
     ] = None,
     executor: Annotated[
-        Literal["local", "ray"], typer.Option(help="Where stages run: on this machine, or on a Ray cluster.")
+        Literal["local", "ray", "slurm"],
+        typer.Option(help="Where stages run: on this machine, on a Ray cluster, or as jobs that SLURM is given."),
     ] = "local",
     address: Annotated[
         str | None, typer.Option(help="Ray: address of the cluster, or auto; default: start one on this machine.")
     ] = None,
-    gpus: Annotated[float, typer.Option(min=0.0, help="Ray: GPUs per stage; with 0.5 two stages share one.")] = 0.0,
+    gpus: Annotated[
+        float, typer.Option(min=0.0, help="Ray, SLURM: GPUs per stage; with 0.5 two stages share one on Ray.")
+    ] = 0.0,
+    partition: Annotated[str | None, typer.Option(help="SLURM: partition; default: the cluster's.")] = None,
+    account: Annotated[str | None, typer.Option(help="SLURM: account; default: yours.")] = None,
+    sbatch: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OPTION", help="SLURM: further option of sbatch, for example --sbatch=--time=24:00:00."),
+    ] = None,
     stall_timeout: Annotated[
         float,
         typer.Option(
@@ -72,16 +84,16 @@ def ablate(
         mav ablate conf/ablation/sampler.yaml --beside runs/demo
 
         mav ablate conf/ablation/factorized.yaml --out /shared/factorized --executor ray --address auto --gpus 0.5
+
+        mav ablate conf/ablation/factorized.yaml --out /shared/factorized --executor slurm --gpus 1 --partition gpu
     """
     echo(f"planning {study}", err=True)  # which takes seconds
     from mav_lightning.ablation.report import build_report
     from mav_lightning.ablation.run import load_plan, run_study
     from mav_lightning.common.console import SafeConsole
-    from mav_lightning.common.errors import UserError
     from mav_lightning.runs.executor import Local
 
-    if executor == "local" and (address is not None or gpus):
-        raise UserError("`ray` is needed for an address or GPUs; add --executor ray.", argument="executor")
+    _check_executor(executor, address, gpus, partition, account, sbatch)
     root = out or Path("runs") / Path(study).stem
     console = SafeConsole()
     if dry_run:
@@ -89,6 +101,16 @@ def ablate(
         return
     if power:
         _print_power(load_plan(study, overrides or [], allow or []), _ledger_of(root, beside), power, console)
+        return
+
+    if executor == "slurm":
+        from mav_lightning.runs.slurm import Slurm
+
+        def how(checked: "Study") -> "Slurm":
+            own = (partition, account, tuple(sbatch or ()))
+            return Slurm(checked.threads, int(gpus), jobs, *own, stall=stall_timeout)
+
+        _submit(study, root, overrides or [], how, console, beside, allow or [])
         return
 
     def make(checked: "Study") -> "Executor":
@@ -102,6 +124,52 @@ def ablate(
     report = build_report(root)
     echo(f"report: {report}")
     exit_if_failed(console, run.outcome)
+
+
+def _check_executor(
+    executor: str,
+    address: str | None,
+    gpus: float,
+    partition: str | None,
+    account: str | None,
+    sbatch: list[str] | None,
+) -> None:
+    """Reject options of another executor than the one chosen."""
+    from mav_lightning.common.errors import UserError
+
+    if executor == "local" and (address is not None or gpus):
+        raise UserError("`ray` is needed for an address or GPUs; add --executor ray.", argument="executor")
+    if executor != "slurm" and (partition or account or sbatch):
+        raise UserError("`slurm` is needed for a partition, an account or options of sbatch.", argument="executor")
+    if executor == "slurm" and (address is not None or gpus % 1):
+        raise UserError("`slurm` takes no address, and whole GPUs only; see --sbatch for shares.", argument="executor")
+
+
+def _submit(
+    study: str,
+    root: Path,
+    overrides: list[str],
+    how: "Callable[[Study], Slurm]",
+    console: "SafeConsole",
+    beside: Path | None,
+    allow: list[str],
+) -> None:
+    """Submit a study to SLURM, or write its report if everything is done."""
+    from mav_lightning.ablation.report import build_report
+    from mav_lightning.ablation.run import submit_study
+
+    found = submit_study(study, root, how, overrides, console, beside, allow)
+    for job, stages in found.jobs.items():
+        console.print(f"job {job}: {', '.join(stage.name for stage in stages)}", highlight=False)
+    submitted = sum(map(len, found.jobs.values()))
+    if not submitted and not found.queued:
+        echo(f"report: {build_report(root)}")
+        return
+    echo(
+        f"{counted(submitted, 'stage')} submitted, {len(found.queued)} queued before, {len(found.done)} done. `squeue "
+        "--me` shows the jobs. The same command submits what has failed, and writes the report once all are done; "
+        f"`mav report {root}` writes it from what is done."
+    )
 
 
 def _ledger_of(root: Path, beside: Path | None) -> Path:

@@ -12,14 +12,12 @@ from typing import Any
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.json_files import write_json
 from mav_lightning.common.lease import claim, held
-from mav_lightning.runs.executor import STAGE_COMMAND, Local
+from mav_lightning.runs.executor import STAGE_COMMAND
 from mav_lightning.runs.job import STALL
 from mav_lightning.runs.stage_folder import Stage, StageFolder
+from mav_lightning.runs.worker import run_to_its_end
 
 __all__ = ["OnRay", "RayJob"]
-
-_POLL = 0.2  # seconds between two checks of a worker's subprocess
-_GRACE = 30.0  # seconds a stopped stage may take to save
 
 
 class OnRay:
@@ -135,18 +133,7 @@ def _run_stage(place: str, command: Sequence[str], threads: int, stall: float) -
     """Run a stage on a worker; return whether it is done, None if another process holds it."""
     # Ray cancels a task by SIGINT, which a cluster started in the background of a script ignores.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    folder = StageFolder(Path(place))
-    job = Local(threads=threads, command=command, stall=stall).start(folder.read_stage(), folder)
-    if job is None:
-        return True if folder.done_file.exists() else None
-    try:
-        while not job.ended():
-            time.sleep(_POLL)
-    except KeyboardInterrupt:  # how Ray cancels a task
-        job.stop()
-        job.abandon(_GRACE)
-        raise
-    return job.conclude()
+    return run_to_its_end(StageFolder(Path(place)), command, threads, stall)
 
 
 def _connected(address: str | None) -> Any:

@@ -14,7 +14,7 @@ from mav_lightning.runs.executor import Executor, Running
 from mav_lightning.runs.ledger import Ledger, State
 from mav_lightning.runs.stage_folder import Stage
 
-__all__ = ["Ending", "ProgressListener", "StageOutcomes", "run_stages"]
+__all__ = ["Ending", "ProgressListener", "StageOutcomes", "run_stages", "termination_raises"]
 
 Ending = Literal["ran", "reused", "failed", "skipped"]
 
@@ -93,7 +93,7 @@ class _Scheduler:
         self.outcomes = StageOutcomes()
 
     def run(self, poll: float, grace: float) -> StageOutcomes:
-        with _termination_raises() as raise_if_terminated:
+        with termination_raises() as raise_if_terminated:
             try:
                 while self.waiting or self.running:
                     raise_if_terminated()
@@ -149,7 +149,7 @@ class _Scheduler:
 
 
 @contextmanager
-def _termination_raises() -> Iterator[Callable[[], None]]:
+def termination_raises() -> Iterator[Callable[[], None]]:
     """Turn stop signals into SystemExit(128 + number), so that `finally` runs; Ctrl-C remains KeyboardInterrupt.
 
     Only the main thread may, and need, do this.

@@ -9,10 +9,11 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.slurm_queue import requeue
 from mav_lightning.networks.card import Card, write_card
 from mav_lightning.training.checkpoint_io import checkpoint_path, checkpoints
 from mav_lightning.training.resume import warn_if_inexact
-from mav_lightning.training.signals import StopSignals, requeue
+from mav_lightning.training.signals import StopSignals
 from mav_lightning.training.step_callback import StepCallback
 
 __all__ = ["CardWriter", "Checkpointer", "unfinished"]

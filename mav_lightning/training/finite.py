@@ -17,7 +17,7 @@ from mav_lightning.common.json_files import write_json
 from mav_lightning.common.log_names import GRADIENT_NORM
 from mav_lightning.training.metric_log import gather
 
-__all__ = ["NONFINITE", "FiniteGuard"]
+__all__ = ["NONFINITE", "FiniteGuard", "sample_keys"]
 
 KEYS_SHOWN = 8
 NONFINITE = "nonfinite.json"  # in the folder of a run
@@ -47,7 +47,7 @@ class FiniteGuard(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Record the samples of the next gradient."""
-        self._batches.append(_keys(batch, batch_idx))
+        self._batches.append(sample_keys(batch, batch_idx))
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         """Record the loss on the device, without waiting for it."""
@@ -100,7 +100,7 @@ class FiniteGuard(Callback):
         self._records = list(state_dict["records"])
 
 
-def _keys(batch: Any, batch_idx: int) -> list[str]:
+def sample_keys(batch: Any, batch_idx: int) -> list[str]:
     """Return the keys of a batch's samples, from its attribute or entry ``key``, or its number in the epoch."""
     keys = batch.get("key") if isinstance(batch, Mapping) else getattr(batch, "key", None)
     if keys is None or isinstance(keys, torch.Tensor):

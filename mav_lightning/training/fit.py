@@ -39,6 +39,7 @@ from mav_lightning.training.rank_watch import RankWatch
 from mav_lightning.training.rng import SeedEveryBatch
 from mav_lightning.training.run_folder import COST, RunFolder
 from mav_lightning.training.run_record import MACHINE, RUN
+from mav_lightning.training.spikes import SPIKES, SpikeRecord
 from mav_lightning.training.timing import Cost
 from mav_lightning.training.trainer_options import (
     LOG_EVERY,
@@ -177,7 +178,7 @@ def _write_results(place: RunFolder, module: LightningModule, ema: EMA | None, c
 def _alone_in(out: Path) -> Iterator[None]:
     """Keep other trainings out of a folder, and remove what a killed one was writing there."""
     with claimed(out):
-        remove_partial_files(out, RUN, WEIGHTS, CARD, COST, NONFINITE)
+        remove_partial_files(out, RUN, WEIGHTS, CARD, COST, NONFINITE, SPIKES)
         remove_partial_files(out / "checkpoints", "step-*.ckpt", "step-*.ckpt.sha256")
         yield
 
@@ -206,9 +207,9 @@ def _identity(
 
 def _guards(out: Path, seed: int, compiled: bool, ema: EMA | None, options: Mapping[str, Any]) -> list[Callback]:
     """Return the callbacks that the result depends on, in the order in which they act."""
-    record = None if options.get("fast_dev_run") else out / NONFINITE
-    compiler = [CompileNetwork()] if compiled else []
-    return [SeedEveryBatch(seed), *compiler, *([ema] if ema else []), FiniteGuard(record=record), RankWatch()]
+    bad, high = (None if options.get("fast_dev_run") else out / name for name in (NONFINITE, SPIKES))
+    before = [SeedEveryBatch(seed), *([CompileNetwork()] if compiled else []), *([ema] if ema else [])]
+    return [*before, FiniteGuard(record=bad), SpikeRecord(high), RankWatch()]
 
 
 def _monitors(checkpoint_every: int, options: Mapping[str, Any], given: list[Callback]) -> list[Callback]:

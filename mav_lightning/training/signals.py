@@ -2,9 +2,7 @@
 
 import os
 import select
-import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -17,7 +15,7 @@ from lightning.pytorch import Trainer
 
 from mav_lightning.common.stop_signals import STOP_SIGNALS, catchable
 
-__all__ = ["StopSignals", "end_process", "requeue"]
+__all__ = ["StopSignals", "end_process"]
 
 GRACE = 20.0  # seconds without progress after a signal; SLURM kills 30 s after its SIGTERM
 SAVING = 600.0  # seconds that a checkpoint may take to be written
@@ -126,20 +124,6 @@ def end_process(message: str, code: int, trainer: Trainer | None) -> None:
     for child in active_children():  # workers of loaders
         child.kill()
     os._exit(code)
-
-
-def requeue() -> bool:
-    """Ask SLURM to start the job of this process again; return whether it agreed.
-
-    For jobs with ``#SBATCH --signal=USR1@90``, which are warned 90 seconds before their time is up. Nothing happens
-    outside of a batch job.
-    """
-    job = os.environ.get("SLURM_JOB_ID")
-    if job is None or os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive") or not shutil.which("scontrol"):
-        return False
-    if "SLURM_ARRAY_JOB_ID" in os.environ:
-        job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
-    return subprocess.run(["scontrol", "requeue", job], check=False, capture_output=True).returncode == 0
 
 
 def _forget_pipe() -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from mav_lightning.common.slurm_queue import requeue
 from mav_lightning.common.stop_signals import STOP_SIGNALS, catchable
 from mav_lightning.training import rank_watch
 from mav_lightning.training.checkpoint_io import checkpoint_step, checkpoints
-from mav_lightning.training.signals import requeue
 
 
 @pytest.mark.parametrize(("fault", "code"), [("term-in-hang", 143), ("interrupt-twice", 130)])
