@@ -51,11 +51,20 @@ ADDED: Mapping[str, Mapping[str, Any]] = {
         "temporal_position": "absolute",
     },
     "mav_lightning.modules.denoising.Denoising": {"clip_condition": "random"},
+    "mav_lightning.cascade.sampling.Sampling": {
+        "upsampling": "bilinear",
+        "sr_steps": None,
+        "noise_levels": "karras",
+        "clip_range": None,
+    },
+    "mav_lightning.pretrained.grown_unet.GrownUNet": {"image_noising": None},
     **{
         f"mav_lightning.diffusion.denoiser.{name}": _NOISE
         for name in ("EDMDenoiser", "EpsDenoiser", "HybridDenoiser", "VDenoiser", "X0Denoiser")
     },
 }
+# Path of a config → class of a node that is written there without `_target_`.
+_UNNAMED = {"task.sampling": "mav_lightning.cascade.sampling.Sampling"}
 # Arguments of readers, at any depth of `data` and `task`.
 _READING = frozenset({"cache_bytes", "cache_mb", "pin_memory", "timeout", "workers"})
 # Arguments of networks, at any depth of `module`, that change what is kept in memory and no bit.
@@ -128,7 +137,7 @@ def _emptied(value: Any) -> Any:
 def _content(value: Any, path: str = "") -> Any:
     if isinstance(value, Mapping):
         dropped = {key.removesuffix(_SUFFIX) for key, item in value.items() if str(key).endswith(_SUFFIX) and item}
-        added = ADDED.get(str(value.get("_target_")), {})
+        added = ADDED.get(str(value.get("_target_", _UNNAMED.get(path))), {})
         dropped |= {key for key, neutral in added.items() if key in value and value[key] == neutral}
         paths = {key: f"{path}.{key}" if path else str(key) for key in value if key not in dropped}
         kept = {key: _content(value[key], paths[key]) for key in paths if not _is_harmless(paths[key])}

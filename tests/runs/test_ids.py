@@ -99,6 +99,17 @@ def test_an_argument_added_later_counts_only_where_it_changes_the_result() -> No
             assert stage_id({"module": old["module"] | {argument: "another"}}, {}) != stage_id(old, {})
 
 
+def test_settings_of_sampling_that_were_added_later_change_an_id_only_if_they_are_used() -> None:
+    old = {"task": {"_target_": "mav_lightning.cascade.pipeline_folder.WritePipeline", "sampling": {"steps": 16}}}
+    added = ADDED["mav_lightning.cascade.sampling.Sampling"]
+
+    def with_settings(**settings: object) -> dict:
+        return {"task": old["task"] | {"sampling": {"steps": 16, **settings}}}
+
+    assert stage_id(with_settings(**added), {}) == stage_id(old, {})
+    assert stage_id(with_settings(**{**added, "clip_range": 1.0}), {}) != stage_id(old, {})
+
+
 def test_every_argument_added_later_exists_at_its_neutral_default() -> None:
     for target, added in ADDED.items():
         declared = parameters(locate(target, "module"))
