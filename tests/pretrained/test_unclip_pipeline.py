@@ -310,4 +310,4 @@ def test_a_pipeline_without_networks_names_those_that_are_required(tmp_path: Pat
     done = CliRunner().invoke(app, ["pipeline", "--out", str(tmp_path / "out")])
     assert "--clip, --prior, --decoder missing; give folders of trained networks, or --from" in str(done.exception)
     done = CliRunner().invoke(app, ["pipeline", "--from", "carlo", str(tmp_path), "--out", str(tmp_path / "out")])
-    assert "from: must be one of `karlo`, got 'carlo'. Did you mean `karlo`?" in str(done.exception)
+    assert "source: must be one of `karlo`, got 'carlo'. Did you mean `karlo`?" in str(done.exception)
