@@ -9,7 +9,6 @@ from mav_lightning.cascade.sampling import Count, Factor, GuidanceScale, Sampler
 from mav_lightning.cli.options import Allow, Overwrite, network_folder, output, within
 from mav_lightning.cli.printing import echo
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.schema import check
 
 __all__ = ["pipeline"]
 
@@ -21,12 +20,12 @@ def _sampler(parameter: typer.CallbackParam, name: str | None) -> str | None:
     return name if name is None or "." in name else within(SamplerName)(parameter, name)
 
 
-def _source(given: tuple[str, Path] | None) -> tuple[str, Path] | None:
+def _source(parameter: typer.CallbackParam, given: tuple[str, Path] | None) -> tuple[str, Path] | None:
     """Check the values of --from."""
     if given is not None:
-        check(given[0], Literal["karlo"], "from")
+        within(Literal["karlo"])(parameter, given[0])
         if not given[1].is_dir():
-            raise UserError(f"{given[1]}: no such folder; give one in the format of diffusers.", argument="from")
+            raise UserError(f"{given[1]}: no such folder; give one in the format of diffusers.", argument="source")
     return given
 
 

@@ -53,6 +53,7 @@ ADDED: Mapping[str, Mapping[str, Any]] = {
     "mav_lightning.modules.denoising.Denoising": {"clip_condition": "random"},
     "datamodules.datamodule.ImageData": {"where": None, "captions": "first"},
     "datamodules.datamodule.ClipData": {"where": None},
+    "mav_lightning.pretrained.grown_unet.GrownUNet": {"image_noising": None},
     **{
         f"mav_lightning.diffusion.denoiser.{name}": _NOISE
         for name in ("EDMDenoiser", "EpsDenoiser", "HybridDenoiser", "VDenoiser", "X0Denoiser")

@@ -25,8 +25,8 @@ __all__ = ["TEMPORAL", "export_diffusers"]
 TEMPORAL = "temporal.safetensors"
 _CONTENT = FolderContent(
     (
-        *(f"{part}/{file}" for part in ("unet", "text_proj") for file in (CONFIG, MODEL_WEIGHTS)),
-        "scheduler/scheduler_config.json",
+        *(f"{part}/{file}" for part in ("unet", "text_proj", "image_normalizer") for file in (CONFIG, MODEL_WEIGHTS)),
+        *(f"{part}/scheduler_config.json" for part in ("scheduler", "image_noising_scheduler")),
         "model_index.json",
         "README.md",
         TEMPORAL,
@@ -38,9 +38,10 @@ _CONTENT = FolderContent(
 def export_diffusers(network: Path, out: Path, overwrite: bool = False) -> None:
     """Write a network as a folder that diffusers loads as the image network that it extends.
 
-    The parts ``unet``, ``scheduler`` and, for the unCLIP decoder, ``text_proj`` are in the format of diffusers, with
-    low-rank adapters merged. All other weights, those of temporal layers first of all, are in ``temporal.safetensors``;
-    ``stage/grow_diffusers.yaml`` with ``task.source=OUT/unet task.temporal=OUT/temporal.safetensors`` reads both.
+    The parts ``unet``, ``scheduler`` and, for unCLIP, ``text_proj`` or ``image_normalizer`` and
+    ``image_noising_scheduler`` are in the format of diffusers, with low-rank adapters merged. All other weights, those
+    of temporal layers first of all, are in ``temporal.safetensors``. ``stage/grow_diffusers.yaml`` with
+    ``task.source=OUT/unet task.temporal=OUT/temporal.safetensors`` reads both.
 
     Args:
         network: Folder of a trained network that `GrownUNet` describes.
@@ -60,12 +61,11 @@ def export_diffusers(network: Path, out: Path, overwrite: bool = False) -> None:
     source, rest = _divided(net)
     with new_folder(out, _CONTENT if overwrite else None) as folder:
         _write_part(folder / "unet", described["kind"], described["config"], source)
-        parts = {"unet": described["kind"], "scheduler": "DDPMScheduler"}
-        if described.get("text_proj"):
-            prefix = "conditioning.text_proj."
-            own = {name.removeprefix(prefix): rest.pop(name) for name in list(rest) if name.startswith(prefix)}
-            parts["text_proj"] = "UnCLIPTextProjModel"
-            _write_part(folder / "text_proj", "UnCLIPTextProjModel", described["text_proj"], own)
+        parts = {
+            "unet": described["kind"],
+            "scheduler": "DDPMScheduler",
+            **_write_conditioning(folder, described, rest),
+        }
         save_file(rest, folder / TEMPORAL, {"format": "pt"})
         _write_json(folder / "scheduler" / "scheduler_config.json", _scheduler(denoiser, described["schedule"]))
         libraries = {name: ["diffusers", kind] for name, kind in parts.items()}
@@ -75,6 +75,24 @@ def export_diffusers(network: Path, out: Path, overwrite: bool = False) -> None:
             {"_class_name": pipeline, "_diffusers_version": diffusers_version(), **libraries},
         )
         (folder / "README.md").write_text(_model_card(card, described))
+
+
+def _write_conditioning(folder: Path, described: Mapping[str, Any], rest: dict[str, Tensor]) -> dict[str, str]:
+    """Write the parts that condition an unCLIP network, and remove their weights from `rest`; return their classes."""
+    parts = {}
+    if described.get("text_proj"):
+        prefix = "conditioning.text_proj."
+        own = {name.removeprefix(prefix): rest.pop(name) for name in list(rest) if name.startswith(prefix)}
+        parts["text_proj"] = "UnCLIPTextProjModel"
+        _write_part(folder / "text_proj", parts["text_proj"], described["text_proj"], own)
+    if described.get("image_noising"):
+        parts |= {"image_normalizer": "StableUnCLIPImageNormalizer", "image_noising_scheduler": "DDPMScheduler"}
+        own = {name: rest.pop(f"conditioning.embedding_{name}")[None] for name in ("mean", "std")}
+        length = {"embedding_dim": own["mean"].shape[1]}
+        _write_part(folder / "image_normalizer", parts["image_normalizer"], length, own)
+        noising = {"_class_name": parts["image_noising_scheduler"], **described["image_noising"]}
+        _write_json(folder / "image_noising_scheduler" / "scheduler_config.json", noising)
+    return parts
 
 
 @torch.no_grad()

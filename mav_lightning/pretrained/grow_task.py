@@ -94,7 +94,9 @@ def _report(net: nn.Module, captions: bool, certificate: Certificate | None) -> 
     for name, module in net.unet.named_modules():
         if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1):
             pointwise.append(name)
-    source = set(net.source_names()) | {n for n in net.state_dict() if n.startswith("conditioning.text_proj.")}
+    source = set(net.source_names()) | {
+        name for name in net.state_dict() if name.startswith(("conditioning.text_proj.", "conditioning.embedding_"))
+    }
     return {
         "temporal_layers": {name: type(layer).__name__ for name, layer in grown.items()},
         "not_extended": {name.replace(".spatial", ""): "1×1 convolution: mixes channels only" for name in pointwise},

@@ -225,7 +225,7 @@ def _load_temporal(net: nn.Module, file: Path) -> None:
     own = {
         name: value
         for name, value in net.state_dict().items()
-        if name not in kept and not name.startswith("conditioning.text_proj.")
+        if name not in kept and not name.startswith(("conditioning.text_proj.", "conditioning.embedding_"))
     }
     weights = read_weights(file)
     demand_same_weights(file, weights, own)

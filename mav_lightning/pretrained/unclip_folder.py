@@ -1,19 +1,20 @@
 """The folder of an unCLIP pipeline of diffusers, such as Karlo's, as the networks of a cascade."""
 
-import inspect
 import json
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from mav_lightning.common.diffusers_library import diffusers_class, known_arguments
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.schema import read_json
+from mav_lightning.common.schema import PositiveFloat, PositiveInt, check, read_json
 from mav_lightning.networks.card import Card
+from mav_lightning.networks.catalogue import build_network
 from mav_lightning.networks.stored import write_network
 from mav_lightning.pretrained.diffusers_folder import (
     CONFIG,
@@ -26,7 +27,6 @@ from mav_lightning.pretrained.empty_caption import encode_caption, read_text_enc
 from mav_lightning.pretrained.grown_source import PREDICTIONS, GrownSource, read_grown_source
 from mav_lightning.pretrained.grown_unet import GrownUNet
 from mav_lightning.pretrained.last_step_expert import LastStepExpert
-from mav_lightning.pretrained.timesteps import NoiseSchedule
 from mav_lightning.pretrained.unclip_prior import UnclipPrior, UnclipPriorNetwork
 from mav_lightning.pretrained.unclip_text import UnclipTextEncoder
 
@@ -47,6 +47,23 @@ _LIBRARIES = frozenset({"diffusers", "transformers", "unclip"})
 _STEPS, _SR_STEPS, _PRIOR_STEPS, _GUIDANCE, _PRIOR_GUIDANCE = 25, 7, 25, 8.0, 4.0
 
 
+@dataclass(frozen=True)
+class _Levels:
+    """Arguments of an UnCLIPScheduler."""
+
+    num_train_timesteps: PositiveInt = 1000
+    variance_type: Literal["fixed_small_log", "learned_range"] = "fixed_small_log"
+    clip_sample: bool = True
+    clip_sample_range: PositiveFloat = 1.0
+    prediction_type: Literal["epsilon", "sample"] = "epsilon"
+    beta_schedule: Literal["squaredcos_cap_v2"] = "squaredcos_cap_v2"
+
+    @property
+    def clip_range(self) -> float | None:
+        """Largest absolute value of an estimate. None for no limit."""
+        return self.clip_sample_range if self.clip_sample else None
+
+
 def unclip_sampling(source: Path) -> dict[str, Any]:
     """Return the fields of `Sampling` that sample as diffusers' pipeline does by default.
 
@@ -59,13 +76,13 @@ def unclip_sampling(source: Path) -> dict[str, Any]:
     schedulers = _check_folder(source)
     sizes = {name: _config(source, name).get("sample_size") for name in ("decoder", "super_res_first")}
     small, large = sizes.values()
-    if not (isinstance(small, int) and isinstance(large, int) and large % small == 0 and large > small):
+    if not (isinstance(small, int) and isinstance(large, int) and 0 < small < large and large % small == 0):
         raise UserError(
             f"{source}: super-resolution must upsample by a whole factor, got a `sample_size` of {small} for the "
             f"decoder and of {large} after it.",
             argument="source",
         )
-    clips = {name: _clip_range(schedulers[name]) for name in ("decoder_scheduler", "super_res_scheduler")}
+    clips = {name: schedulers[name].clip_range for name in ("decoder_scheduler", "super_res_scheduler")}
     if len(set(clips.values())) > 1:
         raise UserError(f"{source}: schedulers that clip differently are not supported: {clips}.", argument="source")
     return {
@@ -115,38 +132,36 @@ def _write_text_encoder(source: Path, place: Path) -> None:
 
 
 def _write_prior(source: Path, place: Path) -> None:
-    part, levels = read_part(source / "prior", ("PriorTransformer",)), _scheduler(source, "prior_scheduler")
-    if levels["variance_type"] != "fixed_small_log":
+    part, levels = read_part(source / "prior", ("PriorTransformer",)), _levels(source, "prior_scheduler")
+    if levels.variance_type != "fixed_small_log":
         raise UserError(f"{source}: a prior that learns its variance is not supported.", argument="source")
     kind = diffusers_class("diffusers.models.transformers.prior_transformer", "PriorTransformer")
-    plain = _known(kind, part.config, part.files[0])
-    schedule = {name: levels[name] for name in ("num_train_timesteps", "beta_schedule")}
-    predicts = PREDICTIONS[levels["prediction_type"]]
+    net = {
+        "_target_": f"{UnclipPriorNetwork.__module__}.{UnclipPriorNetwork.__name__}",
+        "config": _known(kind, part.config, part.files[0]),
+        "schedule": {"num_train_timesteps": levels.num_train_timesteps, "beta_schedule": levels.beta_schedule},
+    }
+    predicts = PREDICTIONS[levels.prediction_type]
     node = {
         "_target_": f"{UnclipPrior.__module__}.{UnclipPrior.__name__}",
-        "denoiser": {
-            "_target_": f"{predicts.__module__}.{predicts.__name__}",
-            "net": {
-                "_target_": f"{UnclipPriorNetwork.__module__}.{UnclipPriorNetwork.__name__}",
-                "config": plain,
-                "schedule": schedule,
-            },
-            "sigma_data": 1.0,
-        },
-        "steps": _PRIOR_STEPS, "guidance_scale": _PRIOR_GUIDANCE, "clip_range": _clip_range(levels),
+        "denoiser": {"_target_": f"{predicts.__module__}.{predicts.__name__}", "net": net, "sigma_data": 1.0},
+        "steps": _PRIOR_STEPS, "guidance_scale": _PRIOR_GUIDANCE, "clip_range": levels.clip_range,
     }  # fmt: skip
+    card = Card.of(node, {"name": source.name})
     with torch.device("meta"):
-        net = UnclipPriorNetwork(plain, NoiseSchedule(**schedule))
-    demand_same_weights(source / "prior", part.weights, net.model.state_dict())
+        needed = build_network(card.network, str(part.files[0])).state_dict()
+    null, prefix = "denoiser.net.null_text", "denoiser.net.model."
+    demand_same_weights(
+        source / "prior", part.weights, {one.removeprefix(prefix): needed[one] for one in needed if one != null}
+    )
     empty = encode_caption(source / "prior", "", projected=True)
-    if empty.shape != net.null_text.shape:
+    if empty.shape != needed[null].shape:
         raise UserError(
             f"{source}: the text encoder makes {tuple(empty.shape)} of a caption, and the prior takes "
-            f"{tuple(net.null_text.shape)}; give a complete copy of one pipeline.",
+            f"{tuple(needed[null].shape)}; give a complete copy of one pipeline.",
             argument="source",
         )
-    weights = {f"denoiser.net.model.{name}": value for name, value in part.weights.items()}
-    write_network(place, {**weights, "denoiser.net.null_text": empty}, Card.of(node, {"name": source.name}))
+    write_network(place, {f"{prefix}{name}": value for name, value in part.weights.items()} | {null: empty}, card)
 
 
 def _write_decoder(source: Path, place: Path) -> None:
@@ -186,13 +201,16 @@ def _trained(source: Path, grown: GrownSource) -> dict[str, Any]:
 def _embedding_norm(source: Path) -> float:
     """Return the root mean square norm of the image embeddings that the prior was trained to predict."""
     file = weights_file(source / "prior")
-    with safe_open(file, "pt") as stored:
-        mean, std = (stored.get_tensor(f"clip_{name}").double() for name in ("mean", "std"))
+    try:
+        with safe_open(file, "pt") as stored:
+            mean, std = (stored.get_tensor(f"clip_{name}").double() for name in ("mean", "std"))
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{file}: cannot be read ({error}); copy the file again.", argument="source") from error
     return float((mean.square() + std.square()).sum().sqrt())
 
 
-def _check_folder(source: Path) -> dict[str, dict[str, Any]]:
-    """Check that a folder is a complete unCLIP pipeline, and return the contents of its schedulers' configs."""
+def _check_folder(source: Path) -> dict[str, _Levels]:
+    """Check that a folder is a complete unCLIP pipeline, and return the arguments of its schedulers."""
     if not source.is_dir():
         raise UserError(
             f"{source}: no such folder; give one that `save_pretrained` of diffusers wrote.", argument="source"
@@ -208,26 +226,25 @@ def _check_folder(source: Path) -> dict[str, dict[str, Any]]:
         found = index.get(part)
         if not (isinstance(found, list) and len(found) == 2) or None in found or not (source / part).is_dir():
             raise UserError(f"{source}: the part `{part}` is missing; use a complete copy.", argument="source")
-        library, name = found
-        if library not in _LIBRARIES or str(name).removesuffix("Fast") != needed:
+        library, name = map(str, found)
+        if library not in _LIBRARIES or name.removesuffix("Fast") != needed:
             raise UserError(
                 f"{source}: `{part}` is a {name} of {library}, whose code is not run; needed is the {needed} of "
                 "diffusers or transformers.",
                 argument="source",
             )
-    return {name: _scheduler(source, name) for name in _SCHEDULERS}
+    return {name: _levels(source, name) for name in _SCHEDULERS}
 
 
-def _scheduler(source: Path, name: str) -> dict[str, Any]:
-    """Return the arguments of a scheduler, with the defaults of its class."""
+def _levels(source: Path, name: str) -> _Levels:
+    """Return the arguments of a scheduler."""
     file = source / name / "scheduler_config.json"
     kind = diffusers_class("diffusers.schedulers.scheduling_unclip", "UnCLIPScheduler")
     stored = read_scheduler(file)
     if stored.get("_class_name") != kind.__name__:
         raise UserError(f"{file}: is of a {stored.get('_class_name')}; needed is {kind.__name__}.", argument="source")
-    given = _known(kind, stored, file)
-    defaults = {key: one.default for key, one in inspect.signature(kind).parameters.items()}
-    return {**defaults, **given}
+    found: _Levels = check(_known(kind, stored, file), _Levels, str(file))
+    return found
 
 
 def _known(kind: Any, config: dict[str, Any], file: Path) -> dict[str, Any]:
@@ -236,10 +253,6 @@ def _known(kind: Any, config: dict[str, Any], file: Path) -> dict[str, Any]:
         return known_arguments(kind, config)
     except UserError as error:
         raise UserError(f"{file}: {error.message}", argument="source") from error
-
-
-def _clip_range(levels: dict[str, Any]) -> float | None:
-    return float(levels["clip_sample_range"]) if levels["clip_sample"] else None
 
 
 def _config(source: Path, part: str) -> dict[str, Any]:

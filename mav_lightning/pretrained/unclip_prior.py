@@ -25,7 +25,7 @@ __all__ = ["UnclipPrior", "UnclipPriorNetwork"]
 
 
 class UnclipPriorNetwork(PriorNetwork):
-    """A `PriorTransformer` of diffusers. Captions of zeros, "no condition", are replaced by the empty caption.
+    """A ``PriorTransformer`` of diffusers. Captions of zeros, "no condition", are replaced by the empty caption.
 
     Args:
         config: Arguments of the class, as in the source's ``config.json``.

@@ -16,7 +16,7 @@ __all__ = ["UnclipTextEncoder"]
 
 
 class UnclipTextEncoder(TextImageEncoder):
-    """A `transformers.CLIPTextModelWithProjection` with its tokenizer; such a pipeline has no encoder of images.
+    """A ``CLIPTextModelWithProjection`` of transformers with its tokenizer; such a pipeline has no encoder of images.
 
     Captions are embedded as the pipeline's prior and decoder were trained on them: the projected embedding with its own
     norm, then the last hidden state of every token.

@@ -1,6 +1,8 @@
 """Stable unCLIP's network of latents: conditioned on noisy image embeddings as diffusers' own pipeline does it."""
 
 import shutil
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,10 +16,12 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.diffusion.denoiser import NetDenoiser, VDenoiser
 from mav_lightning.diffusion.guidance import Guided
 from mav_lightning.networks.stored import load_network
+from mav_lightning.pretrained.diffusers_export import export_diffusers
 from mav_lightning.pretrained.empty_caption import encode_caption
 from mav_lightning.pretrained.grown_conditioning import ProjectedConditioning
 from mav_lightning.pretrained.grown_source import read_grown_source
 from mav_lightning.pretrained.grown_unet import GrownUNet
+from mav_lightning.pretrained.timesteps import NoiseSchedule
 
 diffusers = pytest.importorskip("diffusers")
 GUIDANCE, T = 3.0, 600
@@ -106,3 +110,14 @@ def test_statistics_of_another_length_and_levels_out_of_range_are_named(
     )
     with pytest.raises(UserError, match="image_normalizer: the weights are not those .* 2 of another shape"):
         read_grown_source(folder / "unet", GrownUNet)
+
+
+def test_an_export_is_read_again_to_the_same_bits(source: Path, tmp_path: Path) -> None:
+    network = grow(source, tmp_path / "grown").state_dict()
+    export_diffusers(tmp_path / "grown", tmp_path / "share")
+    again = read_grown_source(tmp_path / "share" / "unet", partial(GrownUNet, text_tokens=tiny_diffusers.TOKENS))
+    again.complete(tmp_path / "share" / "temporal.safetensors")
+    found = again.denoiser.state_dict()
+    assert found.keys() == network.keys()
+    assert all(torch.equal(found[name], value) for name, value in network.items())
+    assert again.node["net"]["image_noising"] == asdict(NoiseSchedule(beta_schedule="squaredcos_cap_v2"))

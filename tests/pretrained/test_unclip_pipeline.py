@@ -241,6 +241,18 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda at: edit(at / "prior_scheduler" / "scheduler_config.json", new_switch=1),
         "prior_scheduler/scheduler_config.json: `new_switch` is not an argument of the UnCLIPScheduler",
     ),
+    "scheduler with another range": (
+        lambda at: edit(at / "prior_scheduler" / "scheduler_config.json", clip_sample_range="wide"),
+        "scheduler_config.json.clip_sample_range: must be a finite number above 0, got 'wide'",
+    ),
+    "prior of another shape": (
+        lambda at: edit(at / "prior" / "config.json", num_layers="many"),
+        "prior/config.json.denoiser.net: a UnclipPriorNetwork cannot be built of these arguments",
+    ),
+    "prior of another length": (
+        lambda at: edit(at / "prior" / "config.json", num_embeddings=24),
+        "prior: the weights are not those .* of another shape, first `positional_embedding`",
+    ),
     "another scheduler": (
         lambda at: edit(at / "decoder_scheduler" / "scheduler_config.json", _class_name="DDIMScheduler"),
         "is of a DDIMScheduler; needed is UnCLIPScheduler",
@@ -298,4 +310,4 @@ def test_a_pipeline_without_networks_names_those_that_are_required(tmp_path: Pat
     done = CliRunner().invoke(app, ["pipeline", "--out", str(tmp_path / "out")])
     assert "--clip, --prior, --decoder missing; give folders of trained networks, or --from" in str(done.exception)
     done = CliRunner().invoke(app, ["pipeline", "--from", "carlo", str(tmp_path), "--out", str(tmp_path / "out")])
-    assert "from: must be one of `karlo`, got 'carlo'. Did you mean `karlo`?" in str(done.exception)
+    assert "source: must be one of `karlo`, got 'carlo'. Did you mean `karlo`?" in str(done.exception)
