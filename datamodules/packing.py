@@ -177,7 +177,13 @@ def _find_files(src: Path, captions: Path | Annotator) -> tuple[list[_File], Ann
     if not src.is_dir():
         raise UserError(f"{src}: no such folder; give the folder that holds the videos.")
     listing = list_folder(src)
-    paths = {composed(listing.name(path)): path for path in listing.with_suffix(*VIDEO_SUFFIXES, *IMAGE_SUFFIXES)}
+    found = listing.with_suffix(*VIDEO_SUFFIXES, *IMAGE_SUFFIXES)
+    paths = {composed(listing.name(path)): path for path in found}
+    if twice := sorted({composed(listing.name(path)) for path in set(found) - set(paths.values())}):
+        raise UserError(
+            f"{src}: {len(twice)} name(s) are used twice, with accents as characters of their own and without: "
+            f"{name_some(twice)}; rename one file of each."
+        )
     if not paths:
         raise UserError(
             f"{src}: holds no video or image ({', '.join((*VIDEO_SUFFIXES, *IMAGE_SUFFIXES))}); give the folder of the "

@@ -92,6 +92,8 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
         'frames'
     """
     words = list(known)
+    if same := [one for one in words if one.casefold() == word.casefold()]:
+        return same[0]
     near = difflib.get_close_matches(word, words, n=1) or [one for one in words if word and one.startswith(word)]
     return near[0] if near else None
 

@@ -1,4 +1,4 @@
-"""Text from files: UTF-8 with or without a byte order mark, lines that end at LF or CR LF only, composed characters.
+"""Text from files: UTF-8 without byte order marks, lines that end at LF or CR LF only, composed characters.
 
 Captions hold characters that `str.splitlines` splits at, such as U+2028, U+0085 and form feed. Composed characters
 (NFC) make a name typed on one system equal to the same name listed by another.
@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.signatures import known_as, posing_as_text
 from mav_lightning.common.terminal import shorten
 
 __all__ = ["beginning", "composed", "decode_text", "plain_text", "plain_texts", "read_lines", "read_text"]
 
-_HALF = re.compile(r"[\ud800-\udfff]")
+_NO_TEXT = re.compile(r"[\x00\ud800-\udfff]")
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_MARK = "\ufeff"  # byte order mark, which joined files and exports hold within, too
 _LONGEST_LINE = 1 << 20  # bytes
 _LARGEST_FILE = 1 << 30  # bytes
 
@@ -30,16 +33,14 @@ def composed(text: str) -> str:
 
 
 def decode_text(data: bytes) -> str:
-    """Decode UTF-8, without its byte order mark, to composed characters.
+    """Decode UTF-8 to composed characters, without byte order marks.
 
     Raises:
-        UserError: The bytes are not UTF-8.
+        UserError: The bytes are not UTF-8, or those of a web page or another file that is no plain text.
     """
-    try:
-        return composed(data.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        kind = "UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else f"{error.reason} at byte {error.start}"
-        raise UserError(f"not UTF-8 ({kind}); save it as UTF-8.") from error
+    if (known := posing_as_text(data)) is not None:
+        raise UserError(f"not plain text, but {known}.")
+    return _decoded(data)
 
 
 def read_text(path: Path, missing: str) -> str:
@@ -73,7 +74,7 @@ def read_lines(path: Path, missing: str, longest: int = _LONGEST_LINE) -> Iterat
         longest: Largest size of a line in bytes.
 
     Raises:
-        UserError: The file is missing, unreadable or not UTF-8, a line is too long, or lines end at CR alone.
+        UserError: The file is missing, unreadable or not UTF-8, a line is too long, or holds CR alone.
     """
     if not path.exists() or path.is_dir():
         raise UserError(f"{path}: {missing}.")
@@ -124,20 +125,32 @@ def _scalar_text(value: Any) -> str | None:
     if value is None or isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, str):
-        if _HALF.search(value):  # no encoding takes it, so neither would tokenizers and files
-            raise UserError(f"holds half of a character ({shorten(beginning(value))}); write it as UTF-8.")
-        return composed(value)
+        if wrong := _NO_TEXT.search(value):  # no tokenizer and no encoding takes half of a character
+            what = "a NUL" if wrong[0] == "\0" else "half of a character"
+            raise UserError(f"holds {what} ({shorten(beginning(value))}); write it as UTF-8.")
+        return composed(value.replace(_MARK, ""))
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(int(value)) if value == int(value) else str(value)
     raise UserError(f"must be text or a list of texts, got {beginning(value)}.")
 
 
 def _line(path: Path, number: int, line: bytes) -> str:
-    if number == 1 and b"\r" in line and not line.endswith(b"\n"):
-        raise UserError(f"{path}: its lines end at CR alone, as on old Macs; save it with LF or CR LF.")
-    line = line.removesuffix(b"\n").removesuffix(b"\r")
+    line = line.removesuffix(b"\n").rstrip(b"\r")
+    if b"\r" in line:
+        raise UserError(
+            f"{path}: line {number} holds CR alone, which ended lines on old Macs; save it with LF or CR LF."
+        )
     try:
-        return decode_text(line) if number == 1 else composed(line.decode())
-    except (UserError, UnicodeDecodeError) as error:
-        reason = str(error) if isinstance(error, UserError) else f"not UTF-8 ({error.reason}); save it as UTF-8."
-        raise UserError(f"{path}: line {number}: {reason}") from error
+        return decode_text(line) if number == 1 else _decoded(line)
+    except UserError as error:
+        raise UserError(f"{path}: line {number}: {error}") from error
+
+
+def _decoded(data: bytes) -> str:
+    try:
+        if b"\0" in data and data[:2] not in _UTF_16:
+            raise UserError(f"not UTF-8 ({known_as(data) or 'NUL characters, as in UTF-16'}); save it as UTF-8.")
+        return composed(data.decode().replace(_MARK, ""))
+    except UnicodeDecodeError as error:
+        kind = "UTF-16" if data[:2] in _UTF_16 else known_as(data) or f"{error.reason} at byte {error.start}"
+        raise UserError(f"not UTF-8 ({kind}); save it as UTF-8.") from error

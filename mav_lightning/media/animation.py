@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from functools import cached_property
 from itertools import repeat
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 from mav_lightning.media.animation_tables import AnimationTable, read_animation_table
 from mav_lightning.media.container import MediaFile
 from mav_lightning.media.limits import Deadline, MediaError, MediaLimits
-from mav_lightning.media.pictures import on_white, open_with_pillow, pillow_errors
+from mav_lightning.media.pictures import as_displayed, open_with_pillow, pillow_errors
 from mav_lightning.media.timeline import Timeline, even_timeline, timeline_of
 
 __all__ = ["Animation"]
@@ -43,10 +44,16 @@ class Animation:
     def __init__(self, file: MediaFile, limits: MediaLimits, fps: float | None = None) -> None:
         table = read_animation_table(file, limits)
         self._file, self._limits, self._first = file, limits, table.first
-        self.name, self.size = file.name, (table.width, table.height)
+        self.name = file.name
         copies, self.timeline = _with_rate(table, fps) if fps is not None else _by_durations(table)
         limits.check_frames(file.name, len(self.timeline))
         self._picture_of = np.repeat(np.arange(len(copies)), copies)
+
+    @cached_property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the frames as displayed, from the first frame."""
+        height, width = next(self.frames([0])).shape[:2]
+        return width, height
 
     def frames(self, numbers: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
         """Decode frames, shape (H, W, 3) each, by their numbers in non-decreasing order."""
@@ -67,7 +74,7 @@ class Animation:
             for number in range(image.tell() + 1, picture + self._first + 1):  # each picture changes the one before
                 deadline.check()
                 image.seek(number)
-            return np.asarray(on_white(image))
+            return np.asarray(as_displayed(image))
 
 
 def _with_rate(table: AnimationTable, fps: float) -> tuple[NDArray[np.int_], Timeline]:

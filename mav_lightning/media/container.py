@@ -2,6 +2,7 @@
 
 import io
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -107,6 +108,7 @@ class OpenVideo:
 
     def __init__(self, file: MediaFile, limits: MediaLimits) -> None:
         self._file, self._limits, self.name = file, limits, file.name
+        self._film: int | None = None  # number of the stream, once it is chosen
         self.deadline = Deadline(file.name, limits.seconds)
         if file.format.library_name == "mov":
             check_mp4(file.file, file.size, file.name)
@@ -125,35 +127,56 @@ class OpenVideo:
 
     def reopen(self) -> None:
         """Open the container, again from the beginning if it was open."""
-        self._file.file.seek(0)
-        self.container: Any = av.open(
-            _Watched(self._file.file, self.deadline), format=self._file.format.library_name, io_open=_refuse,
-            metadata_errors="replace", options={
-                "err_detect": "crccheck+explode", "max_pixels": str(self._limits.pixels),
-                "codec_whitelist": ",".join(_DECODERS), "format_whitelist": self._file.format.library_name,
-            },
-        )  # fmt: skip
+        self.container: Any = self._opened()
         try:
-            self.stream: Any = _film(self.container, self.name)
+            if self._film is None:
+                self._film = self._choice()
+            self.stream: Any = _readable(self.container.streams[self._film], self.name)
             codec = self.stream.codec_context
             self._limits.check_size(self.name, codec.width, codec.height)
         except MediaError:
             self.container.close()
             raise
 
+    def _opened(self) -> Any:
+        self._file.file.seek(0)
+        return av.open(
+            _Watched(self._file.file, self.deadline), format=self._file.format.library_name, io_open=_refuse,
+            metadata_errors="replace", options={
+                "err_detect": "crccheck+explode", "max_pixels": str(self._limits.pixels),
+                "codec_whitelist": ",".join(_DECODERS), "format_whitelist": self._file.format.library_name,
+            },
+        )  # fmt: skip
+
+    def _choice(self) -> int:
+        """Return the number of the stream that FFmpeg and players choose; covers, thumbnails and stills are none."""
+        films = [stream for stream in self.container.streams.video if not stream.disposition & _NO_FILM]
+        if not films:
+            found = "only a cover picture" if self.container.streams.video else "no video stream"
+            raise MediaError(f"{self.name}: {found}; remove the file.")
+        if len(films) > 1:
+            moving = self._moving({stream.index for stream in films})
+            films = [stream for stream in films if stream.index in moving] or films
+        best = self.container.streams.best("video")
+        return int((best if best in films else films[0]).index)
+
+    def _moving(self, streams: set[int]) -> set[int]:
+        """Return the streams with several packets. Headers of many containers name no number of frames."""
+        found = Counter[int]()
+        with self._opened() as container:
+            for packet in container.demux(*(container.streams[number] for number in sorted(streams))):
+                self.deadline.check()
+                found[packet.stream.index] += packet.size > 0
+                if all(found[number] > 1 for number in streams):
+                    break
+        return {number for number in streams if found[number] > 1}
+
     def _error(self, error: Exception) -> MediaError:
         return MediaError(f"{self.name}: cannot be decoded ({error}); re-encode or remove the file.")
 
 
-def _film(container: Any, name: str) -> Any:
-    """Return the stream that FFmpeg and players choose; covers and thumbnails are none."""
-    films = [stream for stream in container.streams.video if not stream.disposition & _NO_FILM]
-    if not films:
-        found = "only a cover picture" if container.streams.video else "no video stream"
-        raise MediaError(f"{name}: {found}; remove the file.")
-    films = [stream for stream in films if stream.frames != 1] or films  # stills without a mark
-    best = container.streams.best("video")
-    stream = best if best in films else films[0]
+def _readable(stream: Any, name: str) -> Any:
+    """Return a stream whose codec is read, set up for decoding."""
     codec = stream.codec_context
     if codec is None or codec.codec.name not in _DECODERS:
         known = "unknown to FFmpeg" if codec is None else codec.codec.name
@@ -168,15 +191,25 @@ def _refuse(url: str, flags: int, options: Any) -> Any:
 
 
 class _Watched:
-    """A file for FFmpeg whose reads end at a deadline, so that a demuxer cannot read for ever."""
+    """A file for FFmpeg whose reads end at a deadline, so that a demuxer cannot read for ever.
+
+    After an exception, such as that of the deadline or of Ctrl-C, the file ends: FFmpeg would read on, and PyAV raises
+    only the first exception, when FFmpeg returns.
+    """
 
     def __init__(self, file: BinaryIO, deadline: Deadline) -> None:
-        self._file, self._deadline = file, deadline
+        self._file, self._deadline, self._ended = file, deadline, False
         self.seek, self.tell = file.seek, file.tell
 
     def read(self, size: int) -> bytes:
-        self._deadline.check()
-        return self._file.read(size)
+        if self._ended:
+            return b""
+        try:
+            self._deadline.check()
+            return self._file.read(size)
+        except BaseException:
+            self._ended = True
+            raise
 
     def seekable(self) -> bool:
         return True

@@ -2,6 +2,7 @@
 
 from typing import Literal, NamedTuple
 
+from mav_lightning.common.signatures import known_as
 from mav_lightning.media.limits import MediaError
 
 __all__ = [
@@ -43,29 +44,6 @@ _MOV = MediaFormat("video", "mov")
 _TS = MediaFormat("video", "mpegts")
 _MOV_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"moof", b"sidx", b"uuid")
 _PICTURE_BRANDS = (b"avif", b"avis", b"heic", b"heix", b"heim", b"hevc", b"mif1", b"msf1", b"jp2 ", b"jxl ", b"crx ")
-# First bytes of what people call .mp4 or .png and is not, for the message.
-_KNOWN_OTHERS = {
-    b"\x00\x05\x16\x07": "a companion file of macOS (AppleDouble)",
-    b"v=0": "a session description (SDP)",
-    b"#EXTM3U": "a playlist (HLS)",
-    b"ffconcat": "a list of files (ffconcat)",
-    b"version https://git-lfs": "a Git LFS pointer; fetch the file with `git lfs pull`",
-    b"FLV": "Flash video (FLV)",
-    b"\x30\x26\xb2\x75": "Windows Media (ASF)",
-    b"OggS": "Ogg",
-    b".RMF": "RealMedia",
-    b"\x1f\x8b": "compressed with gzip",
-    b"PK\x03\x04": "a ZIP archive",
-    b"%PDF": "a PDF document",
-    b"%!PS": "a PostScript document",
-    b"BM": "a BMP image",
-    b"II*\x00": "a TIFF image",
-    b"MM\x00*": "a TIFF image",
-    b"\x00\x00\x01\xb3": "a raw MPEG stream without a container",
-    b"\x00\x00\x00\x01": "a raw H.264 or HEVC stream without a container",
-    b"RIFF": "a RIFF file of another kind, such as sound",
-    b"ID3": "MP3 sound",
-}
 
 
 def recognize(head: bytes, name: str, *, pictures_only: bool = False) -> MediaFormat:
@@ -132,8 +110,4 @@ def _described(head: bytes) -> str:
         return "empty"
     if head[4:8] == b"ftyp":
         return "an AVIF, HEIC or JPEG 2000 image"
-    text = head.lstrip()[:64].lower()
-    if text.startswith((b"<!doctype html", b"<html", b"<?xml", b"<svg", b"<mpd")):
-        return "a web page, SVG image or other XML text"
-    known = next((what for signature, what in _KNOWN_OTHERS.items() if head.startswith(signature)), None)
-    return known or "of an unknown format"
+    return known_as(head) or "of an unknown format"

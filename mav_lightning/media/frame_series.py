@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +13,13 @@ from mav_lightning.common.terminal import visible
 from mav_lightning.common.text_files import composed
 from mav_lightning.media.formats import PICTURE_SUFFIXES
 from mav_lightning.media.limits import MediaError, MediaLimits
-from mav_lightning.media.listing import list_folder
-from mav_lightning.media.pictures import open_picture, read_picture
+from mav_lightning.media.listing import ascii_digits, list_folder, natural_key
+from mav_lightning.media.pictures import displayed_size, open_picture, pillow_errors, read_picture
 from mav_lightning.media.timeline import even_timeline
 
 __all__ = ["ArrayFrames", "FrameFolder", "frame_files", "read_array"]
 
-_EXIF_ORIENTATION = 0x0112  # tag; values from 5 on exchange width and height
+_MOST_GAPS = 5  # of a series, one in so many steps: more are a choice of frames, not missing ones
 
 
 class FrameFolder:
@@ -37,9 +38,8 @@ class FrameFolder:
         self.name, self._limits, self._files = visible(folder), limits, frame_files(folder)
         limits.check_frames(self.name, len(self._files))
         self.timeline = even_timeline(len(self._files), fps)
-        with open_picture(self._files[0], limits) as first:
-            turned = first.getexif().get(_EXIF_ORIENTATION, 1) >= 5
-            self.size = (first.height, first.width) if turned else (first.width, first.height)
+        with open_picture(self._files[0], limits) as first, pillow_errors(visible(self._files[0])):
+            self.size = displayed_size(first)
 
     def frames(self, numbers: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
         """Decode frames, shape (H, W, 3) each, by their numbers."""
@@ -77,10 +77,12 @@ def read_array(file: Path) -> NDArray[np.uint8]:
     name = visible(file)
     try:
         frames = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, SyntaxError, TokenError, OverflowError, TypeError, MemoryError) as error:
         raise MediaError(f"{name}: no readable array ({error}); write it with numpy.save.") from error
     if not isinstance(frames, np.ndarray):
         raise MediaError(f"{name}: no readable array (an archive of several); write it with numpy.save.")
+    if not len(frames.shape) or not len(frames):
+        raise MediaError(f"{name}: holds no frames; write them again or leave the clip out.")
     return frames
 
 
@@ -105,7 +107,7 @@ def _check_series(folder: Path, files: Sequence[Path]) -> None:
     """Raise a `MediaError` if the images of a folder are not one series of frames."""
     series, stems = defaultdict[str, list[Path]](list), defaultdict[str, list[Path]](list)
     for file in files:
-        stem = composed(file.stem)
+        stem = ascii_digits(composed(file.stem))
         series[re.sub(r"[0-9]+", "#", stem)].append(file)
         stems[re.sub(r"[0-9]+", lambda digits: digits.group().lstrip("0") or "0", stem)].append(file)
     kinds = [named for named in series if "#" in named]
@@ -119,6 +121,56 @@ def _check_series(folder: Path, files: Sequence[Path]) -> None:
         raise MediaError(
             f"{visible(folder)}: holds a frame twice ({', '.join(visible(file.name) for file in twice[0])}); "
             "keep one of them."
+        )
+    if kinds:
+        _check_numbers(folder, files)
+
+
+def _check_numbers(folder: Path, files: Sequence[Path]) -> None:
+    """Raise a `MediaError` if the numbers in the names of one series do not tell the order of its frames."""
+    stems = [ascii_digits(composed(file.stem)) for file in files]
+    fractions = [fraction for stem in stems for fraction in re.findall(r"[0-9]\.([0-9]+)", stem)]
+    width = max(map(len, fractions), default=0)
+    if any(len(one) < width for one in fractions) and not any(one != "0" and one.endswith("0") for one in fractions):
+        as_seconds = [re.sub(r"(?<=[0-9]\.)[0-9]+", lambda one: one[0].ljust(width, "0"), stem) for stem in stems]
+        if sorted(as_seconds, key=natural_key) != as_seconds:
+            raise MediaError(
+                f"{visible(folder)}: the order of its frames is not clear, as 1.5 may come before or after 1.25; "
+                "number them, or write all numbers with as many digits."
+            )
+    numbers = np.array([[float(one) for one in re.findall(r"[0-9]+(?:\.[0-9]+)?", stem)] for stem in stems])
+    varying = numbers[:, [len(set(column)) > 1 for column in numbers.T]]
+    if varying.shape[1] > 1:
+        _check_begins_again(folder, files, varying)
+    elif varying.shape[1] == 1:
+        _check_gaps(folder, files, varying[:, 0])
+
+
+def _check_begins_again(folder: Path, files: Sequence[Path], numbers: NDArray[np.float64]) -> None:
+    """Raise a `MediaError` if the last number begins again in every group of names, as with several cameras."""
+    groups = defaultdict[tuple[float, ...], list[int]](list)
+    for place, row in enumerate(numbers.tolist()):
+        groups[tuple(row[:-1])].append(place)
+    firsts = {numbers[group[0], -1] for group in groups.values()}
+    if 1 < len(groups) < len(files) and len(firsts) == 1 and min(map(len, groups.values())) > 1:
+        series = _first_of_each([[files[place] for place in group] for group in groups.values()])
+        raise MediaError(
+            f"{visible(folder)}: holds {len(groups)} series of frames ({series}); put the frames of each clip, and "
+            "nothing else, into a folder of its own."
+        )
+
+
+def _check_gaps(folder: Path, files: Sequence[Path], numbers: NDArray[np.float64]) -> None:
+    """Raise a `MediaError` if frames are missing: a few steps are multiples of the one between all other frames."""
+    steps = np.diff(numbers)
+    usual = float(np.median(steps)) if len(steps) else 0.0
+    gaps = np.flatnonzero(steps != usual)
+    if usual > 0 and 0 < _MOST_GAPS * len(gaps) <= len(steps) and not np.any(steps[gaps] % usual):
+        place = int(gaps[0])
+        missing = round(steps[place] / usual) - 1
+        raise MediaError(
+            f"{visible(folder)}: {missing} frame(s) are missing between `{visible(files[place].name)}` and "
+            f"`{visible(files[place + 1].name)}`; fetch the clip again, or number its frames without gaps."
         )
 
 

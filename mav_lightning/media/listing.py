@@ -10,6 +10,7 @@ Everything that reads a folder of clips, frames or shards starts here, so that a
 
 import os
 import re
+import unicodedata
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,12 +20,13 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.common.terminal import visible
 from mav_lightning.common.text_files import composed
 
-__all__ = ["Listing", "describe_unused", "is_data_name", "list_folder", "natural_key"]
+__all__ = ["Listing", "ascii_digits", "describe_unused", "is_data_name", "list_folder", "natural_key"]
 
 # Companions that operating systems, file servers and Python write. Hidden names (with a leading dot) are not listed.
 _NO_DATA = frozenset(
-    ("__macosx", "__pycache__", "@eadir", "lost+found", "$recycle.bin", "system volume information", "thumbs.db",
-     "desktop.ini")
+    ("__macosx", "__pycache__", "@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot",
+     "~snapshot", "lost+found", "$recycle.bin", "recycler", "recycled", "system volume information", "thumbs.db",
+     "desktop.ini", "temporary items", "network trash folder", "icon\r", "paxheader", "paxheaders")
 )  # fmt: skip
 _SHOWN = 3  # names in a message
 _TEXT = 1 << 30  # sorts text behind numbers, whose rank is their number of digits
@@ -101,6 +103,11 @@ def natural_key(name: str) -> tuple[tuple[tuple[int, str], ...], ...]:
     return (*(_numbers_by_value(part) for part in name.split("/")), ((-1, name),))
 
 
+def ascii_digits(name: str) -> str:
+    """Return a name with the decimal digits of every script as 0 to 9."""
+    return name if name.isascii() else re.sub(r"\d", lambda digit: str(unicodedata.decimal(digit[0])), name)
+
+
 def describe_unused(unused: Mapping[str, Iterable[str]]) -> str:
     """Describe what a folder holds and is not used, in one line; empty if there is nothing.
 
@@ -172,8 +179,8 @@ class _Walk:
 
 
 def _is_companion(name: str) -> bool:
-    hidden = name.startswith(".") or name.endswith("~") or (name.startswith("#") and name.endswith("#"))
-    return hidden or name.lower() in _NO_DATA
+    hidden = name.startswith((".", "~$")) or name.endswith("~") or (name.startswith("#") and name.endswith("#"))
+    return hidden or re.sub(r"^(paxheaders)\.\d+$", r"\1", name.lower()) in _NO_DATA
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:
@@ -190,6 +197,6 @@ def _inode(folder: Path) -> tuple[int, int]:
 
 def _numbers_by_value(part: str) -> tuple[tuple[int, str], ...]:
     """Return text pieces and numbers, (number of digits, digits) without leading zeros; numbers sort before text."""
-    pieces = enumerate(re.split(r"([0-9]+)", part))
+    pieces = enumerate(re.split(r"([0-9]+)", ascii_digits(part)))
     digits = ((number % 2, piece.lstrip("0") if number % 2 else piece) for number, piece in pieces if piece)
     return tuple((len(piece), piece) if is_number else (_TEXT, piece) for is_number, piece in digits)

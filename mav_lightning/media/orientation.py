@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
+from av.sidedata.sidedata import Type
 from numpy.typing import NDArray
 
-__all__ = ["UPRIGHT", "Orientation", "orientation_of"]
+__all__ = ["UPRIGHT", "Orientation", "display_matrix", "displayed_width", "orientation_of"]
 
 _SQUARE = 0.02  # pixel aspect ratios this close to 1 are not applied: resizing by a few pixels would only blur
 
@@ -59,6 +61,25 @@ def orientation_of(matrix: bytes) -> Orientation | None:
     turns = {(True, False, False, True): (False, a < 0, d < 0), (False, True, True, False): (True, c < 0, b < 0)}
     found = turns.get((bool(units[0]), bool(units[1]), bool(units[2]), bool(units[3])))
     return None if found is None else Orientation(*found)
+
+
+def display_matrix(frame: Any) -> bytes | None:
+    """Return the display matrix of a decoded frame, for `orientation_of`. None if it has none."""
+    found = frame.side_data.get("DISPLAYMATRIX")
+    return None if found is None else bytes(found)
+
+
+def _unnamed(kind: type[Type], value: int) -> Type:
+    """Return a kind of data beside a frame that PyAV has no name for, where it would raise a ValueError.
+
+    FFmpeg 8 adds EXIF data to the frames of cameras' MJPEG, and views to those of spatial videos.
+    """
+    member = object.__new__(kind)
+    member._name_, member._value_ = f"UNNAMED_{value}", value
+    return member
+
+
+Type._missing_ = classmethod(_unnamed)  # type: ignore[method-assign, assignment]
 
 
 def displayed_width(width: int, pixel_aspect: Fraction | None) -> int:

@@ -8,12 +8,15 @@ from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
 from mav_lightning.media.container import Source, open_file, source_name
 from mav_lightning.media.limits import DEFAULT_LIMITS, MediaError, MediaLimits
 
-__all__ = ["decode_picture", "on_white", "open_picture", "pillow_errors", "read_picture"]
+__all__ = [
+    "as_displayed", "decode_picture", "displayed_size", "on_white", "open_picture", "open_with_pillow", "pillow_errors",
+    "read_picture",
+]  # fmt: skip
 
 _DAMAGE = (
     OSError,
@@ -25,6 +28,17 @@ _DAMAGE = (
     zlib.error,
     Image.DecompressionBombError,
 )
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_FIRST_QUARTER_TURN = 5
 
 
 def decode_picture(source: Source, limits: MediaLimits = DEFAULT_LIMITS) -> Image.Image:
@@ -38,7 +52,7 @@ def decode_picture(source: Source, limits: MediaLimits = DEFAULT_LIMITS) -> Imag
         MediaError: The image is no JPEG, PNG or WebP, is damaged, exceeds a limit, or has more than 8 bits per channel.
     """
     with open_picture(source, limits) as image, pillow_errors(source_name(source)):
-        return on_white(ImageOps.exif_transpose(image))
+        return as_displayed(image)
 
 
 def read_picture(source: Source, limits: MediaLimits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
@@ -82,6 +96,24 @@ def pillow_errors(name: str) -> Iterator[None]:
         yield
     except _DAMAGE as error:
         raise MediaError(f"{name}: cannot be decoded ({error}); replace or remove the image.") from error
+
+
+def as_displayed(image: Image.Image) -> Image.Image:
+    """Decode an opened image to RGB, upright as its EXIF data describe, transparent parts on white."""
+    image.load()
+    turn = _TURNS.get(_exif_orientation(image))
+    return on_white(image if turn is None else image.transpose(turn))
+
+
+def displayed_size(image: Image.Image) -> tuple[int, int]:
+    """Return width and height of an image that is not decoded yet, as its EXIF data turn it."""
+    return (image.height, image.width) if _exif_orientation(image) >= _FIRST_QUARTER_TURN else image.size
+
+
+def _exif_orientation(image: Image.Image) -> int:
+    """Return the orientation in EXIF or XMP data, from 1 to 8; 1 of data that are damaged or name another one."""
+    found = image.getexif().get(ExifTags.Base.Orientation)
+    return found if isinstance(found, int) and found in _TURNS else 1
 
 
 def on_white(image: Image.Image) -> Image.Image:

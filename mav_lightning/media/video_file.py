@@ -10,11 +10,13 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
+from PIL import Image
 
 from mav_lightning.media.container import OpenVideo
 from mav_lightning.media.limits import MediaError, MediaLimits
-from mav_lightning.media.orientation import UPRIGHT, displayed_width, orientation_of
+from mav_lightning.media.orientation import UPRIGHT, display_matrix, displayed_width, orientation_of
 from mav_lightning.media.packet_table import identity_of, is_end, read_table
+from mav_lightning.media.pictures import on_white
 
 __all__ = ["VideoFile"]
 
@@ -151,9 +153,12 @@ class VideoFile:
         self._limits.check_size(self.name, width, frame.height)
         scaled = None if width == frame.width else width
         # One thread: FFmpeg's own choice starts threads for each frame, which takes longer than a small frame.
-        pixels: Any = self._converter.reformat(frame, width=scaled, format="rgb24", threads=1).to_ndarray()
-        matrix = frame.side_data.get("DISPLAYMATRIX")
-        turned = UPRIGHT if matrix is None else orientation_of(bytes(matrix))
+        kind = "rgba" if any(component.is_alpha for component in frame.format.components) else "rgb24"
+        pixels: Any = self._converter.reformat(frame, width=scaled, format=kind, threads=1).to_ndarray()
+        if kind == "rgba":
+            pixels = np.asarray(on_white(Image.fromarray(pixels)))
+        matrix = display_matrix(frame)
+        turned = UPRIGHT if matrix is None else orientation_of(matrix)
         if turned is None:
             raise MediaError(
                 f"{self.name}: is to be displayed turned by another angle than 90, 180 or 270 degrees; re-encode it."

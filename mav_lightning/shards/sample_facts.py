@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.terminal import shorten
 from mav_lightning.common.text_files import beginning, decode_text, plain_text, plain_texts
 from mav_lightning.shards.samples import SampleError
 
@@ -91,9 +92,20 @@ def read_facts(members: Mapping[str, bytes]) -> SampleFacts:
     attributes = content.get("attributes") or {}
     if not isinstance(attributes, dict):
         raise SampleError(f"`attributes` in its `.json` must be an object, got {beginning(attributes)}.")
+    known = {_fact(name, name): _fact(name, value) for name, value in attributes.items()}
+    return SampleFacts(
+        caption, {name: value for name, value in known.items() if value}, _fact("group", content.get("group"))
+    )
+
+
+def _fact(name: str, value: Any) -> str:
+    """Return a value as text: an empty one of null and NaN, JSON of lists and objects."""
     try:
-        known = {name: str(value) for name, value in attributes.items()}
-        return SampleFacts(caption, known, str(content.get("group") or ""))
+        if isinstance(value, list | dict):
+            return json.dumps(value, sort_keys=True)
+        return str(value) if isinstance(value, bool) else plain_text(value) or ""
+    except UserError as error:
+        raise SampleError(f"`{shorten(name)}` in its `.json` {error}") from error
     except RecursionError as error:
         raise SampleError("its `.json` is nested too deeply; write the shard again.") from error
 

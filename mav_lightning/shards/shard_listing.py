@@ -1,5 +1,6 @@
 """Shards in folders: which files are shards, and in which order."""
 
+import re
 from pathlib import Path
 
 from mav_lightning.common.counting import counted
@@ -8,10 +9,9 @@ from mav_lightning.media.listing import list_folder
 
 __all__ = ["is_compressed_shard", "shard_folders", "shard_paths"]
 
-_COMPRESSED = (
-    ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst", ".tar.lz4", ".tar.lzma",
-    ".tar.z", ".tar.zip", ".tar.br",
-)  # fmt: skip
+_COMPRESSED = re.compile(
+    r"\.(tar\.(gz|bz2?|xz|zst|lz4|lzma|lzo|lz|z|zip|7z|rar|br|sz)|tgz|taz|tbz2?|tb2|tz2|txz|tzst|tlz)\Z", re.IGNORECASE
+)
 _REMEDY = "write shards with `mav data pack` or `mav data shapes`"
 
 
@@ -37,7 +37,7 @@ def shard_folders(root: Path) -> list[Path]:
 
 def is_compressed_shard(path: Path) -> bool:
     """Return whether a file is a compressed tar by its name; samples cannot be found in it."""
-    return path.name.lower().endswith(_COMPRESSED)
+    return _COMPRESSED.search(path.name) is not None
 
 
 def _shards(root: Path, recursive: bool) -> list[Path]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.signatures import known_as
 from mav_lightning.common.terminal import shorten
 
 __all__ = ["ByteStream", "ShardError", "TarMember", "TarReader"]
@@ -19,16 +20,6 @@ _BLOCK = 512
 _CHUNK = 1 << 20
 _MOST_ZEROS = 1 << 15  # blocks; tar writes records of up to 2048 blocks
 _LONGEST_HEADER = 1 << 20  # bytes of a long name or of extended attributes
-_COMPRESSED = {
-    b"\x1f\x8b": ("gzip", "gunzip"), b"BZh": ("bzip2", "bunzip2"), b"\xfd7zXZ": ("xz", "unxz"),
-    b"\x28\xb5\x2f\xfd": ("zstd", "unzstd"), b"\x04\x22\x4d\x18": ("lz4", "unlz4"),
-    b"\x1f\x9d": ("compress", "uncompress"), b"PK\x03\x04": ("zip", "unzip"), b"7z\xbc\xaf": ("7z", "7z x"),
-    b"Rar!": ("rar", "unrar"),
-}  # fmt: skip
-_TEXTS = {  # what a download leaves in place of a shard
-    b"version https://git-lfs": "a Git LFS pointer, not a tar; fetch the shard with `git lfs pull`.",
-    b"<": "a web page or other markup, not a tar; fetch the shard again.",
-}
 _NO_FILES = {
     tarfile.SYMTYPE: "a symbolic link; write the shard with `tar --dereference`",
     tarfile.LNKTYPE: "a hard link; write the shard with `tar --hard-dereference`",
@@ -137,22 +128,15 @@ class TarReader:
         self._skip(self._data + self._padding)
         self._data = self._padding = 0
         block = self._read(_BLOCK)
-        if self._position <= _BLOCK:
-            for magic, (kind, tool) in _COMPRESSED.items():
-                if block.startswith(magic):
-                    raise ShardError(f"compressed ({kind}), so samples cannot be found in it; unpack it with `{tool}`.")
-            for magic, what in _TEXTS.items():
-                if block.startswith(magic) and not block.rstrip(b"\0").count(b"\0"):  # else `<` begins a member's name
-                    raise ShardError(what)
         if 0 < len(block) < _BLOCK and block.strip(b"\0"):
-            raise self._damaged("a header is cut")
+            raise self._no_header(block, "a header is cut")
         return block.ljust(_BLOCK, b"\0") if block else b""
 
     def _parse(self, header: bytes) -> tarfile.TarInfo:
         try:
             info = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
         except tarfile.HeaderError as error:
-            raise self._damaged(str(error)) from error
+            raise self._no_header(header, str(error)) from error
         self._claim(info.name, 0 if info.type[0] in _WITHOUT_DATA else info.size)
         return info
 
@@ -207,6 +191,13 @@ class TarReader:
         if self._data > _LONGEST_HEADER:
             raise self._damaged(f"an extended header of {self._data} bytes")
         return self.data()
+
+    def _no_header(self, block: bytes, reason: str) -> ShardError:
+        """Return the error of a block that is no header: at the beginning, the file may be something else."""
+        known = known_as(block) if self._position <= _BLOCK else None
+        if known is None:
+            return self._damaged(reason)
+        return ShardError(f"{known}." if known.endswith("`") else f"{known}, not a tar; fetch the shard again.")
 
     def _damaged(self, reason: str) -> ShardError:
         where = max(self._position - _BLOCK, 0)

@@ -97,7 +97,7 @@ def test_quoted_texts_of_csv_span_lines(tmp_path: Path) -> None:
         ("{" * 100_000, "line 1 is not JSON Lines"),
         ('{"a":' * 100_000, "line 1 is not JSON Lines"),
         ('[{"file": "a"}]', "is a JSON array; write one object on each line, for example with `jq -c"),
-        ("file\tcaption\ra\tb\r", "its lines end at CR alone"),
+        ("file\tcaption\ra\tb\r", "line 1 holds CR alone"),
     ],
 )
 def test_what_cannot_be_read_is_named_with_the_right_form(tmp_path: Path, text: str, message: str) -> None:

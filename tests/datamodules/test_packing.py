@@ -170,6 +170,22 @@ def test_linked_folders_and_names_in_any_unicode_form_are_packed(
     assert report.written == {"clips/train": 1, "images/train": 1} and not report.uncaptioned
 
 
+def test_names_that_differ_only_by_the_form_of_accents_are_refused(source: Path) -> None:
+    for form in ("NFC", "NFD"):
+        (source / unicodedata.normalize(form, "é.mp4")).write_bytes((source / "a1.mp4").read_bytes())
+
+    with pytest.raises(UserError, match=r"1 name\(s\) are used twice, .*: é.mp4; rename one file of each"):
+        run(source)
+    assert not (source.parent / "out").exists()
+
+
+def test_a_name_of_other_case_is_suggested(source: Path) -> None:
+    (source / "captions.tsv").write_text("file\tcaption\nDEEP/C1.mp4\tx\n")
+
+    with pytest.raises(UserError, match=r"DEEP/C1.mp4.*Did you mean `deep/c1.MP4`\?"):
+        run(source)
+
+
 @pytest.mark.parametrize(("val", "ungrouped"), [(0.5, 1), (0.0, 0)])
 def test_files_without_a_group_are_counted_if_they_are_split(
     val: float, ungrouped: int, tmp_path: Path, make_mp4: Callable[..., bytes]

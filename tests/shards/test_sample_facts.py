@@ -91,9 +91,28 @@ def test_nesting_near_the_limit_is_no_crash(depth: int) -> None:
             pass
 
 
+@pytest.mark.parametrize(
+    ("group", "text"), [(0, "0"), (7.0, "7"), (None, ""), (float("nan"), ""), ("", ""), ("a", "a")]
+)
+def test_a_group_is_text_whatever_json_stores(group: object, text: str) -> None:
+    assert read_facts({"json": json.dumps({"group": group}).encode()}).group == text
+
+
+@pytest.mark.parametrize(
+    "content", [{"group": "\ud83d"}, {"attributes": {"a": "x\ud800"}}, {"attributes": {"\udfff": "x"}}]
+)
+def test_halves_of_characters_are_refused_in_every_fact(content: dict[str, object]) -> None:
+    with pytest.raises(SampleError, match="holds half of a character"):
+        read_facts({"json": json.dumps(content).encode()})
+
+
 def test_facts_are_text() -> None:
-    content = {"attributes": {"size": 3, "big": True, "of": None}, "group": 17, "caption": "x"}
+    content = {
+        "attributes": {"size": 3.0, "big": True, "of": None, "on": {"b": [1], "a": 2}},
+        "group": 17,
+        "caption": "x",
+    }
 
     assert read_facts({"json": json.dumps(content).encode()}) == SampleFacts(
-        "x", {"size": "3", "big": "True", "of": "None"}, "17"
+        "x", {"size": "3", "big": "True", "on": '{"a": 2, "b": [1]}'}, "17"
     )

@@ -168,7 +168,9 @@ def test_shards_are_listed_by_name_and_hidden_ones_are_none(folder_of: FolderOf)
     assert [path.name for path in shard_paths(folder)] == ["10.tar", "9.tar", "B.TAR"]
 
 
-@pytest.mark.parametrize("suffix", ["tar.gz", "tgz", "TAR.GZ", "tar.zst", "tar.xz", "tar.bz2", "tar.lz4", "txz"])
+@pytest.mark.parametrize(
+    "suffix", ["tar.gz", "tgz", "TAR.GZ", "tar.zst", "tar.xz", "tar.bz2", "tar.lz4", "txz", "tar.lz", "tb2"]
+)
 @pytest.mark.parametrize("beside", [True, False])
 def test_compressed_shards_are_not_passed_over(folder_of: FolderOf, suffix: str, beside: bool) -> None:
     folder = folder_of(*[[("a.mp4", b"")]] * beside, name="d")

@@ -174,6 +174,11 @@ def test_an_endless_tail_of_zeros_ends() -> None:
         (b"7z\xbc\xaf\x27\x1c" + bytes(600), "7z"),
         (b"Rar!\x1a\x07" + bytes(600), "rar"),
         (gzip.compress(b"", mtime=0), "gzip"),
+        (lzma.compress(tar(MEMBERS), format=lzma.FORMAT_ALONE), "lzma.*`unlzma`"),
+        (b"LZIP\x01\x0c" + bytes(600), "lzip"),
+        (b"\x89LZO\x00\r\n\x1a\n" + bytes(600), "lzop"),
+        (b"\x50\x2a\x4d\x18\x04\x00\x00\x00" + bytes(600), "zstd"),
+        (b"\x02\x21\x4c\x18" + bytes(600), "lz4"),
     ],
 )
 def test_compressed_files_are_not_taken_for_damaged_ones(data: bytes, kind: str) -> None:
@@ -193,6 +198,8 @@ def test_what_is_no_tar_is_refused(data: bytes) -> None:
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "Git LFS pointer.*`git lfs pull`"),
         (b"version https://git-lfs.github.com/spec/v1\n" + b" " * 600, "Git LFS pointer"),
         (b"<!DOCTYPE html><title>404</title>", "web page.*fetch the shard again"),
+        (b'{"error": "not found"}', "JSON text, not a tar; fetch the shard again"),
+        (b"PAR1" + bytes(600), "a Parquet table, not a tar"),
         (b"<Error><Code>AccessDenied</Code></Error>" * 20, "web page or other markup"),
     ],
 )

@@ -1,0 +1,104 @@
+"""Frames as they are displayed: transparent parts, orientations beside frames, stills stored before the film."""
+
+import io
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from films import numbered
+from PIL import Image
+
+from mav_lightning.media.container import _Watched
+from mav_lightning.media.limits import Deadline, MediaError
+from mav_lightning.media.media_reader import probe, read_frames
+
+RED = (200, 30, 30)
+QUARTER_TURN = 6  # EXIF orientation
+
+
+@pytest.mark.parametrize(
+    ("container", "codec", "pixels"),
+    [
+        ("mov", "qtrle", "argb"),
+        ("mov", "png", "rgba"),
+        ("mov", "prores_ks", "yuva444p10le"),
+        ("matroska", "ffv1", "bgra"),
+        ("avi", "utvideo", "gbrap"),
+    ],
+)
+def test_transparent_parts_of_videos_are_white(container: str, codec: str, pixels: str) -> None:
+    half = np.zeros((48, 64, 4), np.uint8)
+    half[:, :32] = (*RED, 255)
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format=container) as output:
+        stream: Any = output.add_stream(codec, rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, pixels
+        for _ in range(3):
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(half, format="rgba")))
+        output.mux(stream.encode(None))
+
+    frame = read_frames(buffer.getvalue())[1]
+
+    assert np.abs(frame[24, 8].astype(int) - RED).max() <= 6
+    assert frame[24, 56].min() >= 250
+
+
+def test_exif_data_turn_the_frames_of_a_cameras_avi() -> None:
+    buffer, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = QUARTER_TURN
+    with av.open(buffer, "w", format="avi") as output:
+        stream: Any = output.add_stream("mjpeg", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        for number, frame in enumerate(numbered(4)):
+            image = io.BytesIO()
+            Image.fromarray(frame).save(image, "JPEG", exif=exif, quality=95)
+            packet = av.Packet(image.getvalue())
+            packet.stream, packet.pts, packet.dts, packet.is_keyframe = stream, number, number, True
+            packet.time_base = Fraction(1, 10)
+            output.mux(packet)
+
+    assert_turned(buffer.getvalue())
+
+
+@pytest.mark.parametrize(("kind", "options"), [("WEBP", {"lossless": True}), ("PNG", {})])
+def test_exif_data_turn_animations(kind: str, options: dict[str, Any]) -> None:
+    buffer, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = QUARTER_TURN
+    first, *others = map(Image.fromarray, numbered(4))
+    first.save(buffer, kind, save_all=True, append_images=others, duration=100, exif=exif, **options)
+
+    assert_turned(buffer.getvalue())
+
+
+def test_a_still_before_the_film_is_not_the_film_in_any_container() -> None:
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="webm") as output:  # which tells no number of frames
+        streams: list[Any] = [output.add_stream("libvpx", rate=24) for _ in range(2)]
+        packets = []
+        for stream, (frames, width, height) in zip(streams, ((1, 32, 32), (12, 64, 48)), strict=True):
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            for frame in numbered(frames, height, width):
+                packets += stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24"))
+            packets += stream.encode(None)
+        output.mux(packets)
+
+    info = probe(buffer.getvalue())
+
+    assert (info.frames, info.width, info.height) == (12, 64, 48)
+
+
+def test_after_the_deadline_a_file_ends_so_that_the_demuxer_does() -> None:
+    watched = _Watched(io.BytesIO(b"abc"), Deadline("a", -1))
+
+    with pytest.raises(MediaError, match="a: takes more than -1 s to read"):
+        watched.read(1)
+    assert watched.read(1) == b""
+
+
+def assert_turned(data: bytes) -> None:
+    """The red corner is upper left as stored, and upper right after a quarter turn to the right."""
+    info, frames = probe(data), read_frames(data)
+    assert (info.width, info.height) == (48, 64) == frames.shape[2:0:-1]
+    assert frames[2, 3, -4, 0] > 180 > 80 > frames[2, 3, -4, 1]
