@@ -75,7 +75,8 @@ def _unnamed(kind: type[Type], value: int) -> Type:
     FFmpeg 8 adds EXIF data to the frames of cameras' MJPEG, and views to those of spatial videos.
     """
     member = object.__new__(kind)
-    member._name_, member._value_ = f"UNNAMED_{value}", value
+    member._name_ = f"UNNAMED_{value}"
+    member._value_ = value  # type: ignore[assignment]  # PyAV's stubs give the members no values
     return member
 
 
