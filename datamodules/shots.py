@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mav_lightning.common.errors import UserError
+from mav_lightning.common.optional_import import optional_module
 from mav_lightning.common.video_encoding import encode_mp4_stream
 from mav_lightning.media.media_reader import FrameSource
 from mav_lightning.media.optical_flow import displacement, flow_of
@@ -128,8 +128,5 @@ def _small_frames(video: FrameSource) -> Iterator[NDArray[np.uint8]]:
 
 
 def _scenedetect() -> tuple[Any, Any]:
-    try:
-        from scenedetect import FrameTimecode, detectors
-    except ImportError as error:
-        raise UserError("needs PySceneDetect; run `pip install 'mav-lightning[scenes]'`.") from error
-    return detectors, FrameTimecode
+    library = optional_module("scenedetect", "scenes")
+    return library.detectors, library.FrameTimecode

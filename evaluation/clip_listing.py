@@ -12,9 +12,8 @@ from mav_lightning.shards.shard_listing import is_compressed_shard
 
 __all__ = ["ClipListing", "list_clips"]
 
-_INDEX = "index.json"  # of shards, which `mav data index` writes next to them
 _KINDS = {"tar": "shard", "npy": "array"} | dict.fromkeys(VIDEO_SUFFIXES, "video")
-# What this project writes next to shards.
+# What this project writes next to shards; elsewhere a file of such a name is somebody else's.
 _OWN, _OWN_PATTERN = ("index.safetensors", "index.json"), "embeddings-*.safetensors"
 _KINDS |= dict.fromkeys(PICTURE_SUFFIXES, "picture")
 
@@ -53,14 +52,14 @@ def list_clips(root: Path) -> ClipListing:
         if kind is not None:
             kinds[kind].append(path)
         elif path.name in _OWN or fnmatch(path.name, _OWN_PATTERN):
-            continue
+            kinds["own"].append(path)
         elif path.suffix[1:].lower() in UNREAD_SUFFIXES:
             others["of formats that are not read; convert them to .mp4 or .png"].append(listing.name(path))
         else:
             kinds["other"].append(path)
     sharded = {path.parent for path in kinds["shard"]}
-    indexes = {folder / _INDEX for folder in sharded}
-    others["not media"] = [listing.name(path) for path in kinds["other"] if path not in indexes]
+    foreign = [path for path in kinds["own"] if path.parent not in sharded]
+    others["not media"] = [listing.name(path) for path in sorted([*kinds["other"], *foreign])]
     occupied = sharded | {path.parent for kind in ("video", "array") for path in kinds[kind]}
     folders = {path.parent for path in kinds["picture"]} - occupied - {root}
     for path in kinds["picture"]:

@@ -131,7 +131,7 @@ def test_without_the_extra_what_to_install_is_told(
 ) -> None:
     monkeypatch.setitem(sys.modules, library, None)
 
-    with pytest.raises(UserError, match=r"pip install 'mav-lightning\[baselines\]'"):
+    with pytest.raises(UserError, match=r"run `pip install '.\[baselines\]'` in a checkout"):
         build(network)
 
 

@@ -15,6 +15,7 @@ from mav_lightning import __version__
 from mav_lightning.cascade.mark import SOURCE_TYPE
 from mav_lightning.common.counting import counted
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.optional_import import optional_module
 
 __all__ = ["Signing", "can_be_signed", "read_signature"]
 
@@ -166,8 +167,4 @@ def _algorithm(key: Any) -> str:
 
 
 def _c2pa() -> Any:
-    try:
-        import c2pa
-    except ImportError as error:
-        raise UserError("signatures need the extra `provenance`: pip install 'mav-lightning[provenance]'.") from error
-    return c2pa
+    return optional_module("c2pa", "provenance")

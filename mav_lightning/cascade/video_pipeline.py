@@ -45,7 +45,8 @@ from mav_lightning.prompts import Prompt
 
 __all__ = ["Pipeline"]
 
-PerClip = float | Sequence[float]  # one value for all clips, or one per clip
+Rates = float | Sequence[float]  # one value for all clips, or one per clip
+Seeds = int | Sequence[int]
 
 
 class Pipeline:
@@ -90,8 +91,8 @@ class Pipeline:
     def __call__(
         self,
         prompts: str | Sequence[str],
-        fps: PerClip = 8.0,
-        seeds: PerClip = 0,
+        fps: Rates = 8.0,
+        seeds: Seeds = 0,
         until: Until = "sr_high",
         loop: bool = False,
     ) -> Clips:
@@ -126,8 +127,8 @@ class Pipeline:
     def variation(
         self,
         clips: Clips,
-        fps: PerClip = 8.0,
-        seeds: PerClip = 0,
+        fps: Rates = 8.0,
+        seeds: Seeds = 0,
         until: Until = "sr_high",
         loop: bool = False,
     ) -> Clips:
@@ -141,8 +142,8 @@ class Pipeline:
     def animate(
         self,
         images: Clips,
-        fps: PerClip = 8.0,
-        seeds: PerClip = 0,
+        fps: Rates = 8.0,
+        seeds: Seeds = 0,
         until: Until = "sr_high",
         loop: bool = False,
     ) -> Clips:
@@ -156,8 +157,8 @@ class Pipeline:
     def morph(
         self,
         ends: Clips,
-        fps: PerClip = 8.0,
-        seeds: PerClip = 0,
+        fps: Rates = 8.0,
+        seeds: Seeds = 0,
         until: Until = "sr_high",
         loop: bool = False,
     ) -> Clips:
@@ -167,8 +168,8 @@ class Pipeline:
     def extrapolate(
         self,
         clips: Clips,
-        fps: PerClip = 8.0,
-        seeds: PerClip = 0,
+        fps: Rates = 8.0,
+        seeds: Seeds = 0,
         until: Until = "sr_high",
         loop: bool = False,
         before: bool = False,
@@ -183,19 +184,19 @@ class Pipeline:
     def interpolate(
         self,
         clips: Clips,
-        fps: PerClip = 8.0,
-        seeds: PerClip = 0,
+        fps: Rates = 8.0,
+        seeds: Seeds = 0,
         until: Until = "sr_high",
         loop: bool = False,
     ) -> Clips:
         """Multiply the frame rate of given clips, shape (N, T, size, size, 3), by `rate` (§3.3)."""
         return self._from_frames(InterpolateRequest, clips, fps, seeds, until, loop)
 
-    def loop(self, clips: Clips, fps: PerClip = 8.0, seeds: PerClip = 0, until: Until = "sr_high") -> Clips:
+    def loop(self, clips: Clips, fps: Rates = 8.0, seeds: Seeds = 0, until: Until = "sr_high") -> Clips:
         """Append frames to given clips, shape (N, T, size, size, 3), that lead back to the first frame."""
         return self._from_frames(SuperResolveRequest, clips, fps, seeds, until, True)
 
-    def super_resolve(self, clips: Clips, fps: PerClip = 8.0, seeds: PerClip = 0, until: Until = "sr_high") -> Clips:
+    def super_resolve(self, clips: Clips, fps: Rates = 8.0, seeds: Seeds = 0, until: Until = "sr_high") -> Clips:
         """Upsample given clips, shape (N, T, size, size, 3), with both super-resolution networks (§3.2)."""
         return self._from_frames(SuperResolveRequest, clips, fps, seeds, until, False)
 
@@ -275,7 +276,7 @@ class Pipeline:
         return clips
 
     def _from_frames(
-        self, kind: type[FramesRequest], clips: Clips, fps: PerClip, seeds: PerClip, until: Until, loop: bool
+        self, kind: type[FramesRequest], clips: Clips, fps: Rates, seeds: Seeds, until: Until, loop: bool
     ) -> Clips:
         if np.ndim(clips) != 5 or not len(clips):
             shape = "(N, T, H, W, 3) with N ≥ 1"
@@ -284,7 +285,7 @@ class Pipeline:
         return self._all([kind(frames=clip, fps=rate, seed=seed, loop=loop) for clip, rate, seed in each], until, 4)
 
 
-def _per_clip(values: PerClip, count: int, name: str) -> list[Any]:
+def _per_clip(values: Rates | Seeds, count: int, name: str) -> list[Any]:
     """Return one Python number per clip; a scalar is repeated.
 
     Raises:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from mav_lightning.common.counting import counted
+from mav_lightning.common.optional_import import how_to_install
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -19,10 +20,12 @@ _EXTRAS = {
     "clip": ("transformers", "CLIP encoders from Hugging Face folders"),
     "ray": ("ray", "studies on a cluster"),
     "baselines": ("diffusers", "baseline networks of other libraries"),
+    "diffusers": ("diffusers", "image networks to extend by time"),
+    "scenes": ("scenedetect-headless", "scene cuts at packing"),
     "provenance": ("c2pa-python", "signed Content Credentials in generated files"),
     "dev": ("pytest", "tests, linting and type checks"),
 }
-_INSTALL = ": run `make install` or `pip install mav-lightning`"
+_INSTALL = ": run `make install`, or `pip install .` in a checkout of mav-lightning"
 _DECODERS = ("h264", "hevc", "av1", "vp9", "mpeg4", "ffv1", "gif")
 
 
@@ -56,7 +59,7 @@ def doctor() -> None:
     table.add_row("decoders", _decoders())
     for extra, (package, use) in _EXTRAS.items():
         version = package_version(package)
-        missing = styled(("missing", "yellow"), f", needed for {use}: `pip install 'mav-lightning[{extra}]'`")
+        missing = styled(("missing", "yellow"), f", needed for {use}: {how_to_install(extra)}")
         table.add_row(f"extra {extra}", f"{package} {version}" if version else missing)
     console.print(table, soft_wrap=True, highlight=False)
     if broken:

@@ -5,7 +5,28 @@ from typing import Any
 
 from mav_lightning.common.errors import UserError
 
-__all__ = ["optional_class"]
+__all__ = ["how_to_install", "optional_class", "optional_module"]
+
+
+def how_to_install(extra: str) -> str:
+    """Return how to install one of this project's extras; the project is on no package index."""
+    return f"run `pip install '.[{extra}]'` in a checkout of mav-lightning"
+
+
+def optional_module(module: str, extra: str) -> Any:
+    """Import a library that only some users install.
+
+    Args:
+        module: Dotted name of the module.
+        extra: This project's extra that installs the library, for the message.
+
+    Raises:
+        UserError: If the library is not installed.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise UserError(f"needs {module.partition('.')[0]}; {how_to_install(extra)}.") from error
 
 
 def optional_class(module: str, name: str, extra: str) -> Any:
@@ -17,10 +38,10 @@ def optional_class(module: str, name: str, extra: str) -> Any:
         extra: This project's extra that installs the library, for the message.
 
     Raises:
-        UserError: If the library is not installed.
+        UserError: If the library is not installed, or has no such class.
     """
+    library = optional_module(module, extra)
     try:
-        return getattr(import_module(module), name)
-    except ImportError as error:
-        library = module.partition(".")[0]
-        raise UserError(f"needs {library}; run `pip install 'mav-lightning[{extra}]'`.") from error
+        return getattr(library, name)
+    except AttributeError as error:
+        raise UserError(f"{module} has no `{name}`; {how_to_install(extra)} for a version that has.") from error

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mav_lightning.common.errors import UserError
+from mav_lightning.common.optional_import import optional_module
 
 __all__ = ["demand_no_code", "transformers_library"]
 
@@ -14,11 +14,7 @@ def transformers_library() -> Any:
     Raises:
         UserError: If it is not installed.
     """
-    try:
-        import transformers
-    except ImportError as error:
-        raise UserError("Hugging Face models require the extra `clip`: pip install 'mav-lightning[clip]'.") from error
-    return transformers
+    return optional_module("transformers", "clip")
 
 
 def demand_no_code(config: Mapping[str, Any]) -> None:

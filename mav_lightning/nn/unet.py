@@ -171,9 +171,9 @@ class SpaceTimeUNet(SpaceTimeNetwork):
             The output, shape of `x` with `out_channels` channels.
 
         Raises:
-            ValueError: If the shape of `x` is not supported, or clips come without `fps`.
+            ValueError: If the shape of `x` or `cond` is not supported, or clips come without `fps`.
         """
-        self._check_input(x, fps)
+        self._check_input(x, cond, fps)
         frames = x.shape[2] if x.ndim == 5 else None
         emb, context, time = self._embed(noise, cond, fps, frames)
         if frames is not None:
@@ -211,15 +211,26 @@ class SpaceTimeUNet(SpaceTimeNetwork):
             emb = emb + self.time_proj(time).flatten(0, 1)
         return emb, None if context is None else repeat(context, "b n d -> (b t) n d", t=frames), time
 
-    def _check_input(self, x: Tensor, fps: Tensor | None) -> None:
+    def _check_input(self, x: Tensor, cond: Tensor, fps: Tensor | None) -> None:
         if x.ndim not in (4, 5):
             raise ValueError(
                 f"SpaceTimeUNet expects images (B, C, H, W) or clips (B, C, T, H, W), got {tuple(x.shape)}."
+            )
+        if x.shape[1] != self.in_channels:
+            raise ValueError(
+                f"SpaceTimeUNet: has {self.in_channels} input channels in the second dimension, got {x.shape[1]} in "
+                f"{tuple(x.shape)}."
             )
         if x.shape[-1] % self.downsampling or x.shape[-2] % self.downsampling:
             raise ValueError(
                 f"SpaceTimeUNet: height and width must be multiples of {self.downsampling}, got "
                 f"{x.shape[-2]}×{x.shape[-1]} pixels."
+            )
+        if not isinstance(cond, Tensor) or cond.shape != (len(x), self.cond_channels):
+            found = tuple(cond.shape) if isinstance(cond, Tensor) else repr(cond)
+            raise ValueError(
+                f"SpaceTimeUNet: `cond` must be image embeddings of shape {(len(x), self.cond_channels)}, got {found}; "
+                "rows of zeros mean no condition."
             )
         if x.ndim == 5 and fps is None:
             raise ValueError("SpaceTimeUNet: clips need `fps`, shape (B,), in frames per second.")

@@ -8,6 +8,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from mav_lightning.common.errors import UserError
 from mav_lightning.nn.base import TemporalLayer
 from mav_lightning.nn.pseudo3d import PseudoAttention3d, PseudoConv3d
 from mav_lightning.nn.temporal_settings import TemporalSettings
@@ -65,7 +66,13 @@ class LayerFactory:
         """Build the further temporal layer of a block. None if there is none."""
         if self.temporal_layer is None:
             return None
-        layer = self.temporal_layer(channels, self.time_channels)
+        try:
+            layer = self.temporal_layer(channels, self.time_channels)
+        except TypeError as error:
+            raise UserError(
+                f"is called with the number of channels and the length of the time embedding, which failed: {error}.",
+                argument="temporal_layer",
+            ) from error
         if self.temporal.identity_init:
             layer.reset_to_identity()
         return layer

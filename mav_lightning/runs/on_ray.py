@@ -5,13 +5,13 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.json_files import write_json
 from mav_lightning.common.lease import claim, held
+from mav_lightning.common.optional_import import optional_module
 from mav_lightning.runs.executor import STAGE_COMMAND
 from mav_lightning.runs.job import STALL
 from mav_lightning.runs.stage_folder import Stage, StageFolder
@@ -142,12 +142,7 @@ def _connected(address: str | None) -> Any:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if address is None:  # keeps Ray on the loopback; it would replace an address of 127.0.0.1 by the machine's own
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    try:
-        ray: Any = import_module("ray")
-    except ImportError as error:
-        raise UserError(
-            "`ray` needs a package that is not installed; run `pip install 'mav-lightning[ray]'`.", argument="executor"
-        ) from error
+    ray = optional_module("ray", "ray")
     if ray.is_initialized():
         return ray
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}

@@ -7,17 +7,19 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning_utilities.core.rank_zero import rank_zero_warn
 from torch import nn
 
 from mav_lightning.common.machine import peak_rss_bytes
+from mav_lightning.common.terminal import SafeLog
 from mav_lightning.training.loop_clock import DATA_WAIT, LoopClock
 from mav_lightning.training.step_callback import StepCallback
 
 __all__ = ["Cost", "cuda_use"]
 
+log = SafeLog(__name__)
+
 RECENT_STEPS = 1001
-SLOW_SHARE, SLOW_SECONDS = 0.1, 10.0  # of waiting for data, from which on a hint is worth reading
+SLOW_SHARE, SLOW_SECONDS = 0.1, 30.0  # of waiting for data, from which on a hint is worth reading
 
 
 class Cost(StepCallback):
@@ -56,11 +58,11 @@ class Cost(StepCallback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop the clock, and tell if data were slow."""
         self._seconds_before, self._started = self._seconds(), None
-        if hint := self.slow_data():
-            rank_zero_warn(hint)
+        if trainer.is_global_zero and (hint := self.slow_data()):
+            log.warning("%s", hint)
 
     def slow_data(self) -> str | None:
-        """Return a hint if more than a tenth of the time, and more than ten seconds, were spent waiting for data."""
+        """Return a hint if more than a tenth of the time, and more than thirty seconds, were spent waiting for data."""
         wait, seconds = self._wait(), self._seconds()
         if wait < max(SLOW_SHARE * seconds, SLOW_SECONDS):
             return None

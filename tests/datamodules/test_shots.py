@@ -136,7 +136,7 @@ def test_nothing_that_moves_is_an_error_and_leaves_nothing(films: Path) -> None:
 
 def test_without_the_library_nothing_is_packed(films: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "scenedetect", None)
-    with pytest.raises(UserError, match=r"needs PySceneDetect; run `pip install 'mav-lightning\[scenes\]'`"):
+    with pytest.raises(UserError, match=r"needs scenedetect; run `pip install '.\[scenes\]'` in a checkout"):
         packed(films, cut_scenes=True)
     assert not (films / "out").exists()
 

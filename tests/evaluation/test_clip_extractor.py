@@ -254,7 +254,7 @@ def test_folders_with_a_part_missing_or_broken_are_refused(copy: Path) -> None:
 
 def test_the_extra_is_named_where_it_is_not_installed(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(UserError, match=r"require the extra `clip`: pip install 'mav-lightning\[clip\]'"):
+    with pytest.raises(UserError, match=r"needs transformers; run `pip install '.\[clip\]'` in a checkout"):
         CLIP(source)
 
 

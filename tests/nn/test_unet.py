@@ -116,6 +116,13 @@ def test_every_weight_takes_part_in_training() -> None:
     ("given", "message"),
     [
         ({"x": torch.zeros(2, 3, 3, 6, 8)}, "must be multiples of 4, got 6×8 pixels"),
+        ({"x": torch.zeros(2, 3, 8, 8, 3)}, r"3 input channels in the second dimension|must be multiples of 4"),
+        (
+            {"x": torch.zeros(2, 8, 3, 8, 8)},
+            r"has 3 input channels in the second dimension, got 8 in \(2, 8, 3, 8, 8\)",
+        ),
+        ({"cond": torch.zeros(2, 5)}, r"`cond` must be image embeddings of shape \(2, \d+\), got \(2, 5\)"),
+        ({"cond": None}, "`cond` must be image embeddings .*, got None; rows of zeros mean no condition"),
         ({"fps": None}, "clips need `fps`"),
         ({"x": torch.zeros(3, 8, 8)}, r"expects images .* or clips .*, got \(3, 8, 8\)"),
     ],
@@ -123,6 +130,15 @@ def test_every_weight_takes_part_in_training() -> None:
 def test_input_it_cannot_take_is_refused_with_a_reason(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         randomised()(**{**inputs(), **given})
+
+
+def test_a_temporal_layer_with_another_constructor_is_refused_with_a_reason() -> None:
+    class Own(TemporalLayer):
+        def __init__(self, channels: int) -> None:
+            super().__init__()
+
+    with pytest.raises(UserError, match="temporal_layer: is called with the number of channels and the length"):
+        SpaceTimeUNet(temporal_layer=Own)  # type: ignore[arg-type]
 
 
 def test_an_unknown_fps_conditioning_is_refused() -> None:

@@ -50,7 +50,7 @@ def test_after_an_exception_the_clock_is_idle() -> None:
     assert clock.part is None
 
 
-@pytest.mark.parametrize(("waited", "told"), [(9.0, False), (11.0, True)])
+@pytest.mark.parametrize(("waited", "told"), [(29.0, False), (31.0, True)])
 def test_slow_data_is_told_when_it_cost_a_tenth_of_the_time(waited: float, told: bool) -> None:
     cost = Cost()
     cost.clock.seconds[DATA_WAIT] = waited
@@ -59,7 +59,7 @@ def test_slow_data_is_told_when_it_cost_a_tenth_of_the_time(waited: float, told:
     assert (cost.slow_data() is not None) == told
     if told:
         assert cost.slow_data() == (
-            "waited 11 s of 100 s for data; raise data.workers or data.cache_mb, or store smaller videos."
+            "waited 31 s of 100 s for data; raise data.workers or data.cache_mb, or store smaller videos."
         )
 
 

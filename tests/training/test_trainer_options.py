@@ -69,7 +69,7 @@ def shown(name: str, value: Any) -> str:
     return f"{name}={'object' if callable(value) else value}"
 
 
-@pytest.mark.parametrize(("name", "value", "message"), REJECTED, ids=[shown(name, value) for name, value, _ in REJECTED])
+@pytest.mark.parametrize(("name", "value", "message"), REJECTED, ids=[shown(*one[:2]) for one in REJECTED])
 def test_an_option_that_cannot_work_is_rejected_by_name(name: str, value: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message):
         run(tmp_path / "run", trainer={name: value() if callable(value) else value}, trace=False)
