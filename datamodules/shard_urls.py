@@ -19,8 +19,11 @@ STORES = {
 }  # fmt: skip
 _MOST = 1_000_000  # addresses of a pattern
 _LONGEST = 10_000  # characters of a pattern
+_MOST_TEXT = 200_000_000  # characters of all addresses together, at most
 _DEEPEST = 20  # levels of braces
-_RANGE = re.compile(r"(-?\d+|[A-Za-z])\.\.(-?\d+|[A-Za-z])(?:\.\.(-?\d+))?", re.ASCII)
+_RANGE = re.compile(
+    r"(-?\d+|[A-Za-z])\.\.(-?\d+|[A-Za-z])(?:\.\.(-?\d+))?"
+)  # digits of any script, as braceexpand has it
 
 
 def shard_urls(source: str | Path) -> list[str]:
@@ -88,6 +91,8 @@ def _expanded(pattern: str) -> list[str]:
             raise ValueError("a brace is closed that was not opened")
         if count > _MOST:
             raise UserError(f"`{shorten(pattern)}` stands for more than {_MOST:,} shards; correct the range.")
+        if count * len(pattern) > _MOST_TEXT:
+            raise UserError(f"`{shorten(pattern)}` stands for {count:,} long addresses; use a shorter path.")
         return list(braceexpand.braceexpand(pattern))
     except ValueError as error:
         raise UserError(

@@ -88,3 +88,10 @@ def test_chains_of_stores_are_refused() -> None:
 def test_messages_show_no_password_and_no_signature() -> None:
     assert shown_url("https://me:secret@h:8/a.tar?X-Amz-Signature=secret#x") == "https://h:8/a.tar"
     assert shown_url("/data/0.tar") == "/data/0.tar"
+
+
+def test_many_long_addresses_and_ranges_in_other_scripts_are_counted_too() -> None:
+    with pytest.raises(UserError, match="stands for 1,000,000 long addresses; use a shorter path"):
+        shard_urls("x" * 900 + "{0..999999}.tar")
+    with pytest.raises(UserError, match="stands for more than 1,000,000 shards"):
+        shard_urls("{٠..٩٩٩٩٩٩٩٩٩}.tar")
