@@ -18,6 +18,7 @@ from evaluation.metrics.clip_states import FeatureSets, TwoSets
 from evaluation.moments import Divisor, Moments
 from mav_lightning.common.counting import counted
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.terminal import SafeLog
 
 __all__ = [
     "Frechet",
@@ -28,6 +29,7 @@ __all__ = [
     "frechet_jackknife",
 ]
 
+log = SafeLog(__name__)
 FeatureSet = tuple[Sequence[NDArray[np.floating]], Sequence[Hashable]]  # features of each clip, (rows, d), and groups
 _HALVINGS = 3  # of the number of clips, along a curve
 _SUBSETS = 4  # most disjoint subsets that a point of a curve averages
@@ -129,6 +131,12 @@ class FrechetStates(TwoSets):
     def _require_enough(self, side: str, features: Tensor) -> None:
         rows = len(features) * (features.shape[1] if features.ndim == 3 else 0)
         needed = features.shape[-1] + 1 if rows else 2
+        if self.force and 2 <= rows < needed:
+            log.warning(
+                "%s: %s %s feature vectors leave a covariance of %s features singular: the distance is far from that "
+                "of many clips, and only large differences mean anything.",
+                self.name, rows, side, needed - 1,
+            )  # fmt: skip
         if rows < (2 if self.force else needed):
             per_clip = features.shape[1] if rows else 1
             raise UserError(

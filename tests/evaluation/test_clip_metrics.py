@@ -226,6 +226,15 @@ def test_another_number_of_clips_than_the_protocols_needs_force() -> None:
         fvd.compute()
 
 
+def test_a_forced_distance_of_too_few_clips_for_its_covariance_warns(caplog: pytest.LogCaptureFixture) -> None:
+    fvd = FVD.from_protocol("shapes-tiny", force=True)
+    fvd.update(clips(40, 1), real=True)
+    fvd.update(clips(5, 2))
+    fvd.compute()
+
+    assert "shapes-fvd: 5 generated feature vectors leave a covariance of 32 features singular" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
