@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from mav_lightning.common.console import SafeConsole
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.lease import holder
 from mav_lightning.common.schema import PositiveFloat, PositiveInt, read_json
@@ -60,17 +61,21 @@ def run_task(file: Path, environment: Mapping[str, str]) -> int:
     if not number.isdigit() or int(number) >= len(tasks.folders):
         raise UserError(f"SLURM_ARRAY_TASK_ID={number}: {file} has {len(tasks.folders)} stages; submit it as an array.")
     folder = StageFolder(Path(tasks.folders[int(number)]))
-    print(f"{folder.path}: attempt {environment.get('SLURM_RESTART_COUNT', '0')}", flush=True)
+    _tell(f"{folder.path}: attempt {environment.get('SLURM_RESTART_COUNT', '0')}")
     missing = [place for place in folder.needed().values() if not StageFolder(place).done_file.exists()]
     if missing:
-        print(f"not run: it needs {', '.join(place.name for place in missing)}, which has not finished", flush=True)
+        _tell(f"not run: it needs {', '.join(place.name for place in missing)}, which has not finished")
         return 1
     with termination_raises() as raise_if_terminated:
         while (done := run_to_its_end(folder, tasks.command, tasks.threads, tasks.stall)) is None:
             raise_if_terminated()
-            print(f"waits for {holder(folder.path)}", flush=True)
+            _tell(f"waits for {holder(folder.path)}")
             time.sleep(_POLL)
     return 0 if done else 1
+
+
+def _tell(line: str, stderr: bool = False) -> None:
+    SafeConsole(stderr=stderr).print(line, soft_wrap=True, highlight=False)
 
 
 def main() -> None:
@@ -78,11 +83,11 @@ def main() -> None:
     try:
         code = run_task(Path(sys.argv[1]), os.environ)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _tell(f"error: {error}", stderr=True)
         code = 2
     except SystemExit as stopped:
         again = stopped.code == 128 + signal.SIGUSR1 and requeue()
-        print("requeued: SLURM starts it again" if again else "stopped; it resumes once it starts again", flush=True)
+        _tell("requeued: SLURM starts it again" if again else "stopped; it resumes once it starts again")
         raise
     sys.exit(code)
 

@@ -175,7 +175,7 @@ def test_a_server_that_refuses_stops_with_its_answer(server: ShardServer, status
 def test_a_page_in_place_of_a_shard_is_named(server: ShardServer) -> None:
     url = server.put("/0.tar", whole(b"<html>please log in</html>" * 100))
 
-    with pytest.raises(UserError, match="3 bad samples in a row: .*a web page or other markup, not a tar; fetch"):
+    with pytest.raises(UserError, match="3 bad samples in a row: .*a web page, not a tar; fetch"):
         samples(url, max_bad=3)
 
 
