@@ -194,13 +194,14 @@ def _describe(plan: "Plan", root: Path, jobs: int | None, console: "SafeConsole"
 
     ledger = Ledger(root)
     left = estimate(ledger, plan.stages)
-    table = Table("stage", "id", "state", "left", "trials", box=None, header_style="dim")
+    table = Table("stage", "id", "steps", "state", "left", "trials", box=None, header_style="dim")
     for stage in plan.stages:
         users = [f"{t.variant}/{t.seed}" for t in plan.trials if stage in t.stages.values()]
         shared = "all" if len(users) == len(plan.trials) else ", ".join(users)
         state = ledger.state(stage)
         by = f": {holder(ledger.folder(stage).path)}" if state in (State.RUNNING, State.STALE) else ""
-        table.add_row(stage.name, stage.id, f"{state}{by}", duration(left[stage.id] or None), shared)
+        steps = str((stage.config.get("fit") or {}).get("steps", ""))
+        table.add_row(stage.name, stage.id, steps, f"{state}{by}", duration(left[stage.id] or None), shared)
     console.print(f"{plan.study.question}\n")
     console.print(table)
     for warning in plan.study.warnings:
@@ -215,6 +216,8 @@ def _describe(plan: "Plan", root: Path, jobs: int | None, console: "SafeConsole"
         more = f", plus {counted(unknown, 'kind')} of stage without a finished sibling" if unknown else ""
         at_once = jobs or 1
         console.print(f"About {duration(known / at_once)} with --jobs {at_once}, estimated from finished stages{more}.")
+    elif unknown:
+        console.print("The time left is estimated once stages of this study, or of one --beside it, have finished.")
 
 
 def _print_power(plan: "Plan", root: Path, requests: list[str], console: "SafeConsole") -> None:
