@@ -28,7 +28,7 @@ Clips = NDArray[np.uint8]
 
 
 def real_clips(count: int, frames: int, fps: float, size: int, seed: int = 0) -> Clips:
-    """Clips of Shapes World, every pair of colour and shape in turn, as they are before any codec."""
+    """Clips of Shapes World, every pair of color and shape in turn, as they are before any codec."""
     rng = np.random.default_rng(seed)
     scenes = [Scene(**prompt.attributes) for prompt in shapes_prompts(-(-count // 24))][:count]
     motions = [sample_motion(LAW_OF_SHAPE[scene.shape], rng) for scene in scenes]
@@ -37,13 +37,13 @@ def real_clips(count: int, frames: int, fps: float, size: int, seed: int = 0) ->
 
 
 def rms(clips: Clips, truth: Clips) -> NDArray[np.float64]:
-    """Root mean square error of each clip, in grey levels."""
+    """Root mean square error of each clip, in gray levels."""
     return np.sqrt(np.square(clips.astype(np.float64) - truth).mean(axis=(1, 2, 3, 4)))
 
 
 def flickers(clips: Clips, fps: float) -> NDArray[np.float64]:
     """Flicker of each clip."""
-    return np.array([flicker(clip, centres, fps) for clip, centres in zip(clips, track(clips), strict=True)])
+    return np.array([flicker(clip, centers, fps) for clip, centers in zip(clips, track(clips), strict=True)])
 
 
 def cell(values: NDArray[np.float64]) -> str:
@@ -128,7 +128,7 @@ def main(
 ) -> None:
     """Print the tables as Markdown."""
     loaded = Pipeline.from_pretrained(pipeline)
-    print(f"{clips} clips a row, {fps:g} fps before interpolation; grey levels; 95 % intervals of the mean.")
+    print(f"{clips} clips a row, {fps:g} fps before interpolation; gray levels; 95 % intervals of the mean.")
     for header, rows in (
         ("| interpolation of real clips | error | ghosts, % | flicker |", interpolation(loaded, clips, fps)),
         ("| enlarging real clips | error | flicker |", super_resolution(loaded, clips, fps)),

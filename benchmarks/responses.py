@@ -5,7 +5,7 @@
 Source videos are dealt to two halves. The first, as filmed, is the real side of every row; the second, as filmed or
 altered, is taken for generated. Clips are 16 consecutive frames, two of every video, none of which overlap. The
 `shapes-*` networks are given squares of 64 pixels. Beside them stands an I3D at 112 pixels that was never trained: its
-batch normalisation is set once by 32 real clips, so that its activations neither die nor grow, and its logits are
+batch normalization is set once by 32 real clips, so that its activations neither die nor grow, and its logits are
 scaled to unit deviation over these.
 """
 
@@ -87,8 +87,8 @@ def small(kind: Image.Resampling) -> Alter:
     return alter
 
 
-def centre(frames: Frames, rng: np.random.Generator) -> Frames:
-    """The largest centred square."""
+def center(frames: Frames, rng: np.random.Generator) -> Frames:
+    """The largest centered square."""
     height, width = frames.shape[1:3]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
@@ -109,7 +109,7 @@ ROWS = (
     Row("first frame, frozen", lambda frames, rng: frames[:1].repeat(FRAMES, axis=0)),
     Row("64 pixels by area, and back", small(Image.Resampling.BOX)),
     Row("64 pixels by nearest, and back", small(Image.Resampling.NEAREST)),
-    Row("centre square", centre),
+    Row("center square", center),
 )
 
 
@@ -161,7 +161,7 @@ def write_clips(folder: Path, cuts: Sequence[Cut], row: Row) -> Path:
 
 
 def write_random_i3d(path: Path, cuts: Sequence[Cut], seed: int = 0) -> None:
-    """An untrained I3D, normalised by some clips of its own."""
+    """An untrained I3D, normalized by some clips of its own."""
     torch.manual_seed(seed)
     network, resize = I3DNetwork(), resizer("torch-bilinear", I3D_SIZE)
     for layer in network.modules():

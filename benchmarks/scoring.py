@@ -58,7 +58,7 @@ class StandIn(TextExtractor):
         """(N, T or 1, features)."""
         step = prepared.shape[-1] // 8
         grid = prepared[..., step // 2 :: step, step // 2 :: step][..., :8, :8].flatten(2)
-        rows = torch.sin((grid / 32) @ self.mix)  # bent, or 192 colours would span all there is
+        rows = torch.sin((grid / 32) @ self.mix)  # bent, or 192 colors would span all there is
         return rows if self.per_frame else rows.mean(dim=1, keepdim=True)
 
     def texts(self, captions: Sequence[str]) -> Tensor:

@@ -170,8 +170,8 @@ class _Samples(Dataset[dict[str, bytes]]):
         return self.kind == "clips" and self.split == "train"
 
     def _still(self, scene: Scene, rng: np.random.Generator) -> dict[str, bytes]:
-        centre = rng.uniform(_MARGIN, 1.0 - _MARGIN, size=(1, 2))
-        frame = render(scene, centre, self.size, _SUPERSAMPLE)[0]
+        center = rng.uniform(_MARGIN, 1.0 - _MARGIN, size=(1, 2))
+        frame = render(scene, center, self.size, _SUPERSAMPLE)[0]
         return {"png": _png(frame), "txt": _text(scene, rng), "json": _json({"attributes": scene.attributes()})}
 
     def _clip(self, scene: Scene, rng: np.random.Generator) -> dict[str, bytes]:

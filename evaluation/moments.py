@@ -32,8 +32,8 @@ class Moments:
     def of(cls, features: NDArray[np.floating]) -> Self:
         """Compute the moments of the rows of features (n, d), n ≥ 1."""
         rows = np.asarray(features, dtype=np.float64)
-        centred = rows - (mean := rows.mean(axis=0))
-        return cls(len(rows), mean, centred.T @ centred)
+        centered = rows - (mean := rows.mean(axis=0))
+        return cls(len(rows), mean, centered.T @ centered)
 
     def __add__(self, other: "Moments") -> "Moments":
         """Return the moments of both sets of vectors together."""

@@ -25,9 +25,9 @@ class ObjectTracks(Measurement):
     def prepare(self, clip: Clip) -> Tensor:
         """Measure a clip: shape (T, 3), float64."""
         check_frames(clip.pixels)
-        centres = track(clip.pixels)
-        flickers = np.full((len(centres), 1), flicker(clip.pixels, centres, clip.fps))
-        return torch.from_numpy(np.concatenate([centres, flickers], axis=1))
+        centers = track(clip.pixels)
+        flickers = np.full((len(centers), 1), flicker(clip.pixels, centers, clip.fps))
+        return torch.from_numpy(np.concatenate([centers, flickers], axis=1))
 
 
 @dataclass(frozen=True)

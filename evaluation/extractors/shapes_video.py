@@ -42,9 +42,9 @@ class ShapesVideo(ShapesExtractor, ClipFeatures):
 
     def forward(self, prepared: Tensor) -> Tensor:
         """Compute features: (N, T, 3, 32, 32), any T → (N, 1, 32)."""
-        return self.features_and_centres(prepared)[0][:, None]
+        return self.features_and_centers(prepared)[0][:, None]
 
-    def features_and_centres(self, prepared: Tensor) -> tuple[Tensor, Tensor]:
+    def features_and_centers(self, prepared: Tensor) -> tuple[Tensor, Tensor]:
         """Compute features (N, 32), and the first key point, (N, T, 2) in widths, which training ties to the object."""
         clips = prepared.shape[:2]
         maps = self.stem(prepared.flatten(0, 1))

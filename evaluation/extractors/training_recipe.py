@@ -105,9 +105,9 @@ def _classes_of_frames(net: ShapesImage, clips: CrossedClips, rows: Tensor, seen
 
 def _classes_of_clips(net: ShapesVideo, clips: CrossedClips, rows: Tensor, seen: Tensor) -> LossAndAccuracy:
     """Compute the loss with a key-point term: motion is hardly learned without a position to follow."""
-    features, centres = net.features_and_centres(_clips_input(seen))
+    features, centers = net.features_and_centers(_clips_input(seen))
     loss, scores = _cross_entropy(net.classify(features), clips, rows)
-    off = torch.linalg.vector_norm(centres - clips.centres[rows], dim=-1).mean()
+    off = torch.linalg.vector_norm(centers - clips.centers[rows], dim=-1).mean()
     return loss + 10.0 * off, scores | {"centre_off": round(off.item(), 4)}
 
 

@@ -25,8 +25,8 @@ from mav_lightning.common.shapes_world.scene import (
 @pytest.mark.parametrize("law", LAWS)
 def test_the_mean_speed_along_a_path_is_the_laws(law: str) -> None:
     motion = sample_motion(law, np.random.default_rng(0))
-    centres = motion.at(np.linspace(0, LAWS[law].period, 20_001))
-    length = np.linalg.norm(np.diff(centres, axis=0), axis=1).sum()
+    centers = motion.at(np.linspace(0, LAWS[law].period, 20_001))
+    length = np.linalg.norm(np.diff(centers, axis=0), axis=1).sum()
     assert length / LAWS[law].period == pytest.approx(LAWS[law].speed, rel=1e-3)
 
 
@@ -36,9 +36,9 @@ def test_motion_repeats_after_a_period_and_stays_in_the_frame(law: str) -> None:
     for _ in range(50):
         motion = sample_motion(law, rng)
         seconds = np.linspace(0, 3, 301)
-        centres = motion.at(seconds)
-        np.testing.assert_allclose(motion.at(seconds + LAWS[law].period), centres, atol=1e-9)
-        assert centres.min() >= RADIUS and centres.max() <= 1 - RADIUS
+        centers = motion.at(seconds)
+        np.testing.assert_allclose(motion.at(seconds + LAWS[law].period), centers, atol=1e-9)
+        assert centers.min() >= RADIUS and centers.max() <= 1 - RADIUS
 
 
 def test_falling_accelerates_evenly_and_bounces_on_the_floor() -> None:
@@ -58,16 +58,16 @@ def test_at_level_easy_every_shape_moves_straight_in_its_own_direction(
     shape: str, velocity: tuple[float, float]
 ) -> None:
     motion = sample_motion(laws_of_shapes("easy")[shape], np.random.default_rng(0), seconds=2.0)
-    centres = motion.at(np.arange(9) / 4)
-    np.testing.assert_allclose(np.diff(centres, axis=0) * 4, np.broadcast_to(velocity, (8, 2)), atol=1e-12)
+    centers = motion.at(np.arange(9) / 4)
+    np.testing.assert_allclose(np.diff(centers, axis=0) * 4, np.broadcast_to(velocity, (8, 2)), atol=1e-12)
 
 
 @pytest.mark.parametrize("law", EASY_LAWS)
 def test_easy_motion_stays_in_the_frame_for_the_length_of_the_video(law: str) -> None:
     rng = np.random.default_rng(0)
-    centres = np.stack([sample_motion(law, rng, 2.25).at(np.linspace(0, 2.25, 46)) for _ in range(500)])
-    assert centres.min() >= RADIUS and centres.max() <= 1 - RADIUS
-    along = centres[..., 0] if law in ("advance", "retreat") else centres[..., 1]
+    centers = np.stack([sample_motion(law, rng, 2.25).at(np.linspace(0, 2.25, 46)) for _ in range(500)])
+    assert centers.min() >= RADIUS and centers.max() <= 1 - RADIUS
+    along = centers[..., 0] if law in ("advance", "retreat") else centers[..., 1]
     assert np.ptp(along[:, 0]) == pytest.approx(0.54 * (1 - 2.25 / EASY_SECONDS), rel=0.02), "starts are uniform"
 
 
@@ -93,13 +93,13 @@ def test_every_shape_and_colour_has_a_pair_that_clips_never_show_and_one_that_th
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_an_object_is_drawn_around_its_centre(shape: str) -> None:
-    centre = np.array([[0.43, 0.58]])
-    frame = render(Scene("red", shape, "dark"), centre, size=64)[0].astype(float)
+def test_an_object_is_drawn_around_its_center(shape: str) -> None:
+    center = np.array([[0.43, 0.58]])
+    frame = render(Scene("red", shape, "dark"), center, size=64)[0].astype(float)
     mass = frame.max(axis=2) - frame.min(axis=2)
     ticks = (np.arange(64) + 0.5) / 64
     found = [(mass.sum(0) * ticks).sum() / mass.sum(), (mass.sum(1) * ticks).sum() / mass.sum()]
-    np.testing.assert_allclose(found, centre[0], atol=0.01)
+    np.testing.assert_allclose(found, center[0], atol=0.01)
 
 
 def test_grounds_are_grey_and_objects_are_not() -> None:

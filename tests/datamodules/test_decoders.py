@@ -108,9 +108,9 @@ def test_captions_are_read_or_not_at_all(png: bytes) -> None:
         captioned.decode("a", {"png": png, "txt": b"\xff"}, None, chance, NOTHING)
 
 
-def test_shrinking_averages_areas_of_the_centred_square() -> None:
+def test_shrinking_averages_areas_of_the_centered_square() -> None:
     pixels = np.zeros((4, 8, 3), np.uint8)
-    pixels[:, 2:6] = np.arange(16, dtype=np.uint8).reshape(4, 4, 1) * 10  # the centred square; the rest is cut off
+    pixels[:, 2:6] = np.arange(16, dtype=np.uint8).reshape(4, 4, 1) * 10  # the centered square; the rest is cut off
 
     shrunk = crop_to_square(Image.fromarray(pixels), 2)[..., 0]
 

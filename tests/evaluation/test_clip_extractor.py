@@ -114,7 +114,7 @@ def test_negative_clips_count_in_torchmetrics_mean_too(source: Path) -> None:
 
 @torch.no_grad()
 def test_frames_are_prepared_as_openai_describes(source: Path) -> None:
-    """Short side to the size, bicubic in uint8; the centre; [0, 1]; mean and deviation of each colour."""
+    """Short side to the size, bicubic in uint8; the center; [0, 1]; mean and deviation of each colour."""
     one = clip()
     wanted = []
     for frame in one.pixels:

@@ -10,7 +10,7 @@ from mav_lightning.common.shapes_world.scene import render
 
 
 def mean_flicker(pixels: NDArray[np.uint8], fps: float) -> float:
-    return float(np.mean([flicker(clip, centres, fps) for clip, centres in zip(pixels, track(pixels), strict=True)]))
+    return float(np.mean([flicker(clip, centers, fps) for clip, centers in zip(pixels, track(pixels), strict=True)]))
 
 
 def test_a_still_clip_does_not_flicker(real_clips: Callable) -> None:

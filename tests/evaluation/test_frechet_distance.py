@@ -71,8 +71,8 @@ def repeated(n: int, d: int, count: int) -> list[Jackknife]:
 
 def covered(jackknives: list[Jackknife], truth: float, extrapolated: bool) -> float:
     """Share of the 95 % intervals that hold `truth`."""
-    centres = [one.extrapolated if extrapolated else one.value for one in jackknives]
-    bounds = [one.interval(centre) for one, centre in zip(jackknives, centres, strict=True)]
+    centers = [one.extrapolated if extrapolated else one.value for one in jackknives]
+    bounds = [one.interval(center) for one, center in zip(jackknives, centers, strict=True)]
     return sum(low <= truth <= high for low, high in bounds) / len(bounds)
 
 

@@ -55,13 +55,13 @@ def test_fits_do_not_depend_on_the_company() -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("ground", ["dark", "light", "checkered"])
-def test_the_centre_is_found_to_a_tenth_of_a_pixel_on_average(shape: str, ground: str) -> None:
-    centres = np.random.default_rng(0).uniform(0.25, 0.75, (20, 2))
+def test_the_center_is_found_to_a_tenth_of_a_pixel_on_average(shape: str, ground: str) -> None:
+    centers = np.random.default_rng(0).uniform(0.25, 0.75, (20, 2))
 
     for colour in COLOURS:
-        found = track(render(Scene(colour, shape, ground), centres, 16))
-        assert np.abs(found - centres).max() < 0.2 / 16
-        assert np.abs(found - centres).mean() < 0.1 / 16
+        found = track(render(Scene(colour, shape, ground), centers, 16))
+        assert np.abs(found - centers).max() < 0.2 / 16
+        assert np.abs(found - centers).mean() < 0.1 / 16
 
 
 def test_grey_frames_noise_and_ghosts_show_no_object() -> None:

@@ -203,8 +203,8 @@ def test_real_motion_is_more_consistent_than_shuffled_frames_and_these_than_unre
 
 def test_a_seamless_loop_closes_with_a_step_like_the_others() -> None:
     angles = 2 * np.pi * np.arange(12) / 12
-    centres = 0.5 + 0.22 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    clip = at_working_size(render(Scene("red", "circle", "dark"), centres, 64))
+    centers = 0.5 + 0.22 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    clip = at_working_size(render(Scene("red", "circle", "dark"), centers, 64))
 
     assert loop_closure(clip) == pytest.approx(1.0, abs=0.05)
     assert loop_closure(clip[:7]) > 2.5  # half a turn

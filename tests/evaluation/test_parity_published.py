@@ -88,7 +88,7 @@ def scored(
 
 
 def frechet(a: Array, b: Array) -> float:
-    """Over n-1, exact below full rank: the trace of (AB)^½ is the nuclear norm of the centred rows' product."""
+    """Over n-1, exact below full rank: the trace of (AB)^½ is the nuclear norm of the centered rows' product."""
     x, y = ((rows - rows.mean(axis=0)) / np.sqrt(len(rows) - 1) for rows in (a, b))
     trace = np.linalg.svd(x @ y.T, compute_uv=False).sum()
     return float(np.square(a.mean(0) - b.mean(0)).sum() + np.square(x).sum() + np.square(y).sum() - 2 * trace)

@@ -126,19 +126,19 @@ def videogpt(pixels: NDArray[np.uint8], size: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("height", "width", "size"), [*SIZES, (24, 33, 16), (33, 24, 16), (50, 50, 224)])
-def test_short_side_centre_crop_is_videogpts(height: int, width: int, size: int) -> None:
+def test_short_side_center_crop_is_videogpts(height: int, width: int, size: int) -> None:
     pixels = frames(height, width)
     got = resizer("short-side-center-crop", size)(pixels)
     torch.testing.assert_close(got, videogpt(pixels, size), rtol=0, atol=1e-4)
 
 
-def test_short_side_centre_crop_keeps_the_aspect_ratio_and_the_left_pixel() -> None:
+def test_short_side_center_crop_keeps_the_aspect_ratio_and_the_left_pixel() -> None:
     ramp = np.broadcast_to(np.arange(7, dtype=np.uint8)[None, None, :, None], (1, 4, 7, 3))
     got = resizer("short-side-center-crop", 4)(ramp)
     assert got[0, 0].tolist() == [[1.0, 2.0, 3.0, 4.0]] * 4, "7 - 4 = 3 columns go: one at the left, two at the right"
 
 
-def test_short_side_centre_crop_repeats_the_recipes_float_error() -> None:
+def test_short_side_center_crop_repeats_the_recipes_float_error() -> None:
     """ceil(50 · (224 / 50)) is 225: a square frame is stretched by one row, which the crop then cuts off."""
     got = resizer("short-side-center-crop", 224)(frames(50, 50))
     square = resizer("torch-bilinear", 224)(frames(50, 50))

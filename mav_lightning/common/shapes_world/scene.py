@@ -85,12 +85,12 @@ def caption(scene: Scene, phrasing: int = 0) -> str:
     return _TEMPLATES[phrasing % len(_TEMPLATES)].format(**scene.attributes())
 
 
-def render(scene: Scene, centres: NDArray[np.float64], size: int, supersample: int = 3) -> NDArray[np.uint8]:
+def render(scene: Scene, centers: NDArray[np.float64], size: int, supersample: int = 3) -> NDArray[np.uint8]:
     """Render the object at each center.
 
     Args:
         scene: The scene.
-        centres: Centers, shape (T, 2), in frame widths, x right and y down.
+        centers: Centers, shape (T, 2), in frame widths, x right and y down.
         size: Side of the square frame, in pixels.
         supersample: Samples per pixel and axis, for smooth edges.
 
@@ -102,9 +102,9 @@ def render(scene: Scene, centres: NDArray[np.float64], size: int, supersample: i
     ground = np.broadcast_to(_ground(scene.ground, ticks), (fine, fine))
     colour = np.asarray(COLOURS[scene.colour], np.float64)
     empty = _downsample(np.repeat(ground[..., None], 3, axis=2), supersample)
-    frames = np.broadcast_to(empty, (len(centres), *empty.shape)).copy()
-    for frame, (x, y) in zip(frames, centres, strict=True):
-        rows, columns = (_touched(centre, size) for centre in (y, x))  # the rest of the frame is ground
+    frames = np.broadcast_to(empty, (len(centers), *empty.shape)).copy()
+    for frame, (x, y) in zip(frames, centers, strict=True):
+        rows, columns = (_touched(center, size) for center in (y, x))  # the rest of the frame is ground
         u, v = (ticks[_fine(part, supersample)] for part in (columns, rows))
         inside = _inside(scene.shape, (u[None, :] - x) / RADIUS, (v[:, None] - y) / RADIUS)
         behind = ground[_fine(rows, supersample), _fine(columns, supersample)]
@@ -117,9 +117,9 @@ def render_motion(scene: Scene, motion: Motion, seconds: NDArray[np.float64], si
     return render(scene, motion.at(seconds), size)
 
 
-def _touched(centre: float, size: int) -> slice:
-    """Return the pixels of one axis that an object at `centre` may cover; the triangle extends furthest, 1.1 radii."""
-    low, high = ((centre + side * 1.1 * RADIUS) * size for side in (-1, 1))
+def _touched(center: float, size: int) -> slice:
+    """Return the pixels of one axis that an object at `center` may cover; the triangle extends furthest, 1.1 radii."""
+    low, high = ((center + side * 1.1 * RADIUS) * size for side in (-1, 1))
     return slice(min(max(math.floor(low), 0), size), min(max(math.ceil(high), 0), size))
 
 
