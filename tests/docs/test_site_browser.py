@@ -13,6 +13,8 @@ PAGES = [
     "cascade.html",
     "results/baselines.html",
     "results/pilot.html",
+    "results/hour.html",
+    "scaling.html",
     "results/baselines/report.html",
     "reference/nn.html",
     "reference/diffusion.html",
