@@ -38,6 +38,7 @@ class StageCost:
     Attributes:
         steps: Optimizer steps.
         seconds: Wall-clock seconds, summed over all attempts.
+        data_wait_seconds: Seconds in which no training batch was ready.
         step_seconds: Median seconds of an optimizer step.
         parameters: Parameters of the trained module, frozen ones included.
         trainable_parameters: Those that the optimizer updates.
@@ -48,6 +49,7 @@ class StageCost:
 
     steps: NonNegativeInt | None = None
     seconds: NonNegativeFloat | None = None
+    data_wait_seconds: NonNegativeFloat | None = None
     step_seconds: NonNegativeFloat | None = None
     parameters: NonNegativeInt | None = None
     trainable_parameters: NonNegativeInt | None = None
