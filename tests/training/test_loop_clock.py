@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mav_lightning.common.json_files import read_json
 from mav_lightning.runs.profiling import profile_table
-from mav_lightning.runs.records import StageCost
+from mav_lightning.runs.records import StageCost, read_record
 from mav_lightning.training.fit import fit
 from mav_lightning.training.loop_clock import DATA_WAIT, FORWARD, LoopClock
 from mav_lightning.training.step_profile import StepProfile
@@ -73,8 +72,8 @@ def test_the_wait_for_data_is_recorded_and_kept_over_a_resume(tmp_path: Path) ->
 
     fit(ToyModule(), ToyData(), out=tmp_path, steps=3, logger=False)
 
-    cost = read_json(tmp_path / "cost.json", StageCost)  # as a stage reads it
-    assert cost.seconds is not None and cost.data_wait_seconds is not None
+    cost = read_record(tmp_path / "cost.json", StageCost)  # as a stage reads it
+    assert cost is not None and cost.seconds is not None and cost.data_wait_seconds is not None
     assert 0 <= cost.data_wait_seconds <= cost.seconds
 
 
