@@ -17,14 +17,35 @@ from mav_lightning.common.json_files import write_json
 from mav_lightning.common.log_names import GRADIENT_NORM
 from mav_lightning.training.metric_log import gather
 
-__all__ = ["NONFINITE", "FiniteGuard", "sample_keys"]
+__all__ = ["NONFINITE", "RECORDS", "FiniteGuard", "StepRecorder"]
 
 KEYS_SHOWN = 8
 NONFINITE = "nonfinite.json"  # in the folder of a run
 RECORDS = 100
 
 
-class FiniteGuard(Callback):
+class StepRecorder(Callback):
+    """Base of callbacks that judge an optimizer step by its losses, and name the samples it was computed from."""
+
+    def __init__(self) -> None:
+        self._batches: list[list[str]] = []
+        self._losses: list[Tensor] = []
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Record the samples of the next gradient."""
+        self._batches.append(sample_keys(batch, batch_idx))
+
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        """Record the loss on the device, without waiting for it; Lightning has divided it by the number of batches."""
+        self._losses.append(loss.detach())
+
+    def taken(self) -> tuple[list[list[str]], list[Tensor]]:
+        """Return the samples and losses of the accumulated batches, and forget them."""
+        batches, self._batches, losses, self._losses = self._batches, [], self._losses, []
+        return batches, losses
+
+
+class FiniteGuard(StepRecorder):
     """Skip optimizer steps whose loss or gradient norm is not finite, and stop after too many in a row.
 
     A skipped step leaves weights and moments unchanged: without gradients, torch's optimizers do nothing. It counts as
@@ -38,20 +59,11 @@ class FiniteGuard(Callback):
     """
 
     def __init__(self, patience: int = 10, record: Path | None = None) -> None:
+        super().__init__()
         self.patience, self.record = patience, record
         self.skipped = 0
         self._in_a_row: list[str] = []
         self._records: list[dict[str, Any]] = []
-        self._batches: list[list[str]] = []
-        self._losses: list[Tensor] = []
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Record the samples of the next gradient."""
-        self._batches.append(sample_keys(batch, batch_idx))
-
-    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
-        """Record the loss on the device, without waiting for it."""
-        self._losses.append(loss.detach())
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Drop the gradients of a non-finite step; log the gradient norm of any other.
@@ -62,10 +74,9 @@ class FiniteGuard(Callback):
         weights = [weight for group in optimizer.param_groups for weight in group["params"] if weight.grad is not None]
         norm = get_total_norm([weight.grad for weight in weights])
         finite = norm.isfinite()
-        for loss in self._losses:
+        batches, losses = self.taken()
+        for loss in losses:
             finite = finite & loss.isfinite().all()
-        batches, self._batches, losses, self._losses = self._batches, [], self._losses, []
-
         if trainer.strategy.reduce_boolean_decision(bool(finite)):
             self._in_a_row.clear()
             pl_module.log(GRADIENT_NORM, norm)

@@ -5,12 +5,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
+import torch
+from lightning.pytorch import LightningModule, Trainer
 from torch.optim import Optimizer
 
 from mav_lightning.common.json_files import write_json
-from mav_lightning.training.finite import RECORDS, sample_keys
+from mav_lightning.training.finite import RECORDS, StepRecorder
 from mav_lightning.training.metric_log import gather
 
 __all__ = ["SPIKES", "SpikeRecord"]
@@ -21,7 +21,7 @@ WINDOW = 101  # steps that the median is over
 FEWEST = 25  # losses below which there is no median
 
 
-class SpikeRecord(Callback):
+class SpikeRecord(StepRecorder):
     """Record optimizer steps whose loss exceeds `RATIO` times the running median; training is not changed.
 
     The loss of a step is the mean over its accumulated batches and all processes. Losses that are not finite are those
@@ -33,26 +33,17 @@ class SpikeRecord(Callback):
     """
 
     def __init__(self, record: Path | None = None) -> None:
+        super().__init__()
         self.record = record
         self._usual: deque[float] = deque(maxlen=WINDOW)
         self._records: list[dict[str, Any]] = []
-        self._batches: list[list[str]] = []
-        self._losses: list[Tensor] = []
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Record the samples of the next gradient."""
-        self._batches.append(sample_keys(batch, batch_idx))
-
-    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
-        """Record the loss on the device, without waiting for it; Lightning divides it by their number."""
-        self._losses.append(loss.detach().mean())
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Compare the step's loss with the median of the steps before it."""
-        batches, self._batches, losses, self._losses = self._batches, [], self._losses, []
+        batches, losses = self.taken()
         if not losses:
             return
-        own = sum(losses[1:], losses[0]).float()
+        own = torch.stack([one.mean() for one in losses]).sum().float()
         loss = float(trainer.strategy.reduce(own, reduce_op="mean"))
         if loss - loss != 0:  # not finite
             return

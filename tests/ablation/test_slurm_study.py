@@ -1,4 +1,4 @@
-"""A study submitted to SLURM: fake `sbatch`, `squeue` and `scontrol` on PATH, whose jobs a test runs one by one."""
+"""A study submitted to SLURM, with stand-ins for `sbatch`, `squeue` and `scontrol`; each test runs the jobs itself."""
 
 import os
 import signal
