@@ -1,5 +1,6 @@
 """Contact sheet: samples of a dataset in one image."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,11 @@ from mav_lightning.common.cropping import crop_to_square
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.output import check_output
 from mav_lightning.common.retries import MachineError
-from mav_lightning.common.schema import PositiveInt, Seed
+from mav_lightning.common.schema import PositiveFloat, PositiveInt, Seed
 from mav_lightning.common.whole_file import whole_file
 from mav_lightning.media.media_reader import read_frames_at
 from mav_lightning.media.pictures import decode_picture
-from mav_lightning.shards.sample_facts import read_caption
+from mav_lightning.shards.sample_facts import read_caption, read_metadata
 from mav_lightning.shards.samples import IMAGE_SUFFIXES
 from mav_lightning.shards.shard_listing import shard_folders
 
@@ -31,23 +32,37 @@ Tile = tuple[NDArray[np.uint8], str, int]  # image, text below it, width of the 
 
 
 @checked
-def contact_sheet(root: Path, out: Path, rows: PositiveInt = 4, columns: PositiveInt = 8, seed: Seed = 0) -> None:
+def contact_sheet(
+    root: Path,
+    out: Path,
+    rows: PositiveInt = 4,
+    columns: PositiveInt = 8,
+    seed: Seed = 0,
+    fps: PositiveFloat | None = None,
+    size: PositiveInt | None = None,
+) -> None:
     """Draw samples of every folder of shards at `root` and below.
 
-    A video fills a row with `columns` evenly spaced frames; images are placed side by side.
+    A video fills a row, with its file name where packing recorded it; images are placed side by side. With `fps` and
+    `size`, tiles are what a network sees that is trained at that rate and resolution.
 
     Args:
         root: Dataset, or one folder of shards.
         out: PNG file to write.
         rows: Rows per folder.
         columns: Tiles per row.
-        seed: Seed of the choice of samples.
+        seed: Seed of the choice of samples and of where clips start.
+        fps: Frames per second: a row is one training clip of `columns` frames, which starts at random; frames past
+            the end repeat the last one. None for frames evenly spaced over the whole video.
+        size: Side in pixels to which frames and images are reduced, as for training, before each pixel is drawn
+            larger. None for the size of the tiles.
 
     Raises:
         UserError: There are no shards or no index, a value is below 1, or `out` cannot be written.
     """
     check_output(out, "file")
-    sections = [_section(load_index(folder), root, rows, columns, seed) for folder in shard_folders(root)]
+    view = _View(columns, fps, size)
+    sections = [_section(load_index(folder), root, rows, view, seed) for folder in shard_folders(root)]
     width = 2 * _MARGIN + columns * (_TILE + _GAP) - _GAP
     sheet = Image.new("RGB", (width, 2 * _MARGIN + sum(section.height for section in sections)), _PAPER)
     top = _MARGIN
@@ -58,9 +73,32 @@ def contact_sheet(root: Path, out: Path, rows: PositiveInt = 4, columns: Positiv
         sheet.save(partial, "PNG")
 
 
-def _section(index: Index, root: Path, rows: int, columns: int, seed: int) -> Image.Image:
+@dataclass(frozen=True)
+class _View:
+    """What a row shows of a sample; see `contact_sheet`."""
+
+    columns: int
+    fps: float | None
+    size: int | None
+
+    def times(self, span: float, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Return the times of the frames of a video of `span` seconds."""
+        if self.fps is None:
+            return np.linspace(0.0, span, self.columns)
+        length = (self.columns - 1) / self.fps
+        return rng.uniform(0.0, max(0.0, span - length)) + np.arange(self.columns) / self.fps
+
+    def tile(self, image: Image.Image | NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return an image as a square tile."""
+        if self.size is None:
+            return crop_to_square(image, _TILE)
+        seen = Image.fromarray(crop_to_square(image, self.size))
+        return np.asarray(seen.resize((_TILE, _TILE), Image.Resampling.NEAREST))
+
+
+def _section(index: Index, root: Path, rows: int, view: _View, seed: int) -> Image.Image:
     """Draw one folder: a heading and rows of tiles."""
-    strips = _strips(index, rows, columns, seed)
+    strips, columns = _strips(index, rows, view, seed), view.columns
     step = _TILE + _TEXT + _GAP
     picture = Image.new("RGB", (columns * (_TILE + _GAP), _HEAD + len(strips) * step), _PAPER)
     draw = ImageDraw.Draw(picture)
@@ -77,15 +115,16 @@ def _section(index: Index, root: Path, rows: int, columns: int, seed: int) -> Im
     return picture
 
 
-def _strips(index: Index, rows: int, columns: int, seed: int) -> list[list[Tile]]:
+def _strips(index: Index, rows: int, view: _View, seed: int) -> list[list[Tile]]:
     """Return rows of tiles of random samples; bad samples are skipped."""
     strips: list[list[Tile]] = []
     images: list[Tile] = []
-    for number in np.random.default_rng(seed).permutation(len(index)).tolist():
+    rng = np.random.default_rng(seed)
+    for number in rng.permutation(len(index)).tolist():
         if len(strips) == rows:
             break
         try:
-            tiles = _tiles(index, number, columns)
+            tiles = _tiles(index, number, view, rng)
         except MachineError:
             raise
         except UserError:
@@ -94,7 +133,7 @@ def _strips(index: Index, rows: int, columns: int, seed: int) -> list[list[Tile]
             strips.append(tiles)
             continue
         images += tiles
-        if len(images) == columns:
+        if len(images) == view.columns:
             strips.append(images)
             images = []
     if images and len(strips) < rows:
@@ -102,7 +141,7 @@ def _strips(index: Index, rows: int, columns: int, seed: int) -> list[list[Tile]
     return strips
 
 
-def _tiles(index: Index, number: int, columns: int) -> list[Tile]:
+def _tiles(index: Index, number: int, view: _View, rng: np.random.Generator) -> list[Tile]:
     """Return the frames of a video with one line of text, or an image with its caption; nothing for bad samples."""
     shard, sample = index[number]
     suffix, media = find_media(sample.members), sample.media
@@ -111,11 +150,12 @@ def _tiles(index: Index, number: int, columns: int) -> list[Tile]:
     members = index.read(shard, sample, (suffix, "txt", "json"))
     caption = read_caption(members) or ""
     if suffix in IMAGE_SUFFIXES:
-        return [(crop_to_square(decode_picture(members[suffix]), _TILE), caption, 1)]
-    frames = read_frames_at(members[suffix], np.linspace(0.0, media.span, columns).tolist())
-    facts = f"{sample.key}, {media.width} x {media.height}, {media.fps:.4g} fps, {media.span:.1f} s"
-    texts = [f"{facts}: {caption or 'no caption'}", *[""] * (columns - 1)]
-    return [(crop_to_square(frame, _TILE), text, columns) for frame, text in zip(frames, texts, strict=True)]
+        return [(view.tile(decode_picture(members[suffix])), caption, 1)]
+    frames = read_frames_at(members[suffix], view.times(media.span, rng).tolist())
+    name = read_metadata(members).get("file", sample.key)
+    facts = f"{name}, {media.width} x {media.height}, {media.fps:.4g} fps, {media.span:.1f} s"
+    texts = [f"{facts}: {caption or 'no caption'}", *[""] * (view.columns - 1)]
+    return [(view.tile(frame), text, view.columns) for frame, text in zip(frames, texts, strict=True)]
 
 
 def _write(draw: ImageDraw.ImageDraw, corner: tuple[int, int], text: str, width: int) -> None:

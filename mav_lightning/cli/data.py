@@ -207,14 +207,35 @@ def show(
     ),
     rows: Annotated[int, typer.Option(callback=within(PositiveInt), help="Rows per folder of shards.")] = 4,
     columns: Annotated[int, typer.Option(callback=within(PositiveInt), help="Frames or images per row.")] = 8,
-    seed: Annotated[int, typer.Option(callback=within(Seed), help="Seed of the choice of samples.")] = 0,
+    seed: Annotated[
+        int, typer.Option(callback=within(Seed), help="Seed of the choice of samples and of where clips start.")
+    ] = 0,
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            callback=within(PositiveFloat),
+            help="Draw a clip as training cuts it at this frame rate; default: frames over the whole video.",
+            show_default=False,
+        ),
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            callback=within(PositiveInt),
+            help="Reduce frames and images to this side in pixels first, as training does; default: no.",
+            show_default=False,
+        ),
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Draw a contact sheet of a dataset.
+    """Draw a contact sheet of a dataset: samples with their file names, captions and frame rates.
 
-    Example: mav data show runs/mydata --out sheet.png
+    Examples:
+        mav data show runs/mydata --out sheet.png
+
+        mav data show runs/mydata --out seen.png --fps 8 --size 32
     """
     from datamodules.contact_sheet import contact_sheet
 
-    contact_sheet(root, out, rows=rows, columns=columns, seed=seed)
+    contact_sheet(root, out, rows=rows, columns=columns, seed=seed, fps=fps, size=size)
     echo(str(out))

@@ -60,6 +60,32 @@ def test_a_contact_sheet_shows_every_folder(shapes: Path, tmp_path: Path) -> Non
     assert {path.name for path in tmp_path.iterdir()} >= {"sheet.png", "part.png"}
 
 
+def test_a_sheet_can_show_clips_at_the_rate_and_size_of_a_training(
+    make_shard: Callable[..., Path], make_mp4: Callable[..., bytes], tmp_path: Path
+) -> None:
+    folder = make_shard([("a.mp4", make_mp4(40, fps=20.0, size=64))]).parent  # frame i has the gray level 4 i
+    build_index(folder)
+
+    contact_sheet(folder, tmp_path / "sheet.png", columns=4, fps=5.0, size=2)
+
+    pixels = np.asarray(Image.open(tmp_path / "sheet.png").convert("L"), int)
+    levels = [pixels[20 + 46 + 56, 20 + column * (112 + 6) + 56] for column in range(4)]
+    assert np.abs(np.diff(levels) - 16).max() <= 2, levels  # four frames of the file at a time, wherever it starts
+
+
+def test_a_sheet_names_the_files_that_were_packed(
+    make_shard: Callable[..., Path], make_mp4: Callable[..., bytes], tmp_path: Path
+) -> None:
+    drawn = []
+    for name in ("cat.mp4", "dog.mp4"):
+        folder = make_shard([("a.mp4", make_mp4(4)), ("a.json", f'{{"file": "{name}"}}'.encode())]).parent
+        build_index(folder)
+        contact_sheet(folder, tmp_path / f"{name}.png")
+        drawn.append((tmp_path / f"{name}.png").read_bytes())
+
+    assert drawn[0] != drawn[1]
+
+
 def test_empty_places_are_refused(tmp_path: Path, shapes: Path) -> None:
     for call in (lambda path: lint(path), lambda path: contact_sheet(path, tmp_path / "x.png")):
         with pytest.raises(UserError, match=r"holds no \.tar shards"):
