@@ -44,6 +44,7 @@ def evaluate(
     device: str | torch.device = "cpu",
     workers: int | None = None,
     force: bool = False,
+    marked: bool = False,
     track: Track = untracked,
 ) -> dict[str, Any]:
     """Score clips of any system under a protocol.
@@ -63,8 +64,9 @@ def evaluate(
         features: Folder in which features are kept for later runs. None keeps none.
         device: Device of the extractors.
         workers: Number of threads that read clips. None: one per core, at most 8.
-        force: Accept frame rates outside the protocol, fewer clips than it or a metric requires, and clips that were
-            marked or upsampled for the eye.
+        force: Accept frame rates outside the protocol, and fewer clips than it or a metric requires. Not for comparison
+            with published numbers.
+        marked: Accept clips with the visible mark, or upsampled for display, which changes what is measured.
         track: Wraps the clips, to show progress.
 
     Returns:
@@ -88,6 +90,7 @@ def evaluate(
             features=Path(features or stack.enter_context(tempfile.TemporaryDirectory())),
             workers=workers,
             force=force,
+            marked=marked,
             track=track,
         )
         evaluation.extraction.to(_known_device(device))
@@ -107,6 +110,7 @@ class Evaluation:
         weights: See `evaluate`.
         workers: See `evaluate`.
         force: See `evaluate`.
+        marked: See `evaluate`.
         track: Wraps the clips that are hashed, to show progress.
 
     Attributes:
@@ -131,13 +135,15 @@ class Evaluation:
         weights: Path | None = None,
         workers: int | None = None,
         force: bool = False,
+        marked: bool = False,
         track: Track = untracked,
     ) -> None:
         check_argument("prompts", prompts, Mapping[str, str] | None)
         check_argument("fps", fps, PositiveFloat | None)
         check_argument("workers", workers, PositiveInt | None)
         self.protocol = protocol if isinstance(protocol, Protocol) else load_protocol(protocol)
-        self.force, self.rates = force, self.protocol.fps or ()
+        self.force, self.marked, self.rates = force, marked, self.protocol.fps or ()
+        self._display = display_only(Path(generated)) if isinstance(generated, Path | str) else None
         self._loaded: dict[str, LoadedExtractor] = {}
         self._cuts: dict[Side, list[Cut]] = {"generated": [], "real": []}
         made, found = self._plan(generated, real, prompts, fps, weights_folder(weights))
@@ -202,10 +208,7 @@ class Evaluation:
         with refusals.collect():
             self._loaded = load_extractors(protocol, weights)
         with refusals.collect():
-            if not self.force and isinstance(generated, Path | str) and (reason := display_only(Path(generated))):
-                raise UserError(
-                    f"{generated}: {reason}; generate them with --no-mark, or set `force`.", argument="generated"
-                )
+            _check_unmarked(generated, self._display, self.marked)
             made = open_clips(generated, fps=fps)
             made = made if prompts is None else with_prompts(made, prompts)
             try:
@@ -257,6 +260,7 @@ class Evaluation:
             "generated_sha256": self._sha256["generated"],
             "real_sha256": self._sha256["real"],
             "notes": [
+                *([] if self._display is None else [f"{self._display}, which the numbers include"]),
                 *shapes_notes(self.protocol, self._cuts["generated"], results["metrics"]),
                 *(note for one in found for note in one.notes),
             ],
@@ -264,6 +268,12 @@ class Evaluation:
             "versions": versions(),
         })  # fmt: skip
         return plain
+
+
+def _check_unmarked(generated: Clips, reason: str | None, marked: bool) -> None:
+    """Raise an error for clips that are meant for display, unless `marked`."""
+    if reason is not None and not marked:
+        raise UserError(f"{generated}: {reason}; generate them with --no-mark, or set `marked`.", argument="generated")
 
 
 def _read_on(side: Side, protocol: Protocol) -> set[str]:

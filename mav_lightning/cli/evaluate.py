@@ -62,9 +62,10 @@ def evaluate(
     ] = None,
     force: Annotated[
         bool,
-        typer.Option(
-            "--force", help="Accept fewer clips and other frame rates than the protocol requires, and marked clips."
-        ),
+        typer.Option("--force", help="Accept fewer clips and other frame rates than the protocol requires."),
+    ] = False,
+    marked: Annotated[
+        bool, typer.Option("--marked", help="Accept clips with the visible mark, or upsampled for display.")
     ] = False,
     export: Annotated[
         tuple[str, Path] | None,
@@ -121,6 +122,7 @@ def evaluate(
             load_protocol(protocol),
             features=features or features_folder(),
             force=force,
+            marked=marked,
             prompts=None if prompts is None else prompts_by_id(prompts),
             fps=fps,
             weights=weights,
@@ -136,8 +138,7 @@ def evaluate(
     with tracker() as track:
         results = evaluation.results(track)
     write_json(out, results)
-    console = SafeConsole()
-    _print(results, console)
+    _print(results, SafeConsole())
     echo(f"results: {out}")
 
 

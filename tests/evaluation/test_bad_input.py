@@ -1,5 +1,6 @@
 """Bad input through the command line: named, counted, exit code 2, no traceback, nothing half-written."""
 
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from evaluation.protocol import FOLDER
+from mav_lightning.common.manifest import MANIFEST
 from mav_lightning.common.video_encoding import encode_mp4, write_lossless
 
 
@@ -165,6 +167,23 @@ def test_weights_that_are_missing_or_altered_are_named(run: Run, tmp_path: Path)
     (tmp_path / "net.pt").unlink()
     code, told = run()
     assert code == 2 and "net.pt: no such file; `mav weights list` shows known weights" in told
+
+
+def test_clips_with_the_visible_mark_are_measured_only_on_request_and_noted(
+    run: Run, clips: Path, tmp_path: Path
+) -> None:
+    names = [path.name for path in sorted(clips.iterdir())]
+    records = [{"id": str(i), "file": name, "fps": 25.0, "prompt": None} for i, name in enumerate(names)]
+    (clips / MANIFEST).write_text(json.dumps({"version": 1, "made": {"mark": True, "scale": 1}, "clips": records}))
+
+    code, told = run("--force")
+    assert code == 2, told
+    assert re.search("the clips have the visible mark; generate them with --no-mark, or set .*marked", told), told
+
+    code, told = run("--force", "--marked")
+    assert code == 0, told
+    notes = json.loads((tmp_path / "results.json").read_text())["notes"]
+    assert "the clips have the visible mark, which the numbers include" in notes
 
 
 def test_too_few_clips_say_how_many_are_needed(run: Run, clips: Path) -> None:
