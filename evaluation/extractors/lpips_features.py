@@ -87,19 +87,28 @@ class LPIPSSettings(ExtractorSettings):
         """
         ensure_torchvision_imports()
         from torchmetrics.functional.image.lpips import _LPIPS
-        from torchvision.models import alexnet
 
         path = weights / self.weights
         identity = check_weights(path, self.sha256)
-        backbone = alexnet(weights=None)
-        try:
-            backbone.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-        except Exception as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"{path}: not the weights of torchvision's AlexNet ({reason}); get them again.") from error
+        features = _alexnet_features(path)
         network = _LPIPS(pretrained=True, net="alex", pnet_rand=True)
         slices = [getattr(network.net, f"slice{number}") for number in range(1, 6)]
         own = {name: layer for part in slices for name, layer in part.named_children()}
         for name, layer in own.items():
-            layer.load_state_dict(backbone.features[int(name)].state_dict())
+            layer.load_state_dict(features[int(name)].state_dict())
         return LoadedExtractor(LPIPSFeatures(network), identity)
+
+
+def _alexnet_features(path: Path) -> nn.Sequential:
+    """Load the convolutions of AlexNet; its classifier, a quarter of a gigabyte that LPIPS does not use, is dropped."""
+    from torchvision.models import alexnet
+
+    with torch.device("meta"):
+        backbone = alexnet(weights=None)
+    try:
+        backbone.load_state_dict(torch.load(path, map_location="cpu", weights_only=True), assign=True)
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path}: not the weights of torchvision's AlexNet ({reason}); get them again.") from error
+    features: nn.Sequential = backbone.features
+    return features
