@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mav_lightning.ablation.study_plan import Plan, Trial
+from mav_lightning.common.identity import with_added
 
 __all__ = ["config_differences", "settings"]
 
@@ -23,12 +24,13 @@ def config_differences(plan: Plan) -> dict[str, list[dict[str, Any]]]:
 def settings(trial: Trial) -> dict[str, dict[str, Any]]:
     """Return all settings of a trial: stage → dotted key → value.
 
-    A stage's needs are given by name, since the id of a stage changes with everything it needs.
+    A stage's needs are given by name, since the id of a stage changes with everything it needs. A stage of an earlier
+    version has the arguments that were added since, at the value that it was computed with.
     """
     names = {stage.id: name for name, stage in trial.stages.items()}
     return {
         name: {
-            **_flatten({key: value for key, value in stage.config.items() if key != "needs"}),
+            **_flatten(with_added({key: value for key, value in stage.config.items() if key != "needs"})),
             **{f"needs.{role}": names[needed] for role, needed in stage.needs.items()},
         }
         for name, stage in trial.stages.items()

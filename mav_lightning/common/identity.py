@@ -9,7 +9,7 @@ from mav_lightning.common.configs import leaves
 
 __all__ = [
     "ADDED", "ADDED_TO_SECTIONS", "HARMLESS", "NOTHING", "RESULTS", "Difference", "first_difference",
-    "identity_sha256", "without_harmless",
+    "identity_sha256", "with_added", "without_harmless",
 ]  # fmt: skip
 
 # Raise when code changes results that no config key describes: all ids change, and nothing old is reused or resumed.
@@ -107,6 +107,16 @@ def without_harmless(config: Mapping[str, Any]) -> dict[str, Any]:
     return content
 
 
+def with_added(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config with every argument that was added after it was written, at the value that it stands for.
+
+    Args:
+        config: Config as plain containers.
+    """
+    filled: dict[str, Any] = _filled(config)
+    return filled
+
+
 def identity_sha256(identity: Mapping[str, Any]) -> str:
     """Compute the sha256 of an identity's canonical JSON, as 64 hexadecimal digits.
 
@@ -148,6 +158,14 @@ def _content(value: Any, path: str = "") -> Any:
         kept = {key: _content(value[key], paths[key]) for key in paths if not _is_harmless(paths[key])}
         return {key: item for key, item in kept.items() if item != {} or value[key] == {}}  # nothing left to count
     return [_content(item, path) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _filled(value: Any, path: str = "") -> Any:
+    if isinstance(value, Mapping):
+        added = ADDED.get(str(value.get("_target_")), ADDED_TO_SECTIONS.get(path, {}))
+        own = {**value, **{key: neutral for key, neutral in added.items() if key not in value}}
+        return {key: _filled(item, f"{path}.{key}" if path else str(key)) for key, item in own.items()}
+    return [_filled(item, path) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _is_harmless(path: str) -> bool:

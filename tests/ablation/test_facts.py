@@ -112,6 +112,12 @@ def test_the_answer_admits_that_seeds_disagree_or_show_nothing() -> None:
     )
 
 
+def test_the_answer_counts_the_seeds_of_a_majority() -> None:
+    found = results({"on": [(0.9, 40.0), (0.8, 42.0), (0.7, 41.0)], "off": [(0.8, 41.0), (0.9, 43.0), (0.5, 40.0)]})
+
+    assert answer(found).startswith("On law (higher is better), at 2 of 3 seeds on is ahead of off (0.800 vs. 0.733).")
+
+
 def test_a_first_metric_without_values_is_not_passed_over() -> None:
     found = results({"on": [(None, 40.0), (None, 42.0)], "off": [(None, 30.0), (None, 31.0)]})
 

@@ -6,7 +6,7 @@ import pytest
 
 from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.identity import ADDED, ADDED_TO_SECTIONS, HARMLESS
+from mav_lightning.common.identity import ADDED, ADDED_TO_SECTIONS, HARMLESS, with_added
 from mav_lightning.common.schema import parameters
 from mav_lightning.config.targets import locate
 from mav_lightning.runs.ids import stage_id
@@ -103,6 +103,18 @@ def test_an_argument_added_later_counts_only_where_it_changes_the_result() -> No
         assert stage_id({"module": old["module"] | added}, {}) == stage_id(old, {})
         for argument in added:
             assert stage_id({"module": old["module"] | {argument: "another"}}, {}) != stage_id(old, {})
+
+
+def test_an_earlier_config_gets_what_was_added_at_the_value_it_was_computed_with() -> None:
+    net = "mav_lightning.nn.unet.SpaceTimeUNet"
+    old = {"fit": {"steps": 3}, "module": {"net": {"_target_": net, "temporal_causal": True}}, "list": [{"a": 1}]}
+
+    found = with_added(old)
+
+    assert found["fit"] == {"steps": 3, "compile": False}
+    assert found["module"]["net"] == {"_target_": net, **ADDED[net], "temporal_causal": True}
+    assert found["list"] == old["list"]
+    assert stage_id(found, {}) == stage_id(old, {})
 
 
 @pytest.mark.parametrize("path", ADDED_TO_SECTIONS)

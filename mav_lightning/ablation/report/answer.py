@@ -14,7 +14,7 @@ _FEW = 3  # variants that fit in one sentence
 
 
 def answer(results: StudyResults) -> str:
-    """Return which variants are better at every seed, and where the seeds disagree.
+    """Return which variants are better at every seed, or at most seeds, and where the seeds disagree.
 
     The first sentence is about the study's first metric, the others are about the remaining metrics, by variant. A
     variant *beats* another if the exact test or Student's test supports it after Holm's correction; otherwise it is
@@ -67,8 +67,10 @@ def _headline(baseline: str, metric: StudyMetric, comparisons: Sequence[Comparis
     for one in paired:
         if not one.better and not one.worse:
             clauses.append(f"{baseline} and {one.variant} are equal")
-        elif len(one.seeds) not in (one.better, one.worse):
+        elif one.better == one.worse:
             clauses.append(f"the seeds disagree between {baseline} and {one.variant}")
+        elif len(one.seeds) not in (one.better, one.worse):
+            clauses.append(f"at {max(one.better, one.worse)} of {len(one.seeds)} seeds {_won(baseline, one)}")
     return f"{_on(metric)}, {'; '.join(clauses) or 'no pair of trials has values'}."
 
 
