@@ -150,7 +150,23 @@ def test_pixels_of_16_bits_are_refused_rather_than_cut() -> None:
         ImageDecoder(4, captioned=False).decode("a", {"png": encoded(deep)}, None, drawn(0), NOTHING)
 
 
-@pytest.mark.parametrize("data", [b"", b"not an image", encoded(Image.new("RGB", (64, 64)))[:60]])
+def test_png_of_16_bits_in_three_channels_is_read_as_it_looks() -> None:
+    import cv2
+
+    is_encoded, data = cv2.imencode(".png", np.full((8, 8, 3), 200 * 257, np.uint16))
+    decoded = ImageDecoder(4, captioned=False).decode("a", {"png": data.tobytes()}, None, drawn(0), NOTHING)
+    assert is_encoded and (decoded.frames == 200).all()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"not an image",
+        encoded(Image.new("RGB", (64, 64)))[:60],
+        encoded(Image.new("RGB", (64, 64)), "JPEG")[:-200],
+    ],
+)
 def test_damaged_images_are_bad_samples(data: bytes) -> None:
     with pytest.raises(UserError, match="replace or remove the image"):
         ImageDecoder(4, captioned=False).decode("a", {"png": data}, None, drawn(0), NOTHING)

@@ -104,6 +104,16 @@ def test_bad_samples_are_recorded_and_the_rest_is_usable(make_shard: MakeShard, 
     assert "already used in 00000.tar" in index.errors["00001.tar:good"]
 
 
+@pytest.mark.parametrize("size", [0, 512, 1024, 10_240])  # bytes: nothing, or the zeros that end an archive
+def test_a_shard_without_samples_is_empty_or_named(tmp_path: Path, size: int) -> None:
+    (tmp_path / "00000.tar").write_bytes(bytes(size))
+    if size:
+        assert len(build_index(tmp_path)) == 0
+    else:
+        with pytest.raises(UserError, match=r"00000\.tar: cut or damaged, its end is missing; fetch or write"):
+            build_index(tmp_path)
+
+
 def test_a_flipped_byte_is_never_decoded(clip_folder: Path) -> None:
     index = load_index(clip_folder)
     shard, sample = next(iter(index))

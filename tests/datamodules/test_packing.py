@@ -55,6 +55,19 @@ def test_videos_become_clips_and_captioned_ones_stills(source: Path) -> None:
     assert report.written == {"clips/train": 5, "images/train": 4 * 3 + 1}
 
 
+def test_a_caption_is_kept_whole_and_an_empty_one_counts_as_none(source: Path) -> None:
+    long = "“so long”, with 猫 and 👩‍👩‍👧, " * 750
+    table = HEADER.replace("\n", "\r\n") + f"a1.mp4\t{long}\t\t\r\na2.mp4\t\t\t\r\n"
+    (source / "captions.tsv").write_bytes(b"\xef\xbb\xbf" + table.encode())
+
+    report = pack(source, source / "captions.tsv", source.parent / "out", val=0.0, stills=2)
+
+    packed = contents(load_index(source.parent / "out" / "clips" / "train"))
+    assert packed["a1.mp4"]["txt"].decode() == long.strip()
+    assert "txt" not in packed["a2.mp4"] and "a2.mp4" in report.uncaptioned
+    assert set(contents(load_index(source.parent / "out" / "images" / "train"))) == {"a1.mp4"}
+
+
 def test_what_cannot_be_used_is_named_and_the_rest_goes_on(source: Path) -> None:
     report = pack(source, source / "captions.tsv", source.parent / "out")
 
@@ -80,6 +93,9 @@ def test_groups_stay_together_and_the_split_is_repeatable(source: Path) -> None:
         (HEADER + "a1.mp4\tx\t\t\na1.mp4\ty\t\t\n", r"1 file\(s\) have more than one row: a1.mp4 \(line 3\); keep one"),
         (HEADER + "a1.mp5\tx\t\t\n", r"1 row\(s\) name missing files: a1.mp5; .* Did you mean `a1.mp4`\?"),
         (HEADER + "../a1.mp4\tx\t\t\n", r"name missing files: ../a1.mp4"),
+        (HEADER + "./deep/c1.MP4\tx\t\t\n", r"name missing files: ./deep/c1.MP4; .* Did you mean `deep/c1.MP4`\?"),
+        (HEADER + "deep\\c1.MP4\tx\t\t\n", r"name missing files: deep\\c1.MP4; .* Did you mean `deep/c1.MP4`\?"),
+        (HEADER + "a1.mp4\tx\t\t\t\n", "line 2 has 5 columns, its header 4; separate by tabs"),
         ("file\tcaptoin\na1.mp4\tx\n", "has no column `caption`; .* Did you mean `captoin`"),
         (HEADER + "a1.mp4\tx\n", "line 2 has 2 columns, its header 4; separate by tabs"),
         (HEADER, "holds no rows"),

@@ -46,9 +46,10 @@ def endless(loader: TrainLoader[ClipBatch]) -> chain[ClipBatch]:
 
 
 def test_batches_are_the_same_for_any_number_of_workers(clip_folder: Path) -> None:
-    alone, helped = (list(islice(endless(train(clip_folder, workers=workers)), 9)) for workers in (0, 2))
+    alone, helped, crowded = (list(islice(endless(train(clip_folder, workers=workers)), 9)) for workers in (0, 2, 4))
 
     assert_same(helped, alone)
+    assert_same(crowded, alone)  # more workers than shards
     assert alone[0].key != alone[4].key  # the second pass has another order
 
 

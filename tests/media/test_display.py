@@ -45,6 +45,42 @@ def test_transparent_parts_of_videos_are_white(container: str, codec: str, pixel
     assert frame[24, 56].min() >= 250
 
 
+MATRICES = {"unspecified": 2, "BT.709": 1, "BT.470BG": 5, "SMPTE 170M": 6}  # numbers of H.273
+
+
+@pytest.mark.parametrize("matrix", MATRICES)
+@pytest.mark.parametrize("is_full", [False, True])
+def test_colors_are_those_of_the_stored_matrix_and_range(matrix: str, is_full: bool) -> None:
+    colors = np.array(
+        [
+            (255, 0, 0),
+            (0, 255, 0),
+            (0, 0, 255),
+            (200, 120, 40),
+            (255, 255, 255),
+            (0, 0, 0),
+            (90, 90, 90),
+            (30, 200, 180),
+        ]
+    )
+    picture = np.kron(colors.reshape(2, 4, 3), np.ones((32, 32, 1))).astype(np.uint8)
+    kind, extent = MATRICES[matrix], 2 if is_full else 1
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as output:
+        stream: Any = output.add_stream("libx264", rate=10, options={"crf": "1"})
+        stream.height, stream.width, stream.pix_fmt = *picture.shape[:2], "yuv444p"
+        stream.codec_context.colorspace, stream.codec_context.color_range = kind, extent
+        frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(
+            format="yuv444p", dst_colorspace=1 if kind == 1 else 5, dst_color_range=extent
+        )
+        frame.colorspace, frame.color_range = kind, extent
+        output.mux([*stream.encode(frame), *stream.encode(None)])
+
+    (shown,) = read_frames(buffer.getvalue())
+
+    assert np.abs(shown[16::32, 16::32].reshape(8, 3).astype(int) - colors).max() <= 2
+
+
 def test_exif_data_turn_the_frames_of_a_cameras_avi() -> None:
     buffer, exif = io.BytesIO(), Image.Exif()
     exif[0x0112] = QUARTER_TURN

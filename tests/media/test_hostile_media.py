@@ -73,6 +73,14 @@ def test_what_is_no_image_is_refused_by_name(kind: str) -> None:
         decode_picture(NO_MEDIA[kind][0])
 
 
+@pytest.mark.parametrize(("kind", "what"), [("GIF", "GIF animation"), ("TIFF", "a TIFF image"), ("BMP", "a BMP image")])
+def test_images_of_other_formats_are_refused_by_name(kind: str, what: str) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(numbered(1)[0]).save(buffer, kind)
+    with pytest.raises(MediaError, match=rf"not a readable JPEG, PNG or WebP \({what}\); replace or remove the image"):
+        decode_picture(buffer.getvalue())
+
+
 def test_a_film_that_refers_to_another_file_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "other.mp4").write_bytes(make_film(4))
     data = bytearray(make_film(4, container="mov"))
@@ -105,6 +113,18 @@ def test_a_name_that_is_no_utf_8_is_read_and_can_be_printed(tmp_path: Path) -> N
     with pytest.raises(MediaError) as error:
         probe(path)
     assert "caf\\udce9.mp4" in str(error.value).encode().decode()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="LC_ALL=C makes names ASCII there only")
+def test_a_name_of_any_script_is_read_where_the_locale_knows_none(tmp_path: Path) -> None:
+    (tmp_path / "猫.mp4").write_bytes(make_film(4))
+    code = (
+        "import sys, pathlib; from mav_lightning.media.media_reader import probe;"
+        "print([probe(path).frames for path in pathlib.Path(sys.argv[1]).iterdir()])"
+    )
+    bare = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PATH": os.environ["PATH"]}
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=bare, capture_output=True, text=True)
+    assert done.stdout == "[4]\n", done.stderr
 
 
 @pytest.mark.parametrize("kind", ["pipe", "folder of nothing", "nothing", "device"])

@@ -15,6 +15,7 @@ from films import Frames, index_first, make_film, numbered, numbers, with_edit
 from mav_lightning.media.media_reader import open_media, probe
 
 MS = Fraction(1, 1000)
+AV1 = {"preset": "10", "crf": "5", "svtav1-params": "lp=1:keyint=6:enable-tf=0"}
 EVEN: dict[str, Callable[[], bytes]] = {
     "h264 mp4": lambda: make_film(24),
     "h264 mov": lambda: make_film(24, container="mov"),
@@ -33,6 +34,10 @@ EVEN: dict[str, Callable[[], bytes]] = {
     "hevc open GOP": lambda: make_film(
         24, codec="libx265", options={"x265-params": "open-gop=1:bframes=4:keyint=6:log-level=none:pools=1"}
     ),
+    "hevc open GOP, mkv": lambda: make_film(
+        24, container="matroska", codec="libx265",
+        options={"x265-params": "open-gop=1:bframes=4:keyint=6:log-level=none:pools=1"},
+    ),
     "hevc 10 bit": lambda: make_film(
         24, codec="libx265", pixels="yuv420p10le", options={"x265-params": "log-level=none:pools=1"}
     ),
@@ -43,6 +48,13 @@ EVEN: dict[str, Callable[[], bytes]] = {
     "vp9 webm": lambda: make_film(24, container="webm", codec="libvpx-vp9"),
     "vp9 with hidden frames": lambda: make_film(
         24, container="webm", codec="libvpx-vp9", options={"auto-alt-ref": "1", "lag-in-frames": "16"}
+    ),
+    "vp9 mp4": lambda: make_film(24, codec="libvpx-vp9", options={"g": "6"}),
+    "vp9 of odd size": lambda: make_film(numbered(24, 63, 95), container="webm", codec="libvpx-vp9"),
+    "av1 webm": lambda: make_film(24, container="webm", codec="libsvtav1", options=AV1),
+    "av1 mp4": lambda: make_film(24, codec="libsvtav1", options=AV1),
+    "av1 10 bit": lambda: make_film(
+        24, container="matroska", codec="libsvtav1", pixels="yuv420p10le", options=AV1
     ),
     "mpeg1 ps": lambda: make_film(24, container="mpeg", codec="mpeg1video", options={"bf": "2", "g": "6", "b": "4M"}),
     "mpeg2 ps": lambda: make_film(24, container="mpeg", codec="mpeg2video", options={"bf": "2", "g": "6", "b": "4M"}),
@@ -57,10 +69,14 @@ EVEN: dict[str, Callable[[], bytes]] = {
     "prores mov": lambda: make_film(24, container="mov", codec="prores_ks", pixels="yuv422p10le"),
     "24000/1001 fps": lambda: make_film(24, fps=24000 / 1001, container="matroska"),
     "0.5 fps": lambda: make_film(24, fps=0.5),
+    "1 fps": lambda: make_film(24, fps=1, container="matroska"),
+    "60000/1001 fps": lambda: make_film(24, fps=60000 / 1001),
     "120 fps": lambda: make_film(24, fps=120),
     "upright of odd size": lambda: make_film(numbered(24, 63, 45), codec="ffv1", container="matroska", pixels="bgr0"),
 }  # fmt: skip
-RATES = {"24000/1001 fps": 24000 / 1001, "0.5 fps": 0.5, "120 fps": 120.0}
+RATES = {
+    "24000/1001 fps": 24000 / 1001, "0.5 fps": 0.5, "1 fps": 1.0, "60000/1001 fps": 60000 / 1001, "120 fps": 120.0,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", EVEN)
@@ -214,12 +230,30 @@ def test_the_film_that_players_choose_is_read_where_there_are_two() -> None:
 
 
 def with_sound(output: Any) -> None:
-    sound = output.add_stream("aac", rate=16000)
-    sound.layout = "mono"
+    output.add_stream("aac", rate=16000).layout = "mono"
 
 
-def test_sound_before_the_film_changes_nothing() -> None:
-    assert sizes(make_film(24, before=with_sound)) == (64, 48, 24)
+def half_a_second_of_silence(output: Any, film: Any) -> None:
+    sound = output.streams.audio[0]
+    for number in range(8):
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        silence.sample_rate, silence.pts, silence.time_base = 16000, 1024 * number, Fraction(1, 16000)
+        output.mux(sound.encode(silence))
+
+
+@pytest.mark.parametrize("container", ["mp4", "matroska", "mpegts"])
+def test_sound_before_the_film_changes_nothing(container: str) -> None:
+    data = make_film(24, container=container, before=with_sound, setup=half_a_second_of_silence)
+    with open_media(data) as film:
+        assert shown(film) == list(range(24)) and film.timeline.fps == 24
+    assert sizes(data) == (64, 48, 24)
+
+
+@pytest.mark.parametrize(("container", "codec"), [("mp4", "libx264"), ("matroska", "libx264"), ("avi", "mpeg4")])
+def test_a_film_of_one_frame_is_one(container: str, codec: str) -> None:
+    with open_media(make_film(1, container=container, codec=codec)) as film:
+        assert shown(film) == [0] and film.timeline.at([0, 7]).tolist() == [0, 0]
+        assert (film.timeline.fps, film.timeline.span) == (24, 0)
 
 
 def test_a_repeat_is_decoded_once_and_given_each_time() -> None:
