@@ -1,5 +1,6 @@
 """Answers of raters, as the page saves them, and the key that turns them into preferences for one of two systems."""
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,8 +122,13 @@ def read_answers(files: Sequence[Path], key: RatingKey) -> list[RaterAnswers]:
             raise UserError(f"{path}: answers `{min(unknown)}`, which the page does not ask; the file is damaged.")
         if len(set(items)) < len(items):
             raise UserError(f"{path}: answers a question twice; the file is damaged.")
-        if found.setdefault(own.rater, own) != own:
+        if found.setdefault(_identity(own.rater), own) != own:
             raise UserError(
                 f"{path}: rater `{own.rater}` has another file; name the later one only, or give two raters two names."
             )
     return list(found.values())
+
+
+def _identity(rater: str) -> str:
+    """Return what two spellings of one name share: case, spaces and composed letters differ by keyboard."""
+    return " ".join(unicodedata.normalize("NFKC", rater).casefold().split())
