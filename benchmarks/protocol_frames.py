@@ -46,6 +46,7 @@ class Procedure:
         every: Whether it takes all of them. If not, one of each video, at a start drawn without a seed.
         clips: Clips to take of the real ones, here. None takes as many as the protocol.
         kept: Of the clips, what both are given; for squares only.
+        extractor: Which of the protocol's extractors.
     """
 
     frames: Callable[[Pixels], Seen]
@@ -53,6 +54,7 @@ class Procedure:
     every: bool = True
     clips: int | None = None
     kept: Callable[[Pixels], Pixels] = lambda frames: frames
+    extractor: int = 0
 
 
 def decoded(file: Path) -> Pixels:
@@ -100,7 +102,7 @@ def tensorflow(frames: Pixels) -> Seen:
     """tf.image.resize_bilinear of TensorFlow 1: pixel i of 224 is read at i * side / 224."""
     x = frames.astype(np.float64)
     for axis in (1, 2):
-        places = np.arange(224) * (x.shape[axis] / 224)
+        places = np.arange(224, dtype=np.float32) * (np.float32(x.shape[axis]) / np.float32(224))
         low = places.astype(int)
         share = (places - low).reshape([-1 if own == axis else 1 for own in range(4)])
         high = np.minimum(low + 1, x.shape[axis] - 1)
@@ -131,8 +133,8 @@ def openai_clip(frames: Pixels) -> Seen:
 
 
 def vbench_dino(frames: Pixels) -> Seen:
-    """Torchvision's Resize of bytes, which rounds; of squares."""
-    return np.round(bilinear(frames, 224, 224))
+    """Torchvision's Resize of floats, of squares; others keep their aspect ratio."""
+    return bilinear(frames, 224, 224)
 
 
 def jepa(frames: Pixels) -> Seen:
@@ -188,7 +190,7 @@ PROCEDURES = {
     "clipfid-b32-msrvtt-59794": Procedure(openai_clip, all_runs, every=False),
     "fvd-videomae-ssv2": Procedure(cdfvd, all_runs, every=False),
     "jedi-vjepa2-ssv2": Procedure(jepa, all_runs, every=False),
-    "consistency": Procedure(vbench_dino, nothing, kept=square),
+    "consistency": Procedure(vbench_dino, nothing, kept=square, extractor=1),
 }  # fmt: skip
 
 
@@ -244,14 +246,14 @@ def rows(folder: Path, one_of: int) -> Iterator[str]:
         protocol = load_protocol(name)
         every = len(all_runs(lengths)) if procedure.clips == -1 else procedure.clips
         cuts = planned(protocol, folder, every)
-        last, differences = list(protocol.extractors)[-1], []
+        extractor, differences = list(protocol.extractors)[procedure.extractor], []
         of_video = {name_of(cut): cut for cut in cuts}
         for video in (video for video in compared if video in of_video):
             cut = of_video[video]
             numbers = list(cut.numbers or ())
             theirs = procedure.frames(procedure.kept(decoded(files[video])[numbers]))
             pixels = procedure.kept(read_cut(cut, ()).pixels) if protocol.resize == () else None
-            ours = given(protocol, last)(read_cut(cut, protocol.resize).pixels if pixels is None else pixels)
+            ours = given(protocol, extractor)(read_cut(cut, protocol.resize).pixels if pixels is None else pixels)
             differences.append(np.abs(theirs.astype(np.float64) - ours))
         largest = max(float(one.max()) for one in differences)
         mean = float(np.mean([one.mean() for one in differences]))

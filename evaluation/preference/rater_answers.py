@@ -92,11 +92,14 @@ def read_key(path: Path) -> RatingKey:
     """Read the key that was written with a page.
 
     Raises:
-        UserError: If the file is missing or is no such key.
+        UserError: If the file is missing, is no such key, or has items of questions that it does not list.
     """
     hint = "name the folder that `mav rate A B --out FOLDER` wrote"
     content: dict[str, Any] = read_json(path, dict[str, Any], hint)
-    return build(RatingKey, content, str(path))
+    key: RatingKey = build(RatingKey, content, str(path))
+    if unknown := {item.question for item in key.items.values()} - set(key.questions):
+        raise UserError(f"{path}: has items of `{min(unknown)}`, which is none of its questions; the file is damaged.")
+    return key
 
 
 def read_answers(files: Sequence[Path], key: RatingKey) -> list[RaterAnswers]:

@@ -126,6 +126,11 @@ def test_other_spellings_of_a_name_are_the_same_rater(tmp_path: Path, other: str
         read_answers(files, key)
 
 
+def test_a_key_with_items_of_other_questions_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="has items of `quality`, which is none of its questions; the file is damaged"):
+        read_key(key_file(tmp_path, questions=["motion"]))
+
+
 def test_pairs_without_an_answer_are_counted(tmp_path: Path) -> None:
     key = read_key(key_file(tmp_path))
     found = preference_results(key, read_answers([answer_file(tmp_path, "Ann", {"i0": "x"})], key))
