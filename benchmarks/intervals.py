@@ -5,7 +5,8 @@
 Two sets of n clips, N(0, 1) and N(0.3, 1.2²) in d dimensions; in groups, the clips of a source video share half of
 their variance. A row says the mean estimate, and how many 95 % intervals held their estimand: of the plain distance its
 expectation at this n (the mean over all repetitions), of the others that of infinitely many clips. Beside them a
-percentile bootstrap of clips, as often seen, against the expectation at n.
+percentile bootstrap of clips, as often seen, against the expectation at n. A second table has few source videos with
+many clips each, on either side of the number from which distances are extrapolated (more videos than features).
 """
 
 import os
@@ -31,11 +32,12 @@ Bounds = tuple[float, float, float]  # estimate, low, high
 
 @dataclass(frozen=True)
 class Case:
-    """A size of the simulation."""
+    """A size of the simulation; `resampled` has the bootstrap beside it."""
 
     d: int
     n: int
     per_video: int
+    resampled: bool = True
 
     def draw(self, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64], list[int]]:
         """Both sides' clips, (n, d), and the group of each."""
@@ -85,7 +87,8 @@ def repeat(case: Case, seed: int) -> dict[str, Bounds]:
         "-inf": (frechet.extrapolated, *frechet.interval(frechet.extrapolated)),
         "-kvd": (kernel, *jackknife.interval(kernel)),
     }
-    return found | ({"bootstrap": bootstrap(a, b, rng)} if seed % 10 == 0 else {})  # a tenth of them: it is slow
+    resampled = case.resampled and seed % 10 == 0  # a tenth of them: it is slow
+    return found | ({"bootstrap": bootstrap(a, b, rng)} if resampled else {})
 
 
 def row(case: Case, found: list[dict[str, Bounds]]) -> str:
@@ -105,22 +108,28 @@ def row(case: Case, found: list[dict[str, Bounds]]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+SIZES = [(8, 100), (8, 1000), (32, 100), (32, 300), (32, 1000)]
+FEW = [(8, 3, 30), (8, 5, 30), (8, 8, 30), (8, 9, 30), (8, 16, 30), (32, 16, 4), (32, 33, 4), (32, 64, 4)]
+
+
 def main(
     repetitions: Annotated[int, typer.Option(help="Of every case.")] = 5000,
     processes: Annotated[int, typer.Option(help="That share them.")] = 2,
+    few: Annotated[bool, typer.Option(help="Only the table of few source videos.")] = False,
 ) -> None:
-    """Print the table as Markdown."""
-    print(f"{repetitions} repetitions a row ({repetitions // 10} of the bootstrap): mean estimate: coverage.\n")
-    print("| d | n a side | truth | plain | -inf | -kvd | bootstrap |\n|---|---|---|---|---|---|---|")
-    sizes = [(8, 100), (8, 1000), (32, 100), (32, 300), (32, 1000)]
+    """Print the tables as Markdown."""
+    print(f"{repetitions} repetitions a row ({repetitions // 10} of the bootstrap): mean estimate: coverage.")
+    tables = {
+        " bootstrap |": [Case(d, n, per_video) for per_video in (1, 4) for d, n in SIZES],
+        "": [Case(d, videos * per_video, per_video, resampled=False) for d, videos, per_video in FEW],
+    }
     with ProcessPoolExecutor(processes) as pool:
-        cases = [Case(d, n, per_video) for per_video in (1, 4) for d, n in sizes]
-        few = [Case(8, 30 * videos, 30) for videos in (3, 5, 8, 16)] + [
-            Case(32, 4 * videos, 4) for videos in (16, 32, 64)
-        ]
-        for case in cases + few:
-            found = list(pool.map(partial(repeat, case), range(repetitions), chunksize=25))
-            print(row(case, found), flush=True)
+        for beside, cases in list(tables.items())[few:]:
+            columns = f"| d | n a side | truth | plain | -inf | -kvd |{beside}"
+            print(f"\n{columns}\n|{'---|' * (columns.count('|') - 1)}")
+            for case in cases:
+                found = list(pool.map(partial(repeat, case), range(repetitions), chunksize=25))
+                print(row(case, found), flush=True)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from mav_lightning.common.arguments import check_argument
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import PositiveInt
 
-__all__ = ["ClipMetric", "PixelClips"]
+__all__ = ["ClipMetric", "PixelClips", "one_per_clip"]
 
 PixelClips = Tensor | NDArray[np.uint8]
 """N clips, uint8, shape (N, 3, T, H, W) or (N, T, H, W, 3)."""
@@ -123,9 +123,8 @@ class ClipMetric(torchmetrics.Metric):
         pixels = _channels_last(clips)
         if self.frames is not None and pixels.shape[1] < self.frames:
             raise UserError(f"must have {self.frames} frames or more, got {pixels.shape[1]}.", argument="clips")
-        names = [hashlib.sha256(clip.tobytes()).hexdigest() for clip in pixels] if ids is None else list(ids)
-        if len(names) != len(pixels):
-            raise UserError(f"must be one per clip: got {len(names)} for {len(pixels)} clips.", argument="ids")
+        hashed = [hashlib.sha256(clip.tobytes()).hexdigest() for clip in pixels] if ids is None else None
+        names = hashed or one_per_clip("ids", ids or (), len(pixels))
         extractor, rows = self._extractor[0].to(self.device).eval(), []
         for start in range(0, len(pixels), self.batch):
             part = slice(start, start + self.batch)
@@ -158,9 +157,25 @@ class ClipMetric(torchmetrics.Metric):
         )
 
 
+def one_per_clip(argument: str, texts: Sequence[str], clips: int) -> list[str]:
+    """Check that there is one text per clip, and return the texts.
+
+    Raises:
+        UserError: If there are more or fewer, or they are one text or no texts.
+    """
+    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+        raise UserError(f"must be a list of texts, one per clip, got {texts!r:.60}.", argument=argument)
+    if len(texts) != clips:
+        raise UserError(f"must be one per clip: got {len(texts)} for {clips} clips.", argument=argument)
+    return list(texts)
+
+
 def _channels_last(clips: PixelClips) -> NDArray[np.uint8]:
     """Return clips as an array (N, T, H, W, 3)."""
-    found: NDArray[Any] = clips.detach().cpu().numpy() if isinstance(clips, Tensor) else np.asarray(clips)
+    try:
+        found: NDArray[Any] = clips.detach().cpu().numpy() if isinstance(clips, Tensor) else np.asarray(clips)
+    except ValueError as error:
+        raise UserError("must have one size and one number of frames; add others apart.", argument="clips") from error
     if found.dtype != np.uint8:
         raise UserError(
             f"must be uint8 in 0..255, got {found.dtype}; convert x in [-1, 1] by "

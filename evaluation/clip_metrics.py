@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evaluation.clip_input import ClipMetric, PixelClips
+from evaluation.clip_input import ClipMetric, PixelClips, one_per_clip
 from evaluation.extractors.base import ClipFeatures, ClipProbabilities, Extractor, FrameFeatures, TextExtractor
 from evaluation.metrics.clip_states import OneSet, TwoSets
 from evaluation.metrics.clipsim import ClipSimilarity, FrameTextStates
 from evaluation.metrics.frechet import Frechet, FrechetStates
 from evaluation.metrics.inception_score import InceptionScore, inception_score, require_splits
 from evaluation.metrics.kernel import Kernel, KernelStates
-from mav_lightning.common.errors import UserError
+from mav_lightning.common.arguments import check_argument
 from mav_lightning.common.schema import PositiveInt
 
 __all__ = ["CLIPSIM", "FVD", "KVD", "ClipDistance", "FrameFID", "VideoIS"]
@@ -47,7 +47,7 @@ class ClipDistance(ClipMetric, TwoSets):
             UserError: If clips are not uint8 of such a shape or have too few frames, or features are not finite.
         """
         features, names = self.embed(clips, ids)
-        self.add(features, names, real, groups)
+        self.add(features, names, real, None if groups is None else one_per_clip("groups", groups, len(names)))
 
 
 class FVD(ClipDistance, FrechetStates):
@@ -120,9 +120,7 @@ class CLIPSIM(ClipMetric, FrameTextStates):
         if real:
             return
         features, names = self.embed(clips, ids)
-        if len(prompts) != len(names):
-            raise UserError(f"must be one per clip: got {len(prompts)} for {len(names)} clips.", argument="prompts")
-        texts = self.embed_texts(prompts)
+        texts = self.embed_texts(one_per_clip("prompts", prompts, len(names)))
         self.add(features, texts, names if ids is not None else list(map("/".join, zip(names, prompts, strict=True))))
 
     @torch.inference_mode()
@@ -146,6 +144,7 @@ class VideoIS(ClipMetric, OneSet):
     settings, takes = InceptionScore, ClipProbabilities
 
     def __init__(self, extractor: Extractor, *, splits: PositiveInt = 1, **kwargs: Any) -> None:
+        check_argument("splits", splits, PositiveInt)
         super().__init__(extractor, **kwargs)
         self.splits = splits
 

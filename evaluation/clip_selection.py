@@ -1,6 +1,7 @@
 """Selection of the clips that are measured, from video headers and the protocol's seed alone."""
 
 from collections.abc import Callable, Sequence
+from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -84,14 +85,19 @@ def _by_video(
         if not fit:
             break
         if fit.isdisjoint(waiting):
-            order = range(len(sources)) if real.choice == "first" else rng.permutation(len(sources)).tolist()
-            waiting += order
+            waiting += _by_name(sources) if real.choice == "first" else rng.permutation(len(sources)).tolist()
         chosen = next(index for index in waiting if index in fit)
         waiting.remove(chosen)
         used.add(chosen)
         start = _start(real.start, rooms[chosen], window, rng)
         cuts.append(window.cut(f"{sources[chosen].id}#{number}", sources[chosen], infos[chosen].fps, start))
     return cuts
+
+
+def _by_name(sources: Sequence[VideoSource]) -> list[int]:
+    """Order videos by name alone, as code does that keeps a folder per video and all of them in one folder."""
+    names = [(PurePosixPath(source.id).stem, source.id) for source in sources]
+    return sorted(range(len(sources)), key=names.__getitem__)
 
 
 def _windows(sources: Sequence[VideoSource], infos: Sequence[VideoInfo], protocol: Protocol, wanted: int) -> list[Cut]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import NonNegativeInt, check, read_json
 
-__all__ = ["ComparedScore", "read_results", "require_comparable", "version_warnings"]
+__all__ = ["ComparedScore", "copy_warnings", "read_results", "require_comparable", "version_warnings"]
 
 # Fields of a protocol that move no number, or follow from the others.
 _NOT_COMPARED = ("name", "hash", "follows", "unknown")
@@ -49,8 +49,9 @@ def read_results(path: Path) -> dict[str, Any]:
     content: dict[str, Any] = read_json(path, dict[str, Any], "name a file that `mav evaluate` wrote")
     hints = {
         "protocol": dict[str, Any], "metrics": dict[str, ComparedScore], "n": dict[str, NonNegativeInt],
-        "extractors": dict[str, str], "real_sha256": str | None, "prompts_sha256": str | None,
-        "versions": dict[str, str], "clips": dict[str, dict[str, Any]], "jackknife": dict[str, StoredJackknife],
+        "extractors": dict[str, str], "real_sha256": str | None, "generated_sha256": str | None,
+        "prompts_sha256": str | None, "versions": dict[str, str], "clips": dict[str, dict[str, Any]],
+        "jackknife": dict[str, StoredJackknife],
     }  # fmt: skip
     for key in ("protocol", "metrics", "n", "real_sha256"):
         if key not in content:
@@ -105,6 +106,22 @@ def version_warnings(names: Sequence[str], results: Sequence[dict[str, Any]]) ->
         differing = list(_differences(results[0].get("versions"), other.get("versions"), "versions"))
         if differing:
             found.append(f"{names[0]} and {name} were computed with other {'; '.join(differing)}.")
+    return found
+
+
+def copy_warnings(names: Sequence[str], results: Sequence[dict[str, Any]]) -> list[str]:
+    """Describe results of the same generated clips, whose numbers say nothing about two systems.
+
+    Args:
+        names: Name of each result.
+        results: Two or more results, as `read_results` returns them.
+    """
+    first: dict[str, str] = {}
+    found = []
+    for name, one in zip(names, results, strict=True):
+        sha256 = one.get("generated_sha256")
+        if sha256 and (other := first.setdefault(sha256, name)) is not name:
+            found.append(f"{other} and {name} are of the same generated clips.")
     return found
 
 

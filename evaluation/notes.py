@@ -6,8 +6,36 @@ from typing import Any
 from evaluation.cuts import Cut
 from evaluation.metrics.shapes_world import is_known
 from evaluation.protocol import Protocol
+from mav_lightning.common.counting import counted
 
-__all__ = ["shapes_notes"]
+__all__ = ["copy_notes", "shapes_notes"]
+
+
+def copy_notes(generated: Sequence[Cut], real: Sequence[Cut]) -> list[str]:
+    """Return notes that name clips with the same bytes: twice on the generated side, or on both sides.
+
+    Args:
+        generated: The generated clips, with hashed sources.
+        real: The real clips, with hashed sources.
+    """
+    names: dict[str, list[str]] = {}
+    for cut in generated:
+        names.setdefault(cut.source.content, []).append(cut.source.id)
+    copied = [own for own in names.values() if len(own) > 1]
+    of_real = {cut.source.content: cut.source.id for cut in real}
+    shared = [(own[0], of_real[content]) for content, own in names.items() if content in of_real]
+    notes = []
+    if copied:
+        notes.append(
+            f"{counted(sum(map(len, copied)) - len(copied), 'generated clip')} with the bytes of another one, first "
+            f"`{copied[0][1]}` of `{copied[0][0]}`; each counts, so intervals are too narrow."
+        )
+    if shared:
+        notes.append(
+            f"{counted(len(shared), 'generated clip')} with the bytes of a real one, first `{shared[0][0]}` of "
+            f"`{shared[0][1]}`; such clips are copies, not samples."
+        )
+    return notes
 
 
 def shapes_notes(protocol: Protocol, generated: Sequence[Cut], metrics: Mapping[str, Any]) -> list[str]:

@@ -1,6 +1,6 @@
 """Differences of two systems with intervals: paired by clip, or by the real clips that two distances share."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +43,7 @@ def paired_difference(metric: str, first: Mapping[str, Any], second: Mapping[str
         The difference, second minus first. None if the metric has neither values per clip nor a jackknife.
     """
     distances = [results.get("jackknife", {}).get(metric) for results in (first, second)]
-    if all(distances):
+    if all(distances) and _same_blocks(*(one["without"] for one in distances)):
         joint = Jackknife.difference(*(_read(one) for one in reversed(distances)))
         return PairedDifference(joint.value, joint.interval(joint.value), "joint jackknife of both distances")
     values = [
@@ -55,6 +55,11 @@ def paired_difference(metric: str, first: Mapping[str, Any], second: Mapping[str
         return None
     pairs = np.array([values[1][name] - values[0][name] for name in shared], dtype=np.float64)
     return PairedDifference(float(pairs.mean()), mean(pairs), f"paired over {len(pairs)} clips")
+
+
+def _same_blocks(first: Sequence[Sequence[float]], second: Sequence[Sequence[float]]) -> bool:
+    """Return whether both distances leave out the same blocks of real clips, and enough of them."""
+    return len(first[1]) == len(second[1]) and min(map(len, (*first, *second))) >= 3
 
 
 def _read(plain: Mapping[str, Any]) -> Jackknife:

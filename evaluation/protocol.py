@@ -59,8 +59,8 @@ class RealClips:
         start: Where in a video the frames begin.
         split: Split of a dataset that has splits, or ``all`` of them; other folders are taken whole.
         choice: ``shuffled`` takes the videos in an order drawn by the seed; ``first`` takes them in the order of their
-            ids; ``windows`` draws among all runs of consecutive frames of all videos, so that long videos give more
-            clips. Videos that are too short are skipped.
+            names, whatever their folders, splits and suffixes; ``windows`` draws among all runs of consecutive frames
+            of all videos, so that long videos give more clips. Videos that are too short are skipped.
         repeat: Whether several clips may be cut from one video if there are fewer videos than clips.
         fewer: Whether fewer clips are accepted if there are not as many videos.
     """

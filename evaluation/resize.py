@@ -64,8 +64,8 @@ class ResizeStep:
 
     Attributes:
         rule: A key of `STEPS`: a rule of `resizer`, rounded to the nearest level; ``box``, which crops the largest
-            centered square and averages areas; or ``tats``, which scales the short side, crops the center and truncates
-            to bytes as TATS does.
+            centered square and averages areas; or ``tats`` and ``cd-fvd``, which scale the short side, the latter with
+            antialiasing, crop the center and truncate to bytes as the code of these names does.
         size: Height and width of the result, in pixels.
     """
 
@@ -146,13 +146,15 @@ def _clean_bicubic(frames: NDArray[np.uint8], size: int) -> Tensor:
     return torch.from_numpy(np.clip(resized, 0, 255, out=resized))
 
 
-def _short_side_center_crop(frames: NDArray[np.uint8], size: int, scale_by: float = 1.0) -> Tensor:
+def _short_side_center_crop(
+    frames: NDArray[np.uint8], size: int, scale_by: float = 1.0, antialias: bool = False
+) -> Tensor:
     x = _channels_first(frames) / scale_by
     height, width = x.shape[-2:]
     scale = size / min(height, width)
     # rounded up as the recipe does, float error and all: 50 x 50 becomes 225 x 224, which then loses its last row
     target = (size, math.ceil(width * scale)) if height < width else (math.ceil(height * scale), size)
-    x = F.interpolate(x, target, mode="bilinear", align_corners=False)
+    x = F.interpolate(x, target, mode="bilinear", align_corners=False, antialias=antialias)
     top, left = (target[0] - size) // 2, (target[1] - size) // 2
     return x[..., top : top + size, left : left + size].contiguous()
 
@@ -165,6 +167,10 @@ def _tats(frames: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     # to [-0.5, 0.5] and back in float32, as TATS does: the truncation makes every rounding error count
     x = _short_side_center_crop(frames, size, scale_by=255.0)
     return _channels_last(((x - 0.5) + 0.5) * 255)
+
+
+def _cd_fvd(frames: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    return _channels_last(_short_side_center_crop(frames, size, scale_by=255.0, antialias=True) * 255)
 
 
 def _box(frames: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
@@ -190,5 +196,6 @@ RESIZERS: dict[str, Callable[[NDArray[np.uint8], int], Tensor]] = {
 STEPS: dict[str, Callable[[NDArray[np.uint8], int], NDArray[np.uint8]]] = {
     "box": _box,
     "tats": _tats,
+    "cd-fvd": _cd_fvd,
     **{rule: partial(_nearest_level, rule=rule) for rule in RESIZERS},
 }

@@ -145,11 +145,13 @@ def _dimension(found: Any, where: str, scale: float) -> tuple[float, dict[str, f
         raise UserError(f"{where}: must be a value and a list of clips, got {len(pair)} entries.")
     value = float(check(pair[0], float | bool, f"{where}.0"))
     rows = check(pair[1], list[dict[str, Any]], f"{where}.1")
-    each = {}
+    each = dict[str, float]()
     for number, row in enumerate(rows):
         known = {key: row[key] for key in ("video_path", "video_results") if key in row}
         clip = build(VBenchClip, known, f"{where}.1.{number}")
-        each[clip.video_path] = float(clip.video_results) / scale
+        score = float(clip.video_results) / scale
+        if each.setdefault(clip.video_path, score) != score:
+            raise UserError(f"{where}.1.{number}: another score of {clip.video_path}; the file is damaged.")
     if not math.isfinite(value):
         raise UserError(f"{where}.0: must be finite, got {value}.")
     return value, each

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from mav_lightning.common.video_encoding import encode_mp4
+from mav_lightning.common.video_encoding import encode_mp4, write_lossless
 
 ROOT = Path(__file__).parents[1]
 
@@ -81,6 +81,27 @@ def test_the_responses_to_altered_clips_are_those_of_what_was_altered(tmp_path: 
     assert told.startswith("3 and 3 source videos") and len(distances) == len(motion) == 14
     assert [row[1] for row in distances[:4]] == ["8 / 6", "6 / 6", "6 / 4", "6 / 6"]
     assert fid["shuffled"] == fid["as filmed"] != fid["first frame, frozen"] and frozen.split()[0] == "1"
+
+
+def test_published_protocols_give_their_networks_what_the_original_procedures_do(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        clip = rng.integers(0, 256, (14 + number % 6, 24, 32, 3)).astype(np.uint8)  # some are too short
+        write_lossless(tmp_path / f"v_{number:02}.mkv", clip, 25.0)
+    rows = runpy.run_path(str(ROOT / "benchmarks" / "protocol_frames.py"))["rows"]
+    table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in rows(tmp_path, 12) if line.startswith("| `")]
+    assert len(table) == 16
+    assert {name: largest for name, largest, *_ in table if float(largest) > 1e-4} == {}
+    assert not [real for *_, real in table if "OTHERS" in real]
+
+
+@pytest.mark.slow
+def test_the_responses_of_shapes_world_are_those_of_what_was_altered() -> None:
+    told = list(runpy.run_path(str(ROOT / "benchmarks" / "shapes_responses.py"))["lines"](36, [["law", "psnr"]]))
+    table = {cells[1]: cells[2:4] for line in told if len(cells := [cell.strip() for cell in line.split("|")]) > 3}
+    assert len(table) == 11 + 2
+    assert table["as rendered"] == ["1 (0.904–1)", "100 (100–100)"]
+    assert all(table[row][0].startswith("0 ") for row in ("half speed", "shuffled", "first frame, frozen"))
 
 
 @pytest.mark.slow

@@ -4,8 +4,9 @@ An id is kept as 63 bits of its sha256, since torchmetrics states hold tensors o
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ import torchmetrics
 from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics.utilities import dim_zero_cat
+from torchmetrics.utilities.distributed import gather_all_tensors
 
 from evaluation.metrics.base import ExtractedFeatures, Side
 from mav_lightning.common.errors import UserError
@@ -22,7 +24,35 @@ __all__ = ["ClipSide", "FeatureSets", "OneSet", "TwoSets", "keys_of", "unique_by
 ClipSide = tuple[Sequence[NDArray[np.floating]], Sequence[int]]  # features of each clip, (rows, d), and its group
 
 
-class TwoSets(torchmetrics.Metric):
+_NUMBERS = count()
+
+
+class ClipStates(torchmetrics.Metric):
+    """Base of states that tell clips apart by their ids: features are kept in float64, and ids are integers."""
+
+    def set_dtype(self, dst_type: str | torch.dtype) -> Self:
+        """Return the metric as it is: in another type, ids would no longer tell clips apart."""
+        return self
+
+    def _sync_dist(
+        self, dist_sync_fn: Callable[..., Any] = gather_all_tensors, process_group: Any | None = None
+    ) -> None:
+        if torch.distributed.is_initialized():
+            self._shape_empty_states(process_group or self.process_group)
+        super()._sync_dist(dist_sync_fn, process_group)
+
+    def _shape_empty_states(self, group: Any | None) -> None:
+        """Give states without clips the shape that they have in other processes: gathering needs equal ones."""
+        own = {name: batches for name in self._reductions if isinstance(batches := getattr(self, name), list)}
+        known = {name: (batches[0].shape[1:], batches[0].dtype) for name, batches in own.items() if batches}
+        everywhere: list[Any] = [None] * torch.distributed.get_world_size(group)
+        torch.distributed.all_gather_object(everywhere, known, group)
+        for name in own.keys() - known.keys():
+            shape, dtype = next((one[name] for one in everywhere if name in one), ((), self.dtype))
+            setattr(self, name, [torch.empty((0, *shape), dtype=dtype, device=self.device)])
+
+
+class TwoSets(ClipStates):
     """Base of distances between generated and real clips: features, ids and groups of both sides.
 
     Args:
@@ -116,7 +146,7 @@ class FeatureSets(TwoSets):
             self.update(torch.from_numpy(found.values), found.ids, real=side == "real", groups=found.groups)
 
 
-class OneSet(torchmetrics.Metric):
+class OneSet(ClipStates):
     """Base of scores of generated clips: one row of values and the id of each clip.
 
     Args:
@@ -140,6 +170,9 @@ class OneSet(torchmetrics.Metric):
         self.name, self.required, self.force = name, (required or {}).get("generated"), force
         for state in ("values", "keys"):
             self.add_state(state, default=[], dist_reduce_fx="cat")
+        # A collection joins metrics whose states are equal after the first update; that may have been of real clips,
+        # which leave no values here.
+        self.add_state("number", default=torch.tensor(next(_NUMBERS)), dist_reduce_fx="max")
 
     def add_values(self, values: Tensor, ids: Sequence[str]) -> None:
         """Add values of N clips, shape (N, …), kept in float64; a clip that was added before is not counted again."""

@@ -13,6 +13,7 @@ from evaluation.extractors.base import ClipFeatures
 from evaluation.jackknife import BLOCKS, INTERVAL, LIMIT, Jackknife, deal
 from evaluation.metrics.base import ExtractedFeatures, Metric, MetricResult, Number
 from evaluation.metrics.clip_states import FeatureSets, TwoSets
+from mav_lightning.common.arguments import check_fields
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import NonNegativeFloat, PositiveFloat, PositiveInt
 
@@ -37,6 +38,10 @@ class PolynomialKernel:
     offset: NonNegativeFloat = 1.0
     pairs: Pairs = "distinct"
     scale: PositiveFloat = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        check_fields(self)
 
     def __call__(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
         """Compute the kernel of all pairs: (n, d) and (m, d) → (n, m)."""

@@ -1,5 +1,6 @@
 """Answers of raters, as the page saves them, and the key that turns them into preferences for one of two systems."""
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,11 +92,14 @@ def read_key(path: Path) -> RatingKey:
     """Read the key that was written with a page.
 
     Raises:
-        UserError: If the file is missing or is no such key.
+        UserError: If the file is missing, is no such key, or has items of questions that it does not list.
     """
     hint = "name the folder that `mav rate A B --out FOLDER` wrote"
     content: dict[str, Any] = read_json(path, dict[str, Any], hint)
-    return build(RatingKey, content, str(path))
+    key: RatingKey = build(RatingKey, content, str(path))
+    if unknown := {item.question for item in key.items.values()} - set(key.questions):
+        raise UserError(f"{path}: has items of `{min(unknown)}`, which is none of its questions; the file is damaged.")
+    return key
 
 
 def read_answers(files: Sequence[Path], key: RatingKey) -> list[RaterAnswers]:
@@ -121,8 +125,13 @@ def read_answers(files: Sequence[Path], key: RatingKey) -> list[RaterAnswers]:
             raise UserError(f"{path}: answers `{min(unknown)}`, which the page does not ask; the file is damaged.")
         if len(set(items)) < len(items):
             raise UserError(f"{path}: answers a question twice; the file is damaged.")
-        if found.setdefault(own.rater, own) != own:
+        if found.setdefault(_identity(own.rater), own) != own:
             raise UserError(
                 f"{path}: rater `{own.rater}` has another file; name the later one only, or give two raters two names."
             )
     return list(found.values())
+
+
+def _identity(rater: str) -> str:
+    """Return what two spellings of one name share: case, spaces and composed letters differ by keyboard."""
+    return " ".join(unicodedata.normalize("NFKC", rater).casefold().split())

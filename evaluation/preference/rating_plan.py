@@ -7,10 +7,14 @@ from pathlib import Path
 
 from evaluation.clip_sources import VideoSource
 from evaluation.folders import open_clips, with_prompts
+from mav_lightning.common.counting import counted
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import display_only
+from mav_lightning.common.terminal import SafeLog
 
 __all__ = ["QUESTIONS", "Question", "RatedPair", "pair_clips", "questions"]
+
+log = SafeLog(__name__)
 
 
 @dataclass(frozen=True)
@@ -86,8 +90,8 @@ def pair_clips(
         fps: Frames per second of clips that are stored as images or arrays. None if there are none.
 
     Raises:
-        UserError: If clips have no prompt, the two systems have other prompts or other numbers of clips of one, or only
-            one of them has marked or upsampled clips.
+        UserError: If clips have no prompt, the two systems have other prompts or other numbers of clips of one, only
+            one of them has marked or upsampled clips, all pairs are byte-identical, or there are none.
     """
     _require_alike(folders)
     systems = [_by_prompt(folder, prompts, fps) for folder in folders]
@@ -103,11 +107,31 @@ def pair_clips(
             raise UserError(
                 f"`{prompt}`: {folders[0]} has {counts[0]} clips, {folders[1]} has {counts[1]}; provide equally many."
             )
-    return [
+    pairs = [
         RatedPair(prompt, pair)
         for prompt in chosen
         for pair in zip(systems[0][prompt], systems[1][prompt], strict=True)
     ]
+    _require_unlike(folders, pairs)
+    return pairs
+
+
+def _require_unlike(folders: tuple[Path, Path], pairs: Sequence[RatedPair]) -> None:
+    """Warn of pairs of byte-identical clips, which raters cannot tell apart.
+
+    Raises:
+        UserError: If all pairs are, or there are none.
+    """
+    if not pairs:
+        raise UserError("there are no prompts to rate; give at least one.", argument="prompts")
+    same = [pair for pair in pairs if pair.clips[0].sha256() == pair.clips[1].sha256()]
+    if len(same) == len(pairs):
+        raise UserError(f"{folders[0]} and {folders[1]} hold the same clips; name the folders of two systems.")
+    if same:
+        log.warning(
+            "%s of %s with the same bytes on both sides, first `%s`; raters can only call them equal.",
+            len(same), counted(len(pairs), "pair"), same[0].prompt,
+        )  # fmt: skip
 
 
 def _by_prompt(

@@ -76,8 +76,8 @@ def preference_results(key: RatingKey, raters: Sequence[RaterAnswers]) -> dict[s
     Returns:
         Plain data: ``title``, ``origin``, ``metrics`` (question → win rate of the first system, ties as half, with its
         interval), ``questions`` (question → ``votes``, ``pairs`` won, tied and lost, ``raters_per_pair``, ``kappa``,
-        ``kappa_pairs``, and ``left``, the share of decided answers for the left side), and ``pairs`` (votes and
-        majority of each pair).
+        ``kappa_pairs``, ``left``, the share of decided answers for the left side, and the number of ``unanswered``
+        pairs), and ``pairs`` (votes and majority of each pair).
     """
     votes: dict[str, list[str]] = {item: [] for item in key.items}
     left: dict[str, list[bool]] = {name: [] for name in key.questions}
@@ -93,7 +93,8 @@ def preference_results(key: RatingKey, raters: Sequence[RaterAnswers]) -> dict[s
         wins = [majority(given) for given in own.values()]
         value, interval = win_rate(wins, [key.items[item].prompt for item in own])
         metrics[question] = Score(value, interval, _KIND, len(own), "higher", f"win rate of {first}").to_dict()
-        about[question] = _about(list(own.values()), wins, left[question])
+        unanswered = sum(item.question == question for item in key.items.values()) - len(own)
+        about[question] = _about(list(own.values()), wins, left[question]) | {"unanswered": unanswered}
     results: dict[str, Any] = to_plain({
         "title": f"What people prefer: {first} over {second}",
         "origin": {

@@ -124,6 +124,8 @@ def _collect(files: list[Path], out: Path) -> None:
         kappa = "–" if about["kappa"] is None else f"{about['kappa']:.2f}"
         left = "" if about["left"] is None else f", left side chosen {about['left']:.0%}"
         echo(f"{question}: {won} won, {tied} tied, {lost} lost; Fleiss' kappa {kappa}{left}")
+        if about["unanswered"]:
+            echo(f"warning: {question}: {counted(about['unanswered'], 'pair')} without an answer, not counted.")
         if about["raters_per_pair"][0] < FEWEST_RATERS:
             fewest = about["raters_per_pair"][0]
             echo(f"warning: {question}: a pair has {fewest} answers; the paper takes the majority of {FEWEST_RATERS}.")

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -173,12 +174,39 @@ def test_it_logs_in_a_module_of_lightning(tmp_path: Path) -> None:
     assert logged["fvd"] == pytest.approx(alone.compute().item(), rel=1e-6)
 
 
+def test_a_collection_keeps_scores_apart_that_had_no_generated_clips_at_first() -> None:
+    alone, metrics = VideoIS(Brightness(), name="is"), MetricCollection({
+        "clipsim": CLIPSIM.from_protocol("shapes-tiny", force=True), "is": VideoIS(Brightness(), name="is"),
+    })  # fmt: skip
+    metrics.update(clips=clips(2, 1), real=True, prompts=PROMPTS[:2])
+    metrics.update(clips=clips(3, 2), real=False, prompts=PROMPTS)
+    alone.update(clips(3, 2))
+
+    found = metrics.compute()
+    assert found["is"] == alone.compute() and found["clipsim"] < 1 <= found["is"]
+
+
+def test_features_stay_in_float64_and_ids_stay_apart_in_any_precision() -> None:
+    fvd = FVD(MeanLevels(), name="my-fvd")
+    fvd.update(clips(8, 1))
+    fvd.update(clips(9, 2), real=True)
+    before = fvd.compute()
+
+    assert fvd.set_dtype(torch.float16).half().count("generated") == 8
+    assert fvd.compute() == before
+
+
 def share(rank: int, folder: str) -> None:
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     fvd = FVD(MeanLevels(), name="my-fvd")
     fvd.update(clips(9, 1)[rank::2])
     fvd.update(clips(9, 2)[[0, *range(rank, 9, 2)]], real=True)  # the first clip pads both shares
-    Path(folder, str(rank)).write_text(repr(fvd.compute().item()))
+    lone, clipsim = VideoIS(Brightness(), name="my-is"), CLIPSIM.from_protocol("shapes-tiny", force=True)
+    if rank == 1:  # the other has no clips at all
+        lone.update(clips(8, 1))
+        clipsim.update(clips(3, 1), prompts=PROMPTS)
+    values = [metric.compute().item() for metric in (fvd, lone, clipsim)]
+    Path(folder, str(rank)).write_text(repr(values))
     torch.distributed.destroy_process_group()
 
 
@@ -187,8 +215,12 @@ def test_two_processes_give_the_value_of_one(tmp_path: Path) -> None:
     one = FVD(MeanLevels(), name="my-fvd")
     one.update(clips(9, 1))
     one.update(clips(9, 2), real=True)
+    lone, clipsim = VideoIS(Brightness(), name="my-is"), CLIPSIM.from_protocol("shapes-tiny", force=True)
+    lone.update(clips(8, 1))
+    clipsim.update(clips(3, 1), prompts=PROMPTS)
 
-    assert {(tmp_path / rank).read_text() for rank in "01"} == {repr(one.compute().item())}
+    values = [metric.compute().item() for metric in (one, lone, clipsim)]
+    assert {(tmp_path / rank).read_text() for rank in "01"} == {repr(values)}
 
 
 @pytest.mark.parametrize(
@@ -203,6 +235,7 @@ def test_two_processes_give_the_value_of_one(tmp_path: Path) -> None:
         (lambda x: x[..., :1], r"got \(4, 9, 16, 16, 1\)\."),
         (lambda x: x[:, :3], r"got \(4, 3, 16, 16, 3\), which could be either"),
         (lambda x: x[:, :8], r"clips: must have 9 frames or more, got 8"),
+        (lambda x: [x[0], x[1][:5]], r"clips: must have one size and one number of frames; add others apart"),
     ],
 )
 def test_clips_of_another_kind_are_refused_with_the_fix(bad: Callable[[Array], Array], message: str) -> None:
@@ -215,6 +248,16 @@ def test_ids_and_prompts_are_one_per_clip() -> None:
         FVD.from_protocol("shapes-tiny").update(clips(3, 0), ids=["a", "b"])
     with pytest.raises(UserError, match="prompts: must be one per clip: got 1 for 3 clips"):
         CLIPSIM.from_protocol("shapes-tiny").update(clips(3, 0), prompts=["a"])
+    with pytest.raises(UserError, match="groups: must be one per clip: got 1 for 3 clips"):
+        FVD(MeanLevels(), name="a").update(clips(3, 0), groups=["a"])
+
+
+@pytest.mark.parametrize("texts", ["abc", range(3), [None] * 3])
+def test_one_text_is_not_a_text_per_clip_and_numbers_are_no_texts(texts: Any) -> None:
+    with pytest.raises(UserError, match="ids: must be a list of texts, one per clip, got "):
+        FVD(MeanLevels(), name="a").update(clips(3, 0), ids=texts)
+    with pytest.raises(UserError, match="prompts: must be a list of texts, one per clip, got "):
+        CLIPSIM.from_protocol("shapes-tiny").update(clips(3, 0), prompts=texts)
 
 
 def test_another_number_of_clips_than_the_protocols_needs_force() -> None:
@@ -247,6 +290,9 @@ def test_a_forced_distance_of_too_few_clips_for_its_covariance_warns(caplog: pyt
         ),
         (lambda: FVD(Brightness, name="a"), "extractor: must be a ClipFeatures, got <class"),
         (lambda: FVD(MeanLevels(), name="a", frames=0), "frames: must be a whole number above 0"),
+        (lambda: FVD(MeanLevels(), name="a", divisor="m"), "divisor: must be one of `n-1`, `n`, got 'm'"),
+        (lambda: KVD(MeanLevels(), name="a", degree=0), "degree: must be a whole number above 0"),
+        (lambda: VideoIS(Brightness(), name="a", splits=0), "splits: must be a whole number above 0"),
     ],
 )
 def test_a_metric_that_cannot_be_built_says_why(build: Callable[[], object], message: str) -> None:

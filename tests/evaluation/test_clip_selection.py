@@ -146,6 +146,18 @@ def test_the_first_videos_are_taken_in_the_order_of_their_names(tmp_path: Path) 
     assert [name for name, _ in real_ids(tmp_path, first)] == ["b.mkv#0", "c.mkv#1"]
 
 
+def test_names_count_and_not_the_folders_or_splits_of_videos(tmp_path: Path) -> None:
+    for split, name in (("val", "v_Archery_g01"), ("train", "v_BasketballDunk_g01"), ("train", "v_Basketball_g01")):
+        (tmp_path / "clips" / split).mkdir(parents=True, exist_ok=True)
+        film(tmp_path / "clips" / split / name[2:-4], name, 9)
+    first = replace(ONCE, clips=2, choice="first", split="all")
+
+    found = [cut.id for cut in plan_real(open_clips(tmp_path, "all"), STRIDED, first, [])]
+
+    # as by `sorted` of a folder that holds a folder of each name: `D` comes before `_`
+    assert found == ["train/BasketballDunk/v_BasketballDunk_g01.mkv#1", "val/Archery/v_Archery_g01.mkv#0"]
+
+
 def test_fewer_videos_than_clips_are_all_taken_where_the_protocol_accepts_it(tmp_path: Path) -> None:
     for number in range(3):
         film(tmp_path, str(number), 9)

@@ -1,6 +1,7 @@
 """Results are compared where that means something, and refused by the field that differs."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ def write(path: Path, fvd: float | None, **changes: Any) -> Path:
     }
     content = {"protocol": protocol, "metrics": metrics, "real_sha256": changes.get("real_set", "a" * 64)}
     content["n"] = {"generated": changes.get("n", 288), "real": 288}
+    content["generated_sha256"] = changes.get("made")
     content["prompts_sha256"] = changes.get("prompts", "c" * 64)
     content["extractors"] = {"video": changes.get("weights", "e" * 64)}
     content |= {key: changes[key] for key in ("versions", "clips", "jackknife") if key in changes}
@@ -161,3 +163,24 @@ def test_distances_to_the_same_real_clips_are_compared_jointly() -> None:
 
     assert 0.88 <= covered / 150 <= 1.0
     assert np.mean(joint_widths) < 0.85 * np.mean(apart_widths)
+
+
+@pytest.mark.parametrize(
+    "other", [{"without": [[1.0] * 5, [1.0] * 4]}, {"without": [[1.0] * 5, []]}, {"without": [[], [1.0] * 5]}]
+)
+def test_distances_without_the_same_blocks_of_real_clips_have_no_joint_interval(
+    tmp_path: Path, other: dict[str, Any]
+) -> None:
+    jackknives = [{"shapes-fvd": {"value": 1.0, "without": [[1.0] * 5] * 2} | own} for own in ({}, other)]
+    files = [write(tmp_path / f"{n}.json", 1.0 + n, jackknife=own) for n, own in enumerate(jackknives)]
+
+    assert "jackknife" not in compared(*files)
+    assert "joint jackknife" in compared(files[0], write(tmp_path / "like.json", 3.0, jackknife=jackknives[0]))
+
+
+def test_results_of_the_same_clips_are_named(tmp_path: Path) -> None:
+    files = [write(tmp_path / f"{name}.json", 18.0, made=own) for name, own in zip("abc", "xyx", strict=True)]
+
+    assert "a.json and" not in compared(*files[:2]).replace("\n", "")
+    printed = " ".join(compared(*files).split())
+    assert re.search(r"warning: \S*a\.json and \S*c\.json are of the same generated clips", printed)

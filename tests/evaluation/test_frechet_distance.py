@@ -112,8 +112,10 @@ def test_two_groups_have_no_interval() -> None:
     assert frechet_jackknife(rows, rows, [0] * 5 + [1] * 5, range(10)) is None
 
 
-@pytest.mark.parametrize(("videos", "noted"), [(3, True), (15, True), (16, False)])
-def test_few_source_videos_are_noted_whatever_the_number_of_clips(videos: int, noted: bool) -> None:
+@pytest.mark.parametrize(
+    ("videos", "noted"), [(3, "cannot be extrapolated"), (8, "cannot be extrapolated"), (9, "are few"), (16, "")]
+)
+def test_distances_are_extrapolated_from_more_source_videos_than_features(videos: int, noted: str) -> None:
     from types import SimpleNamespace
     from typing import Any
 
@@ -124,8 +126,11 @@ def test_few_source_videos_are_noted_whatever_the_number_of_clips(videos: int, n
     groups = [f"{number // 30}" for number in range(30 * videos)]
     values = np.random.default_rng(0).normal(size=(30 * videos, 1, 8))
     extracted: Any = SimpleNamespace(features=lambda _, side: Features(names, groups, values), force=False)
-    notes = Frechet("video", "n-1").measure("fvd", extracted).notes
-    assert bool(notes) == noted
+    found = Frechet("video", "n-1").measure("fvd", extracted)
+    limit = found.scores["fvd-inf"]
+    assert np.isfinite(limit.value) == (videos > 8) == (limit.interval is not None)
+    assert np.isfinite(found.scores["fvd"].value) and found.scores["fvd"].interval is not None
+    assert bool(found.notes) == bool(noted)
     if noted:
-        assert notes[0].startswith(f"fvd-inf: {videos} source videos for 8 features are too few to extrapolate from")
-        assert "Provide clips of 16 videos" in notes[0]
+        assert found.notes[0].startswith(f"fvd-inf: {videos} source videos for 8 features {noted}")
+        assert "Provide clips of 16 videos" in found.notes[0]

@@ -71,3 +71,20 @@ def test_mistakes_are_told_before_anything_is_written(systems: tuple[Path, Path]
         code, told = rate(*words)
         assert code == 2 and message in told, told
     assert not out.exists()
+
+
+def test_the_same_clips_are_no_two_systems(
+    systems: tuple[Path, Path], tmp_path: Path, rate: Rate, caplog: pytest.LogCaptureFixture
+) -> None:
+    code, told = rate(systems[0], systems[0], "--out", tmp_path / "rating")
+    assert code == 2 and "hold the same clips; name the folders of two systems." in told
+
+    (systems[1] / "0.mkv").write_bytes((systems[0] / "0.mkv").read_bytes())
+    code, _ = rate(*systems, "--out", tmp_path / "rating")
+    assert code == 0 and "1 of 2 pairs with the same bytes on both sides, first `a`; raters can only" in caplog.text
+
+
+def test_a_page_of_no_prompts_is_rejected(systems: tuple[Path, Path], tmp_path: Path, rate: Rate) -> None:
+    (tmp_path / "prompts.txt").write_text("a cow\n")
+    code, told = rate(*systems, "--prompts", tmp_path / "prompts.txt", "--out", tmp_path / "rating")
+    assert code == 2 and "has no clip of 1 prompts, first `a cow`" in told

@@ -193,23 +193,25 @@ def test_the_advice_for_float_frames_undoes_the_scaling() -> None:
     np.testing.assert_array_equal(np.round((x + 1) * 127.5).clip(0, 255).astype(np.uint8), pixels)
 
 
-def tats_bytes(frames: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Follow TATS from stored frames to the bytes its I3D is given, step by step."""
+def loader_bytes(frames: NDArray[np.uint8], size: int, antialias: bool) -> NDArray[np.uint8]:
+    """Follow a loader from stored frames to bytes: TATS's, or cd-fvd's with antialiasing and without -0.5 and +0.5."""
     video = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255.0
     height, width = video.shape[-2:]
     scale = size / min(height, width)
     target = (size, math.ceil(width * scale)) if height < width else (math.ceil(height * scale), size)
-    video = F.interpolate(video, size=target, mode="bilinear", align_corners=False)
+    video = F.interpolate(video, size=target, mode="bilinear", align_corners=False, antialias=antialias)
     top, left = (video.shape[-2] - size) // 2, (video.shape[-1] - size) // 2
-    video = video[:, :, top : top + size, left : left + size].permute(1, 0, 2, 3).contiguous() - 0.5
-    return ((video + 0.5) * 255).permute(1, 2, 3, 0).byte().numpy()
+    video = video[:, :, top : top + size, left : left + size].permute(1, 0, 2, 3).contiguous()
+    video = video if antialias else (video - 0.5) + 0.5
+    return (video * 255).permute(1, 2, 3, 0).byte().numpy()
 
 
 @pytest.mark.parametrize("shape", [(24, 32), (48, 20), (16, 16), (17, 31)])
-def test_the_step_of_tats_gives_its_bytes(shape: tuple[int, int]) -> None:
+@pytest.mark.parametrize(("rule", "antialias"), [("tats", False), ("cd-fvd", True)])
+def test_the_steps_of_loaders_give_their_bytes(shape: tuple[int, int], rule: str, antialias: bool) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (3, *shape, 3), np.uint8)
 
-    np.testing.assert_array_equal(resize_frames(frames, [ResizeStep("tats", 16)]), tats_bytes(frames, 16))
+    np.testing.assert_array_equal(resize_frames(frames, [ResizeStep(rule, 16)]), loader_bytes(frames, 16, antialias))
 
 
 def test_steps_are_applied_in_order_and_give_bytes() -> None:
@@ -218,11 +220,11 @@ def test_steps_are_applied_in_order_and_give_bytes() -> None:
 
     two = resize_frames(frames, [ResizeStep("torch-bilinear", 20), ResizeStep("tats", 8)])
 
-    np.testing.assert_array_equal(two, tats_bytes(half, 8))
+    np.testing.assert_array_equal(two, loader_bytes(half, 8, False))
     assert two.dtype == np.uint8
     assert resize_frames(frames, []) is frames
 
 
 def test_a_step_of_an_unknown_rule_is_rejected() -> None:
-    with pytest.raises(UserError, match=r"rule: no resizing `boxx`; known: box, tats, .*Did you mean `box`"):
+    with pytest.raises(UserError, match=r"rule: no resizing `boxx`; known: box, tats, cd-fvd, .*Did you mean `box`"):
         ResizeStep("boxx", 16)

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation import Clip
-from evaluation.extractors.video_transformer import VideoTransformerSettings
+from evaluation import Clip, evaluate
+from evaluation.extractors.video_transformer import VideoTransformer, VideoTransformerSettings
+from evaluation.protocol import parse_protocol
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.video_encoding import write_lossless
+from mav_lightning.media.media_reader import read_clip
 
 transformers = pytest.importorskip("transformers")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -87,3 +90,48 @@ def test_folders_that_do_not_fit_are_one_message(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(UserError, match="not a readable videomae or vjepa2"):
         settings(tmp_path).load(Path())
+
+
+def test_clips_are_decoded_once_for_all_metrics_and_embedded_in_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for kind in ("videomae", "vjepa2"):
+        write_model(kind, tmp_path / kind)
+    for side, count in (("made", 10), ("real", 9)):
+        (tmp_path / side).mkdir()
+        for number in range(count):
+            pixels = np.random.default_rng((count, number)).integers(0, 256, (6, 16, 16, 3)).astype(np.uint8)
+            write_lossless(tmp_path / side / f"{number}.mkv", pixels, 8.0)
+    decoded, batches = list[str](), list[tuple[str, int]]()
+
+    def count_decoding(media: Any, numbers: Any) -> Any:
+        decoded.append("/".join(Path(media.name).parts[-2:]))
+        return read_clip(media, numbers)
+
+    def count_batch(network: VideoTransformer, prepared: torch.Tensor) -> torch.Tensor:
+        batches.append((network.model.config.model_type, len(prepared)))
+        return forward(network, prepared)
+
+    forward = VideoTransformer.forward
+    monkeypatch.setattr("evaluation.cuts.read_clip", count_decoding)
+    monkeypatch.setattr(VideoTransformer, "forward", count_batch)
+    every = {"clips": None, "start": "first"}
+    one = {"kind": "video-transformer", "resize": "torch-bilinear", "size": 16, "mean": list(MEAN), "std": list(STD)}
+    values: dict[str, Any] = {
+        "frames": 4, "fps": None, "stride": 1, "resize": [], "seed": 0, "batch": 4,
+        "generated": every, "real": every | {"split": "val", "choice": "first", "repeat": False, "fewer": False},
+        "extractors": {kind: one | {"weights": kind} for kind in ("videomae", "vjepa2")},
+        "metrics": {
+            "fvd": {"kind": "frechet", "of": "videomae", "divisor": "n"}, "kvd": {"kind": "kernel", "of": "videomae"},
+            "jedi": {"kind": "kernel", "of": "vjepa2", "degree": 2, "offset": 0.0, "pairs": "all", "scale": 100.0},
+        },
+    }  # fmt: skip
+    protocol, places = parse_protocol(tmp_path / "mine.yaml", values), [tmp_path / side for side in ("made", "real")]
+    for _ in range(2):
+        evaluate(*places, protocol, force=True, weights=tmp_path, features=tmp_path / "features")
+
+    assert sorted(decoded) == sorted([f"made/{n}.mkv" for n in range(10)] + [f"real/{n}.mkv" for n in range(9)])
+    wanted = {kind: [4] * 5 for kind in ("videomae", "vjepa2")}  # 19 clips; the last batch is filled up
+    shapes_only = [one for one in batches if one[1] == 1]  # a blank clip shows how many features there are
+    embedded = [own for own in batches if own not in shapes_only]
+    assert {kind: [n for name, n in embedded if name == kind] for kind in wanted} == wanted

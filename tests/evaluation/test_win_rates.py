@@ -116,3 +116,22 @@ def test_a_rater_counts_once(tmp_path: Path) -> None:
     later = answer_file(tmp_path, "Ann", {"i0": "x", "i1": "y"})
     with pytest.raises(UserError, match="rater `Ann` has another file; name the later one only"):
         read_answers([first, later], key)
+
+
+@pytest.mark.parametrize("other", ["ann ", "ANN", "Ａnn"])
+def test_other_spellings_of_a_name_are_the_same_rater(tmp_path: Path, other: str) -> None:
+    key = read_key(key_file(tmp_path))
+    files = [answer_file(tmp_path, "Ann", {"i0": "x"}), answer_file(tmp_path, "other", {"i0": "y"}, rater=other)]
+    with pytest.raises(UserError, match="has another file; name the later one only, or give two raters two names"):
+        read_answers(files, key)
+
+
+def test_a_key_with_items_of_other_questions_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="has items of `quality`, which is none of its questions; the file is damaged"):
+        read_key(key_file(tmp_path, questions=["motion"]))
+
+
+def test_pairs_without_an_answer_are_counted(tmp_path: Path) -> None:
+    key = read_key(key_file(tmp_path))
+    found = preference_results(key, read_answers([answer_file(tmp_path, "Ann", {"i0": "x"})], key))
+    assert found["questions"]["quality"]["unanswered"] == 2 and found["metrics"]["quality"]["n"] == 1
