@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -18,7 +17,7 @@ from mav_lightning.common.task import Task
 from mav_lightning.common.tracking import Track
 from mav_lightning.common.transformers_library import transformers_library
 from mav_lightning.modules.huggingface_clip import MEAN, STD, HuggingFaceCLIP
-from mav_lightning.networks.card import Card
+from mav_lightning.networks.huggingface_encoder import read_encoder, write_encoder
 from mav_lightning.networks.stored import write_network
 
 __all__ = ["AdoptCLIP", "AdoptNetwork"]
@@ -49,14 +48,7 @@ class AdoptCLIP(Task):
         """
         source = Path(self.source)
         model, tokenizer = _pretrained(source, self.source_sha256)
-        node = {
-            "_target_": f"{HuggingFaceCLIP.__module__}.{HuggingFaceCLIP.__name__}",
-            "config": json.loads(model.config.to_json_string(use_diff=False)),
-            "tokenizer": tokenizer.backend_tokenizer.to_str(),
-            **_normalization(source),
-        }
-        weights = {f"model.{name}": value for name, value in model.state_dict().items()}
-        write_network(place, weights, Card.of(node, {"name": source.name}))
+        write_encoder(place, HuggingFaceCLIP, model, tokenizer, source.name, **_normalization(source))
 
 
 @dataclass(frozen=True)
@@ -148,18 +140,7 @@ def _pretrained(source: Path, sha256: str) -> tuple[Any, Any]:
                 argument="source",
             )
     _check_sha256(source / "model.safetensors", sha256)
-    try:
-        model, found = transformers.CLIPModel.from_pretrained(
-            source, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
-        )
-        tokenizer = transformers.AutoTokenizer.from_pretrained(source, local_files_only=True)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"{source}: not a readable CLIP ({str(error).splitlines()[0]}).") from error
-    if lost := sorted(found["missing_keys"]):
-        raise UserError(
-            f"{source}: {len(lost)} weights of the CLIP are missing, first `{lost[0]}`; use a complete copy."
-        )
-    return model, tokenizer
+    return read_encoder(transformers.CLIPModel, source, transformers.AutoTokenizer, source, "CLIP")
 
 
 def _summary(problem: str, names: Iterable[str]) -> str:

@@ -4,12 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
-from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import PositiveInt, check, read_json
 from mav_lightning.common.transformers_library import transformers_library
+from mav_lightning.networks.huggingface_encoder import read_encoder
 from mav_lightning.pretrained.diffusers_folder import pipeline_of, sibling, weights_file
 
 __all__ = ["caption_files", "caption_length", "encode_caption", "read_text_encoder"]
@@ -50,16 +49,8 @@ def read_text_encoder(pipeline: Path, projected: bool) -> tuple[Any, Any]:
     place = pipeline / "text_encoder"
     weights_file(place, _WEIGHTS)
     kind = transformers.CLIPTextModelWithProjection if projected else transformers.CLIPTextModel
-    try:
-        encoder, report = kind.from_pretrained(
-            place, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
-        )
-        tokenizer = transformers.CLIPTokenizer.from_pretrained(pipeline / "tokenizer", local_files_only=True)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"{place}: not a readable text encoder ({str(error).splitlines()[0]}).") from error
-    if lost := sorted(report["missing_keys"]):
-        raise UserError(f"{place}: {len(lost)} weights are missing, first `{lost[0]}`; use a complete copy.")
-    return encoder.eval(), tokenizer
+    tokenizer = transformers.CLIPTokenizer
+    return read_encoder(kind, place, tokenizer, pipeline / "tokenizer", "text encoder")
 
 
 @torch.no_grad()

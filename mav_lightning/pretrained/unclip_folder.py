@@ -1,6 +1,5 @@
 """The folder of an unCLIP pipeline of diffusers, such as Karlo's, as the networks of a cascade."""
 
-import json
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +14,7 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import PositiveFloat, PositiveInt, check, read_json
 from mav_lightning.networks.card import Card
 from mav_lightning.networks.catalogue import build_network
+from mav_lightning.networks.huggingface_encoder import write_encoder
 from mav_lightning.networks.stored import write_network
 from mav_lightning.pretrained.diffusers_folder import (
     CONFIG,
@@ -122,13 +122,7 @@ def _write_text_encoder(source: Path, place: Path) -> None:
             f"reads {encoder.config.max_position_embeddings}; give a complete copy of one pipeline.",
             argument="source",
         )
-    node = {
-        "_target_": f"{UnclipTextEncoder.__module__}.{UnclipTextEncoder.__name__}",
-        "config": json.loads(encoder.config.to_json_string(use_diff=False)),
-        "tokenizer": tokenizer.backend_tokenizer.to_str(),
-    }
-    weights = {f"model.{name}": value for name, value in encoder.state_dict().items()}
-    write_network(place, weights, Card.of(node, {"name": source.name}))
+    write_encoder(place, UnclipTextEncoder, encoder, tokenizer, source.name)
 
 
 def _write_prior(source: Path, place: Path) -> None:
