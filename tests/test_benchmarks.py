@@ -34,6 +34,17 @@ def test_the_memory_benchmark_prints_a_peak() -> None:
 
 
 @pytest.mark.slow
+def test_the_checkpoint_benchmark_prints_for_how_long_training_is_held_up() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "checkpoints.py"), "--layers", "1", "--times", "2"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    printed = json.loads(done.stdout.splitlines()[-1])
+    assert {name: len(times) for name, times in printed["each"].items()} == {
+        "at once": 2, "thread": 2, "thread, until written": 2
+    }  # fmt: skip
+
+
+@pytest.mark.slow
 def test_the_simulation_of_intervals_prints_a_coverage_for_each_kind() -> None:
     command = [sys.executable, str(ROOT / "benchmarks" / "intervals.py"), "--repetitions", "10", "--processes", "1"]
     done = subprocess.run(command, capture_output=True, text=True)

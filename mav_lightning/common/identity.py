@@ -22,6 +22,7 @@ HARMLESS = frozenset({
     "name",
     "needs",  # what is needed counts by its content instead
     "out",
+    "fit.background_checkpoints",
     "fit.checkpoint_every",  # a resumed training equals the uninterrupted one bit for bit
     "fit.logger",
     "fit.name",

@@ -3,18 +3,20 @@
 import hashlib
 import pickle
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 from lightning_utilities.core.rank_zero import rank_zero_only, rank_zero_warn
-from torch import Tensor
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.units import memory
-from mav_lightning.common.whole_file import whole_file
+from mav_lightning.common.whole_file import remove_partial_files, whole_file
 from mav_lightning.networks.checkpoint_reader import read_checkpoint
+from mav_lightning.training.checkpoint_writer import nested_tensors
 
 __all__ = [
     "AtomicCheckpointIO",
@@ -23,6 +25,7 @@ __all__ = [
     "checkpoints",
     "is_intact",
     "newest_checkpoint",
+    "remove_leftovers",
 ]
 
 SPARE_BYTES = 1 << 20  # pickle, zip headers and the checksum file, in addition to the tensors
@@ -36,28 +39,29 @@ class AtomicCheckpointIO(CheckpointIO):
     of ``sha256sum -c``. It is written first, so a checkpoint without one was not written by this class.
     """
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+    def save_checkpoint(
+        self,
+        checkpoint: dict[str, Any],
+        path: str | Path,
+        storage_options: Callable[[dict[str, Any], Callable[[dict[str, Any]], None]], None] | None = None,
+    ) -> None:
         """Write a checkpoint. If that fails, existing files stay unchanged.
+
+        Args:
+            checkpoint: Nested plain data and tensors.
+            path: The file.
+            storage_options: Called with the checkpoint and a function that writes it, to call now or later. None to
+                write it now.
 
         Raises:
             UserError: If the disk is full or the write fails, the checkpoint holds objects that a safe load rejects
                 (which would otherwise show only on resuming), or `path` is a URL.
         """
-        path = _local(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _refuse_full_disk(path, _bytes_of_tensors(checkpoint) + SPARE_BYTES)
-        try:
-            with whole_file(path) as partial:
-                torch.save(checkpoint, partial)
-                _refuse_unsafe(path, partial)
-                with whole_file(_sidecar(path)) as sidecar:
-                    sidecar.write_text(f"{_sha256(partial)}  {path.name}\n")
-        except (OSError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(
-                f"{path}: the checkpoint cannot be written ({reason}); free space or make the folder writable, and "
-                "resume: training continues from the previous checkpoint."
-            ) from error
+        write = partial(_write, _local(path))
+        if storage_options is None:
+            write(checkpoint)
+        else:
+            storage_options(checkpoint, write)
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True
@@ -111,6 +115,14 @@ def newest_checkpoint(folder: Path) -> Path | None:
     return None
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Delete what a killed process has left of a write or a removal. Call it while no other process writes here."""
+    remove_partial_files(folder, "step-*.ckpt", "step-*.ckpt.sha256")
+    for sidecar in folder.glob("step-*.ckpt.sha256"):
+        if not sidecar.with_suffix("").exists():
+            sidecar.unlink(missing_ok=True)
+
+
 def is_intact(path: Path) -> bool:
     """Return whether a checkpoint matches its checksum; False without one.
 
@@ -149,14 +161,21 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def _bytes_of_tensors(value: Any) -> int:
-    if isinstance(value, Tensor):
-        return value.nbytes
-    if isinstance(value, dict):
-        value = value.values()
-    elif not isinstance(value, list | tuple):
-        return 0
-    return sum(_bytes_of_tensors(item) for item in value)
+def _write(path: Path, checkpoint: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _refuse_full_disk(path, sum(tensor.nbytes for tensor in nested_tensors(checkpoint)) + SPARE_BYTES)
+    try:
+        with whole_file(path) as partial_file:
+            torch.save(checkpoint, partial_file)
+            _refuse_unsafe(path, partial_file)
+            with whole_file(_sidecar(path)) as sidecar:
+                sidecar.write_text(f"{_sha256(partial_file)}  {path.name}\n")
+    except (OSError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{path}: the checkpoint cannot be written ({reason}); free space or make the folder writable, and "
+            "resume: training continues from the previous checkpoint."
+        ) from error
 
 
 def _refuse_full_disk(path: Path, needed: int) -> None:

@@ -1,17 +1,20 @@
 """When checkpoints are saved, what describes them, how many are kept, and how a run stops on a signal."""
 
 import signal
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from torch import Tensor
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.slurm_queue import requeue
 from mav_lightning.networks.card import Card, write_card
 from mav_lightning.training.checkpoint_io import checkpoint_path, checkpoints
+from mav_lightning.training.checkpoint_writer import CheckpointWriter
 from mav_lightning.training.resume import warn_if_inexact
 from mav_lightning.training.signals import StopSignals
 from mav_lightning.training.step_callback import StepCallback
@@ -29,14 +32,16 @@ class Checkpointer(StepCallback, Checkpoint):
         folder: Folder of the checkpoints.
         every: Optimizer steps between two checkpoints.
         keep: Number of checkpoints kept on disk; 2 or more, as a disk can corrupt the newest one.
+        background: Write checkpoints while training continues; see `CheckpointWriter`.
 
     Attributes:
         run: Identity of the run, as plain data; stored in every checkpoint.
     """
 
-    def __init__(self, folder: Path, every: int, keep: int = 2) -> None:
+    def __init__(self, folder: Path, every: int, keep: int = 2, background: bool = True) -> None:
         self.folder, self.every, self.keep = folder, every, keep
         self.run: dict[str, Any] = {}
+        self._writer = CheckpointWriter(background)
         self._signals = StopSignals()
         self._last_batch, self._empty_passes = -1, 0
 
@@ -64,14 +69,17 @@ class Checkpointer(StepCallback, Checkpoint):
 
         Raises:
             SystemExit: After a stop signal, once the checkpoint is on disk: 128 + its number, 143 for SIGTERM.
-            UserError: If the time is up or a callback has stopped the training before its last step, once the
-                checkpoint is on disk.
+            UserError: If the last checkpoint could not be written; or if the time is up or a callback has stopped the
+                training before its last step, once the checkpoint is on disk.
         """
+        self._writer.check()
         stop, last = self._signals.received(trainer), trainer.global_step == trainer.max_steps
         # callbacks decide this alike on all ranks
         early = trainer.should_stop and not last
         if stop or early or last or trainer.global_step % self.every == 0:
             self._save(trainer, pl_module)
+        if stop or early:
+            self._finish_writing(trainer)
         if stop:
             name = signal.Signals(stop).name
             requeued = trainer.is_global_zero and stop == signal.SIGUSR1 and requeue()
@@ -86,12 +94,17 @@ class Checkpointer(StepCallback, Checkpoint):
             raise unfinished(trainer, "`trainer.max_time` or a callback stopped it")
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Restore the previous signal handlers."""
-        self._signals.restore()
+        """Wait for the last checkpoint, and restore the previous signal handlers.
+
+        Raises:
+            UserError: If it could not be written.
+        """
+        self._finish_writing(trainer)
+        self._end()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Restore the previous signal handlers."""
-        self._signals.restore()
+        """Wait for the last checkpoint, and restore the previous signal handlers."""
+        self._end()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop a training whose data yield nothing, which would begin pass after pass.
@@ -113,14 +126,35 @@ class Checkpointer(StepCallback, Checkpoint):
         return {"run": self.run}
 
     def _save(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        _refuse_nonfinite(pl_module, self.folder, trainer.global_step)
+        step = trainer.global_step
+        trained = [name for name, weight in pl_module.named_parameters() if weight.requires_grad]
+
+        def begin(checkpoint: dict[str, Any], write: Callable[[dict[str, Any]], None]) -> None:
+            def job(checkpoint: dict[str, Any]) -> None:
+                _refuse_nonfinite(checkpoint["state_dict"], trained, self.folder, step)
+                write(checkpoint)
+                for old in checkpoints(self.folder)[self.keep :]:
+                    trainer.strategy.remove_checkpoint(old)
+
+            self._writer.submit(checkpoint, job)
+
         self._signals.progressed(saving=True)
         for logger in trainer.loggers:
             logger.save()  # the curves up to this step are on disk before a run can resume behind it
-        trainer.save_checkpoint(checkpoint_path(self.folder, trainer.global_step), weights_only=False)
-        for old in checkpoints(self.folder)[self.keep :]:
-            trainer.strategy.remove_checkpoint(old)
+        trainer.save_checkpoint(checkpoint_path(self.folder, step), weights_only=False, storage_options=begin)
         self._signals.progressed()
+
+    def _finish_writing(self, trainer: Trainer) -> None:
+        """Wait until the first process has written the last checkpoint."""
+        self._signals.progressed(saving=True)
+        self._writer.wait()
+        trainer.strategy.barrier()
+        self._signals.progressed()
+
+    def _end(self) -> None:
+        self._signals.progressed(saving=True)
+        self._writer.close()
+        self._signals.restore()
 
 
 def unfinished(trainer: Trainer, reason: str) -> UserError:
@@ -160,10 +194,10 @@ class CardWriter(Callback):
         checkpoint["network"] = self.card.network
 
 
-def _refuse_nonfinite(module: LightningModule, folder: Path, step: int) -> None:
+def _refuse_nonfinite(weights: Mapping[str, Tensor], trained: Iterable[str], folder: Path, step: int) -> None:
     """Raise UserError if a trained weight is not finite: such a checkpoint must not replace a good one."""
-    for name, weight in module.named_parameters():
-        if weight.requires_grad and not torch.isfinite(weight).all():
+    for name in trained:
+        if name in weights and not torch.isfinite(weights[name]).all():
             raise UserError(
                 f"`{name}` is not finite at step {step}, so nothing is saved; "
                 f"{f'the checkpoints in {folder} are good' if checkpoints(folder) else 'there is no checkpoint yet'}. "

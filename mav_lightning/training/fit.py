@@ -24,7 +24,7 @@ from mav_lightning.common.whole_file import remove_partial_files
 from mav_lightning.modules.base import NetworkModule
 from mav_lightning.networks.card import CARD, WEIGHTS
 from mav_lightning.networks.stored import write_network
-from mav_lightning.training.checkpoint_io import AtomicCheckpointIO
+from mav_lightning.training.checkpoint_io import AtomicCheckpointIO, remove_leftovers
 from mav_lightning.training.checkpointer import Checkpointer, unfinished
 from mav_lightning.training.compiled import CompileNetwork
 from mav_lightning.training.description import describe_data, describe_module, describe_optimizers, with_content
@@ -62,6 +62,7 @@ def fit(
     out: str | Path,
     steps: PositiveInt,
     checkpoint_every: PositiveInt = 500,
+    background_checkpoints: bool = True,
     ema_decay: Annotated[float, Ge(0), Lt(1)] | None = 0.999,
     seed: NonNegativeInt = 0,
     compile: bool = False,
@@ -90,6 +91,8 @@ def fit(
         steps: Optimizer steps of the whole run, restarts included.
         checkpoint_every: Optimizer steps between two checkpoints, and between two validations unless `trainer` sets
             ``val_check_interval``. The last step is always validated.
+        background_checkpoints: Write checkpoints in a thread while training continues. This takes as much main memory
+            as a checkpoint, in the first process; False if that is short. No bit depends on it.
         ema_decay: Decay of the exponential moving average of the weights, in [0, 1). The average is validated and
             written as the result. None for no average.
         seed: Seed of the noise in training and validation steps, 0 or greater.
@@ -119,7 +122,7 @@ def fit(
     out, options, given = check_output(out, "folder"), dict(trainer or {}), list(callbacks)
     check_trainer_options(options)
     cost, ema = Cost(), None if ema_decay is None else EMA(ema_decay)
-    checkpointer = Checkpointer(out / "checkpoints", checkpoint_every)
+    checkpointer = Checkpointer(out / "checkpoints", checkpoint_every, background=background_checkpoints)
     curves = MetricLog(options.get("log_every_n_steps", LOG_EVERY))
     own = [cost, *_guards(out, seed, compile, ema, options), *_monitors(checkpoint_every, options, given)]
     own += [curves, validation_of(options, checkpoint_every)]
@@ -179,7 +182,7 @@ def _alone_in(out: Path) -> Iterator[None]:
     """Keep other trainings out of a folder, and remove what a killed one was writing there."""
     with claimed(out):
         remove_partial_files(out, RUN, WEIGHTS, CARD, COST, NONFINITE, SPIKES)
-        remove_partial_files(out / "checkpoints", "step-*.ckpt", "step-*.ckpt.sha256")
+        remove_leftovers(out / "checkpoints")
         yield
 
 

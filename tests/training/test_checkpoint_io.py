@@ -99,6 +99,16 @@ def test_addresses_missing_files_and_spoilt_bytes_are_refused(tmp_path: Path) ->
         IO.load_checkpoint(tmp_path / "a.ckpt")
 
 
+def test_leftovers_of_a_kill_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    IO.save_checkpoint(STATE, tmp_path / "step-00000004.ckpt")
+    for name in (".step-00000006.ckpt.0a1b2c3d.partial", "step-00000006.ckpt.sha256", "notes.sha256"):
+        (tmp_path / name).write_text("x")
+
+    checkpoint_io.remove_leftovers(tmp_path)
+
+    assert sorted(os.listdir(tmp_path)) == ["notes.sha256", "step-00000004.ckpt", "step-00000004.ckpt.sha256"]
+
+
 def test_a_removed_checkpoint_takes_its_checksum_with_it(tmp_path: Path) -> None:
     IO.save_checkpoint(STATE, tmp_path / "a.ckpt")
 

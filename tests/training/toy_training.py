@@ -257,6 +257,7 @@ def kill_after_save(step: int) -> None:
     def saved(checkpointer: Checkpointer, trainer: Trainer, *args: Any) -> None:
         save(checkpointer, trainer, *args)
         if trainer.global_step == step:
+            checkpointer._writer.wait()
             kill()
 
     Checkpointer._save = saved  # type: ignore[method-assign]
