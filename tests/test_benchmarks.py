@@ -100,7 +100,7 @@ def test_published_protocols_give_their_networks_what_the_original_procedures_do
         clip = rng.integers(0, 256, (14 + number % 6, 24, 32, 3)).astype(np.uint8)  # some are too short
         write_lossless(tmp_path / f"v_{number:02}.mkv", clip, 25.0)
     rows = runpy.run_path(str(ROOT / "benchmarks" / "protocol_frames.py"))["rows"]
-    table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in rows(tmp_path, 12) if line.startswith("| `")]
+    table = [[cell.strip() for cell in line.split("|")[1:-1]] for line in rows(tmp_path, 7) if line.startswith("| `")]
     assert len(table) == 16
     assert {name: largest for name, largest, *_ in table if float(largest) > 1e-4} == {}
     assert not [real for *_, real in table if "OTHERS" in real]
