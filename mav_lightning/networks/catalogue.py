@@ -38,6 +38,7 @@ CATALOGUE = {
     "MakeAVideoUNet": "mav_lightning.baselines.make_a_video_pytorch.SpaceTimeUnet",
     "DiffusersUNet": "mav_lightning.baselines.diffusers.UNet3D",
     "GrownUNet": "mav_lightning.pretrained.grown_unet.GrownUNet",
+    "LatentVAE": "mav_lightning.pretrained.latent_vae.LatentVAE",
     "LastStepExpert": "mav_lightning.pretrained.last_step_expert.LastStepExpert",
     "UnclipPrior": "mav_lightning.pretrained.unclip_prior.UnclipPrior",
     "UnclipPriorNetwork": "mav_lightning.pretrained.unclip_prior.UnclipPriorNetwork",
