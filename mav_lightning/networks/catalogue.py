@@ -40,6 +40,7 @@ CATALOGUE = {
     "GrownUNet": "mav_lightning.pretrained.grown_unet.GrownUNet",
     "LatentVAE": "mav_lightning.pretrained.latent_vae.LatentVAE",
     "LastStepExpert": "mav_lightning.pretrained.last_step_expert.LastStepExpert",
+    "VideoNetwork": "mav_lightning.pretrained.video_network.VideoNetwork",
     "UnclipPrior": "mav_lightning.pretrained.unclip_prior.UnclipPrior",
     "UnclipPriorNetwork": "mav_lightning.pretrained.unclip_prior.UnclipPriorNetwork",
     "UnclipTextEncoder": "mav_lightning.pretrained.unclip_text.UnclipTextEncoder",
