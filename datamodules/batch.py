@@ -18,6 +18,7 @@ class _Batch:
 
     pixels: Tensor
     key: list[str]
+    latent: bool
 
     def __len__(self) -> int:
         """Return the number of samples B."""
@@ -38,6 +39,8 @@ class _Batch:
     def _check(self, axes: str) -> None:
         """Check the pixels; `axes` spells their shape, such as ``B3HW``."""
         name, pixels, shape = type(self).__name__, self.pixels, tuple(self.pixels.shape)
+        if self.latent and pixels.ndim == len(axes):
+            return  # any channels, any range
         if pixels.ndim != len(axes) or shape[1] != 3:
             raise ValueError(f"{name}: `pixels` must have shape ({', '.join(axes)}), got {shape}.")
         if not pixels.is_floating_point():
@@ -65,12 +68,14 @@ class ImageBatch(_Batch):
         caption: One text per image. None if captions were not read.
         key: Names of the B samples.
         embedding: CLIP image embeddings, shape (B, D). None if they are not cached.
+        latent: Whether `pixels` are latents of an autoencoder, of any number of channels and any range.
     """
 
     pixels: Tensor
     caption: list[str] | None
     key: list[str]
     embedding: Tensor | None = None
+    latent: bool = False
 
     def __post_init__(self) -> None:
         """Check shapes, types, range and lengths.
@@ -104,12 +109,14 @@ class ClipBatch(_Batch):
         fps: Frame rate of each clip in frames per second, shape (B,), float.
         key: Names of the B samples.
         embedding: CLIP image embeddings, shape (B, D). None if they are not cached.
+        latent: Whether `pixels` are latents of an autoencoder, of any number of channels and any range.
     """
 
     pixels: Tensor
     fps: Tensor
     key: list[str]
     embedding: Tensor | None = None
+    latent: bool = False
 
     def __post_init__(self) -> None:
         """Check shapes, types, range and lengths.

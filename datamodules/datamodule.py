@@ -10,6 +10,7 @@ from lightning import LightningDataModule
 from datamodules.batch import ClipBatch, ImageBatch
 from datamodules.decoders import Captions, ClipDecoder, Decoder, DrawnCaptionDecoder, ImageDecoder
 from datamodules.fps_sampler import BetaFps, FpsSampler
+from datamodules.latent_cache import latents_name
 from datamodules.order import EvalOrder
 from datamodules.reader import TIMEOUT, EvalLoader, Samples, TrainLoader
 from datamodules.remote import StreamLimits
@@ -51,6 +52,8 @@ class ShardData(LightningDataModule, Generic[B]):
         limits: What servers of remote shards may do. None takes the defaults; only for the streaming reader.
         where: Condition on the metadata of the samples that are read, in all splits, such as ``pwatermark <= 0.5``; see
             `datamodules.selection.select`. None reads all; only for the indexed reader.
+        latents: What identifies the latents that `mav data encode` has stored next to the shards, see `latents_name`;
+            batches then hold them in place of pixels. None reads pixels.
 
     Raises:
         UserError: A value is out of range, or an argument has no effect with the streaming reader.
@@ -71,10 +74,12 @@ class ShardData(LightningDataModule, Generic[B]):
         timeout: PositiveFloat,
         limits: StreamLimits | None,
         where: str | None = None,
+        latents: str | None = None,
     ) -> None:
         super().__init__()
-        if reader == "streaming" and embeddings is not None:
-            raise UserError("are stored for indexed shards only; use reader=indexed or None.", argument="embeddings")
+        for name, cached in (("embeddings", embeddings), ("latents", latents)):
+            if reader == "streaming" and cached is not None:
+                raise UserError("are stored for indexed shards only; use reader=indexed or None.", argument=name)
         if reader == "streaming" and cache_mb:
             raise UserError("has no effect on the streaming reader; use reader=indexed or 0.", argument="cache_mb")
         if reader == "streaming" and where is not None:
@@ -83,6 +88,7 @@ class ShardData(LightningDataModule, Generic[B]):
             raise UserError("several datasets need an index; use reader=indexed or one dataset.", argument="root")
         if reader == "indexed" and limits is not None:
             raise UserError("have no effect on the indexed reader; use reader=streaming or None.", argument="limits")
+        self.latents = latents
         self.embeddings, self.timeout, self.limits = embeddings, timeout, limits or StreamLimits()
         self.root, self.kind, self.decoder = root, kind, decoder
         self.batch_size, self.seed, self.workers, self.reader = batch_size, seed, workers, reader
@@ -150,7 +156,9 @@ class ShardData(LightningDataModule, Generic[B]):
     def _samples(self, split: str) -> Samples[B]:
         if split not in self._readers:
             seed, cache_bytes = (self.seed, self.cache_bytes) if split == "train" else (0, 0)
-            self._readers[split] = self._source.reader(split, self.decoder, seed, cache_bytes, self.embeddings)
+            self._readers[split] = self._source.reader(
+                split, self.decoder, seed, cache_bytes, self.embeddings, latents=self.latents
+            )
         return self._readers[split]
 
     def _has(self, split: str) -> bool:
@@ -185,6 +193,7 @@ class ImageData(ShardData[ImageBatch]):
         where: Condition on the samples' metadata; see `ShardData`. None reads all.
         captions: ``first`` takes the one caption that all programs take. ``drawn`` draws one of the list in the
             ``.json`` for each sample and pass, by the seed.
+        latents: Id of the autoencoder whose stored latents are read in place of pixels; see `ShardData`.
 
     Raises:
         UserError: A value is out of range, or an argument has no effect with the streaming reader.
@@ -206,13 +215,15 @@ class ImageData(ShardData[ImageBatch]):
         limits: StreamLimits | None = None,
         where: str | None = None,
         captions: Captions = "first",
+        latents: str | None = None,
     ) -> None:
         if captions == "drawn" and not captioned:
             raise UserError("has no effect without captions; use captioned=true or first.", argument="captions")
         decoder = (DrawnCaptionDecoder if captions == "drawn" else ImageDecoder)(size, captioned)
         super().__init__(
-            root, "images", decoder, batch_size, seed, workers, reader, cache_mb, embeddings, timeout, limits, where
-        )
+            root, "images", decoder, batch_size, seed, workers, reader, cache_mb, embeddings, timeout, limits, where,
+            None if latents is None else latents_name(latents, size),
+        )  # fmt: skip
 
 
 class ClipData(ShardData[ClipBatch]):
@@ -234,6 +245,7 @@ class ClipData(ShardData[ClipBatch]):
         timeout: Seconds after which stuck workers end training; see `ShardData`.
         limits: What servers of remote shards may do; see `ShardData`. None takes the defaults.
         where: Condition on the samples' metadata; see `ShardData`. None reads all.
+        latents: Id of the autoencoder whose stored latents are read in place of pixels; see `ShardData`.
 
     Raises:
         UserError: A value is out of range, an argument has no effect with the streaming reader, or a curriculum of
@@ -256,6 +268,7 @@ class ClipData(ShardData[ClipBatch]):
         timeout: PositiveFloat = TIMEOUT,
         limits: StreamLimits | None = None,
         where: str | None = None,
+        latents: str | None = None,
     ) -> None:
         if isinstance(fps, int | float | str) or not hasattr(fps, "sample"):
             raise UserError(f"must be a sampler such as UniformFps(low=4, high=16), got {fps!r}.", argument="fps")
@@ -267,8 +280,9 @@ class ClipData(ShardData[ClipBatch]):
             )
         decoder = ClipDecoder(size, frames, fps)
         super().__init__(
-            root, "clips", decoder, batch_size, seed, workers, reader, cache_mb, embeddings, timeout, limits, where
-        )
+            root, "clips", decoder, batch_size, seed, workers, reader, cache_mb, embeddings, timeout, limits, where,
+            None if latents is None else latents_name(latents, size),
+        )  # fmt: skip
         self.fps = fps
 
     def on_before_batch_transfer(self, batch: ClipBatch, dataloader_idx: int) -> ClipBatch:

@@ -36,14 +36,15 @@ class Example:
 
     Attributes:
         key: Its name.
-        frames: Shape (T, H, W, 3), uint8; T is 1 for an image.
+        frames: Shape (T, H, W, 3), uint8, or cached latents, shape (T, C, height, width), float16; T is 1 for an
+            image.
         caption: Its text, or None where none was read.
         fps: Frames per second as cut; None for an image.
         embedding: Its CLIP image embedding, shape (D,); None where they are not cached.
     """
 
     key: str
-    frames: NDArray[np.uint8]
+    frames: NDArray[np.uint8] | NDArray[np.float16]
     caption: str | None = None
     fps: float | None = None
     embedding: NDArray[np.float32] | None = None
@@ -136,8 +137,9 @@ class ImageDecoder:
         """Collate examples to a batch of pixels (B, 3, size, size)."""
         captions = [example.caption for example in examples if example.caption is not None]
         keys = [example.key for example in examples]
-        pixels = from_uint8(_frames(examples)).contiguous().squeeze(2)
-        return ImageBatch(pixels, captions if self.captioned else None, keys, _embeddings(examples))
+        pixels, latent = _frames(examples)
+        captions_read = captions if self.captioned else None
+        return ImageBatch(pixels.squeeze(2), captions_read, keys, _embeddings(examples), latent)
 
 
 class DrawnCaptionDecoder(ImageDecoder):
@@ -215,11 +217,16 @@ class ClipDecoder:
         """Collate examples to a batch of pixels (B, 3, T, size, size) with frame rates (B,)."""
         fps = torch.tensor([example.fps for example in examples], dtype=torch.float32)
         keys = [example.key for example in examples]
-        return ClipBatch(from_uint8(_frames(examples)).contiguous(), fps, keys, _embeddings(examples))
+        pixels, latent = _frames(examples)
+        return ClipBatch(pixels, fps, keys, _embeddings(examples), latent)
 
 
-def _frames(examples: Sequence[Example]) -> NDArray[np.uint8]:
-    return np.stack([example.frames for example in examples])
+def _frames(examples: Sequence[Example]) -> tuple[Tensor, bool]:
+    """Return pixels in [-1, 1] or latents, shape (B, C, T, H, W), and whether they are latents."""
+    frames = np.stack([example.frames for example in examples])
+    if frames.dtype == np.uint8:
+        return from_uint8(frames.astype(np.uint8, copy=False)).contiguous(), False
+    return torch.from_numpy(frames).float().transpose(1, 2).contiguous(), True
 
 
 def _embeddings(examples: Sequence[Example]) -> Tensor | None:

@@ -3,6 +3,7 @@
 Embeddings are computed at the encoder's own resolution, which stages that train on small images never decode.
 """
 
+import functools
 import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,20 +15,19 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
-from datamodules.index import Index, Shard, load_index
+from datamodules.cached_samples import decode_samples, demand_cache
+from datamodules.index import Index, load_index
 from datamodules.index_table import Sample
-from datamodules.media import find_media
 from mav_lightning.common.cropping import crop_to_square
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.output import check_output
 from mav_lightning.common.pixels import from_uint8
-from mav_lightning.common.retries import MachineError
 from mav_lightning.common.tensor_file import map_tensors, read_metadata
 from mav_lightning.common.tracking import Track, untracked
 from mav_lightning.common.whole_file import whole_file
 from mav_lightning.media.media_reader import read_frames_at
 from mav_lightning.media.pictures import decode_picture
-from mav_lightning.shards.samples import IMAGE_SUFFIXES, SUFFIXES, SampleError
+from mav_lightning.shards.samples import IMAGE_SUFFIXES
 from mav_lightning.shards.shard_listing import shard_folders
 
 __all__ = ["FRAMES", "Embed", "Embeddings", "read_embeddings", "write_embeddings"]
@@ -113,13 +113,8 @@ def read_embeddings(index: Index, encoder: str) -> Embeddings:
     """
     path = _path(index.folder, encoder)
     remedy = f"run `mav data embed {index.folder} --clip <folder of the CLIP>`"
-    if (found := read_metadata(path)) is None:
-        others = ", ".join(
-            sorted(file.stem.partition("-")[2] for file in index.folder.glob("embeddings-*.safetensors"))
-        )
-        raise UserError(f"{path}: no such embeddings (of other encoders: {others or 'none'}); {remedy}.")
-    if found.get("index") != index.sha256:
-        raise UserError(f"{path}: made for other shards; {remedy}.")
+    others = [file.stem.partition("-")[2] for file in index.folder.glob("embeddings-*.safetensors")]
+    found = demand_cache(path, ("embeddings", "encoders"), others, ("index", index.sha256), remedy)
     try:
         stored = Embeddings(path, len(index))
     except UserError as error:
@@ -140,16 +135,8 @@ def _path(folder: Path, encoder: str) -> Path:
 def _embed_all(index: Index, embed: Embed, size: int, bad: dict[str, str]) -> Iterator[NDArray[np.float32] | None]:
     """Yield a row for every sample of the index, None for samples that cannot be decoded."""
     for start in range(0, len(index), _TOGETHER):
-        found: list[NDArray[np.uint8] | None] = []
-        for number in range(start, min(start + _TOGETHER, len(index))):
-            shard, sample = index[number]
-            try:
-                found.append(_images(index, shard, sample, size))
-            except MachineError:
-                raise
-            except UserError as error:
-                bad[f"{shard.name}:{sample.key}"] = str(error)
-                found.append(None)
+        numbers = range(start, min(start + _TOGETHER, len(index)))
+        found = decode_samples(index, numbers, functools.partial(_images, size=size), bad)
         decoded = [pictures for pictures in found if pictures is not None]
         rows = iter(())
         if decoded:
@@ -159,18 +146,14 @@ def _embed_all(index: Index, embed: Embed, size: int, bad: dict[str, str]) -> It
         yield from (None if pictures is None else next(rows) for pictures in found)
 
 
-def _images(index: Index, shard: Shard, sample: Sample, size: int) -> NDArray[np.uint8]:
+def _images(suffix: str, content: bytes, sample: Sample, size: int) -> NDArray[np.uint8]:
     """Decode the image, or `FRAMES` frames of the clip: (N, size, size, 3)."""
-    if sample.error is not None or sample.media is None:
-        raise SampleError(sample.error or "holds no video or image")
-    members = index.read(shard, sample, SUFFIXES)
-    suffix = find_media(members)
-    assert suffix is not None  # the index has probed it
     if suffix in IMAGE_SUFFIXES:
-        pictures = [decode_picture(members[suffix])]
+        pictures = [decode_picture(content)]
     else:
+        assert sample.media is not None  # `decode_samples` has checked it
         times = np.linspace(0.0, sample.media.span, FRAMES)
-        pictures = [Image.fromarray(frame) for frame in read_frames_at(members[suffix], times.tolist())]
+        pictures = [Image.fromarray(frame) for frame in read_frames_at(content, times.tolist())]
     return np.stack([crop_to_square(picture, size) for picture in pictures])
 
 

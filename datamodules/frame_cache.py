@@ -16,11 +16,12 @@ class KeptFrames:
     """All frames of a sample at training size.
 
     Attributes:
-        frames: Frames, shape (T, H, W, 3), uint8; T is 1 for an image.
+        frames: Frames, shape (T, H, W, 3), uint8, or cached latents, shape (T, C, height, width), float16; T is 1 for
+            an image.
         timeline: Times of the frames. None for an image.
     """
 
-    frames: NDArray[np.uint8]
+    frames: NDArray[np.uint8] | NDArray[np.float16]
     timeline: Timeline | None = None
 
 

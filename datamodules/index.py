@@ -32,9 +32,8 @@ from mav_lightning.shards.shard_listing import shard_folders, shard_paths
 __all__ = ["DATASET", "INDEX", "Index", "Shard", "build_index", "folder_sha256", "load_index", "shard_folders"]
 
 INDEX = "index.safetensors"
-DATASET = FolderContent(
-    ("*/*/*.tar", f"*/*/{INDEX}", f"*/*/{OLD_INDEX}", "*/*/embeddings-*.safetensors"), sign="*/*/index.*"
-)
+_CACHES = ("*/*/embeddings-*.safetensors", "*/*/latents-*.safetensors")
+DATASET = FolderContent(("*/*/*.tar", f"*/*/{INDEX}", f"*/*/{OLD_INDEX}", *_CACHES), sign="*/*/index.*")
 _VERSION = "2"
 _NAMED = 5  # shards in a message
 _SMALL = 32 << 20  # bytes; starting processes takes longer than reading them

@@ -14,6 +14,7 @@ from datamodules.embedding_cache import read_embeddings
 from datamodules.frame_cache import FrameCache
 from datamodules.index import Index
 from datamodules.index_table import Sample
+from datamodules.latent_cache import Latents
 from datamodules.order import SampleContext, TrainOrder, sample_rng
 from datamodules.selection import select
 from datamodules.where import Where
@@ -40,6 +41,8 @@ class SampleReader(Generic[B]):
         encoder: Id of the encoder whose cached embeddings are read; see `read_embeddings`. None reads none.
         where: Condition on the metadata of the samples that are read; see `select`. None reads all.
         name: Name of the dataset in a mixture, put before the keys of its samples. Empty adds nothing.
+        latents: What identifies the cached latents that are read in place of pixels; see `latents_name`. None reads
+            pixels.
 
     Attributes:
         numbers: Numbers of the usable samples in the index, increasing.
@@ -58,10 +61,12 @@ class SampleReader(Generic[B]):
         encoder: str | None = None,
         where: Where | None = None,
         name: str = "",
+        latents: str | None = None,
     ) -> None:
         self.index, self.decoder, self.seed, self.max_bad, self.name = index, decoder, seed, max_bad, name
         self._cache = FrameCache(cache_bytes)
         self._embeddings = None if encoder is None else read_embeddings(index, encoder)
+        self._latents = None if latents is None else Latents(index, latents)
         reasons, reason_of = self._refusals()
         self.numbers = np.flatnonzero(index.table.usable & (reason_of < 0))
         self._report_refused(reasons, reason_of)
@@ -92,10 +97,12 @@ class SampleReader(Generic[B]):
         table = self.index.table
         first, group = table.alike()
         asked = [self.decoder.refusal(_held(one), one.media) for one in map(table.__getitem__, first.tolist())]
-        reasons = [*dict.fromkeys(reason for reason in asked if reason is not None), "could not be embedded"]
+        reasons = [*dict.fromkeys(reason for reason in asked if reason is not None)]
         reason_of = np.array([-1 if reason is None else reasons.index(reason) for reason in asked], np.intp)[group]
-        if self._embeddings is not None:
-            reason_of[(reason_of < 0) & ~self._embeddings.present] = len(reasons) - 1
+        for cache, problem in ((self._embeddings, "could not be embedded"), (self._latents, "could not be encoded")):
+            if cache is not None:
+                reason_of[(reason_of < 0) & ~cache.present] = len(reasons)
+                reasons.append(problem)
         return reasons, reason_of
 
     def _report_refused(self, reasons: list[str], reason_of: NDArray[np.intp]) -> None:
@@ -130,7 +137,8 @@ class SampleReader(Generic[B]):
             try:
                 members = self.index.read(shard, sample, self.decoder.suffixes)
                 context = SampleContext(sample_rng(self.seed, epoch, key), clips)
-                example = self.decoder.decode(key, members, sample.media, context, self._cache)
+                cache = self._cache if self._latents is None else self._latents.of(place)
+                example = self.decoder.decode(key, members, sample.media, context, cache)
                 embeddings = self._embeddings
                 return example if embeddings is None else replace(example, embedding=embeddings.rows[place].copy())
             except MachineError:

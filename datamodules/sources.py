@@ -87,6 +87,7 @@ class DatasetFolder:
         cache_bytes: int = 0,
         encoder: str | None = None,
         name: str = "",
+        latents: str | None = None,
     ) -> SampleReader[B]:
         """Return a reader of the samples of a split; see `SampleReader` for the arguments.
 
@@ -94,7 +95,9 @@ class DatasetFolder:
             UserError: There is no such split, its index does not fit, or no sample can be used.
         """
         index = load_index(self.folder(split))
-        return SampleReader(index, decoder, seed, cache_bytes, encoder=encoder, where=self.where, name=name)
+        return SampleReader(
+            index, decoder, seed, cache_bytes, encoder=encoder, where=self.where, name=name, latents=latents
+        )
 
     def _places(self, split: str) -> list[Path]:
         return [self.root / self.kind / split, self.root / split]
@@ -129,7 +132,13 @@ class DatasetMixture:
         return any(folder.has(split) for folder in self.folders.values())
 
     def reader(
-        self, split: str, decoder: Decoder[B], seed: int, cache_bytes: int = 0, encoder: str | None = None
+        self,
+        split: str,
+        decoder: Decoder[B],
+        seed: int,
+        cache_bytes: int = 0,
+        encoder: str | None = None,
+        latents: str | None = None,
     ) -> MixtureReader[B]:
         """Return a reader of the samples of a split of all datasets; all need ``train``, other splits are optional.
 
@@ -138,7 +147,7 @@ class DatasetMixture:
         """
         share = cache_bytes // len(self.folders)
         readers = {
-            name: folder.reader(split, decoder, seed, share, encoder, name)
+            name: folder.reader(split, decoder, seed, share, encoder, name, latents)
             for name, folder in self.folders.items()
             if split == "train" or folder.has(split)
         }

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +16,8 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.config import instantiate
 from mav_lightning.diffusion.denoiser import NetDenoiser, space_time_network
 from mav_lightning.modules.transfer import freeze_spatial
+from mav_lightning.networks.card import read_card
+from mav_lightning.networks.catalogue import build_network
 from mav_lightning.nn.base import PriorNetwork
 
 __all__ = ["NetworkCost", "denoiser_cost", "network_cost"]
@@ -46,16 +49,22 @@ def network_cost(config: Mapping[str, Any]) -> NetworkCost:
     """Compute the cost of a training stage that has a denoiser.
 
     Args:
-        config: Resolved config of the stage. Its network is built on the meta device, whatever its size.
+        config: Resolved config of the stage. Its network is built on the meta device, whatever its size; of a stored
+            one, the description is read and no weights.
 
     Raises:
-        UserError: If the stage does not train a denoiser of images, clips or embeddings.
+        UserError: If the stage does not train a denoiser of images, clips or embeddings, or starts from the network of
+            another stage whose folder is not given.
     """
     module, data = config.get("module") or {}, config.get("data") or {}
     if "denoiser" not in module:
         raise UserError(f"{config['name']}: trains no denoiser; give the config of a prior, decoder or one after it.")
-    with torch.device("meta"):
-        denoiser: NetDenoiser = instantiate(module["denoiser"], nn.Module, "module.denoiser")
+    if data.get("clips", data).get("latents"):
+        raise UserError(
+            f"{config['name']}: trains on latents, whose size the config does not contain; leave data.latents out and "
+            "give their height as `size`."
+        )
+    denoiser = _on_meta(module["denoiser"], config["name"])
     if module.get("spatial_lr") == 0:
         freeze_spatial(denoiser)
     of_clips = "frames" in data.get("clips", data)
@@ -88,6 +97,21 @@ def denoiser_cost(denoiser: NetDenoiser, size: int, frames: int | None = None) -
         state_bytes=4 * (2 * sum(sizes) + 2 * trained),
         activation_bytes=kept,
     )
+
+
+def _on_meta(node: Mapping[str, Any], stage: str) -> NetDenoiser:
+    """Build the denoiser of a stage without memory for its weights."""
+    stored = node.get("_network_")
+    with torch.device("meta"):
+        if stored is None:
+            found: NetDenoiser = instantiate(node, nn.Module, "module.denoiser")
+            return found
+        if str(stored).startswith("@"):
+            role = str(stored)[1:]
+            raise UserError(f"{stage}: starts from the network of another stage; give its folder, needs.{role}=DIR.")
+        denoiser = build_network(read_card(Path(stored)).network, str(stored))
+    assert isinstance(denoiser, NetDenoiser)
+    return denoiser
 
 
 class _Allocations(TorchDispatchMode):

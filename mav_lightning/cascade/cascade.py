@@ -9,7 +9,7 @@ from torch import nn
 from mav_lightning.cascade.roles import Role, missing_network
 from mav_lightning.common.errors import UserError
 from mav_lightning.diffusion.denoiser import NetDenoiser, space_time_network
-from mav_lightning.nn.base import ImagePrior, TextImageEncoder
+from mav_lightning.nn.base import ImageAutoencoder, ImagePrior, TextImageEncoder
 
 __all__ = ["Cascade", "TrainedNetwork", "of_kind", "required"]
 
@@ -28,6 +28,7 @@ class TrainedNetwork(Generic[N]):
             accepted.
         words: Words of its training captions. None if unknown.
         conditioned: Whether image embeddings conditioned it; decides for networks of super-resolution only.
+        vae: Id of the autoencoder whose latents it was trained on. None for pixels.
     """
 
     network: N
@@ -35,6 +36,7 @@ class TrainedNetwork(Generic[N]):
     fps: tuple[float, float] | None = None
     words: frozenset[str] | None = None
     conditioned: bool = False
+    vae: str | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Cascade:
         clip: Encodes texts and images into one space.
         prior: Predicts the image embedding of a text: P.
         decoder: Denoiser of low-resolution clips, Dᵗ, or of images; an image denoiser samples frames independently.
+        vae: Autoencoder whose latents `decoder` makes. None for a decoder of pixels.
         interpolator: Denoiser that fills unknown frames: ↑F. None if the cascade has none.
         sr_low: Denoiser of spatiotemporal super-resolution: SRₗᵗ. None if the cascade has none.
         sr_high: Denoiser of spatial super-resolution: SRₕ. None if the cascade has none.
@@ -56,15 +59,19 @@ class Cascade:
     clip: TrainedNetwork[TextImageEncoder]
     prior: TrainedNetwork[ImagePrior]
     decoder: TrainedNetwork[NetDenoiser]
+    vae: TrainedNetwork[ImageAutoencoder] | None = None
     interpolator: TrainedNetwork[NetDenoiser] | None = None
     sr_low: TrainedNetwork[NetDenoiser] | None = None
     sr_high: TrainedNetwork[NetDenoiser] | None = None
 
     def __post_init__(self) -> None:
         """Check the kind of each network and switch it to evaluation mode."""
-        kinds: dict[Role, type[nn.Module]] = {"clip": TextImageEncoder, "prior": ImagePrior}
+        kinds: dict[Role, type[nn.Module]] = {
+            "clip": TextImageEncoder, "prior": ImagePrior, "vae": ImageAutoencoder,
+        }  # fmt: skip
         for role, member in self.members.items():
             of_kind(member.network, kinds.get(role, NetDenoiser), role).eval()
+        self._check_latents()
         if self.prior.network.keeps_captions and not space_time_network(self.decoder.network).reads_captions:
             raise UserError(
                 "gives captions together with image embeddings, and `decoder` reads embeddings only; choose networks "
@@ -81,6 +88,15 @@ class Cascade:
                         argument=role,
                     )
 
+    def _check_latents(self) -> None:
+        """Check that the decoder's latents are those of the autoencoder."""
+        made, own = self.decoder.network.channels, 3 if self.vae is None else self.vae.network.channels
+        trained = self.decoder.vae
+        if made != own or (trained is not None and self.vae is not None and self.vae.id not in (None, trained)):
+            of = f"latents of autoencoder {trained}" if trained else f"{made} channels"
+            given = "there is none" if self.vae is None else f"it is {self.vae.id}, of {own} channels"
+            raise UserError(f"`decoder` makes {of}, and {given}; give the one that encoded its data.", argument="vae")
+
     @property
     def members(self) -> dict[Role, TrainedNetwork[nn.Module]]:
         """The networks that the cascade has, by role, in the order in which they run."""
@@ -88,6 +104,7 @@ class Cascade:
             "clip": self.clip,
             "prior": self.prior,
             "decoder": self.decoder,
+            "vae": self.vae,
             "interpolator": self.interpolator,
             "sr_low": self.sr_low,
             "sr_high": self.sr_high,

@@ -32,6 +32,7 @@ class NetworkIds:
     clip: str
     prior: str
     decoder: str
+    vae: str | None = None
     interpolator: str | None = None
     sr_low: str | None = None
     sr_high: str | None = None

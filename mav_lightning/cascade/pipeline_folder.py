@@ -22,7 +22,7 @@ from mav_lightning.common.tracking import Track
 from mav_lightning.diffusion.denoiser import NetDenoiser
 from mav_lightning.networks.card import network_id, read_card
 from mav_lightning.networks.stored import copy_network, load_network
-from mav_lightning.nn.base import ImagePrior, TextImageEncoder
+from mav_lightning.nn.base import ImageAutoencoder, ImagePrior, TextImageEncoder
 
 __all__ = [
     "NetworkFolders",
@@ -43,6 +43,7 @@ class NetworkFolders:
         clip: CLIP.
         prior: Prior P.
         decoder: Decoder Dᵗ, or an image decoder.
+        vae: Autoencoder whose latents `decoder` makes. None for a decoder of pixels.
         interpolator: Interpolator ↑F. None to leave it out.
         sr_low: Spatiotemporal super-resolution SRₗᵗ. None to leave it out.
         sr_high: Spatial super-resolution SRₕ. None to leave it out.
@@ -51,6 +52,7 @@ class NetworkFolders:
     clip: Path
     prior: Path
     decoder: Path
+    vae: Path | None = None
     interpolator: Path | None = None
     sr_low: Path | None = None
     sr_high: Path | None = None
@@ -62,6 +64,7 @@ class NetworkFolders:
             "clip": self.clip,
             "prior": self.prior,
             "decoder": self.decoder,
+            "vae": self.vae,
             "interpolator": self.interpolator,
             "sr_low": self.sr_low,
             "sr_high": self.sr_high,
@@ -159,6 +162,7 @@ def _load(folders: NetworkFolders) -> Cascade:
         _member(folders.clip, "clip", TextImageEncoder),
         _member(folders.prior, "prior", ImagePrior),
         _member(folders.decoder, "decoder", NetDenoiser),
+        None if folders.vae is None else _member(folders.vae, "vae", ImageAutoencoder),
         _optional(folders.interpolator, "interpolator"),
         _optional(folders.sr_low, "sr_low"),
         _optional(folders.sr_high, "sr_high"),
@@ -173,4 +177,4 @@ def _member(folder: Path, role: Role, kind: type[M]) -> TrainedNetwork[M]:
     network = of_kind(load_network(folder), kind, f"{folder}: {role}")
     trained = read_card(folder).trained
     words = None if trained.words is None else frozenset(trained.words)
-    return TrainedNetwork(network, network_id(folder), trained.fps, words, trained.conditioned is True)
+    return TrainedNetwork(network, network_id(folder), trained.fps, words, trained.conditioned is True, trained.vae)

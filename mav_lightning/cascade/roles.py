@@ -6,7 +6,7 @@ from mav_lightning.common.errors import UserError
 
 __all__ = ["Role", "missing_network"]
 
-Role = Literal["clip", "prior", "decoder", "interpolator", "sr_low", "sr_high"]
+Role = Literal["clip", "prior", "decoder", "vae", "interpolator", "sr_low", "sr_high"]
 
 
 def missing_network(role: Role, purpose: str) -> UserError:

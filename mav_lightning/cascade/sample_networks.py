@@ -24,6 +24,7 @@ from mav_lightning.diffusion.noise import SeededNoise
 from mav_lightning.diffusion.noise_levels import karras_sigmas, trained_sigmas
 from mav_lightning.diffusion.samplers import find_sampler
 from mav_lightning.diffusion.windows import SlidingDenoiser
+from mav_lightning.nn.base import ImageAutoencoder
 
 __all__ = [
     "Step",
@@ -53,6 +54,7 @@ def sample_decoder(
     seeds: Sequence[int],
     sampling: Sampling,
     on_step: Step = no_step,
+    vae: ImageAutoencoder | None = None,
 ) -> Tensor:
     """Sample low-resolution clips from image embeddings with the decoder Dᵗ (§3.2).
 
@@ -63,14 +65,24 @@ def sample_decoder(
         seeds: One seed per clip.
         sampling: Sampler settings. Guidance applies to the decoder only.
         on_step: Called at every sampler step, to show progress.
+        vae: Autoencoder whose latents the decoder makes. Frames are decoded one by one, so that memory does not grow
+            with their number. None for a decoder of pixels.
 
     Returns:
         Clips, shape (B, 3, frames, size, size).
     """
-    shape = (3, sampling.frames, sampling.size, sampling.size)
+    channels, side = (3, sampling.size) if vae is None else (vae.channels, sampling.size // vae.factor)
+    shape = (channels, sampling.frames, side, side)
     noise = SeededNoise(seeds, shape, cond.device, _DECODER, decoder.frame_correlation)
     guided, sigmas = Guided(decoder, sampling.guidance_scale), noise_levels(decoder, sampling, sampling.steps)
-    return _sample(guided, noise, sigmas, cond, fps, sampling, on_step)
+    clips = _sample(guided, noise, sigmas, cond, fps, sampling, on_step)
+    return clips if vae is None else _decoded(vae, clips)
+
+
+def _decoded(vae: ImageAutoencoder, latents: Tensor) -> Tensor:
+    """Decode latents (B, C, T, H, W) frame by frame."""
+    clips = (torch.stack([vae.decode(frame[None])[0] for frame in clip.unbind(1)], dim=1) for clip in latents)
+    return torch.stack(list(clips))
 
 
 def interpolate_clips(

@@ -80,7 +80,8 @@ class SamplingChain:
         s = self.sampling
         padded = [*requests, *[requests[-1]] * (s.batch_size - len(requests))]  # the copies' clips are dropped
         given, fps, seeds = self._embeddings(padded), self._fps(padded), [one.noise_seed for one in padded]
-        clips = sample_decoder(self.cascade.decoder.network, given, fps, seeds, s, self.on_step)
+        vae = None if self.cascade.vae is None else self.cascade.vae.network
+        clips = sample_decoder(self.cascade.decoder.network, given, fps, seeds, s, self.on_step, vae)
         cond = given if given.ndim == 2 else F.normalize(given[:, 0], dim=1)  # other networks read no captions
         # One by one: larger batches are no faster here, and a batch would have to be padded with copies.
         for i in range(len(requests)):

@@ -17,9 +17,14 @@ def check_sampling(cascade: Cascade, sampling: Sampling) -> None:
         sampling: Settings of the sampling chain.
 
     Raises:
-        UserError: If a network was not trained on the noise levels, or super-resolution reads other inputs than it
-            would get.
+        UserError: If a network was not trained on the noise levels, the size is no multiple of the autoencoder's
+            factor, or super-resolution reads other inputs than it would get.
     """
+    if cascade.vae is not None and sampling.size % cascade.vae.network.factor:
+        raise UserError(
+            f"must be a multiple of {cascade.vae.network.factor}, by which `vae` divides images, got {sampling.size}.",
+            argument="size",
+        )
     for member in (cascade.decoder, cascade.interpolator):
         if member is not None:
             noise_levels(member.network, sampling, sampling.steps)

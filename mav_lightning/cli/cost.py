@@ -14,8 +14,8 @@ def cost(
     configs: Annotated[
         list[str],
         typer.Argument(
-            callback=lambda names: [config_file(name) for name in names],
-            help="Configs of stages, for example stage/temporal_paper.yaml.",
+            callback=lambda words: [word if "=" in word else config_file(word) for word in words],
+            help="Configs of stages, for example stage/temporal_paper.yaml, and key=value words for all of them.",
         ),
     ],
     batch_size: Annotated[
@@ -28,15 +28,19 @@ def cost(
     Memory is the minimum that a step needs: weights, gradients, one momentum, the moving average, and the activations
     kept for the backward pass, all in float32. The result is the same on any machine.
 
-    Example: mav cost stage/spatial_paper.yaml stage/temporal_paper.yaml --batch-size 1
+    Examples:
+        mav cost stage/spatial_paper.yaml stage/temporal_paper.yaml --batch-size 1
+
+        mav cost stage/temporal_grown.yaml needs.grown=runs/grown module.spatial_lr=0
     """
     from mav_lightning.common.units import count, memory, operations
     from mav_lightning.config import load_config
     from mav_lightning.flops import network_cost
 
     rows = []
-    for path in configs:
-        config = load_config(path)
+    overrides = [word for word in configs if "=" in word]
+    for path in (word for word in configs if "=" not in word):
+        config = load_config(path, overrides)
         found, batch = network_cost(config), batch_size or _batch_size(config)
         rows.append(
             (

@@ -10,6 +10,7 @@ from mav_lightning.cli.pack import pack, prompts
 from mav_lightning.cli.printing import echo, list_files
 from mav_lightning.cli.progress import tracker
 from mav_lightning.common.counting import counted
+from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import PositiveFloat, PositiveInt, Seed
 
 _NOTES = 10  # captions with a warning to list
@@ -197,6 +198,62 @@ def embed(
         echo(str(path))
         list_files("not embedded", [f"{name}: {reason}" for name, reason in bad.items()])
     echo(f"Train with data.embeddings={identity}")
+
+
+@app.command()
+def encode(
+    root: Root,
+    vae: Annotated[
+        Path,
+        typer.Option(
+            callback=network_folder,
+            help="Folder of an adopted autoencoder, see stage/vae_diffusers.yaml.",
+            show_default=False,
+        ),
+    ],
+    size: Annotated[
+        int, typer.Option(callback=within(PositiveInt), help="Side of the squares in pixels, as the stages' `size`.")
+    ],
+) -> None:
+    """Compute the latents of every image and every frame once and store them next to the shards.
+
+    A training with data.latents reads these in place of pixels, and data.embeddings in place of its image encoder. They
+    are identified by a hash of the autoencoder and the size. An interrupted run goes on with the next shard. The last
+    lines compare the flicker of some clips before and after encoding and decoding. Runs on a GPU if available.
+
+    Examples:
+        mav data encode runs/shapes --vae runs/vae --size 64
+
+        mav train stage/temporal_grown.yaml needs.data=runs/shapes … data.latents=ID data.embeddings=ID
+    """
+    import torch
+
+    from datamodules.latent_cache import write_latents
+    from datamodules.latent_flicker import measure_flicker
+    from mav_lightning.common.machine import default_device
+    from mav_lightning.networks.card import network_id
+    from mav_lightning.networks.stored import load_network
+    from mav_lightning.nn.base import ImageAutoencoder
+
+    network, identity, device = load_network(vae), network_id(vae), torch.device(default_device())
+    if not isinstance(network, ImageAutoencoder):
+        raise UserError(f"{vae}: holds a {type(network).__name__}; needed is an autoencoder.", argument="vae")
+    if size % network.factor:
+        raise UserError(f"must be a multiple of {network.factor}, got {size}.", argument="size")
+    network.to(device)
+    with tracker() as track, torch.inference_mode():
+        done = write_latents(root, lambda pixels: network.encode(pixels.to(device)), identity, size, track)
+        flicker = measure_flicker(root, lambda pixels: network.decode(network.encode(pixels.to(device))), size)
+    for path, bad in done.items():
+        echo(str(path))
+        list_files("not encoded", [f"{name}: {reason}" for name, reason in bad.items()])
+    if flicker is not None:
+        echo(
+            f"Mean change from frame to frame in gray levels, before and after encoding, {flicker.clips} clips: "
+            f"{flicker.original:.2f} and {flicker.decoded:.2f}; of the error {flicker.added:.2f}; of a static film "
+            f"with noise of one level {flicker.static_original:.2f} and {flicker.static_decoded:.2f}"
+        )
+    echo(f"Train with data.latents={identity}")
 
 
 @app.command()

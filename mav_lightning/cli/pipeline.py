@@ -56,6 +56,12 @@ def pipeline(
             "UnCLIPPipeline of diffusers.",
         ),
     ] = None,
+    vae: Annotated[
+        Path | None,
+        typer.Option(
+            callback=network_folder, help="Folder of the adopted autoencoder whose latents the decoder was trained on."
+        ),
+    ] = None,
     interpolator: Annotated[
         Path | None,
         typer.Option(
@@ -109,8 +115,8 @@ def pipeline(
         mav pipeline --from karlo karlo-v1-alpha --decoder runs/temporal --frames 16 --out runs/pipeline
     """
     every: dict[str, Path | None] = {
-        "clip": clip, "prior": prior, "decoder": decoder, "interpolator": interpolator, "sr_low": sr_low,
-        "sr_high": sr_high,
+        "clip": clip, "prior": prior, "decoder": decoder, "vae": vae, "interpolator": interpolator,
+        "sr_low": sr_low, "sr_high": sr_high,
     }  # fmt: skip
     given = {role: folder for role, folder in every.items() if folder is not None}
     if source is None and (missing := [role for role in ("clip", "prior", "decoder") if role not in given]):

@@ -52,8 +52,8 @@ ADDED: Mapping[str, Mapping[str, Any]] = {
         "temporal_position": "absolute",
     },
     "mav_lightning.modules.denoising.Denoising": {"clip_condition": "random"},
-    "datamodules.datamodule.ImageData": {"where": None, "captions": "first"},
-    "datamodules.datamodule.ClipData": {"where": None},
+    "datamodules.datamodule.ImageData": {"where": None, "captions": "first", "latents": None},
+    "datamodules.datamodule.ClipData": {"where": None, "latents": None},
     "mav_lightning.pretrained.grown_unet.GrownUNet": {"image_noising": None},
     **{
         f"mav_lightning.diffusion.denoiser.{name}": _NOISE
@@ -63,6 +63,7 @@ ADDED: Mapping[str, Mapping[str, Any]] = {
 # The same for sections that are the arguments of a call or the fields of a dataclass, by their path.
 ADDED_TO_SECTIONS: Mapping[str, Mapping[str, Any]] = {
     "fit": {"compile": False},
+    "task.networks": {"vae": None},
     "task.sampling": {
         "upsampling": "bilinear",
         "sr_steps": None,

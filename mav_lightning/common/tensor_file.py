@@ -13,8 +13,8 @@ from mav_lightning.common.errors import UserError
 __all__ = ["map_tensors", "read_metadata"]
 
 _DTYPES = {
-    "F64": "<f8", "F32": "<f4", "U64": "<u8", "I64": "<i8", "U32": "<u4", "I32": "<i4", "U16": "<u2", "U8": "u1",
-    "BOOL": "?",
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "U64": "<u8", "I64": "<i8", "U32": "<u4", "I32": "<i4", "U16": "<u2",
+    "U8": "u1", "BOOL": "?",
 }  # fmt: skip
 
 

@@ -29,6 +29,8 @@ class SpatialDecoder(DenoisingModule[ImageBatch]):
         UserError: If the network's channels do not fit its inputs, outputs or encoder.
     """
 
+    accepts_latents = True
+
     def __init__(self, denoiser: NetDenoiser | SpaceTimeNetwork, denoising: Denoising | None = None) -> None:
         super().__init__(denoiser, denoising)
 
@@ -53,6 +55,8 @@ class TemporalDecoder(DenoisingModule[ClipBatch | JointBatch]):
     Raises:
         UserError: If `parent` does not fit, or the network's channels do not fit its inputs, outputs or encoder.
     """
+
+    accepts_latents = True
 
     def __init__(
         self,

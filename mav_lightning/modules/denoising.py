@@ -133,6 +133,7 @@ class DenoisingModule(NetworkModule, Generic[B]):
 
     Attributes:
         concat_channels: Number of input channels besides the noisy pixels.
+        accepts_latents: Whether the network may also denoise latents, of any number of channels, in place of pixels.
         transferred: Report of the transfer from `parent`. None without parent.
 
     Raises:
@@ -141,6 +142,7 @@ class DenoisingModule(NetworkModule, Generic[B]):
 
     network_name = "denoiser"
     concat_channels = 0
+    accepts_latents = False
 
     def __init__(
         self,
@@ -199,7 +201,7 @@ class DenoisingModule(NetworkModule, Generic[B]):
             batch_idx: Number of the batch; it seeds the noise.
 
         Returns:
-            Samples in [-1, 1], shape of the batch's pixels.
+            Samples in [-1, 1], or latents, shape of the batch's pixels.
         """
         one = batch.clips if isinstance(batch, JointBatch) else batch
         first = (batch_idx * self.trainer.world_size + self.trainer.global_rank) << 16  # room for any batch size
@@ -212,7 +214,7 @@ class DenoisingModule(NetworkModule, Generic[B]):
         fps = None if isinstance(one, ImageBatch) else one.fps
         denoise = self.sampling_denoiser(one)
         sample = dpm_solver_pp_2m(lambda x, sigma: denoise(x, sigma, cond, fps), draw, karras_sigmas(PREDICT_STEPS))
-        return sample.clamp(-1, 1)
+        return sample if one.latent else sample.clamp(-1, 1)
 
     def sampling_denoiser(self, batch: ImageBatch | ClipBatch) -> BoundDenoiser:
         """Return the denoiser that `predict_step` samples from, with its concatenated conditioning bound."""
@@ -247,9 +249,11 @@ class DenoisingModule(NetworkModule, Generic[B]):
 
     def _check_channels(self) -> None:
         net, encoder = self.net, self.denoising.encoder
+        latent = self.accepts_latents and net.in_channels == self.denoiser.channels
+        channels = self.denoiser.channels if latent else 3
         expected = {
-            "in_channels": (net.in_channels, 3 + self.concat_channels, f"for {type(self).__name__}"),
-            "out_channels": (net.out_channels, 3 * self.denoiser.outputs, f"for {type(self.denoiser).__name__}"),
+            "in_channels": (net.in_channels, channels + self.concat_channels, f"for {type(self).__name__}"),
+            "out_channels": (net.out_channels, channels * self.denoiser.outputs, f"for {type(self.denoiser).__name__}"),
         }
         if encoder is not None:
             expected["cond_channels"] = (net.cond_channels, encoder.channels, "like the encoder's embeddings")
@@ -257,7 +261,24 @@ class DenoisingModule(NetworkModule, Generic[B]):
             if found != needed:
                 raise UserError(f"must be {needed} {reason}, got {found}.", argument=f"denoiser.net.{name}")
 
+    def _check_batch(self, batch: ImageBatch | ClipBatch) -> None:
+        """Check that a batch holds what the network denoises, and that latents come with cached embeddings."""
+        if (found := batch.pixels.shape[1]) != self.denoiser.channels:
+            raise UserError(
+                f"the network denoises {self.denoiser.channels} channels, and the batches have {found}; latents are "
+                "read with data.latents=ID.",
+                argument="latents",
+            )
+        if batch.latent and batch.embedding is None and self.denoising.encoder is not None:
+            raise UserError(
+                "latents are no images, which the encoder needs; cache embeddings with `mav data embed` and give "
+                "data.embeddings=ID.",
+                argument="embeddings",
+            )
+
     def _step(self, batch: B, stage: str) -> Tensor:
+        for part in (batch.clips, batch.images) if isinstance(batch, JointBatch) else (batch,):
+            self._check_batch(part)
         loss = self.losses(batch).mean()
         self.log(loss_name(stage), loss, batch_size=len(batch), sync_dist=stage != "train", prog_bar=True)
         return loss

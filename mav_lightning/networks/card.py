@@ -35,7 +35,8 @@ class Trained:
         frames: Frames of the clips it was trained on. None for networks of images, or if unknown.
         fps: Lowest and highest frame rate it was trained on, frames per second. None if unknown.
         words: Words of the captions it was trained on, in alphabetical order. None if unknown, or if it reads no words.
-        conditioned: Whether image embeddings conditioned it. None if unknown, or if it is no denoiser of pixels.
+        conditioned: Whether image embeddings conditioned it. None if unknown, or if it is no denoiser of images.
+        vae: Id of the autoencoder whose latents it was trained on. None for pixels.
     """
 
     name: str | None = None
@@ -45,6 +46,7 @@ class Trained:
     fps: tuple[PositiveFloat, PositiveFloat] | None = None
     words: tuple[str, ...] | None = None
     conditioned: bool | None = None
+    vae: str | None = None
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mav_lightning.common.errors import UserError
 
 __all__ = [
+    "ImageAutoencoder",
     "ImagePrior",
     "Network",
     "PriorNetwork",
@@ -154,6 +155,26 @@ class ImagePrior(nn.Module, ABC):
         Returns:
             Image embeddings, shape (B, D); see `keeps_captions` for the other form.
         """
+
+
+class ImageAutoencoder(nn.Module, ABC):
+    """A frozen autoencoder, in whose latents a decoder of the cascade may work.
+
+    Attributes:
+        channels: Channels C of the latents.
+        factor: Height and width of an image in multiples of those of its latents.
+    """
+
+    channels: int
+    factor: int
+
+    @abstractmethod
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Encode images (B, 3, H, W) in [-1, 1] as latents (B, C, H / factor, W / factor) of about unit variance."""
+
+    @abstractmethod
+    def decode(self, latents: Tensor) -> Tensor:
+        """Decode latents (B, C, H, W) to images (B, 3, H · factor, W · factor), in [-1, 1] up to overshoot."""
 
 
 class TextImageEncoder(nn.Module, ABC):

@@ -1,4 +1,4 @@
-"""The task that turns an image network of diffusers into a space-time network of this project."""
+"""Tasks that turn an image network of diffusers into a space-time network of this project."""
 
 import json
 from collections.abc import Callable
@@ -15,11 +15,12 @@ from mav_lightning.common.task import Task
 from mav_lightning.common.tracking import Track
 from mav_lightning.networks.card import Card
 from mav_lightning.networks.stored import write_network
-from mav_lightning.pretrained.diffusers_folder import files_sha256
-from mav_lightning.pretrained.grown_source import read_grown_source
+from mav_lightning.pretrained.diffusers_export import TEMPORAL, export_diffusers
+from mav_lightning.pretrained.diffusers_folder import files_sha256, read_weights
+from mav_lightning.pretrained.grown_source import GrownSource, read_grown_source
 from mav_lightning.pretrained.grown_unet import GrownUNet
 
-__all__ = ["GROWN", "GrowDiffusers"]
+__all__ = ["GROWN", "GrowDiffusers", "GrowTrained"]
 
 GROWN = "grown.json"
 
@@ -64,12 +65,7 @@ class GrowDiffusers(Task):
         )
         temporal = None if self.temporal is None else Path(self.temporal)
         self._check_hash([*source.files, *([] if temporal is None else [_existing(temporal)])])
-        certificate = source.complete(temporal)
-        trained = {"name": source.folder.name, **({} if source.size is None else {"size": source.size})}
-        write_network(place, source.denoiser.state_dict(), Card.of(source.node, trained))
-        report = {"source": source.folder.name, "source_sha256": self.source_sha256, "diffusers": diffusers_version()}
-        report |= _report(source.denoiser.net, bool(source.captions), certificate)
-        (place / GROWN).write_text(json.dumps(report, indent=1) + "\n")
+        _write(place, source, source.complete(temporal), self.source_sha256)
 
     def _check_hash(self, files: list[Path]) -> None:
         if (found := files_sha256(files)) != self.source_sha256:
@@ -78,6 +74,55 @@ class GrowDiffusers(Task):
                 f"give source_sha256={found}",
                 argument="source_sha256",
             )
+
+
+@dataclass(frozen=True)
+class GrowTrained(Task):
+    """Write a trained image network in the format of diffusers, and extend what is read from there by time.
+
+    The result is that of `GrowDiffusers`, and the folder ``diffusers``, which it was extended from.
+
+    Attributes:
+        network: Folder of a `GrownUNet` without temporal layers that was trained on images. All of its weights must
+            have a place in diffusers' format, so image embeddings must be read by the network of diffusers itself.
+        grown: Builds the network; its arguments that describe the source are filled in.
+    """
+
+    network: Path
+    grown: Callable[..., GrownUNet]
+
+    def run(self, place: Path, *, seed: int | None, track: Track) -> None:
+        """Write, read, extend and certify.
+
+        Args:
+            place: Folder for the result.
+            seed: Ignored; temporal layers that start at random take PyTorch's global generator.
+            track: Ignored, since nothing is iterated over.
+
+        Raises:
+            UserError: If the network is of another kind or has further weights, cannot be extended, or the certificate
+                does not hold.
+        """
+        folder = place / "diffusers"
+        export_diffusers(Path(self.network), folder, overwrite=True)
+        further = read_weights(folder / TEMPORAL)
+        if kept := sorted(name for name, value in further.items() if bool(value.any())):
+            raise UserError(
+                f"{self.network}: {len(kept)} of its weights have no place in diffusers' format, first `{kept[0]}`; "
+                "give an image network without temporal layers, whose `class_embed_type` is projection.",
+                argument="network",
+            )
+        source = read_grown_source(folder / "unet", self.grown)
+        _write(place, source, source.complete(), files_sha256(source.files))
+
+
+def _write(place: Path, source: GrownSource, certificate: Certificate | None, sha256: str) -> None:
+    """Write the extended network and the report."""
+    trained = {"name": source.folder.name, **({} if source.size is None else {"size": source.size})}
+    write_network(place, source.denoiser.state_dict(), Card.of(source.node, trained))
+    report = {"source": source.folder.name, "source_sha256": sha256, "diffusers": diffusers_version()}
+    report |= _report(source.denoiser.net, bool(source.captions), certificate)
+    (place / GROWN).write_text(json.dumps(report, indent=1) + "\n")
 
 
 def _existing(temporal: Path) -> Path:

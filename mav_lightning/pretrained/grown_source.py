@@ -29,7 +29,7 @@ from mav_lightning.pretrained.grown_unet import GrownUNet
 from mav_lightning.pretrained.timesteps import NoiseSchedule
 from mav_lightning.pretrained.unet_config import check_unet_config
 
-__all__ = ["PREDICTIONS", "GrownSource", "read_grown_source"]
+__all__ = ["PREDICTIONS", "GrownSource", "noise_schedule", "read_grown_source"]
 
 # What a network predicts, under diffusers' name → the denoiser that reads it so.
 PREDICTIONS: dict[str, type[NetDenoiser]] = {"epsilon": EpsDenoiser, "v_prediction": VDenoiser, "sample": X0Denoiser}
@@ -127,14 +127,14 @@ def _arguments(part: Part, levels: Mapping[str, Any], text_proj: Part | None) ->
     except UserError as error:
         raise UserError(f"{part.files[0]}: {error.message}", argument="source") from error
     plain = {key: value for key, value in part.config.items() if not key.startswith("_")}
-    found: dict[str, Any] = {"kind": part.kind, "config": plain, "schedule": asdict(_schedule(levels))}
+    found: dict[str, Any] = {"kind": part.kind, "config": plain, "schedule": asdict(noise_schedule(levels))}
     if text_proj is not None:
         described = {key: value for key, value in text_proj.config.items() if not key.startswith("_")}
         found["text_proj"] = described
     return found
 
 
-def _schedule(levels: Mapping[str, Any]) -> NoiseSchedule:
+def noise_schedule(levels: Mapping[str, Any]) -> NoiseSchedule:
     """Return the noise schedule that a scheduler's config describes."""
     if "Flow" in str(levels.get("_class_name")) or levels.get("trained_betas") or levels.get("rescale_betas_zero_snr"):
         raise UserError(
@@ -151,7 +151,7 @@ def _noising(source: Path) -> _Noising | None:
         return None
     normalizer = read_part(pipeline / "image_normalizer", ("StableUnCLIPImageNormalizer",))
     scheduler = sibling(source, "image_noising_scheduler") / "scheduler_config.json"
-    return _Noising(_schedule(read_scheduler(scheduler)), normalizer, [*normalizer.files, scheduler])
+    return _Noising(noise_schedule(read_scheduler(scheduler)), normalizer, [*normalizer.files, scheduler])
 
 
 def _load_normalizer(net: nn.Module, normalizer: Part) -> None:

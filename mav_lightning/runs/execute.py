@@ -184,6 +184,8 @@ def _trained_for(config: Config) -> dict[str, Any]:
     kept = {key: config[key] for key in ("name", "seed", "size", "frames") if key in config}
     if denoising := config.get("module", {}).get("denoising"):
         kept["conditioned"] = denoising.get("encoder") is not None
+    if latents := data.get("clips", data).get("latents"):
+        kept["vae"] = latents
     if isinstance(fps, Mapping) and {"low", "high"} <= fps.keys():
         return kept | {"fps": [fps["low"], fps["high"]]}
     return kept | ({"fps": [fps, fps]} if isinstance(fps, int | float) else {})

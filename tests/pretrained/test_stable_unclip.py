@@ -4,6 +4,7 @@ import shutil
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny_diffusers
@@ -15,16 +16,22 @@ from torch import Tensor
 from mav_lightning.common.errors import UserError
 from mav_lightning.diffusion.denoiser import NetDenoiser, VDenoiser
 from mav_lightning.diffusion.guidance import Guided
+from mav_lightning.diffusion.samplers import ddim
 from mav_lightning.networks.stored import load_network
 from mav_lightning.pretrained.diffusers_export import export_diffusers
 from mav_lightning.pretrained.empty_caption import encode_caption
 from mav_lightning.pretrained.grown_conditioning import ProjectedConditioning
 from mav_lightning.pretrained.grown_source import read_grown_source
 from mav_lightning.pretrained.grown_unet import GrownUNet
+from mav_lightning.pretrained.latent_vae import LatentVAE
 from mav_lightning.pretrained.timesteps import NoiseSchedule
 
 diffusers = pytest.importorskip("diffusers")
 GUIDANCE, T = 3.0, 600
+AUTOENCODER = {
+    "down_block_types": ["DownEncoderBlock2D"] * 2, "up_block_types": ["UpDecoderBlock2D"] * 2,
+    "block_out_channels": [8, 16], "norm_num_groups": 4, "latent_channels": 4, "sample_size": 32,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +88,53 @@ def test_a_guided_step_is_that_of_diffusers(level: int, source: Path, grown: Net
     sigma = (1 / product - 1).sqrt().expand(2)
     found = Guided(grown, GUIDANCE)(latents / product.sqrt(), sigma, cond).x0
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def image_encoder() -> Any:
+    import transformers
+
+    config = transformers.CLIPVisionConfig(
+        hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=8, patch_size=4,
+        projection_dim=12,
+    )  # fmt: skip
+    torch.manual_seed(2)
+    return transformers.CLIPVisionModelWithProjection(config).eval()
+
+
+@torch.no_grad()
+def test_all_steps_and_the_autoencoder_give_the_pixels_of_diffusers(source: Path, grown: NetDenoiser) -> None:
+    from diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer import StableUnCLIPImageNormalizer
+
+    vae = LatentVAE({**AUTOENCODER, "scaling_factor": 0.3})
+    tiny_diffusers.randomized(vae.model).double()
+    encoder = image_encoder().double()
+    folder, steps, level = source.parent, 5, 20
+    pipeline = diffusers.StableUnCLIPImg2ImgPipeline(
+        feature_extractor=None, image_encoder=encoder, tokenizer=None, text_encoder=None, vae=vae.model,
+        image_normalizer=StableUnCLIPImageNormalizer.from_pretrained(folder / "image_normalizer").double(),
+        image_noising_scheduler=diffusers.DDPMScheduler.from_pretrained(folder / "image_noising_scheduler"),
+        unet=diffusers.UNet2DConditionModel.from_pretrained(source).double(),
+        scheduler=diffusers.DDIMScheduler.from_pretrained(folder / "scheduler"),
+    )  # fmt: skip
+    pipeline.set_progress_bar_config(disable=True)
+    empty = encode_caption(source, "", projected=False).double()[None]
+    picture, latents = draw(1, 3, 8, 8, seed=1), draw(1, 4, 16, 16)
+    expected = pipeline(
+        picture, prompt_embeds=empty, negative_prompt_embeds=empty, latents=latents, noise_level=level,
+        guidance_scale=GUIDANCE, num_inference_steps=steps, output_type="pt",
+        generator=torch.Generator().manual_seed(7),
+    ).images  # fmt: skip
+
+    trained = grown.net.training_sigmas()
+    assert trained is not None
+    sigmas = torch.cat([trained[pipeline.scheduler.timesteps], torch.zeros(1, dtype=torch.float64)])
+    image, noise = encoder(picture).image_embeds, draw(1, 12, seed=7)
+    cond = grown.net.get_submodule("conditioning").augmented(image, level, noise)  # type: ignore[operator]
+    start = latents * (1 + sigmas[0].square()).sqrt() / sigmas[0]  # of the variance-exploding process
+    guided = Guided(grown, GUIDANCE)
+    found = vae.decode(ddim(lambda x, sigma: guided(x, sigma, cond), lambda: start, sigmas))
+    torch.testing.assert_close((found / 2 + 0.5).clamp(0, 1), expected, atol=1e-5, rtol=1e-5)
+    assert 0.1 < float(((expected > 0) & (expected < 1)).double().mean()), "almost all pixels are clipped"
 
 
 @torch.no_grad()
