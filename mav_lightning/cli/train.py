@@ -82,6 +82,16 @@ def train(
             show_default=False,
         ),
     ] = None,
+    replay: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="STEP",
+            help="Repeat one step of the run in --out, as nonfinite.json or spikes.json there count it, and print its "
+            "samples, its loss, and the first layer that was not finite. The run is not changed.",
+            show_default=False,
+        ),
+    ] = None,
     allow: Allow = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Recipes: check and list the stages only.")] = False,
 ) -> None:
@@ -103,6 +113,8 @@ def train(
 
         mav train stage/temporal_tiny.yaml needs.data=runs/shapes … --profile 20
 
+        mav train stage/temporal_tiny.yaml needs.data=runs/shapes … --out runs/temporal --replay 1234
+
         mav train recipe/tiny.yaml --out runs/tiny --jobs 2
     """
     from mav_lightning.common.errors import UserError
@@ -111,7 +123,7 @@ def train(
     file = find_config(config)
     if "stages" in read_yaml(file):
         single = {"extend": extend is not None, "any_machine": any_machine, "check_determinism": check_determinism}
-        single["profile"] = profile
+        single |= {"profile": profile, "replay": replay is not None}
         if given := [name for name, value in single.items() if value]:
             raise UserError("only for a single stage.", argument=given[0])
         _train_recipe(file, overrides or [], out or Path("runs") / file.stem, jobs, threads, stall_timeout, dry_run)
@@ -123,6 +135,9 @@ def train(
         return
     if profile is not None:
         _profile(config, overrides or [], profile)
+        return
+    if replay is not None:
+        _replay(config, overrides or [], out, replay)
         return
     _train_stage(config, overrides or [], out, extend, any_machine)
 
@@ -146,13 +161,34 @@ def _profile(config: str, overrides: list[str], steps: int) -> None:
         echo(line)
 
 
-def _trial(config: str, overrides: list[str], steps: int, argument: str) -> "tuple[Mapping[str, Any], dict[str, Path]]":
-    """Return the resolved config of a training of some steps without loggers, and the folders that it needs."""
+def _replay(config: str, overrides: list[str], out: Path | None, step: int) -> None:
+    from mav_lightning.runs.execute import run_training
+    from mav_lightning.training.step_replay import replay_step
+
+    resolved, needs = _trial(config, overrides, None, "replay")
+    found = replay_step(
+        lambda folder, callback: run_training(resolved, folder, [callback], needs=needs),
+        out or Path("runs") / resolved["name"],
+        step,
+    )
+    echo(f"step {step}, repeated from step {found.begun_at}")
+    for samples, loss in zip(found.samples, found.losses, strict=True):
+        echo(f"loss {loss} of {', '.join(samples)}")
+    echo(f"first output that is not finite: {found.layer or 'none'}")
+    if found.recorded is not None:
+        echo("equal to the record" if found.recorded == found.losses else f"recorded: {', '.join(found.recorded)}")
+
+
+def _trial(
+    config: str, overrides: list[str], steps: int | None, argument: str
+) -> "tuple[Mapping[str, Any], dict[str, Path]]":
+    """Return the config of a training without loggers, and the folders that it needs; None for all its steps."""
     from mav_lightning.common.errors import UserError
     from mav_lightning.config import load_config
 
     needs, rest = _needed_folders(overrides)
-    resolved = load_config(config, [*rest, f"fit.steps={steps}", "fit.logger=false"])
+    length = [] if steps is None else [f"fit.steps={steps}"]
+    resolved = load_config(config, [*rest, *length, "fit.logger=false"])
     _check_roles(needs, resolved.get("needs", {}))
     if resolved["kind"] != "train" or "task" in resolved:
         raise UserError(f"{config}: is no training by steps.", argument=argument)

@@ -1,6 +1,7 @@
 """``mav train`` of one stage: what the run is, counts by content and stands in ``run.json``."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -140,7 +141,15 @@ def test_a_profile_shows_the_parts_of_a_step_and_leaves_nothing(shapes: Path, tm
     assert not out.exists()
 
 
-@pytest.mark.parametrize("option", ["--check-determinism", "--profile"])
+def test_a_step_is_repeated_and_the_run_left_as_it_is(clip: Path, shapes: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in clip.rglob("*")}
+    printed = train(*CLIP, f"needs.data={shapes}", "--out", str(clip), "--replay", "1")
+    assert "step 1, repeated from step 0" in printed and "first output that is not finite: none" in printed
+    assert re.search(r"loss \d\.\d+ of ", printed)
+    assert {path: path.stat().st_mtime_ns for path in clip.rglob("*")} == before
+
+
+@pytest.mark.parametrize("option", ["--check-determinism", "--profile", "--replay"])
 def test_a_closed_form_is_no_training_by_steps(option: str, shapes: Path) -> None:
     with pytest.raises(UserError, match="is no training by steps"):
         train(*RIDGE, f"needs.data={shapes}", option, "5")
