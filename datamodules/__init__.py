@@ -5,6 +5,6 @@ A dataset is a folder of WebDataset tar shards with one ``index.safetensors`` ne
 `ImageData`, `ClipData` and `JointData` train on them.
 """
 
-from mav_lightning.common.torchvision_shim import ensure_torchvision_imports
+from mav_lightning.common.torchvision_hook import add_import_hook
 
-ensure_torchvision_imports()  # before anything here imports lightning
+add_import_hook()

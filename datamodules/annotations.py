@@ -27,8 +27,9 @@ class Row:
     captions: tuple[str, ...] = ()
 
     def facts(self) -> dict[str, Any]:
-        """Return the attributes as plain data; `captions` only if there are any."""
-        return {name: value for name, value in asdict(self).items() if name != "captions" or value}
+        """Return the attributes as plain data; `caption` and `captions` only if there are any."""
+        optional = ("caption", "captions")
+        return {name: value for name, value in asdict(self).items() if name not in optional or value}
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,9 @@ about Shapes World.
 
 from typing import TYPE_CHECKING, Any
 
+from mav_lightning.common.torchvision_hook import add_import_hook
+
+add_import_hook()
 if TYPE_CHECKING:
     from evaluation.clip_metrics import CLIPSIM, FVD, KVD, FrameFID, VideoIS
     from evaluation.clip_sources import Clip

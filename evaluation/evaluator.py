@@ -17,7 +17,7 @@ from evaluation.extraction import Extraction, versions
 from evaluation.extractors.base import Extractor, LoadedExtractor
 from evaluation.folders import Clips, open_clips, with_prompts
 from evaluation.metrics.base import Features, MetricResult, Side, to_plain
-from evaluation.notes import copy_notes, shapes_notes
+from evaluation.notes import clip_notes, shapes_notes
 from evaluation.preflight import check_counts, load_extractors, other_protocols
 from evaluation.protocol import Protocol, load_protocol
 from evaluation.weight_files import weights_folder
@@ -260,8 +260,7 @@ class Evaluation:
             "generated_sha256": self._sha256["generated"],
             "real_sha256": self._sha256["real"],
             "notes": [
-                *([] if self._display is None else [f"{self._display}, which the numbers include"]),
-                *copy_notes(self._cuts["generated"], self._cuts["real"]),
+                *clip_notes(self._cuts["generated"], self._cuts["real"], self._display),
                 *shapes_notes(self.protocol, self._cuts["generated"], results["metrics"]),
                 *(note for one in found for note in one.notes),
             ],

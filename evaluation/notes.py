@@ -8,16 +8,26 @@ from evaluation.metrics.shapes_world import is_known
 from evaluation.protocol import Protocol
 from mav_lightning.common.counting import counted
 
-__all__ = ["copy_notes", "shapes_notes"]
+__all__ = ["clip_notes", "shapes_notes"]
 
 
-def copy_notes(generated: Sequence[Cut], real: Sequence[Cut]) -> list[str]:
-    """Return notes that name clips with the same bytes: twice on the generated side, or on both sides.
+def clip_notes(generated: Sequence[Cut], real: Sequence[Cut], display: str | None) -> list[str]:
+    """Return notes on the clips: made for display, several real ones of one video, or with the same bytes.
 
     Args:
         generated: The generated clips, with hashed sources.
         real: The real clips, with hashed sources.
+        display: Why the generated clips are meant for display only. None if they are not.
     """
+    notes = [] if display is None else [f"{display}, which the numbers include"]
+    videos = len({cut.source.id for cut in real})
+    if videos < len(real):
+        clips = f"the {counted(len(real), 'real clip')} are cut from {counted(videos, 'video')}"
+        notes.append(f"{clips}, so what they score is known less well than from as many videos.")
+    return [*notes, *_copy_notes(generated, real)]
+
+
+def _copy_notes(generated: Sequence[Cut], real: Sequence[Cut]) -> list[str]:
     names: dict[str, list[str]] = {}
     for cut in generated:
         names.setdefault(cut.source.content, []).append(cut.source.id)

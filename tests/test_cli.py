@@ -44,6 +44,10 @@ WRONG = {
         "give either prompts or one of --animate, --interpolate, --extrapolate, --precede, --variation",
     ),
     "no file to inspect": (("inspect", "{tmp}/none.mp4"), "no such file or folder"),
+    "an option in the place of a file": (
+        ("generate", "--interpolate", __file__, "--out", "{tmp}/o"),
+        "--interpolate: --out: an option stands where a file is expected",
+    ),
     "a missing study": (("ablate", "ablation/quik.yaml"), "Did you mean `ablation/quick.yaml`?"),
     "an unknown stage in a study": (("ablate", "ablation/quick.yaml", "temporel.fit.steps=3"), "temporal"),
     "a missing report folder": (("report", "{tmp}/none"), "no such folder"),

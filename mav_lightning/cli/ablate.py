@@ -203,7 +203,7 @@ def _describe(plan: "Plan", root: Path, jobs: int | None, console: "SafeConsole"
         steps = str((stage.config.get("fit") or {}).get("steps", ""))
         table.add_row(stage.name, stage.id, steps, f"{state}{by}", duration(left[stage.id] or None), shared)
     console.print(f"{plan.study.question}\n")
-    console.print(table)
+    console.print_table(table)
     for warning in plan.study.warnings:
         console.print(styled("\n", ("!", "yellow"), f" {warning}"), highlight=False)
     states = [ledger.state(stage) for stage in plan.stages]
@@ -243,7 +243,7 @@ def _print_power(plan: "Plan", root: Path, requests: list[str], console: "SafeCo
             if one.std is not None and one.seeds is not None and one.interval is not None:
                 cells = [f"{one.std:.3g}", shown(one.seeds), " … ".join(map(shown, one.interval))]
             table.add_row(metric, f"{effect:g}", one.variant, str(one.pairs), *cells)
-    console.print(table)
+    console.print_table(table)
     console.print(
         f"\nNumber of seeds at which such a difference is significant with probability {100 * POWER:.0f} %, and its "
         "95 % interval given the pairs so far. Nothing was run."

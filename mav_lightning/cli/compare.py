@@ -53,7 +53,7 @@ def compare(
         best = _best([score and score["value"] for score in scores], better)
         table.add_row(metric, *(_cell(score, number == best) for number, score in enumerate(scores)), better)
     echo(f"protocol {protocol['name']} ({protocol['hash']})")
-    console.print(table)
+    console.print_table(table)
     _show_differences(console, names, read)
     for warning in [*copy_warnings(names, read), *version_warnings(names, read)]:
         echo(f"warning: {warning}")
@@ -71,7 +71,7 @@ def _show_differences(console: "SafeConsole", names: list[str], results: list[di
             table.add_row(metric, *(_difference_cell(one) for one in found), kinds[0])
     if table.row_count:
         console.print()
-        console.print(table)
+        console.print_table(table)
 
 
 def _difference_cell(found: "PairedDifference | None") -> str:

@@ -206,23 +206,34 @@ def prompts_by_id(file: Path) -> dict[str, str]:
 def _print(results: dict[str, Any], console: Any) -> None:
     shown = results["protocol"]
     echo(f"protocol {shown['name']} ({shown['hash']})")
-    print_scores(results["metrics"], console)
+    print_scores(results["metrics"], console, results["reference"])
     for note in results["notes"]:
         echo(f"note: {note}")
 
 
-def print_scores(metrics: dict[str, Any], console: Any) -> None:
-    """Print a table of scores: value, interval, n, direction, unit; those without a value are only named."""
-    from rich.table import Column, Table
+def _cells(score: dict[str, Any], real: float | None) -> list[str]:
+    low_high = " … ".join(f"{bound:.4g}" for bound in score["interval"] or ())
+    reference = "" if real is None else f"{real:.4g}"
+    return [f"{score['value']:.4g}", low_high, str(score["n"]), score["better"], score["unit"], reference]
 
-    names = Column("metric", min_width=max(map(len, metrics)))  # a name that is cut off names nothing
-    table = Table(names, "value", "95 % interval", "n", "better", "unit", box=None, header_style="dim")
+
+def print_scores(metrics: dict[str, Any], console: Any, reference: dict[str, Any] | None = None) -> None:
+    """Print a table of scores; those without a value are only named.
+
+    Args:
+        metrics: Name → score: value, interval, n, direction, unit.
+        console: Console to print on; see `SafeConsole.print_table`.
+        reference: Name → value of the real clips, shown beside. None if there are none.
+    """
+    from rich.table import Table
+
+    real = {name: value for name, value in (reference or {}).items() if value is not None}
+    heads = ["value", "95 % interval", "n", "better", "unit", *(["real clips"] if real else [])]
+    table = Table("metric", *heads, box=None, header_style="dim")
     missing = [name for name, score in metrics.items() if score["value"] is None]
     for name, score in metrics.items():
-        if score["value"] is None:
-            continue
-        low_high = " … ".join(f"{bound:.4g}" for bound in score["interval"] or ())
-        table.add_row(name, f"{score['value']:.4g}", low_high, str(score["n"]), score["better"], score["unit"])
-    console.print(table)
+        if score["value"] is not None:
+            table.add_row(name, *_cells(score, real.get(name))[: len(heads)])
+    console.print_table(table)
     if missing:
         echo(f"without a value on these clips: {', '.join(missing)}")

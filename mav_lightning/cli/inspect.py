@@ -7,6 +7,7 @@ import typer
 
 from mav_lightning.cli.options import Allow, existing
 from mav_lightning.cli.printing import echo
+from mav_lightning.common.counting import counted
 from mav_lightning.common.errors import UserError
 
 __all__ = ["inspect"]
@@ -34,6 +35,10 @@ def inspect(
     from mav_lightning.cascade.mark import has_mark
     from mav_lightning.common.manifest import MANIFEST, read_manifest
 
+    if (file / MANIFEST).is_file():
+        clips = [clip.file for clip in read_manifest(file)]
+        example = file / clips[0] if clips else "one of its clips"
+        raise UserError(f"{file}: a folder of {counted(len(clips), 'clip')}; name one clip, for example {example}.")
     manifest = file.parent / MANIFEST
     try:
         rates = {clip.file: clip.fps for clip in read_manifest(file.parent)} if manifest.is_file() else {}

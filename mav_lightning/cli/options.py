@@ -100,6 +100,8 @@ def existing(
 
     def problem(path: Path) -> str | None:
         if not suffices(path):
+            if str(path).startswith("--"):
+                return f"an option stands where a {kind} is expected"
             return f"is not a {kind}" if path.exists() else f"no such {kind}"
         return f"holds no `{holds}`" if holds and not (path / holds).is_file() else None
 

@@ -9,11 +9,14 @@ from typing import IO, Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.table import Table
 from rich.text import Text
 
 from mav_lightning.common.terminal import visible
 
 __all__ = ["SafeConsole", "styled"]
+
+_UNLIMITED = 10_000  # columns
 
 
 class SafeConsole(Console):
@@ -27,6 +30,21 @@ class SafeConsole(Console):
 
     def __init__(self, *, stderr: bool = False, file: IO[str] | None = None, **options: Any) -> None:
         super().__init__(stderr=stderr, file=file, **{**options, "markup": False, "emoji": False})
+
+    def print_table(self, table: Table) -> None:
+        """Print a table of plain cells; where it does not fit, every row as a line that wraps, so that nothing is cut.
+
+        Args:
+            table: Its first column names the rows.
+        """
+        unlimited = self.options.update(max_width=_UNLIMITED)
+        if self.measure(table, options=unlimited).maximum <= self.width:
+            self.print(table)
+            return
+        heads = [str(column.header) for column in table.columns[1:]]
+        for name, *cells in zip(*(map(str, column.cells) for column in table.columns), strict=True):
+            shown = [f"{head} {cell}".strip() for head, cell in zip(heads, cells, strict=True) if cell]
+            self.print(f"{name}: {', '.join(shown)}", highlight=False)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Render anything, with the control characters of its text escaped; Rich calls this for all that it draws."""

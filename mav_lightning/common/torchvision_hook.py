@@ -20,5 +20,9 @@ class _Hook:
 
 
 def add_import_hook() -> None:
-    """Declare the schemas as soon as torchvision is imported in this process, by whatever package."""
-    sys.meta_path.insert(0, _Hook())
+    """Declare the schemas as soon as torchvision is imported in this process, by whatever package.
+
+    Nothing happens if it is imported already, or if the hook is in place.
+    """
+    if "torchvision" not in sys.modules and not any(isinstance(finder, _Hook) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Hook())

@@ -5,9 +5,9 @@ torch. Its Python side then registers fake kernels for operators that are not de
 (hence torchmetrics and lightning) fails with ``operator torchvision::nms does not exist``. Declaring the missing
 schemas is enough, as nothing here calls those operators.
 
-This project's packages declare them on import. For scripts that import lightning first, ``python -m
-mav_lightning.common.torchvision_shim`` (part of ``make install``) adds a file to the environment that does it when
-torchvision is imported.
+Importing `mav_lightning`, `datamodules` or `evaluation` declares them as soon as torchvision is imported. For scripts
+that import lightning first, ``python -m mav_lightning.common.torchvision_shim`` (part of ``make install``) adds a file
+to the environment that does the same.
 """
 
 import importlib.util

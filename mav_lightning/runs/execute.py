@@ -123,7 +123,7 @@ def _fit_in_closed_form(config: Config, needs: Mapping[str, Path], out: Path, tr
     from mav_lightning.training.run_record import MACHINE
 
     resolved = resolve_needs(config, needs)
-    task: Task = instantiate(resolved["task"])
+    task: Task = instantiate(resolved["task"], path="task")
     with claimed(out):
         place = RunFolder(out, any_machine)
         if not place.begin({"results": RESULTS, **run_identity(config, needs), MACHINE: machine_identity("cpu")}):
@@ -149,9 +149,9 @@ def _fit(
     from mav_lightning.training.loggers import with_offline_loggers
 
     resolved = resolve_needs(config, needs)
-    module, data = instantiate(resolved["module"]), instantiate(resolved["data"])
+    module, data = instantiate(resolved["module"], path="module"), instantiate(resolved["data"], path="data")
     data.setup("fit")  # mistakes in the data show before anything is written
-    settings = instantiate(with_offline_loggers(resolved["fit"], out))
+    settings = instantiate(with_offline_loggers(resolved["fit"], out), path="fit")
     added = [*callbacks, *(settings.pop("callbacks", None) or ())]
     if isinstance(module, NetworkModule):
         node = module.network_config(resolved["module"])
@@ -231,7 +231,7 @@ _RUNNERS: dict[Kind, Callable[[Config, StageFolder, Mapping[str, Path], Track], 
 
 
 def _run_task(node: Config, place: Path, seed: int | None, track: Track) -> None:
-    task: Task = instantiate(node)
+    task: Task = instantiate(node, path="task")
     task.run(place, seed=seed, track=track)
 
 

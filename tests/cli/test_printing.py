@@ -3,6 +3,7 @@
 import io
 
 import pytest
+from rich.table import Table
 
 from mav_lightning.cli.printing import echo, list_files
 from mav_lightning.common.console import SafeConsole
@@ -34,3 +35,17 @@ def test_lines_are_counted_and_cut(capsys: pytest.CaptureFixture[str]) -> None:
     out, err = capsys.readouterr()
     assert err == "3 bad:\n  a\\x1b\n  b\n  … and 1 more\n"
     assert out == "fine\n"
+
+
+def test_a_table_that_does_not_fit_becomes_lines_and_nothing_is_cut() -> None:
+    table = Table("metric", "value", "95 % interval", "n", box=None)
+    table.add_row("shapes-fvd", "30.4", "28 … 33.1", "")
+
+    wide, narrow = io.StringIO(), io.StringIO()
+    SafeConsole(file=wide, width=60).print_table(table)
+    SafeConsole(file=narrow, width=30).print_table(table)
+
+    assert [line.split() for line in wide.getvalue().splitlines()] == [
+        ["metric", "value", "95", "%", "interval", "n"], ["shapes-fvd", "30.4", "28", "…", "33.1"],
+    ]  # fmt: skip
+    assert narrow.getvalue() == "shapes-fvd: value 30.4, 95 % \ninterval 28 … 33.1\n"

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from mav_lightning.common.torchvision_shim import HOOK, shim_is_needed, write_hook
 
 ROOT = Path(__file__).parent.parent.parent
@@ -18,6 +20,17 @@ def test_torchvision_imports_as_the_first_line_of_a_script(tmp_path: Path) -> No
     done = subprocess.run(
         [sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
     )
+
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("first", ["mav_lightning", "datamodules", "evaluation"])
+def test_each_package_of_this_project_makes_torchvision_importable(first: str) -> None:
+    script = "import sys; sys.meta_path[:] = [f for f in sys.meta_path if type(f).__name__ != '_Hook']\n"
+    script += "[sys.modules.pop(name) for name in list(sys.modules) if name.startswith('mav_lightning')]\n"
+    script += f"import {first}, torchvision; print(torchvision.__version__)"
+
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
 
     assert done.returncode == 0, done.stderr
 

@@ -10,7 +10,7 @@ from evaluation import Evaluation, load_protocol
 from evaluation import extraction as extraction_module
 from evaluation.clip_sources import VideoSource
 from evaluation.cuts import Cut
-from evaluation.notes import copy_notes
+from evaluation.notes import clip_notes
 from evaluation.preflight import check_planned, fitting_protocols
 from mav_lightning.common.errors import Refusals, UserError
 from mav_lightning.common.manifest import ClipRecord, write_manifest
@@ -150,14 +150,26 @@ def test_results_say_when_a_number_ranks_nothing(tmp_path: Path, known: bool) ->
         assert ranking[0].startswith(start)
 
 
+def test_results_name_how_few_videos_the_real_clips_are_cut_from(tmp_path: Path) -> None:
+    made = [Cut(name, VideoSource(name, tmp_path, content=name), 8.0) for name in "ab"]
+    video = VideoSource("film", tmp_path, content="c")
+    real = [Cut(f"film#{number}", video, 8.0) for number in range(3)]
+
+    (note,) = clip_notes(made, real, None)
+
+    assert note == (
+        "the 3 real clips are cut from 1 video, so what they score is known less well than from as many videos."
+    )
+
+
 def test_results_name_clips_that_are_copies(tmp_path: Path) -> None:
     def cuts(*contents: str) -> list[Cut]:
         return [Cut(name, VideoSource(name, tmp_path, content=name[0]), 8.0) for name in contents]
 
-    assert copy_notes(cuts("a", "b"), cuts("c")) == []
-    assert copy_notes(cuts("a1", "b1", "a2", "a3", "b2"), []) == [
+    assert clip_notes(cuts("a", "b"), cuts("c"), None) == []
+    assert clip_notes(cuts("a1", "b1", "a2", "a3", "b2"), [], None) == [
         "3 generated clips with the bytes of another one, first `a2` of `a1`; each counts, so intervals are too narrow."
     ]
-    assert copy_notes(cuts("a1", "b1"), cuts("b2", "b3")) == [
+    assert clip_notes(cuts("a1", "b1"), cuts("b2", "b3"), None) == [
         "1 generated clip with the bytes of a real one, first `b1` of `b3`; such clips are copies, not samples."
     ]

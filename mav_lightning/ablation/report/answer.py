@@ -10,6 +10,7 @@ from mav_lightning.ablation.study import StudyMetric
 __all__ = ["BETTER", "answer"]
 
 BETTER = {"lower": "lower is better", "higher": "higher is better", "one": "closer to 1 is better"}
+_MOST_DIGITS = 9  # to tell two means apart
 _FEW = 3  # variants that fit in one sentence
 
 
@@ -105,8 +106,13 @@ def _with_means(one: Comparison, baseline_first: bool) -> str:
 
 
 def _means(one: Comparison, baseline_first: bool) -> str:
-    digits = decimals([*one.baseline, *one.values])
-    baseline, value = (number(sum(values) / len(values), digits) for values in (one.baseline, one.values))
+    means, digits = (
+        [sum(values) / len(values) for values in (one.baseline, one.values)],
+        decimals([*one.baseline, *one.values]),
+    )
+    while number(means[0], digits) == number(means[1], digits) and digits < _MOST_DIGITS:
+        digits += 1
+    baseline, value = (number(mean, digits) for mean in means)
     first, second = (baseline, value) if baseline_first else (value, baseline)
     return f"({first} vs. {second})"
 
