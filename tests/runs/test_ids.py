@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from mav_lightning.cascade.pipeline_folder import NetworkFolders
 from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.identity import ADDED, ADDED_TO_SECTIONS, HARMLESS, with_added
@@ -132,7 +133,7 @@ def test_an_argument_added_later_to_a_section_counts_only_where_it_changes_the_r
 
 
 def test_every_argument_added_later_to_a_section_exists_at_its_neutral_default() -> None:
-    calls: dict[str, Callable[..., Any]] = {"fit": fit, "task.sampling": Sampling}
+    calls: dict[str, Callable[..., Any]] = {"fit": fit, "task.networks": NetworkFolders, "task.sampling": Sampling}
     for path, added in ADDED_TO_SECTIONS.items():
         declared = inspect.signature(calls[path]).parameters
         assert {name: declared[name].default for name in added} == dict(added)
