@@ -45,6 +45,14 @@ def test_the_checkpoint_benchmark_prints_for_how_long_training_is_held_up() -> N
 
 
 @pytest.mark.slow
+def test_the_benchmark_of_the_guards_prints_a_row_for_each() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "guards.py"), "--rounds", "2", "--batch-size", "1"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(re.findall(r"^\| [a-z -]+ \| -?[\d.]+ \| -?[\d.]+% \|$", done.stdout, re.MULTILINE)) == 7
+
+
+@pytest.mark.slow
 def test_the_simulation_of_intervals_prints_a_coverage_for_each_kind() -> None:
     command = [sys.executable, str(ROOT / "benchmarks" / "intervals.py"), "--repetitions", "10", "--processes", "1"]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.optim import Optimizer
 
 from mav_lightning.training.sample_random import Numbers, SampleRandom, batch_sizes
 
@@ -45,6 +46,11 @@ class SeedEveryBatch(Callback):
         process = (trainer.global_rank, trainer.fit_loop.total_batch_idx)
         seed_generators(self.seed, TRAIN, trainer.global_step, process=process)
         self._begin(trainer, batch, interleaved=False)
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        """Draw as usual from now on: an optimizer touches each weight often, and `SampleRandom` sees every touch."""
+        if pl_module.automatic_optimization:
+            self._end()
 
     def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
         """Draw as usual between batches."""

@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.overrides import _get_current_function_mode_stack
 from toy_training import ToyData, run
 
 from mav_lightning.common.log_names import board_run
 from mav_lightning.training.rng import TRAIN, VALIDATION, sample_numbers, seed_generators
+from mav_lightning.training.sample_random import SampleRandom
 
 
 def draw() -> tuple[float, float, float]:
@@ -102,3 +105,29 @@ def test_the_seed_changes_training(tmp_path: Path) -> None:
 
     one, other = ((tmp_path / name / "weights.safetensors").read_bytes() for name in ("one", "other"))
     assert one != other
+
+
+class Draws(Callback):
+    """Records whether each part of a step draws by sample."""
+
+    def __init__(self) -> None:
+        self.by_sample: dict[str, bool] = {}
+
+    def _note(self, name: str) -> None:
+        modes = [type(mode) for mode in _get_current_function_mode_stack()]
+        self.by_sample[name] = SampleRandom in modes
+
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Any) -> None:
+        self._note("backward")
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
+        self._note("optimizer")
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        self._note("end")
+
+
+def test_an_optimizer_draws_as_usual(tmp_path: Path) -> None:
+    draws = Draws()
+    run(tmp_path, steps=1, extra=[draws])
+    assert draws.by_sample == {"backward": True, "optimizer": False, "end": False}
