@@ -85,7 +85,13 @@ def _with_rate(table: AnimationTable, fps: float) -> tuple[NDArray[np.int_], Tim
         copies = _multiples(table, interval, ends)
         if copies is not None:
             return copies, even_timeline(int(copies.sum()), fps)
-    return np.ones(len(ends), np.int_), even_timeline(len(ends), fps)
+    durations = np.array(table.durations)
+    copies = np.maximum(np.rint(durations / exact), 1).astype(
+        np.int_
+    )  # merged first, then cut or rounded, as by Pillow
+    if np.abs(durations - copies * exact).max() > table.clock + _ROUNDING:
+        copies = np.ones(len(ends), np.int_)
+    return copies, even_timeline(int(copies.sum()), fps)
 
 
 def _by_durations(table: AnimationTable) -> tuple[NDArray[np.int_], Timeline]:

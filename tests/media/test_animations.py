@@ -34,7 +34,7 @@ def pattern_of(frames: np.ndarray) -> list[int]:
     return np.rint((frames.mean(axis=(1, 2, 3)) - 20) / 20).astype(int).tolist()
 
 
-def animate(pattern: list[int], durations: list[int], form: str = "GIF") -> bytes:
+def animate(pattern: list[int], durations: list[float], form: str = "GIF") -> bytes:
     buffer, images = io.BytesIO(), [Image.fromarray(frame) for frame in frames_of(pattern)]
     options = {"lossless": True, "minimize_size": False} if form == "WEBP" else {}
     images[0].save(buffer, form, save_all=True, append_images=images[1:], duration=durations, **options)
@@ -93,6 +93,15 @@ def test_durations_cut_to_hundredths_fit_their_rate_too() -> None:
     data = animate([0, 0, 0, 0, 1, 1, 1, 1, 1], [40] * 9)  # as writers that cut 41.7 ms
     with open_media(data, 24.0) as clip:
         assert pattern_of(np.stack(list(clip.frames(range(9))))) == [0, 0, 0, 0, 1, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("fps", [8.0, 15.0, 24.0, 29.97])
+@pytest.mark.parametrize("name", PATTERNS)
+def test_durations_cut_after_equal_pictures_were_merged_fit_their_rate(name: str, fps: float) -> None:
+    data = animate(PATTERNS[name], [1000 / fps] * 9)  # Pillow adds them up and cuts the sums to hundredths
+    with open_media(data, fps) as clip:
+        assert pattern_of(np.stack(list(clip.frames(range(len(clip.timeline)))))) == PATTERNS[name]
+        assert clip.timeline.fps == fps
 
 
 def test_a_gif_is_recognized_whatever_it_is_called(tmp_path: Path) -> None:
