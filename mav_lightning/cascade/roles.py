@@ -18,5 +18,5 @@ def missing_network(role: Role, purpose: str) -> UserError:
     """
     return UserError(
         f"{purpose}: this pipeline has no network `{role}`. Train one with the config stage/{role}_tiny.yaml and "
-        f"add it to the pipeline as `{role}`."
+        f"add it to the pipeline: `mav pipeline --{role.replace('_', '-')}`."
     )
