@@ -237,9 +237,9 @@ def frechet_jackknife(
     Returns:
         The jackknife, or None if a side has fewer than three groups.
     """
-    parts = [_moments_by_block(side, deal(groups, blocks)) for side, groups in ((a, groups_a), (b, groups_b))]
-    if min(map(len, parts)) < 3:
+    if min(len(set(groups)) for groups in (groups_a, groups_b)) < 3:  # before any covariance is computed
         return None
+    parts = [_moments_by_block(side, deal(groups, blocks)) for side, groups in ((a, groups_a), (b, groups_b))]
     left, right = (reduce(add, side) for side in parts)
     from_left, from_right = (_distance_from(side, divisor) for side in (left, right))
     without_left = np.array([from_right(left - part) for part in parts[0]])
@@ -263,13 +263,21 @@ def frechet_curve(a: FeatureSet, b: FeatureSet, divisor: Divisor = "n-1") -> lis
     """
     points = []
     for halvings in range(_HALVINGS, -1, -1):
-        parts = [_moments_by_block(clips, deal(groups, 2**halvings)) for clips, groups in (a, b)]
+        dealt = [deal(groups, 2**halvings) for _, groups in (a, b)]
+        if min(int(blocks.max()) + 1 for blocks in dealt) < 2**halvings or any(
+            _fewest_rows(clips, blocks) <= clips[0].shape[-1] for (clips, _), blocks in zip((a, b), dealt, strict=True)
+        ):
+            continue  # before any covariance is computed
+        parts = [_moments_by_block(clips, blocks) for (clips, _), blocks in zip((a, b), dealt, strict=True)]
         pairs = list(zip(*parts, strict=False))[:_SUBSETS]
-        if min(map(len, parts)) < 2**halvings or any(min(x.n, y.n) <= len(x.mean) for x, y in pairs):
-            continue
         distances = [frechet_distance(x, y, divisor) for x, y in pairs]
         points.append((len(a[0]) // 2**halvings, float(np.mean(distances)), len(pairs)))
     return points
+
+
+def _fewest_rows(clips: Sequence[NDArray[np.floating]], blocks: NDArray[np.intp]) -> int:
+    """Return the number of rows in the first `_SUBSETS` blocks that has the fewest."""
+    return int(np.bincount(blocks, [len(clip) for clip in clips])[:_SUBSETS].min())
 
 
 def _moments_by_block(clips: Sequence[NDArray[np.floating]], blocks: NDArray[np.intp]) -> list[Moments]:
