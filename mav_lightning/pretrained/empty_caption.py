@@ -32,7 +32,8 @@ def caption_length(folder: Path) -> int:
         UserError: If its config does not contain it.
     """
     file = sibling(folder, "text_encoder") / "config.json"
-    return int(check(read_json(file, dict[str, Any]).get("max_position_embeddings"), PositiveInt, str(file)))
+    config = read_json(file, dict[str, Any], missing="give a complete copy of the pipeline")
+    return int(check(config.get("max_position_embeddings"), PositiveInt, f"{file}.max_position_embeddings"))
 
 
 def read_text_encoder(pipeline: Path, projected: bool) -> tuple[Any, Any]:

@@ -82,9 +82,13 @@ class AdoptVideoNetwork(Task):
                 f"source_sha256={sha256}",
                 argument="source_sha256",
             )
-        if (prediction := levels.get("prediction_type", "epsilon")) not in PREDICTIONS:
-            raise UserError(f"prediction_type={prediction!r} is not supported.", argument="scheduler")
-        schedule = noise_schedule(levels)
+        if (prediction := str(levels.get("prediction_type", "epsilon"))) not in PREDICTIONS:
+            raise UserError(
+                f"{scheduler}: prediction_type={prediction!r} is not supported; it must be one of "
+                f"{', '.join(PREDICTIONS)}.",
+                argument="scheduler",
+            )
+        schedule = noise_schedule(levels, scheduler)
         settings = {
             "cond_channels": self.cond_channels,
             **({"text_tokens": caption_length(source)} if captions else {}),

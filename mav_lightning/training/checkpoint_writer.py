@@ -119,8 +119,8 @@ def _into(old: Tensor | None, tensor: Tensor) -> Tensor:
             old = torch.empty_like(tensor, device="cpu", pin_memory=tensor.is_cuda)
         except (MemoryError, RuntimeError) as error:
             raise UserError(
-                f"main memory is short for the copy that a checkpoint is written from ({str(error).splitlines()[0]}); set "
-                "fit.background_checkpoints=false to write without a copy, and resume."
+                f"main memory is short for the copy that a checkpoint is written from ({str(error).splitlines()[0]}); "
+                "set fit.background_checkpoints=false to write without a copy, and resume."
             ) from error
     assert old is not None
     return old.copy_(tensor)
