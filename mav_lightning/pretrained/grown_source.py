@@ -23,7 +23,7 @@ from mav_lightning.pretrained.diffusers_folder import (
     read_weights,
     sibling,
 )
-from mav_lightning.pretrained.empty_caption import caption_files, caption_length, encode_caption
+from mav_lightning.pretrained.empty_caption import caption_files, caption_length, fill_empty_caption
 from mav_lightning.pretrained.grown_conditioning import UnclipConditioning
 from mav_lightning.pretrained.grown_unet import GrownUNet
 from mav_lightning.pretrained.timesteps import NoiseSchedule
@@ -247,14 +247,7 @@ def _fill_empty_caption(net: nn.Module, source: Path) -> None:
     assert isinstance(net, GrownUNet)
     projected = isinstance(net.conditioning, UnclipConditioning)
     place: Tensor = net.conditioning.null_text if projected else net.conditioning.null_context  # type: ignore[assignment]
-    empty = encode_caption(source, "", projected)
-    if empty.shape != place.shape:
-        raise UserError(
-            f"{source}: the text encoder next to it makes {tuple(empty.shape)} of a caption, and the network takes "
-            f"{tuple(place.shape)}; give a complete copy of one pipeline.",
-            argument="source",
-        )
-    place.copy_(empty)
+    fill_empty_caption(place, source, projected)
 
 
 def _certify(denoiser: NetDenoiser, source: Path) -> Certificate | None:
