@@ -2,7 +2,7 @@
 
 Trains a network of linear layers with AdamW and an average, and saves it after every third step, in turn at once and by
 a thread. A write that is not done before the next checkpoint would hold that one up, so each is waited for first, with
-the time apart. Prints one JSON line.
+the time apart. Processor seconds are those of the thread that trains. Prints one JSON line.
 
     python benchmarks/checkpoints.py --layers 24
 """
@@ -58,15 +58,17 @@ class Timed(Checkpointer):
     """Saves in turn at once and by a thread, and measures for how long training is held up."""
 
     held: dict[str, list[float]]
+    processor: dict[str, list[float]]
     rss: dict[str, list[int]]
 
     def _save(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._writer.wait()
         self._writer.background = not self._writer.background
         name = "thread" if self._writer.background else "at once"
-        began = time.perf_counter()
+        began, used = time.perf_counter(), time.thread_time()
         super()._save(trainer, pl_module)
         self.held.setdefault(name, []).append(time.perf_counter() - began)
+        self.processor.setdefault(name, []).append(time.thread_time() - used)
         if self._writer.background:
             self._writer.wait()
             self.held.setdefault("thread, until written", []).append(time.perf_counter() - began)
@@ -80,7 +82,7 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=6, help="checkpoints of each kind")
     parser.add_argument("--folder", help="where checkpoints are written; default: the system's temporary folder")
     options = parser.parse_args()
-    Timed.held, Timed.rss = {}, {}
+    Timed.held, Timed.processor, Timed.rss = {}, {}, {}
     training.Checkpointer = Timed  # type: ignore[attr-defined,misc]
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         steps = 2 * EVERY * options.times
@@ -93,6 +95,7 @@ def main() -> None:
         "file_MiB": size // MIB,
         "threads": torch.get_num_threads(),
         "median_seconds": held,
+        "median_processor_seconds": {name: statistics.median(seconds) for name, seconds in Timed.processor.items()},
         "first_by_thread": Timed.held["thread"][0],
         "held_up": held["thread"] / held["at once"],
         "each": Timed.held,

@@ -92,6 +92,8 @@ class Cascade:
         """Check that the decoder's latents are those of the autoencoder."""
         made, own = self.decoder.network.channels, 3 if self.vae is None else self.vae.network.channels
         trained = self.decoder.vae
+        if self.vae is not None and made == 3 != own:
+            raise UserError("`decoder` makes pixels, which no autoencoder decodes; leave it out.", argument="vae")
         if made != own or (trained is not None and self.vae is not None and self.vae.id not in (None, trained)):
             of = f"latents of autoencoder {trained}" if trained else f"{made} channels"
             given = "there is none" if self.vae is None else f"it is {self.vae.id}, of {own} channels"

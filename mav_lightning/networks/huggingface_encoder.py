@@ -1,18 +1,21 @@
 """Text encoders in the format of Hugging Face's transformers: read from a local folder, and stored as networks."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
+from mav_lightning.common.counting import counted
 from mav_lightning.common.errors import UserError
 from mav_lightning.networks.card import Card
 from mav_lightning.networks.stored import write_network
 
 __all__ = ["read_encoder", "write_encoder"]
+
+_TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("vocab.txt",), ("spiece.model",))
 
 
 def read_encoder(kind: Any, folder: Path, tokenizer_kind: Any, tokenizer_folder: Path, what: str) -> tuple[Any, Any]:
@@ -29,23 +32,50 @@ def read_encoder(kind: Any, folder: Path, tokenizer_kind: Any, tokenizer_folder:
         The model in float32, in evaluation mode, and the tokenizer.
 
     Raises:
-        UserError: If a file cannot be read, or a weight is missing.
+        UserError: If a file is missing or cannot be read, or a weight is missing, of another shape or not finite.
     """
     try:
         model, found = kind.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
-        )
-        tokenizer = tokenizer_kind.from_pretrained(tokenizer_folder, local_files_only=True)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )  # fmt: skip
+    except Exception as error:  # of many types, for one damaged file each
+        raise UserError(f"{folder}: not a readable {what} ({_reason(error)}).", argument="source") from error
+    _demand_weights(folder, model, found, what)
+    return model.eval(), _read_tokenizer(tokenizer_kind, tokenizer_folder, what)
+
+
+def _read_tokenizer(kind: Any, folder: Path, what: str) -> Any:
+    if not any(all((folder / name).is_file() for name in names) for names in _TOKENIZERS):  # transformers makes one up
         raise UserError(
-            f"{folder}: not a readable {what} ({str(error).splitlines()[0]}).", argument="source"
-        ) from error
-    if lost := sorted(found["missing_keys"]):
-        raise UserError(
-            f"{folder}: {len(lost)} weights of the {what} are missing, first `{lost[0]}`; use a complete copy.",
+            f"{folder}: the words of the {what}'s tokenizer are missing, such as {_TOKENIZERS[0][0]}; use a complete "
+            "copy.",
             argument="source",
         )
-    return model.eval(), tokenizer
+    try:
+        return kind.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # the library that reads tokenizers raises no narrower type
+        raise UserError(f"{folder}: not a readable tokenizer ({_reason(error)}).", argument="source") from error
+
+
+def _demand_weights(folder: Path, model: nn.Module, found: Mapping[str, Any], what: str) -> None:
+    """Check that no weight was made up by transformers, and that all are finite."""
+    problems = {
+        "missing": found["missing_keys"],
+        "of another shape than its config describes": [name for name, *_ in found["mismatched_keys"]],
+        "not finite": [name for name, value in model.state_dict().items() if not bool(value.isfinite().all())],
+    }
+    for problem, names in problems.items():
+        if names:
+            raise UserError(
+                f"{folder}: {counted(len(names), 'weight')} of the {what} {'is' if len(names) == 1 else 'are'} "
+                f"{problem}, first `{min(names)}`; use a complete copy.",
+                argument="source",
+            )
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def write_encoder(place: Path, kind: type[nn.Module], model: Any, tokenizer: Any, name: str, **further: Any) -> None:

@@ -21,8 +21,8 @@ from mav_lightning.common.hashing import file_sha256
 from mav_lightning.common.schema import read_json
 
 __all__ = [
-    "CONFIG", "MODEL_WEIGHTS", "Part", "demand_same_weights", "files_sha256", "find_scheduler", "pipeline_of",
-    "read_part", "read_scheduler", "read_weights", "sibling", "weights_file",
+    "CONFIG", "MODEL_WEIGHTS", "Part", "check_sha256", "demand_same_weights", "files_sha256", "find_scheduler",
+    "pipeline_of", "read_part", "read_scheduler", "read_weights", "sibling", "weights_file",
 ]  # fmt: skip
 
 CONFIG, MODEL_WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
@@ -129,6 +129,25 @@ def files_sha256(files: Iterable[Path]) -> str:
     """Compute one sha256 of several files: of the names, with that of the folder each lies in, and the contents."""
     lines = sorted(f"{file.resolve().parent.name}/{file.name} {file_sha256(file)}\n" for file in set(files))
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def check_sha256(files: Iterable[Path], expected: str, source: Path) -> None:
+    """Check the hash of several files; see `files_sha256`.
+
+    Args:
+        files: The files.
+        expected: The hash.
+        source: Folder of the model that they belong to, for the message.
+
+    Raises:
+        UserError: With the hash that was found, if it is another one.
+    """
+    if (found := files_sha256(files)) != expected:
+        raise UserError(
+            f"the hash is that of other files ({expected}) than {source} holds; if those are meant, give "
+            f"source_sha256={found}",
+            argument="source_sha256",
+        )
 
 
 def _read_config(folder: Path, kinds: list[str]) -> dict[str, Any]:

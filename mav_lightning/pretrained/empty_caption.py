@@ -6,12 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import PositiveInt, check, read_json
 from mav_lightning.common.transformers_library import transformers_library
 from mav_lightning.networks.huggingface_encoder import read_encoder
 from mav_lightning.pretrained.diffusers_folder import pipeline_of, sibling, weights_file
 
-__all__ = ["caption_files", "caption_length", "encode_caption", "read_text_encoder"]
+__all__ = ["caption_files", "caption_length", "encode_caption", "fill_empty_caption", "read_text_encoder"]
 
 _WEIGHTS = "model.safetensors"
 
@@ -32,7 +33,8 @@ def caption_length(folder: Path) -> int:
         UserError: If its config does not contain it.
     """
     file = sibling(folder, "text_encoder") / "config.json"
-    return int(check(read_json(file, dict[str, Any]).get("max_position_embeddings"), PositiveInt, str(file)))
+    config = read_json(file, dict[str, Any], missing="give a complete copy of the pipeline")
+    return int(check(config.get("max_position_embeddings"), PositiveInt, f"{file}.max_position_embeddings"))
 
 
 def read_text_encoder(pipeline: Path, projected: bool) -> tuple[Any, Any]:
@@ -78,3 +80,24 @@ def encode_caption(folder: Path, caption: str, projected: bool) -> Tensor:
     if not projected:
         return states
     return torch.cat([output.text_embeds, states * tokens.attention_mask[0][:, None]])
+
+
+def fill_empty_caption(place: Tensor, folder: Path, projected: bool) -> None:
+    """Copy the embeddings of the empty caption into a network.
+
+    Args:
+        place: Where the network keeps them.
+        folder: Folder of a model whose pipeline has the parts ``text_encoder`` and ``tokenizer``.
+        projected: As of `encode_caption`.
+
+    Raises:
+        UserError: If a part is missing or cannot be read, or the embeddings have another shape.
+    """
+    empty = encode_caption(folder, "", projected)
+    if empty.shape != place.shape:
+        raise UserError(
+            f"{folder}: the text encoder next to it makes {tuple(empty.shape)} of a caption, and the network takes "
+            f"{tuple(place.shape)}; give a complete copy of one pipeline.",
+            argument="source",
+        )
+    place.copy_(empty)

@@ -16,7 +16,7 @@ from mav_lightning.common.tracking import Track
 from mav_lightning.networks.card import Card
 from mav_lightning.networks.stored import write_network
 from mav_lightning.pretrained.diffusers_export import TEMPORAL, export_diffusers
-from mav_lightning.pretrained.diffusers_folder import files_sha256, read_weights
+from mav_lightning.pretrained.diffusers_folder import check_sha256, files_sha256, read_weights
 from mav_lightning.pretrained.grown_source import GrownSource, read_grown_source
 from mav_lightning.pretrained.grown_unet import GrownUNet
 
@@ -64,16 +64,9 @@ class GrowDiffusers(Task):
             Path(self.source), self.grown, None if self.scheduler is None else Path(self.scheduler)
         )
         temporal = None if self.temporal is None else Path(self.temporal)
-        self._check_hash([*source.files, *([] if temporal is None else [_existing(temporal)])])
+        files = [*source.files, *([] if temporal is None else [_existing(temporal)])]
+        check_sha256(files, self.source_sha256, Path(self.source))
         _write(place, source, source.complete(temporal), self.source_sha256)
-
-    def _check_hash(self, files: list[Path]) -> None:
-        if (found := files_sha256(files)) != self.source_sha256:
-            raise UserError(
-                f"the hash is that of other files ({self.source_sha256}) than {self.source} holds; if those are meant, "
-                f"give source_sha256={found}",
-                argument="source_sha256",
-            )
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from mav_lightning.pretrained.diffusers_folder import (
     read_weights,
     sibling,
 )
-from mav_lightning.pretrained.empty_caption import caption_files, caption_length, encode_caption
+from mav_lightning.pretrained.empty_caption import caption_files, caption_length, fill_empty_caption
 from mav_lightning.pretrained.grown_conditioning import UnclipConditioning
 from mav_lightning.pretrained.grown_unet import GrownUNet
 from mav_lightning.pretrained.timesteps import NoiseSchedule
@@ -105,7 +105,7 @@ def read_grown_source(source: Path, grown: Callable[..., GrownUNet], scheduler: 
         text_proj = read_part(sibling(source, "text_proj"), ("UnCLIPTextProjModel",))
     noising = _noising(source) if part.config.get("class_embed_type") == "projection" else None
     captions = caption_files(source) if part.config.get("cross_attention_dim") else []
-    arguments = _arguments(part, levels, text_proj)
+    arguments = _arguments(part, noise_schedule(levels, scheduler), text_proj)
     if captions:
         arguments["text_tokens"] = caption_length(source)
     if noising is not None:
@@ -120,28 +120,39 @@ def read_grown_source(source: Path, grown: Callable[..., GrownUNet], scheduler: 
     return GrownSource(source, denoiser, node, size if isinstance(size, int) else None, levels, captions, files)
 
 
-def _arguments(part: Part, levels: Mapping[str, Any], text_proj: Part | None) -> dict[str, Any]:
+def _arguments(part: Part, schedule: NoiseSchedule, text_proj: Part | None) -> dict[str, Any]:
     """Return the arguments of `GrownUNet` that describe the source."""
     try:
         check_unet_config(part.kind, part.config)
     except UserError as error:
         raise UserError(f"{part.files[0]}: {error.message}", argument="source") from error
     plain = {key: value for key, value in part.config.items() if not key.startswith("_")}
-    found: dict[str, Any] = {"kind": part.kind, "config": plain, "schedule": asdict(noise_schedule(levels))}
+    found: dict[str, Any] = {"kind": part.kind, "config": plain, "schedule": asdict(schedule)}
     if text_proj is not None:
         described = {key: value for key, value in text_proj.config.items() if not key.startswith("_")}
         found["text_proj"] = described
     return found
 
 
-def noise_schedule(levels: Mapping[str, Any]) -> NoiseSchedule:
-    """Return the noise schedule that a scheduler's config describes."""
+def noise_schedule(levels: Mapping[str, Any], file: Path) -> NoiseSchedule:
+    """Return the noise schedule that a scheduler's config describes.
+
+    Args:
+        levels: Content of the config.
+        file: The config, for messages.
+
+    Raises:
+        UserError: If it describes none, or one of another kind.
+    """
     if "Flow" in str(levels.get("_class_name")) or levels.get("trained_betas") or levels.get("rescale_betas_zero_snr"):
         raise UserError(
-            "the noise schedule is not supported: it must be given by beta_schedule, beta_start and beta_end.",
+            f"{file}: the noise schedule is not supported: it must be given by beta_schedule, beta_start and beta_end.",
             argument="scheduler",
         )
-    return NoiseSchedule(**{one.name: levels[one.name] for one in fields(NoiseSchedule) if one.name in levels})
+    try:
+        return NoiseSchedule(**{one.name: levels[one.name] for one in fields(NoiseSchedule) if one.name in levels})
+    except UserError as error:
+        raise UserError(f"{file}: {error}", argument="scheduler") from error
 
 
 def _noising(source: Path) -> _Noising | None:
@@ -151,7 +162,7 @@ def _noising(source: Path) -> _Noising | None:
         return None
     normalizer = read_part(pipeline / "image_normalizer", ("StableUnCLIPImageNormalizer",))
     scheduler = sibling(source, "image_noising_scheduler") / "scheduler_config.json"
-    return _Noising(noise_schedule(read_scheduler(scheduler)), normalizer, [*normalizer.files, scheduler])
+    return _Noising(noise_schedule(read_scheduler(scheduler), scheduler), normalizer, [*normalizer.files, scheduler])
 
 
 def _load_normalizer(net: nn.Module, normalizer: Part) -> None:
@@ -169,7 +180,7 @@ def _denoiser(
 ) -> tuple[NetDenoiser, dict[str, Any]]:
     """Build the denoiser that reads the network's output as its training meant it, and the node that describes it."""
     schedule = NoiseSchedule(**arguments["schedule"])
-    prediction, variance = levels.get("prediction_type", "epsilon"), str(levels.get("variance_type"))
+    prediction, variance = str(levels.get("prediction_type", "epsilon")), str(levels.get("variance_type"))
     if prediction not in PREDICTIONS or variance == "learned":
         raise UserError(
             f"prediction_type={prediction!r} with variance_type={variance!r} is not supported.", argument="scheduler"
@@ -236,14 +247,7 @@ def _fill_empty_caption(net: nn.Module, source: Path) -> None:
     assert isinstance(net, GrownUNet)
     projected = isinstance(net.conditioning, UnclipConditioning)
     place: Tensor = net.conditioning.null_text if projected else net.conditioning.null_context  # type: ignore[assignment]
-    empty = encode_caption(source, "", projected)
-    if empty.shape != place.shape:
-        raise UserError(
-            f"{source}: the text encoder next to it makes {tuple(empty.shape)} of a caption, and the network takes "
-            f"{tuple(place.shape)}; give a complete copy of one pipeline.",
-            argument="source",
-        )
-    place.copy_(empty)
+    fill_empty_caption(place, source, projected)
 
 
 def _certify(denoiser: NetDenoiser, source: Path) -> Certificate | None:

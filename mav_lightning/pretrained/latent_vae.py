@@ -15,7 +15,7 @@ from mav_lightning.common.tracking import Track
 from mav_lightning.networks.card import Card
 from mav_lightning.networks.stored import write_network
 from mav_lightning.nn.base import ImageAutoencoder
-from mav_lightning.pretrained.diffusers_folder import demand_same_weights, files_sha256, read_part
+from mav_lightning.pretrained.diffusers_folder import check_sha256, demand_same_weights, read_part
 
 __all__ = ["AdoptAutoencoder", "LatentVAE"]
 
@@ -79,18 +79,17 @@ class AdoptAutoencoder(Task):
             UserError: If a file is missing or not what it should be, or the hash differs.
         """
         part = read_part(Path(self.source), ("AutoencoderKL",))
-        if (found := files_sha256(part.files)) != self.source_sha256:
-            raise UserError(
-                f"the hash is that of other files ({self.source_sha256}) than {self.source} holds; if those are meant, "
-                f"give source_sha256={found}",
-                argument="source_sha256",
-            )
+        check_sha256(part.files, self.source_sha256, Path(self.source))
         config = {key: value for key, value in part.config.items() if not key.startswith("_")}
         try:
             with torch.device("meta"):
                 needed = LatentVAE(part.config).model.state_dict()
+        except UserError as error:
+            raise UserError(f"{part.files[0]}: {error.message}", argument="source") from error
         except (TypeError, ValueError) as error:
-            raise UserError(f"{part.files[0]}: does not describe an AutoencoderKL ({error}).") from error
+            raise UserError(
+                f"{part.files[0]}: does not describe an AutoencoderKL ({error}).", argument="source"
+            ) from error
         demand_same_weights(Path(self.source), part.weights, needed)
         node = {"_target_": f"{LatentVAE.__module__}.{LatentVAE.__name__}", "config": config}
         size = config.get("sample_size")

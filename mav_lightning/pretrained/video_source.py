@@ -18,13 +18,13 @@ from mav_lightning.networks.card import Card
 from mav_lightning.networks.stored import write_network
 from mav_lightning.pretrained.diffusers_folder import (
     Part,
+    check_sha256,
     demand_same_weights,
-    files_sha256,
     find_scheduler,
     read_part,
     read_scheduler,
 )
-from mav_lightning.pretrained.empty_caption import caption_files, caption_length, encode_caption
+from mav_lightning.pretrained.empty_caption import caption_files, caption_length, fill_empty_caption
 from mav_lightning.pretrained.grown_source import PREDICTIONS, noise_schedule
 from mav_lightning.pretrained.video_network import VIDEO_MODULES, VideoKind, VideoNetwork
 
@@ -76,15 +76,14 @@ class AdoptVideoNetwork(Task):
         found = _read(source, None if self.adapter is None else Path(self.adapter))
         scheduler = find_scheduler(source) if self.scheduler is None else Path(self.scheduler)
         levels, captions = read_scheduler(scheduler), caption_files(source)
-        if (sha256 := files_sha256([*found.files, scheduler, *captions])) != self.source_sha256:
+        check_sha256([*found.files, scheduler, *captions], self.source_sha256, source)
+        if (prediction := str(levels.get("prediction_type", "epsilon"))) not in PREDICTIONS:
             raise UserError(
-                f"the hash is that of other files ({self.source_sha256}) than {source} holds; if those are meant, give "
-                f"source_sha256={sha256}",
-                argument="source_sha256",
+                f"{scheduler}: prediction_type={prediction!r} is not supported; it must be one of "
+                f"{', '.join(PREDICTIONS)}.",
+                argument="scheduler",
             )
-        if (prediction := levels.get("prediction_type", "epsilon")) not in PREDICTIONS:
-            raise UserError(f"prediction_type={prediction!r} is not supported.", argument="scheduler")
-        schedule = noise_schedule(levels)
+        schedule = noise_schedule(levels, scheduler)
         settings = {
             "cond_channels": self.cond_channels,
             **({"text_tokens": caption_length(source)} if captions else {}),
@@ -102,7 +101,7 @@ class AdoptVideoNetwork(Task):
         write_network(place, weights, Card.of(node, {"name": source.name, **_size(found.config)}))
         report: dict[str, Any] = {
             "source": source.name,
-            "source_sha256": sha256,
+            "source_sha256": self.source_sha256,
             "diffusers": diffusers_version(),
             "class": found.kind,
         }
@@ -151,14 +150,7 @@ def _fill(net: VideoNetwork, weights: Mapping[str, Tensor], source: Path, captio
         for ours, theirs in names.items():
             state[ours].copy_(weights[theirs])
     if captions:
-        empty, place = encode_caption(source, "", projected=False), net.conditioning.null_context
-        if empty.shape != place.shape:
-            raise UserError(
-                f"{source}: the text encoder next to it makes {tuple(empty.shape)} of a caption, and the network takes "
-                f"{tuple(place.shape)}; give a complete copy of one pipeline.",
-                argument="source",
-            )
-        place.copy_(empty)
+        fill_empty_caption(net.conditioning.null_context, source, projected=False)
 
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,8 @@ import torch
 from lightning_utilities.core.rank_zero import rank_zero_warn
 from torch import Tensor
 
+from mav_lightning.common.errors import UserError
+
 __all__ = ["CheckpointWriter", "nested_tensors"]
 
 Checkpoint = dict[str, Any]
@@ -18,8 +20,8 @@ class CheckpointWriter:
     """Copy the state of a training, and write the copy in a thread, one checkpoint at a time.
 
     A step is held up by the copy alone; `benchmarks/checkpoints.py` measures it. The copy takes as much main memory as
-    the file, on the first process, and is kept for the next checkpoint: new memory would take ten times as long to
-    fill. The file holds the same bytes as one written at once.
+    the file, on the first process, and is kept for the next checkpoint, as new memory takes several times as long to
+    fill. The file holds the same values as one written at once.
 
     Args:
         background: False to write at once and without a copy, if main memory is short.
@@ -39,6 +41,7 @@ class CheckpointWriter:
             write: Writes its argument. It runs in the thread.
 
         Raises:
+            UserError: If main memory is short for the copy.
             Exception: What the previous write raised, or this one if it is written at once.
         """
         self.wait()
@@ -53,8 +56,9 @@ class CheckpointWriter:
 
     def check(self) -> None:
         """Raise what the last write raised, if it has failed by now."""
-        error, self._error = self._error, None
-        if error is not None:
+        error = self._error
+        if error is not None:  # else it may be set right now, and must not be reset
+            self._error = None
             raise error
 
     def wait(self) -> None:
@@ -65,8 +69,9 @@ class CheckpointWriter:
     def close(self) -> None:
         """Return once nothing is being written; only warn if that failed, as the program ends for another reason."""
         self._join()
-        if self._error is not None:
-            rank_zero_warn(str(self._error))
+        error, self._error = self._error, None
+        if error is not None:
+            rank_zero_warn(f"The last checkpoint could not be written: {str(error) or type(error).__name__}")
         self._copies.clear()
 
     def _join(self) -> None:
@@ -77,7 +82,7 @@ class CheckpointWriter:
     def _run(self, write: Callable[[Checkpoint], None], checkpoint: Checkpoint) -> None:
         try:
             write(checkpoint)
-        except BaseException as error:  # raised in the main thread, at the next step
+        except BaseException as error:  # raised in the main thread, by `check` or `wait`
             self._error = error
 
     @torch.no_grad()
@@ -110,6 +115,12 @@ def _into(old: Tensor | None, tensor: Tensor) -> Tensor:
     """Copy a tensor to main memory, into an old tensor if it fits."""
     fits = old is not None and (old.dtype, old.shape, old.stride()) == (tensor.dtype, tensor.shape, tensor.stride())
     if not fits:
-        old = torch.empty_like(tensor, device="cpu", pin_memory=tensor.is_cuda)
+        try:
+            old = torch.empty_like(tensor, device="cpu", pin_memory=tensor.is_cuda)
+        except (MemoryError, RuntimeError) as error:
+            raise UserError(
+                f"main memory is short for the copy that a checkpoint is written from ({str(error).splitlines()[0]}); "
+                "set fit.background_checkpoints=false to write without a copy, and resume."
+            ) from error
     assert old is not None
     return old.copy_(tensor)

@@ -17,7 +17,7 @@ from mav_lightning.common.json_files import write_json
 from mav_lightning.common.log_names import GRADIENT_NORM
 from mav_lightning.training.metric_log import gather
 
-__all__ = ["NONFINITE", "RECORDS", "FiniteGuard", "StepRecorder"]
+__all__ = ["NONFINITE", "RECORDS", "FiniteGuard", "StepRecorder", "batch_record", "sample_keys"]
 
 KEYS_SHOWN = 8
 NONFINITE = "nonfinite.json"  # in the folder of a run
@@ -95,8 +95,8 @@ class FiniteGuard(StepRecorder):
             )
 
     def _write_record(self, trainer: Trainer, batches: list[list[str]], losses: list[Tensor], norm: Tensor) -> None:
-        mine = {"samples": batches, "losses": [repr(float(loss.mean())) for loss in losses]}
-        record = {"step": trainer.global_step, "gradient_norm": repr(float(norm)), "ranks": gather(trainer, mine)}
+        ranks = gather(trainer, batch_record(batches, losses))
+        record = {"step": trainer.global_step, "gradient_norm": repr(float(norm)), "ranks": ranks}
         self._records = [*self._records, record][-RECORDS:]
         if self.record is not None and trainer.is_global_zero:
             write_json(self.record, self._records)
@@ -109,6 +109,16 @@ class FiniteGuard(StepRecorder):
         """Restore the counts and records."""
         self.skipped, self._in_a_row = state_dict["skipped"], list(state_dict["in_a_row"])
         self._records = list(state_dict["records"])
+
+
+def batch_record(batches: list[list[str]], losses: list[Tensor]) -> dict[str, Any]:
+    """Return what the record of a step holds for a process, as plain data.
+
+    Args:
+        batches: Keys of the samples of each accumulated batch.
+        losses: Loss of each; recorded as text that holds all digits, NaN and infinity.
+    """
+    return {"samples": batches, "losses": [repr(float(loss.mean())) for loss in losses]}
 
 
 def sample_keys(batch: Any, batch_idx: int) -> list[str]:

@@ -48,7 +48,7 @@ class SeedEveryBatch(Callback):
         self._begin(trainer, batch, interleaved=False)
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        """Draw as usual from now on: an optimizer touches each weight often, and `SampleRandom` sees every touch."""
+        """Draw as usual in the optimizer: it has no samples, and `SampleRandom` slows each of its many calls."""
         if pl_module.automatic_optimization:
             self._end()
 

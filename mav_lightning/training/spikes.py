@@ -10,7 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch.optim import Optimizer
 
 from mav_lightning.common.json_files import write_json
-from mav_lightning.training.finite import RECORDS, StepRecorder
+from mav_lightning.training.finite import RECORDS, StepRecorder, batch_record
 from mav_lightning.training.metric_log import gather
 
 __all__ = ["SPIKES", "SpikeRecord"]
@@ -28,8 +28,8 @@ class SpikeRecord(StepRecorder):
     of `FiniteGuard`.
 
     Args:
-        record: File for the steps, their losses, the median, and the samples of each process; JSON, the last `RECORDS`
-            of them. None for no file.
+        record: File for the steps, their losses, the median, and the samples and losses of each process; JSON, the last
+            `RECORDS` of them. None for no file.
     """
 
     def __init__(self, record: Path | None = None) -> None:
@@ -51,8 +51,8 @@ class SpikeRecord(StepRecorder):
         self._usual.append(loss)
         if usual is None or loss <= RATIO * usual or usual <= 0:
             return
-        mine = {"samples": batches, "loss": float(own)}
-        spike = {"step": trainer.global_step, "loss": loss, "median": usual, "ranks": gather(trainer, mine)}
+        ranks = gather(trainer, batch_record(batches, losses))
+        spike = {"step": trainer.global_step, "loss": loss, "median": usual, "ranks": ranks}
         self._records = [*self._records, spike][-RECORDS:]
         if self.record is not None and trainer.is_global_zero:
             write_json(self.record, self._records)

@@ -30,7 +30,8 @@ class ReplayedStep:
         samples: Keys of the samples of each accumulated batch.
         losses: Loss of each accumulated batch, as text that holds all digits.
         layer: First layer whose output was not finite. None if all were finite.
-        recorded: Losses in the run's record of non-finite steps or spikes. None if it has no such step.
+        recorded: Losses of the first process in the run's record of non-finite steps or spikes, as `losses`. None if
+            neither has the step.
     """
 
     step: int
@@ -121,14 +122,13 @@ def _is_before(path: Path, step: int) -> bool:
 def _recorded(out: Path, step: int) -> list[str] | None:
     """Return the losses of a step in the records of a run, for its first process."""
     for name in (NONFINITE, SPIKES):
+        if not (out / name).exists():
+            continue
         try:
             records = json.loads((out / name).read_text())
-        except FileNotFoundError:
-            continue
-        except ValueError as error:
-            raise UserError(f"{out / name}: is damaged; remove it.") from error
-        for record in records:
-            if record["step"] == step:
-                rank = record["ranks"][0]
-                return list(rank["losses"]) if "losses" in rank else None
+            found = [list(one["ranks"][0]["losses"]) for one in records if one["step"] == step]
+        except (ValueError, LookupError, TypeError) as error:
+            raise UserError(f"{out / name}: is damaged, or of an earlier version; remove it.") from error
+        if found:
+            return found[0]
     return None

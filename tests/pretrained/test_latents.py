@@ -170,6 +170,13 @@ def test_pixels_are_no_latents(shards: Path, stages: dict[str, Path], tmp_path: 
     assert "the network denoises 4 channels, and the batches have 3" in str(done.exception)
 
 
+def test_a_decoder_of_pixels_needs_no_autoencoder(vae: Path, stages: dict[str, Path], tmp_path: Path) -> None:
+    grow(text_to_image(tmp_path / "source"), tmp_path / "grown", cond_channels=8)
+    folders = NetworkFolders(clip=stages["clip"], prior=stages["prior"], decoder=tmp_path / "grown", vae=vae)
+    with pytest.raises(UserError, match="vae: `decoder` makes pixels, which no autoencoder decodes; leave it out"):
+        write_pipeline(tmp_path / "pipeline", Sampling(size=SIZE, frames=3, steps=2, batch_size=1), folders)
+
+
 def test_an_exact_autoencoder_adds_no_flicker_and_an_unsteady_one_does(shards: Path) -> None:
     exact = measure_flicker(shards, lambda images: images, SIZE)
     assert exact is not None and exact.clips == 4 and exact.added == 0
@@ -187,7 +194,10 @@ def test_an_exact_autoencoder_adds_no_flicker_and_an_unsteady_one_does(shards: P
     [
         (lambda f: (f / "diffusion_pytorch_model.safetensors").rename(f / "model.bin"), "are pickles, which can run"),
         (lambda f: (f / "config.json").unlink(), "no model of diffusers here, `config.json` is missing"),
-        (lambda f: _edit(f, '"latent_channels": 4', '"latent_channels": 4, "tiles": 2'), "`tiles` is not an argument"),
+        (
+            lambda f: _edit(f, '"latent_channels": 4', '"latent_channels": 4, "tiles": 2'),
+            "config.json: `tiles` is not an argument",
+        ),
         (lambda f: _edit(f, '"latent_channels": 4', '"latent_channels": 5'), "of another shape, first `"),
         (lambda f: _edit(f, "{", '{"auto_map": {"a": "b.C"},', 1), "asks for code from the model's repository"),
         (lambda f: _edit(f, "AutoencoderKL", "VQModel"), "holds a VQModel; needed is AutoencoderKL"),

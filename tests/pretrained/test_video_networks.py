@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -169,8 +171,6 @@ def test_they_are_variants_of_the_study_of_a_grown_network(
 def test_a_bad_folder_gives_one_message_and_nothing_is_written(
     part: str, damage: Any, message: str, folders: dict[str, tuple[Path, Path | None]], tmp_path: Path
 ) -> None:
-    import shutil
-
     source, adapter = folders["animatediff" if part == "adapter" else "modelscope"]
     bad = tmp_path / "bad" / "unet"
     if adapter is None:
@@ -190,9 +190,80 @@ def test_an_adapter_of_another_network_is_refused(folders: dict[str, tuple[Path,
         AdoptVideoNetwork(folders["animatediff"][0], "ask", adapter).run(tmp_path / "out", seed=None, track=untracked)
 
 
+SCHEDULER, ENCODER, ENCODER_WEIGHTS = "scheduler/scheduler_config.json", "text_encoder/config.json", "model.safetensors"
+BESIDE: dict[str, tuple[str, Any, str]] = {
+    "scheduler, no JSON": (SCHEDULER, lambda f: f.write_text("{"), "scheduler_config.json: not valid JSON"),
+    "scheduler, missing": (SCHEDULER, lambda f: f.unlink(), "give the scheduler's, such as task.scheduler="),
+    "another prediction": (
+        SCHEDULER, lambda f: _edit(f, prediction_type=["flow"]),
+        r"scheduler_config.json: prediction_type=.* is not supported; it must be one of epsilon, v_prediction, sample",
+    ),
+    "no noise": (
+        SCHEDULER, lambda f: _edit(f, beta_start="x"),
+        "scheduler_config.json: beta_start: must be a finite number above 0 and below 1, got 'x'",
+    ),
+    "listed noise": (
+        SCHEDULER, lambda f: _edit(f, trained_betas=[0.1]), "scheduler_config.json: the noise schedule is not supported"
+    ),
+    "encoder, no config": (ENCODER, lambda f: f.unlink(), "no such file; give a complete copy of the pipeline"),
+    "encoder, no length": (
+        ENCODER, lambda f: _edit(f, max_position_embeddings=None), "max_position_embeddings: must be a whole number"
+    ),
+    "encoder, other width": (
+        ENCODER, lambda f: _edit(f, hidden_size=24), r"\d+ weights .* are of another shape than its config describes"
+    ),
+    "encoder, no width": (ENCODER, lambda f: _edit(f, hidden_size="x"), r"not a readable text encoder .*hidden_size"),
+    "encoder, no activation": (ENCODER, lambda f: _edit(f, hidden_act="none"), "not a readable text encoder"),
+    "encoder, more layers": (
+        ENCODER, lambda f: _edit(f, num_hidden_layers=3), "16 weights of the text encoder are missing, first `"
+    ),
+    "encoder, half a file": (f"text_encoder/{ENCODER_WEIGHTS}", lambda f: _cut(f), "not a readable text encoder"),
+    "encoder, not finite": (
+        f"text_encoder/{ENCODER_WEIGHTS}", lambda f: _spoil(f), "1 weight of the text encoder is not finite, first `"
+    ),
+    "encoder, pickles": (
+        f"text_encoder/{ENCODER_WEIGHTS}", lambda f: f.rename(f.with_name("pytorch_model.bin")), "are pickles"
+    ),
+    "no tokenizer": ("tokenizer", lambda f: f.rename(f.with_name("words")), "needs the part `tokenizer`"),
+    "tokenizer without words": ("tokenizer/tokenizer.json", lambda f: f.unlink(), "such as tokenizer.json; use a comp"),
+    "half a tokenizer": ("tokenizer/tokenizer.json", lambda f: _cut(f), r"tokenizer: not a readable tokenizer \("),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_a_damaged_part_next_to_the_network_gives_one_message_and_nothing_is_written(
+    name: str, folders: dict[str, tuple[Path, Path | None]], tmp_path: Path
+) -> None:
+    file, damage, message = BESIDE[name]
+    pipeline, out = shutil.copytree(folders["modelscope"][0].parent, tmp_path / "bad"), tmp_path / "out"
+    damage(pipeline / file)
+    sha256 = "ask"
+    with pytest.raises(UserError) as found:
+        AdoptVideoNetwork(pipeline / "unet", sha256, cond_channels=8).run(out, seed=None, track=untracked)
+    if "give source_sha256=" in str(found.value):
+        sha256 = str(found.value).rpartition("=")[2]
+        with pytest.raises(UserError) as found:
+            AdoptVideoNetwork(pipeline / "unet", sha256, cond_channels=8).run(out, seed=None, track=untracked)
+    assert re.search(message, str(found.value)), found.value
+    assert not out.exists()
+
+
 def _config(folder: Path, **more: Any) -> None:
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | more))
+    _edit(folder / "config.json", **more)
+
+
+def _edit(file: Path, **more: Any) -> None:
+    file.write_text(json.dumps(json.loads(file.read_text()) | more))
+
+
+def _cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def _spoil(file: Path) -> None:
+    weights = load_file(file)
+    weights[min(weights)].fill_(float("nan"))
+    save_file(weights, file, {"format": "pt"})
 
 
 def _halve(folder: Path) -> None:

@@ -118,8 +118,40 @@ def test_an_error_is_a_warning_where_another_one_ends_the_program() -> None:
 
     writer = CheckpointWriter()
     writer.submit({}, fail)
-    with pytest.warns(UserWarning, match="the disk is full"):
+    with pytest.warns(UserWarning, match="The last checkpoint could not be written: the disk is full"):
         writer.close()
+    writer.close()  # warns once
+
+
+def test_an_error_that_comes_while_the_main_thread_looks_for_one_is_not_lost() -> None:
+    class FailsMeanwhile(CheckpointWriter):
+        """The write fails right after `check` has read that it has not."""
+
+        found: BaseException | None = None
+
+        def __getattribute__(self, name: str) -> Any:
+            if name != "_error":
+                return super().__getattribute__(name)
+            found, self.found = self.found, UserError("the disk is full")
+            return found
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            super().__setattr__("found" if name == "_error" else name, value)
+
+    writer = FailsMeanwhile()
+    writer.check()
+    with pytest.raises(UserError, match="the disk is full"):
+        writer.check()
+
+
+@pytest.mark.parametrize("error", [MemoryError("no details"), RuntimeError("DefaultCPUAllocator: can't allocate")])
+def test_too_little_memory_for_the_copy_names_the_way_out(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def short(*args: Any, **kwargs: Any) -> Tensor:
+        raise error
+
+    monkeypatch.setattr(torch, "empty_like", short)
+    with pytest.raises(UserError, match=f"{error}.*; set fit.background_checkpoints=false to write without a copy"):
+        CheckpointWriter().submit({"w": torch.zeros(2)}, print)
 
 
 class Held(Callback):

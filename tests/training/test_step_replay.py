@@ -9,6 +9,7 @@ from torch import Tensor
 from toy_training import ToyBatch, ToyModule, run
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.training import spikes
 from mav_lightning.training.step_replay import ReplayedStep, replay_step
 
 
@@ -45,6 +46,31 @@ def test_a_recorded_step_is_repeated_to_the_same_loss_and_names_the_layer(tmp_pa
     assert again.losses == again.recorded == ["nan"]
     assert again.layer == "net.0"
     assert contents(tmp_path) == before
+
+
+class Spike(ToyModule):
+    """The loss of one batch is far above that of the others."""
+
+    def training_step(self, batch: ToyBatch, batch_idx: int) -> Tensor:
+        return super().training_step(batch, batch_idx) * (1000.0 if batch.key[0] == "9-0" else 1.0)
+
+
+def test_a_recorded_spike_is_repeated_to_the_same_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spikes, "FEWEST", 3)
+    run(tmp_path, module=Spike(), steps=10)
+    (record,) = json.loads((tmp_path / "spikes.json").read_text())
+
+    again = replayed(tmp_path, record["step"], Spike, steps=10)
+
+    assert again.step == 9 and again.layer is None
+    assert again.losses == again.recorded == record["ranks"][0]["losses"]
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", '[{"step": 9, "ranks": [{"loss": 1.0}]}]'])
+def test_a_damaged_record_is_named_before_anything_is_repeated(content: str, tmp_path: Path) -> None:
+    (tmp_path / "spikes.json").write_text(content)
+    with pytest.raises(UserError, match=r"spikes.json: is damaged, or of an earlier version; remove it."):
+        replay_step(lambda folder, callback: pytest.fail("trained"), tmp_path, 9)
 
 
 @pytest.mark.filterwarnings("ignore:Loss or gradient is not finite")

@@ -106,10 +106,8 @@ def _with_means(one: Comparison, baseline_first: bool) -> str:
 
 
 def _means(one: Comparison, baseline_first: bool) -> str:
-    means, digits = (
-        [sum(values) / len(values) for values in (one.baseline, one.values)],
-        decimals([*one.baseline, *one.values]),
-    )
+    means = [sum(values) / len(values) for values in (one.baseline, one.values)]
+    digits = decimals([*one.baseline, *one.values])
     while number(means[0], digits) == number(means[1], digits) and digits < _MOST_DIGITS:
         digits += 1
     baseline, value = (number(mean, digits) for mean in means)
