@@ -50,7 +50,7 @@ class PackReport:
         unused: Reason → files and folders that are no media, such as hidden ones and other formats.
         left_out: Reason → files that are not in the official split.
         absent: Files that the official split lists but the folder lacks.
-        ungrouped: Number of files that are split by themselves, since they have no group.
+        ungrouped: Files that are split by themselves, since they have no group.
         cut: Film → number of shots that it was cut into, at least two.
         motion: Clip → its motion in frame widths per second, if it was measured; see `motion_of_shot`.
         dropped: Clip → why it was left out: it is too short or moves too little.
@@ -62,7 +62,7 @@ class PackReport:
     unused: dict[str, list[str]] = field(default_factory=dict)
     left_out: dict[str, list[str]] = field(default_factory=dict)
     absent: list[str] = field(default_factory=list)
-    ungrouped: int = 0
+    ungrouped: list[str] = field(default_factory=list)
     cut: dict[str, int] = field(default_factory=dict)
     motion: dict[str, float] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
@@ -118,7 +118,7 @@ def pack(
         unused=unused,
         left_out=known.left_out,
         absent=known.absent,
-        ungrouped=sum(not file.row.group for file in files) if known.splits is None and val > 0 else 0,
+        ungrouped=[file.name for file in files if not file.row.group] if known.splits is None and val > 0 else [],
     )
     splits = _split(files, known.splits, val)
     with new_folder(out, DATASET if overwrite else None) as folder:

@@ -134,6 +134,8 @@ class Metric(ABC):
             name in the protocol, and ``{fps}`` for each of the protocol's frame rates.
         roles: Field that names an extractor → the class of extractors that it accepts.
         needs_real: Whether the metric compares with real clips.
+        independent_of_count: Whether the expected numbers are the same for any number of clips, as those of means over
+            clips are. Otherwise results of other numbers of clips are not compared.
         reads_real: Whether the metric uses features of real clips, if the protocol has real clips.
         reads_prompts: Whether prompts or known content of clips move the numbers.
         needs_facts: What must be known of a generated clip, or the metric has no value for it: ``prompt``, or names of
@@ -144,6 +146,7 @@ class Metric(ABC):
     numbers: ClassVar[Mapping[str, Number]]
     roles: ClassVar[Mapping[str, type[nn.Module]]]
     needs_real: ClassVar[bool] = False
+    independent_of_count: ClassVar[bool] = False
     reads_real: ClassVar[bool] = True
     reads_prompts: ClassVar[bool] = True
     needs_facts: ClassVar[frozenset[str]] = frozenset()

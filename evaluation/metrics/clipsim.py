@@ -35,6 +35,7 @@ class ClipSimilarity(Metric):
     numbers = {"{name}": Number("higher", "cosine")}
     roles = {"of": TextExtractor}
     reads_real = False
+    independent_of_count = True
     needs_facts = frozenset({"prompt"})
 
     of: str

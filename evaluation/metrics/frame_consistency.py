@@ -39,6 +39,7 @@ class FrameConsistency(Metric):
     numbers = {"{name}": Number("higher", "cosine")}
     roles = {"of": FrameFeatures}
     reads_prompts = False
+    independent_of_count = True
 
     of: str
     against: Against = "previous"

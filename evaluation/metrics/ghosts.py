@@ -28,6 +28,7 @@ class Ghosts(Metric):
     kind = "ghosts"
     numbers = {"{name}": Number("lower", "share of the object's area")}
     roles = {"of": ObjectAreas}
+    independent_of_count = True
 
     of: str
     every: Annotated[int, Ge(2)]

@@ -40,6 +40,7 @@ class MotionSummary(Metric):
     )
     roles = {"of": MotionMeasures}
     reads_prompts = False
+    independent_of_count = True
 
     of: str
 

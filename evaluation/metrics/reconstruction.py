@@ -40,6 +40,7 @@ class TrueFrames(Metric):
     """
 
     needs_real = True
+    independent_of_count = True
     reads_prompts = False
 
     of: str

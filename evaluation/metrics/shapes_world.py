@@ -53,6 +53,7 @@ class ShapesWorld(Metric):
     roles = {"appearance": ShapesImage, "tracks": ObjectTracks}
     level: ClassVar[Level] = "hard"
     needs_facts = frozenset(_ATTRIBUTES)
+    independent_of_count = True
 
     appearance: str
     tracks: str

@@ -37,7 +37,7 @@ def compare(
     """
     from rich.table import Table
 
-    from evaluation.comparison import copy_warnings, read_results, require_comparable, version_warnings
+    from evaluation.comparison import copy_warnings, count_warnings, read_results, require_comparable, version_warnings
     from mav_lightning.common.console import SafeConsole
     from mav_lightning.common.errors import UserError
 
@@ -55,8 +55,9 @@ def compare(
     echo(f"protocol {protocol['name']} ({protocol['hash']})")
     console.print_table(table)
     _show_differences(console, names, read)
-    for warning in [*copy_warnings(names, read), *version_warnings(names, read)]:
-        echo(f"warning: {warning}")
+    for describe in (copy_warnings, count_warnings, version_warnings):
+        for warning in describe(names, read):
+            echo(f"warning: {warning}")
 
 
 def _show_differences(console: "SafeConsole", names: list[str], results: list[dict[str, Any]]) -> None:

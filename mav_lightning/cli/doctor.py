@@ -39,14 +39,14 @@ def doctor() -> None:
     import platform
     import sys
 
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from mav_lightning import __version__
     from mav_lightning.common.console import SafeConsole, styled
     from mav_lightning.common.machine import package_version
 
     console, broken = SafeConsole(), False
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table = Table("", Column(overflow="fold"), box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_row("mav-lightning", __version__)
     table.add_row("python", f"{sys.version.split()[0]} on {platform.platform()}")
     for name in _CORE:

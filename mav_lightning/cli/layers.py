@@ -36,4 +36,4 @@ def layers(
     table = Table("layer", "activity", "", box=None)
     for name, value in activity.items():
         table.add_row(name, f"{value:.3f}", "█" * round(30 * value / most))
-    SafeConsole().print(table)
+    SafeConsole().print_table(table)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["pack", "prompts"]
 
-_NAMED = 10  # files of an official list to print; there may be thousands
+_NAMED = 10  # files of one list to print; there may be thousands
 # Option → the source of annotations that it applies to.
 _OF_SOURCE = {
     "val": "captions", "split": "ucf101", "prompts": "ucf101", "caption-seed": "msrvtt", "validate-as": "msrvtt",
@@ -127,11 +127,11 @@ def pack(
         )
     for place, count in report.written.items():
         echo(f"{out / place}: {counted(count, 'sample')}")
-    if report.ungrouped:
-        echo(
-            f"{counted(report.ungrouped, 'file')} without a group, split between train and val one by one: if files "
-            "are cut from the same film, name it in the column `group`."
-        )
+    list_files(
+        "without a group, split between train and val one by one; if some are cut from one film, name it in the column "
+        "`group`",
+        report.ungrouped, _NAMED, noun="file",
+    )  # fmt: skip
     _echo_shots(report)
     for reason, files in report.unused.items():
         list_files(f"not used, {reason}", files, _NAMED)

@@ -33,25 +33,18 @@ def list_weights(folder: Folder = None) -> None:
 
     Example: mav weights list
     """
-    from rich.table import Table
-
     from evaluation.weight_files import known_weights, weights_folder
-    from mav_lightning.common.console import SafeConsole, styled
 
     root = weights_folder(folder)
-    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
-    for heading in ("weights", "there"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("what, from where, licence", overflow="fold")
+    echo(f"in {root}")
     for weights in known_weights().values():
         there, missing = weights.there(root), weights.missing(root)
-        state = styled((f"{len(missing)} missing", "yellow")) if there and missing else "yes" if there else "–"
-        told = f"{weights.what}\nfrom: {weights.where}\nlicence: {weights.licence or 'not stated'}"
-        table.add_row(weights.name, state, told)
-    console = SafeConsole(highlight=False)
-    console.print(f"in {root}", soft_wrap=True)
-    console.print(table)
-    console.print("None is shipped; `mav weights fetch NAME` downloads one, under its own licence.")
+        state = f"{len(missing)} missing" if there and missing else "present" if there else "not present"
+        echo(f"{weights.name}: {state}")
+        echo(f"  {weights.what}")
+        echo(f"  from: {weights.where}")
+        echo(f"  license: {weights.licence or 'not stated'}")
+    echo("None is shipped; `mav weights fetch NAME` downloads one, under its own license.")
 
 
 @app.command()
@@ -105,4 +98,4 @@ def fetch(
     unpinned = [file.name for file in weights.files if not file.pinned]
     if fetched and unpinned:
         echo(f"unpinned: no published hash exists of {', '.join(unpinned)}; keep the one above with your results")
-    echo(f"licence: {weights.licence or 'not stated'}")
+    echo(f"license: {weights.licence or 'not stated'}")

@@ -42,14 +42,21 @@ class SafeConsole(Console):
             self.print(table)
             return
         heads = [str(column.header) for column in table.columns[1:]]
-        for name, *cells in zip(*(map(str, column.cells) for column in table.columns), strict=True):
-            shown = [f"{head} {cell}".strip() for head, cell in zip(heads, cells, strict=True) if cell]
-            self.print(f"{name}: {', '.join(shown)}", highlight=False)
+        rows = zip(*(map(_as_text, column.cells) for column in table.columns), strict=True)
+        for name, *cells in rows:
+            shown = [
+                Text.assemble(f"{head} " * bool(head), cell) for head, cell in zip(heads, cells, strict=True) if cell
+            ]
+            self.print(Text.assemble(name, ": ", Text(", ").join(shown)), highlight=False)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Render anything, with the control characters of its text escaped; Rich calls this for all that it draws."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=visible(segment.text))
+
+
+def _as_text(cell: RenderableType) -> Text:
+    return cell if isinstance(cell, Text) else Text(str(cell))
 
 
 def styled(*parts: str | Text | tuple[str, str]) -> Text:

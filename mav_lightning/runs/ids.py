@@ -131,14 +131,19 @@ def _filled(value: Any, where: str, path: str) -> Any:
     for key in filled:
         named = str(key).removesuffix(_SUFFIX)
         if named != key and named in filled and filled[key] in (None, MISSING):
-            filled[key] = _sha256(filled[named], f"{where}: `{path}.{named}`")
+            filled[key] = _sha256(
+                filled[named], f"{where}: `{path}.{named}`", "folder" if named == "root" else "file or folder"
+            )
             filled[named] = str(Path(filled[named]).resolve())  # a stage may run elsewhere
     return filled
 
 
-def _sha256(path: Any, where: str) -> str:
+def _sha256(path: Any, where: str, kind: str) -> str:
     if not isinstance(path, str) or path == MISSING:
-        raise UserError(f"{where}: must be the path of your file or folder, got {path!r}; set it in `overrides`.")
+        raise UserError(f"{where}: must be the path of your {kind}, got {path!r}; set it in `overrides`.")
+    if not (Path(path).is_dir() if kind == "folder" else Path(path).exists()):
+        relative = "" if Path(path).is_absolute() else f", seen from the current directory {Path.cwd()}"
+        raise UserError(f"{where}: {path} is no {kind}{relative}; set it to that of your data in `overrides`.")
     try:
         if not Path(path).is_dir():
             return file_sha256(Path(path))

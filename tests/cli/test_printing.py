@@ -6,7 +6,7 @@ import pytest
 from rich.table import Table
 
 from mav_lightning.cli.printing import echo, list_files
-from mav_lightning.common.console import SafeConsole
+from mav_lightning.common.console import SafeConsole, styled
 from mav_lightning.common.terminal import one_line, shorten, visible
 
 
@@ -49,3 +49,11 @@ def test_a_table_that_does_not_fit_becomes_lines_and_nothing_is_cut() -> None:
         ["metric", "value", "95", "%", "interval", "n"], ["shapes-fvd", "30.4", "28", "…", "33.1"],
     ]  # fmt: skip
     assert narrow.getvalue() == "shapes-fvd: value 30.4, 95 % \ninterval 28 … 33.1\n"
+
+
+def test_a_row_that_became_a_line_keeps_its_styles() -> None:
+    table = Table("metric", "a", "b", "", box=None)
+    table.add_row("shapes-fvd", styled(("30.4", "bold"), " (28 … 33.1)"), "", "█")
+    narrow = io.StringIO()
+    SafeConsole(file=narrow, width=20, force_terminal=True, color_system="standard").print_table(table)
+    assert " ".join(narrow.getvalue().split()) == "shapes-fvd: a \x1b[1m30.4\x1b[0m (28 … 33.1), █"

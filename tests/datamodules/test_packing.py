@@ -202,9 +202,9 @@ def test_a_name_of_other_case_is_suggested(source: Path) -> None:
         run(source)
 
 
-@pytest.mark.parametrize(("val", "ungrouped"), [(0.5, 1), (0.0, 0)])
-def test_files_without_a_group_are_counted_if_they_are_split(
-    val: float, ungrouped: int, tmp_path: Path, make_mp4: Callable[..., bytes]
+@pytest.mark.parametrize(("val", "ungrouped"), [(0.5, ["b.mp4"]), (0.0, [])])
+def test_files_without_a_group_are_named_if_they_are_split(
+    val: float, ungrouped: list[str], tmp_path: Path, make_mp4: Callable[..., bytes]
 ) -> None:
     for name in ("a.mp4", "b.mp4"):
         (tmp_path / name).write_bytes(make_mp4(8))

@@ -70,7 +70,7 @@ def test_a_missing_value_is_shown_as_missing(tmp_path: Path) -> None:
         ({"frames": 16, "seed": 3}, "frames: 9 and 16; seed: 0 and 3"),
         ({"real": None}, "they differ in real"),
         ({"weights": "f" * 64}, "they differ in weights.video: e{64} and f{64}"),
-        ({"prompts": None}, "they differ in prompts: cccccccccccccccc and none"),
+        ({"prompts": None}, "they differ in prompts: cccccccccccccccc and nothing"),
         ({"n": 36}, "they differ in number of clips: 288 and 36"),
         ({"real_set": "b" * 64}, "real clips: aaaaaaaaaaaaaaaa and bbbbbbbbbbbbbbbb. Evaluate both under one protocol"),
     ],
@@ -79,6 +79,55 @@ def test_unlike_results_are_refused_by_what_differs(tmp_path: Path, changes: dic
     read = [read_results(write(tmp_path / "a.json", 1.0)), read_results(write(tmp_path / "b.json", 1.0, **changes))]
     with pytest.raises(UserError, match=message):
         require_comparable(["a.json", "b.json"], read)
+
+
+def of_metrics(path: Path, *kinds: str, **changes: Any) -> Path:
+    return write(path, 18.0, metrics={kind: {"kind": kind} for kind in kinds}, **changes)
+
+
+MEANS = ("clipsim", "frame-consistency", "ghosts", "lpips", "motion", "psnr", "shapes-world", "ssim")
+
+
+def test_means_over_other_numbers_of_clips_are_compared_with_a_warning(tmp_path: Path) -> None:
+    a, b = of_metrics(tmp_path / "a.json", *MEANS, n=36), of_metrics(tmp_path / "b.json", *MEANS, n=32)
+    assert "a.json has 36 clips and" in " ".join((shown := compared(a, b)).split())
+    assert "b.json has 32: values are of all clips of each, differences of the clips that both have." in shown
+
+
+@pytest.mark.parametrize("kind", ["frechet", "kernel", "inception-score", "of_no.package.Metric", "unheard-of"])
+def test_one_metric_that_may_depend_on_the_number_of_clips_refuses_others(kind: str, tmp_path: Path) -> None:
+    paths = [of_metrics(tmp_path / f"{n}.json", "motion", kind, n=n) for n in (36, 32)]
+    with pytest.raises(UserError, match="they differ in number of clips: 36 and 32"):
+        require_comparable(["a", "b"], list(map(read_results, paths)))
+
+
+@pytest.mark.parametrize(("kind", "matters"), [("motion", False), ("frechet", True), ("psnr", True)])
+def test_other_real_clips_are_refused_where_a_metric_needs_them(kind: str, matters: bool, tmp_path: Path) -> None:
+    read = [read_results(of_metrics(tmp_path / f"{real}.json", kind, real_set=real * 64)) for real in "ab"]
+    if matters:
+        with pytest.raises(UserError, match="they differ in real clips: a{16} and b{16}"):
+            require_comparable(["a", "b"], read)
+    else:
+        require_comparable(["a", "b"], read)
+
+
+def test_five_differing_fields_are_named_and_others_counted(tmp_path: Path) -> None:
+    own, other = (write(tmp_path / f"{name}.json", 1.0) for name in "ab")
+    results = [read_results(path) for path in (own, other)]
+    results[1]["protocol"] = load_protocol("own-tiny").to_dict()
+    results[1]["extractors"] = {"flow": ""}
+    with pytest.raises(UserError) as caught:
+        require_comparable(["a", "b"], results)
+    assert re.search(r"; and \d+ further fields\. Evaluate both", str(caught.value))
+    assert str(caught.value).count(";") == 5 and len(str(caught.value)) < 1200 and "None" not in str(caught.value)
+
+
+def test_what_is_missing_is_nothing(tmp_path: Path) -> None:
+    results = [read_results(write(tmp_path / "a.json", 1.0)) for _ in range(2)]
+    results[1]["extractors"] = {"video": "e" * 64, "flow": "f" * 64}
+    results[0]["extractors"]["flow"] = ""
+    with pytest.raises(UserError, match=r"they differ in weights\.flow: nothing and f{64}\."):
+        require_comparable(["a", "b"], results)
 
 
 def test_what_are_no_results_is_told(tmp_path: Path) -> None:
