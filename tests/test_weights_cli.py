@@ -39,7 +39,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
     """Exit code, and what was printed."""
     monkeypatch.setattr(sys, "argv", ["mav", "weights", *words])
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "30")
     with pytest.raises(SystemExit) as caught:
         main()
     printed = capsys.readouterr()
@@ -61,7 +61,7 @@ def test_list_tells_what_is_there(folder: Path, monkeypatch: Any, capsys: Any) -
     assert "from: a friend" in printed
 
 
-def test_list_shows_every_shipped_name_whole(
+def test_list_shows_every_shipped_name_whole_in_a_narrow_terminal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, printed = run(monkeypatch, capsys, "list", "--folder", str(tmp_path))
