@@ -48,6 +48,7 @@ WRONG = {
         ("generate", "--interpolate", __file__, "--out", "{tmp}/o"),
         "--interpolate: --out: an option stands where a file is expected",
     ),
+    "a cost of nothing": (("cost", "fit.steps=3"), "got overrides only; name a config"),
     "a missing study": (("ablate", "ablation/quik.yaml"), "Did you mean `ablation/quick.yaml`?"),
     "an unknown stage in a study": (("ablate", "ablation/quick.yaml", "temporel.fit.steps=3"), "temporal"),
     "a missing report folder": (("report", "{tmp}/none"), "no such folder"),

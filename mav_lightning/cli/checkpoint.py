@@ -35,8 +35,8 @@ def inspect(path: Place) -> None:
     record, found = describe_run(path)
     if record is not None:
         extended = f" (extended from {', '.join(map(str, record.extended_from))})" if record.extended_from else ""
-        of = "" if record.state == "finished" else "of "  # no step may have been kept yet
-        echo(f"{path}: {record.state}, {of}{record.steps} steps{extended}, run {record.id[:16]}; see {path}/run.json")
+        to = "" if record.state == "finished" else "to reach "  # no step may have been kept yet
+        echo(f"{path}: {record.state}, {to}{record.steps} steps{extended}, run {record.id[:16]}; see {path}/run.json")
     if not found and (record is None or record.state != "finished"):
         echo("no checkpoint: the same command trains from the start")
     for facts in found:

@@ -33,13 +33,16 @@ def cost(
 
         mav cost stage/temporal_grown.yaml needs.grown=runs/grown module.spatial_lr=0
     """
+    from mav_lightning.common.errors import UserError
     from mav_lightning.common.units import count, memory, operations
     from mav_lightning.config import load_config
     from mav_lightning.flops import network_cost
 
     rows = []
-    overrides = [word for word in configs if "=" in word]
-    for path in (word for word in configs if "=" not in word):
+    overrides, paths = ([word for word in configs if ("=" in word) == override] for override in (True, False))
+    if not paths:
+        raise UserError("got overrides only; name a config, for example stage/temporal_tiny.yaml.", argument="configs")
+    for path in paths:
         config = load_config(path, overrides)
         found, batch = network_cost(config), batch_size or _batch_size(config)
         rows.append(

@@ -71,4 +71,7 @@ def write_hook(folder: Path) -> Path | None:
 
 
 if __name__ == "__main__":
+    # The hook imports this module by its name, and must find the state of the one that runs.
+    from mav_lightning.common.torchvision_shim import write_hook
+
     write_hook(Path(sysconfig.get_path("purelib")))

@@ -86,9 +86,7 @@ def _with_rate(table: AnimationTable, fps: float) -> tuple[NDArray[np.int_], Tim
         if copies is not None:
             return copies, even_timeline(int(copies.sum()), fps)
     durations = np.array(table.durations)
-    copies = np.maximum(np.rint(durations / exact), 1).astype(
-        np.int_
-    )  # merged first, then cut or rounded, as by Pillow
+    copies = np.maximum(np.rint(durations / exact), 1).astype(np.int_)  # merged, then cut or rounded, as by Pillow
     if np.abs(durations - copies * exact).max() > table.clock + _ROUNDING:
         copies = np.ones(len(ends), np.int_)
     return copies, even_timeline(int(copies.sum()), fps)

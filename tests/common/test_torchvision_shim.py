@@ -24,6 +24,20 @@ def test_torchvision_imports_as_the_first_line_of_a_script(tmp_path: Path) -> No
     assert done.returncode == 0, done.stderr
 
 
+def test_the_command_writes_the_hook_where_it_is_needed(tmp_path: Path) -> None:
+    script = (
+        "import runpy, sys, sysconfig; sys.meta_path[:] = [f for f in sys.meta_path if type(f).__name__ != '_Hook']\n"
+    )
+    script += "[sys.modules.pop(name) for name in list(sys.modules) if name.startswith('mav_lightning')]\n"
+    script += f"sysconfig.get_path = lambda name: {str(tmp_path)!r}\n"
+    script += "runpy.run_module('mav_lightning.common.torchvision_shim', run_name='__main__')"
+
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / HOOK).exists() == shim_is_needed()
+
+
 @pytest.mark.parametrize("first", ["mav_lightning", "datamodules", "evaluation"])
 def test_each_package_of_this_project_makes_torchvision_importable(first: str) -> None:
     script = "import sys; sys.meta_path[:] = [f for f in sys.meta_path if type(f).__name__ != '_Hook']\n"
