@@ -1,9 +1,13 @@
+import io
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
+from datamodules.index import build_index
+from datamodules.shards import write_shards
 from mav_lightning.common.configs import conf_root
 from mav_lightning.common.errors import UserError
 from mav_lightning.config import find_config, instantiate, load_config, resolve_needs
@@ -33,12 +37,23 @@ def test_every_shipped_stage_resolves(file: Path) -> None:
     assert loaded["name"] and not [key for key in loaded if loaded[key] is None]
 
 
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One image with a caption, in a shard with its index."""
+    folder = tmp_path_factory.mktemp("data") / "images"
+    picture = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(picture, "PNG")
+    write_shards(folder, iter([{"png": picture.getvalue(), "txt": b"a black square"}]), 1)
+    build_index(folder)
+    return folder
+
+
 @pytest.mark.parametrize("file", RECIPES, ids=lambda path: path.stem)
-def test_every_shipped_recipe_is_planned(file: Path) -> None:
+def test_every_shipped_recipe_is_planned(file: Path, dataset: Path) -> None:
     recipe = load_recipe(file)
     tasks = {name: spec.defaults.get("task", {}) for name, spec in recipe.stages.items()}
     brought = {
-        f"{name}.task.{key}": str(file)
+        f"{name}.task.{key}": str(dataset if key == "root" else file)
         for name in tasks
         for key in ("root", "prompts")
         if tasks[name].get(key) == "???"
