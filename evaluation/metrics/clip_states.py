@@ -27,7 +27,7 @@ ClipSide = tuple[Sequence[NDArray[np.floating]], Sequence[int]]  # features of e
 _NUMBERS = count()
 
 
-class ClipStates(torchmetrics.Metric):
+class _ClipStates(torchmetrics.Metric):
     """Base of states that tell clips apart by their ids: features are kept in float64, and ids are integers."""
 
     def set_dtype(self, dst_type: str | torch.dtype) -> Self:
@@ -52,7 +52,7 @@ class ClipStates(torchmetrics.Metric):
             setattr(self, name, [torch.empty((0, *shape), dtype=dtype, device=self.device)])
 
 
-class TwoSets(ClipStates):
+class TwoSets(_ClipStates):
     """Base of distances between generated and real clips: features, ids and groups of both sides.
 
     Args:
@@ -146,7 +146,7 @@ class FeatureSets(TwoSets):
             self.update(torch.from_numpy(found.values), found.ids, real=side == "real", groups=found.groups)
 
 
-class OneSet(ClipStates):
+class OneSet(_ClipStates):
     """Base of scores of generated clips: one row of values and the id of each clip.
 
     Args:
