@@ -38,15 +38,15 @@ T, FIRST = 16, 20  # frames of a clip; videos that "the first" takes here
 
 @dataclass(frozen=True)
 class Procedure:
-    """What somebody's code does.
+    """Procedure of the original implementation of a protocol.
 
     Attributes:
-        frames: From the frames of a clip to what its network is given.
-        takes: From the length of each video to the clips that it may take.
-        every: Whether it takes all of them. If not, one of each video, at a start drawn without a seed.
-        clips: Clips to take of the real ones, here. None takes as many as the protocol.
-        kept: Of the clips, what both are given; for squares only.
-        extractor: Which of the protocol's extractors.
+        frames: Maps the frames of a clip to the input of the network.
+        takes: Maps the lengths of the videos to the clips that may be selected.
+        every: If True, all of them are selected. If False, one per video, at a random start without a seed.
+        clips: Number of real clips to compare. None for the protocol's number.
+        kept: Selects the clips that both procedures receive, for a rule that is defined for square frames only.
+        extractor: Name of the extractor in the protocol whose input is compared.
     """
 
     frames: Callable[[Pixels], Seen]

@@ -1,4 +1,4 @@
-"""What caches next to shards share: samples decoded one by one, and a file that belongs to a model and to shards."""
+"""Base of caches stored next to shards: per-sample decoding, and a file tied to one model and one set of shards."""
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path

@@ -65,8 +65,8 @@ def sample_decoder(
         seeds: One seed per clip.
         sampling: Sampler settings. Guidance applies to the decoder only.
         on_step: Called at every sampler step, to show progress.
-        vae: Autoencoder whose latents the decoder makes. Frames are decoded one by one, so that memory does not grow
-            with their number. None for a decoder of pixels.
+        vae: Autoencoder of the latents that the decoder samples; frames are decoded individually to bound memory. None
+            for a decoder of pixels.
 
     Returns:
         Clips, shape (B, 3, frames, size, size).

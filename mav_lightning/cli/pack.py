@@ -128,8 +128,8 @@ def pack(
     for place, count in report.written.items():
         echo(f"{out / place}: {counted(count, 'sample')}")
     list_files(
-        "without a group, split between train and val one by one; if some are cut from one film, name it in the column "
-        "`group`",
+        "without a group, each assigned to train or val independently; if some are cut from one film, name it in the "
+        "column `group`",
         report.ungrouped, _NAMED, noun="file",
     )  # fmt: skip
     _echo_shots(report)
