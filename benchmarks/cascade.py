@@ -2,8 +2,9 @@
 
     python benchmarks/cascade.py runs/tiny/pipeline --clips 32 > cascade.md
 
-Interpolation fills the frames between every fourth of real clips; super-resolution enlarges small real clips; and the
-flicker of clips made from text is taken after every stage. Rows are means over clips with 95 % Student intervals.
+Interpolation fills the frames between every fourth of real clips; super-resolution starts from downsampled real clips;
+flicker and outlines of clips made from text are measured after every stage. Rows are means over clips with 95 %
+Student intervals.
 """
 
 from collections.abc import Iterator
@@ -15,13 +16,14 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from evaluation.extractors.object_outlines import outline_overlap
 from evaluation.ground_truth.flicker import flicker
 from evaluation.ground_truth.ghosting import ghosting, object_area
 from evaluation.ground_truth.object_tracking import track
 from evaluation.intervals import mean
 from mav_lightning.cascade.video_pipeline import Pipeline
 from mav_lightning.common.shapes_world.laws import LAW_OF_SHAPE, sample_motion
-from mav_lightning.common.shapes_world.scene import Scene, render_motion
+from mav_lightning.common.shapes_world.scene import SHAPES, Scene, render_motion
 from mav_lightning.prompts import shapes_prompts
 
 Clips = NDArray[np.uint8]
@@ -44,6 +46,14 @@ def rms(clips: Clips, truth: Clips) -> NDArray[np.float64]:
 def flickers(clips: Clips, fps: float) -> NDArray[np.float64]:
     """Flicker of each clip."""
     return np.array([flicker(clip, centers, fps) for clip, centers in zip(clips, track(clips), strict=True)])
+
+
+def outlines(clips: Clips) -> list[NDArray[np.float64]]:
+    """Overlap of each clip's outlines with the right shape, and percent of frames that overlap it most."""
+    overlap = np.stack([outline_overlap(clip) for clip in clips])
+    own = np.array([SHAPES.index(prompt.attributes["shape"]) for prompt in shapes_prompts(-(-len(clips) // 24))])
+    right = overlap[np.arange(len(clips)), :, own[: len(clips)]]
+    return [right.mean(axis=1), 100 * (right == overlap.max(axis=2)).mean(axis=1)]
 
 
 def cell(values: NDArray[np.float64]) -> str:
@@ -88,7 +98,7 @@ def interpolation(pipeline: Pipeline, count: int, fps: float) -> dict[str, list[
 
 
 def super_resolution(pipeline: Pipeline, count: int, fps: float) -> dict[str, list[NDArray[np.float64]]]:
-    """Error and flicker of enlarged real clips."""
+    """Error, flicker and outlines of real clips after super-resolution."""
     factor = pipeline.sampling.low_factor * pipeline.sampling.high_factor
     frames, size = pipeline.sampling.frames, pipeline.sampling.size * factor
     truth = real_clips(count, frames, fps, size)
@@ -98,11 +108,11 @@ def super_resolution(pipeline: Pipeline, count: int, fps: float) -> dict[str, li
     rows = {"truth": truth, "every pixel repeated": nearest}
     for name, shared in (("the same noise in every frame", True), ("independent noise", False)):
         rows[name] = with_settings(pipeline, shared_noise=shared).super_resolve(small, fps, range(count))
-    return {name: [rms(clips, truth), flickers(clips, fps)] for name, clips in rows.items()}
+    return {name: [rms(clips, truth), flickers(clips, fps), *outlines(clips)] for name, clips in rows.items()}
 
 
 def from_text(pipeline: Pipeline, count: int, fps: float) -> dict[str, list[NDArray[np.float64]]]:
-    """Flicker after every stage, each fed with what the one before made."""
+    """Flicker and outlines after every stage, each fed with what the one before made."""
     prompts, seeds = [prompt.text for prompt in shapes_prompts(-(-count // 24))][:count], range(count)
     rate = fps * pipeline.rate
     decoded = pipeline(prompts, fps, seeds, until="decoder")
@@ -118,7 +128,10 @@ def from_text(pipeline: Pipeline, count: int, fps: float) -> dict[str, list[NDAr
             filled, rate, seeds
         ),
     }
-    return {name: [flickers(of_stage, fps if name == "decoder" else rate)] for name, of_stage in clips.items()}
+    return {
+        name: [flickers(of_stage, fps if name == "decoder" else rate), *outlines(of_stage)]
+        for name, of_stage in clips.items()
+    }
 
 
 def main(
@@ -129,10 +142,11 @@ def main(
     """Print the tables as Markdown."""
     loaded = Pipeline.from_pretrained(pipeline)
     print(f"{clips} clips a row, {fps:g} fps before interpolation; gray levels; 95 % intervals of the mean.")
+    shapes = "flicker | outline | right shape, % |"
     for header, rows in (
         ("| interpolation of real clips | error | ghosts, % | flicker |", interpolation(loaded, clips, fps)),
-        ("| enlarging real clips | error | flicker |", super_resolution(loaded, clips, fps)),
-        ("| clips from text, after | flicker |", from_text(loaded, clips, fps)),
+        (f"| super-resolution of real clips | error | {shapes}", super_resolution(loaded, clips, fps)),
+        (f"| clips from text, after | {shapes}", from_text(loaded, clips, fps)),
     ):
         print("\n".join(["", *table(header, rows)]))
 

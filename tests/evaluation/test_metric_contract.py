@@ -20,6 +20,7 @@ from evaluation.metrics.frame_consistency import FrameConsistency
 from evaluation.metrics.ghosts import Ghosts
 from evaluation.metrics.inception_score import InceptionScore
 from evaluation.metrics.motion_summary import MotionSummary
+from evaluation.metrics.outlines import Outlines
 from evaluation.metrics.shapes_world import EasyShapesWorld, ShapesWorld
 from evaluation.protocol import FOLDER, known_protocols
 from mav_lightning.common import allowed
@@ -185,6 +186,7 @@ def test_a_circle_that_falls_evenly_follows_the_law_of_level_easy_alone(metric: 
 
 def test_every_shipped_metric_is_covered_by_the_tests_above() -> None:
     tested = {"motion", "inception-score", "ghosts", "frame-consistency", "psnr", "ssim", "lpips", EasyShapesWorld.kind}
+    tested.add(Outlines.kind)  # in test_outlines.py
     in_tests = {type(metric).kind for metric in PROTOCOL.metrics.values()} | tested
 
     assert set(known_kinds("evaluation.metrics", Metric)) == in_tests
