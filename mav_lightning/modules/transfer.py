@@ -18,7 +18,7 @@ class TransferReport:
 
     Attributes:
         copied: Weights copied from the parent.
-        new: Temporal weights of the child that the parent lacks; they keep their initialization.
+        new: Weights of the child's temporal layers and further mid blocks that the parent lacks.
         widened: The first convolution if the child has further input channels: the parent's weight, padded with zeros,
             so that the new channels start without effect. Empty otherwise.
         parent_sha256: Hash of the parent's weights, which the training is identified by.
@@ -35,7 +35,8 @@ def transfer(parent: NetDenoiser, child: NetDenoiser) -> TransferReport:
 
     Args:
         parent: The trained denoiser.
-        child: The denoiser to initialize. It may have temporal layers and input channels that the parent lacks.
+        child: The denoiser to initialize. It may have temporal layers, input channels and further mid blocks that the
+            parent lacks; these blocks start as the identity.
 
     Raises:
         UserError: If a weight of the parent has no counterpart in the child or another shape there, or a spatial weight
@@ -48,15 +49,16 @@ def transfer(parent: NetDenoiser, child: NetDenoiser) -> TransferReport:
     new = sorted(target.keys() - source.keys())
     shared = sorted(target.keys() & source.keys())
     widened = [name for name in shared if name == input_name and _is_wider(source[name], target[name])]
+    added = temporal | {f"net.{name}" for name in network.insert_blocks([name.removeprefix("net.") for name in new])}
     for problem, names in (
         ("not in the new network", sorted(source.keys() - target.keys())),
-        ("missing in the parent", [name for name in new if name not in temporal]),
+        ("missing in the parent", [name for name in new if name not in added]),
         ("of another shape", [n for n in shared if n not in widened and source[n].shape != target[n].shape]),
     ):
         if names:
             raise UserError(
                 f"the weights do not fit: {len(names)} {problem}, first `{names[0]}`; both networks need the same "
-                "spatial layers: channels, multipliers, blocks and attention.",
+                "spatial layers: channels, multipliers, blocks and attention (only `mid_blocks` may grow).",
                 argument="parent",
             )
     with torch.no_grad():

@@ -114,6 +114,17 @@ class SpaceTimeNetwork(Network):
         """Return the parameters that adapt spatial layers, by name; they are trained even if those are frozen."""
         return {}
 
+    def insert_blocks(self, missing: Collection[str]) -> set[str]:
+        """Make spatial blocks that a parent lacks start as the identity, so that the network still equals its parent.
+
+        Args:
+            missing: Names of the weights that the parent lacks, as in the state dict.
+
+        Returns:
+            Names of the weights of these blocks; none for a network that can have no such blocks.
+        """
+        return set()
+
     def temporal_activity(self) -> dict[str, float]:
         """Return each temporal layer's distance from the identity, computed from its weights; 0 before training.
 

@@ -1,6 +1,6 @@
 """One U-Net for images and clips."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -157,6 +157,16 @@ class SpaceTimeUNet(SpaceTimeNetwork):
         """Yield the parts of the temporal layers and the embeddings of frame rate and frame time."""
         yield from super().temporal_parts()
         yield from (part for part in (self.fps_embedding, self.time_proj) if part is not None)
+
+    def insert_blocks(self, missing: Collection[str]) -> set[str]:
+        """Make mid blocks of which a parent has no weight start as the identity; see `SpaceTimeNetwork`."""
+        inserted: set[str] = set()
+        for number, block in enumerate(self.mid_blocks):
+            own = {f"mid_blocks.{number}.{name}" for name in block.state_dict()}
+            if isinstance(block, ResidualBlock) and own.issubset(missing):
+                block.reset_to_identity()
+                inserted |= own
+        return inserted
 
     def forward(self, x: Tensor, noise: Tensor, cond: Tensor, fps: Tensor | None = None) -> Tensor:
         """Run the network.

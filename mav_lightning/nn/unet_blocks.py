@@ -10,6 +10,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.nn.base import TemporalLayer
+from mav_lightning.nn.initialization import zero_init
 from mav_lightning.nn.pseudo3d import PseudoAttention3d, PseudoConv3d
 from mav_lightning.nn.temporal_settings import TemporalSettings
 
@@ -117,6 +118,15 @@ class ResidualBlock(nn.Module):
             clips = self.temporal_layer(rearrange(x, "(b t) c h w -> b c t h w", t=time.shape[1]), time)
             x = rearrange(clips, "b c t h w -> (b t) c h w")
         return x
+
+    def reset_to_identity(self) -> None:
+        """Set the last layers of both residual branches to zero, so that the block returns its input.
+
+        Its temporal layers must be the identity already, as they are before training unless `identity_init` is False.
+        """
+        zero_init(self.conv2.spatial)
+        if self.attention is not None and self.attention.spatial is not None:
+            zero_init(self.attention.spatial.out_proj)
 
 
 class Resample(nn.Module):

@@ -45,6 +45,23 @@ def test_a_spatial_weight_that_the_parent_lacks_is_an_error() -> None:
         transfer(network(**IMAGE), network(**{**SMALL, "attention": (0, 1)}))
 
 
+def test_further_mid_blocks_start_as_the_identity_and_are_reported() -> None:
+    parent, child = network(**IMAGE), network(**{**SMALL, "mid_blocks": 3}).double()
+    for weight in parent.parameters():
+        torch.nn.init.normal_(weight, std=0.1)
+
+    report = transfer(parent, child)
+
+    assert {name.split(".")[2] for name in report.new if "mid_blocks" in name and "temporal" not in name} >= {"1", "2"}
+    x, sigma, cond = (torch.randn(2, *shape).double() for shape in ((3, 4, 8, 8), (), (8,)))
+    with torch.no_grad():
+        clip = child(x, sigma.exp(), cond, torch.tensor([4.0, 8.0]).double()).x0
+        frames = [parent.double()(frame, sigma.exp(), cond).x0 for frame in x.unbind(dim=2)]
+    assert torch.allclose(clip, torch.stack(frames, dim=2), atol=1e-12)
+    with pytest.raises(UserError, match="not in the new network, first `net.mid_blocks.1"):
+        transfer(child, network(**SMALL).double())
+
+
 def test_freezing_leaves_the_temporal_weights_alone_trainable() -> None:
     child = network(**SMALL)
     freeze_spatial(child)
