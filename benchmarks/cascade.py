@@ -7,6 +7,7 @@ flicker and outlines of clips made from text are measured after every stage. Row
 Student intervals.
 """
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from evaluation.ground_truth.flicker import flicker
 from evaluation.ground_truth.ghosting import ghosting, object_area
 from evaluation.ground_truth.object_tracking import track
 from evaluation.intervals import mean
+from mav_lightning.cascade.clip_check import ClipWarning
 from mav_lightning.cascade.video_pipeline import Pipeline
 from mav_lightning.common.shapes_world.laws import LAW_OF_SHAPE, sample_motion
 from mav_lightning.common.shapes_world.scene import SHAPES, Scene, render_motion
@@ -140,6 +142,7 @@ def main(
     fps: Annotated[float, typer.Option(help="Frames per second before interpolation.")] = 8.0,
 ) -> None:
     """Print the tables as Markdown."""
+    warnings.simplefilter("ignore", ClipWarning)  # of jumps; the rows are to be compared as they are
     loaded = Pipeline.from_pretrained(pipeline)
     print(f"{clips} clips a row, {fps:g} fps before interpolation; gray levels; 95 % intervals of the mean.")
     shapes = "flicker | outline | right shape, % |"

@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
 
-__all__ = ["chroma", "object_weight", "track"]
+__all__ = ["CORE", "chroma", "object_weight", "track"]
 
-_CORE = 0.4  # of the frame's strongest chroma: above it is certainly object; compression and sampling noise are below
+CORE = 0.4  # fraction of the strongest chroma: above it is certainly object; compression and sampling noise are below
 _LEAST_CHROMA = 48.0  # gray levels; the palest object color has 150, so a third of it still counts
 _LEAST_AREA = 0.02  # fraction of the frame; the smallest object covers 0.05
 _MOST_SPREAD = 0.17  # RMS distance from the centroid in widths; the largest object has 0.13, two ghosts have more
@@ -30,7 +30,7 @@ def object_weight(video: NDArray[np.uint8]) -> NDArray[np.float32]:
     saturation = chroma(video)
     peak = saturation.max(axis=(-2, -1), keepdims=True)
     rim = (1,) * (saturation.ndim - 2) + (2 * max(1, round(saturation.shape[-1] / 16)) + 1,) * 2
-    inside = maximum_filter(saturation > _CORE * peak, size=rim)
+    inside = maximum_filter(saturation > CORE * peak, size=rim)
     return np.where(inside & (peak >= _LEAST_CHROMA), saturation / np.maximum(peak, 1.0), 0.0).astype(np.float32)
 
 
