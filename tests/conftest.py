@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import resource
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,13 +25,44 @@ ensure_torchvision_imports()
 torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def memory_returned() -> Iterator[None]:
-    """Return what a file of tests has freed to the system, as several test processes share the memory of a machine."""
-    yield
-    gc.collect()
-    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):  # absent in musl
+C_LIBRARY = ctypes.CDLL(None) if sys.platform == "linux" else None
+M_MMAP_THRESHOLD = -3  # of malloc.h
+# By default, glibc raises the size from which an allocation has pages of its own, which go back to the system at once,
+# to 32 MB as large ones are freed: weights of one test then stay in the process, below what later tests allocate.
+if mallopt := getattr(C_LIBRARY, "mallopt", None):  # absent in musl
+    mallopt(M_MMAP_THRESHOLD, 1 << 22)
+
+
+def return_memory() -> None:
+    """Return the pages that hold nothing to the system, as several test processes share the memory of a machine."""
+    if trim := getattr(C_LIBRARY, "malloc_trim", None):
         trim(0)
+
+
+def resident() -> int:
+    """Return the bytes that this process has in memory; 0 if the system does not report it."""
+    statistics = Path("/proc/self/statm")
+    return int(statistics.read_text().split()[1]) * resource.getpagesize() if statistics.exists() else 0
+
+
+@pytest.fixture(autouse=True)
+def memory_returned() -> Iterator[None]:
+    """Return the memory of a test that left much of it."""
+    before = resident()
+    yield
+    if resident() > before + (32 << 20):
+        return_memory()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def caches_emptied(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Empty what a file of tests has cached, and return its memory."""
+    yield
+    for value in vars(request.module).values():
+        if getattr(value, "__module__", None) == request.module.__name__ and hasattr(value, "cache_clear"):
+            value.cache_clear()
+    gc.collect()
+    return_memory()
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 """Generating: what is asked for, continued after a kill, divided among processes."""
 
+import multiprocessing
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 from doll_cascade import SAMPLING, TEXT, pictures
 from PIL import Image
+from rank_environments import rank_environments
 from typer.testing import CliRunner
 
 from mav_lightning.cascade.ablation_clips import SamplePrompts, SampleShapes
@@ -37,6 +40,22 @@ def run(*words: str) -> str:
         raise done.exception
     assert done.exit_code == 0, done.output
     return done.output
+
+
+def run_forked(environment: dict[str, str], *words: str) -> None:
+    os.environ.update(environment)
+    run(*words)
+
+
+def run_on_two(*words: str) -> None:
+    """Run in two forked processes, as new ones would import everything first, for 5 seconds each."""
+    context = multiprocessing.get_context("fork")
+    ranks = [context.Process(target=run_forked, args=(own, *words)) for own in rank_environments(2)]
+    for rank in ranks:
+        rank.start()
+    for rank in ranks:
+        rank.join(60)
+    assert [rank.exitcode for rank in ranks] == [0, 0]
 
 
 def text(prompt: str, fps: float, seed: int) -> ClipRequest:
@@ -141,10 +160,7 @@ def test_more_processes_than_clips_and_a_folder_that_lacks_only_its_manifest(
 ) -> None:
     words = ["a red circle", "--pipeline", str(text_pipeline), "--out", str(tmp_path), "--devices", "2"]
     for _ in range(2):
-        done = subprocess.run(
-            [sys.executable, "-m", "mav_lightning", "generate", *words], capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
+        run_on_two(*words)
         assert len(read_manifest(tmp_path)) == 1
         (tmp_path / "manifest.json").unlink()
 

@@ -1,6 +1,6 @@
 """The native I3D against the paper's table written out with functions alone, in float64."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -62,12 +62,6 @@ def weights(layout: str) -> dict[str, Tensor]:
     found[f"{head}.conv3d.weight"] = torch.randn(400, 1024, 1, 1, 1, generator=draw) / 32
     found[f"{head}.conv3d.bias"] = torch.randn(400, generator=draw)
     return found
-
-
-@pytest.fixture(autouse=True, scope="module")
-def forget_weights() -> Iterator[None]:
-    yield
-    weights.cache_clear()
 
 
 def same(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...], value: float) -> Tensor:

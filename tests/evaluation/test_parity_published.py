@@ -148,15 +148,15 @@ def test_i3d_has_the_epsilon_and_the_resize_that_the_protocol_names(
     value, steps = values[name], load_protocol(name).resize
     sides = [np.stack([resize_frames(clip, steps) for clip in own]) for own in (frames(made), frames(real, first=2))]
 
-    def by_hand(epsilon: float, resize: Callable[[Tensor], Tensor]) -> float:
-        return frechet(*(logits(state, epsilon, own, resize) for own in sides))
+    def rows(epsilon: float, resize: Callable[[Tensor], Tensor]) -> list[Array]:
+        return [logits(state, epsilon, own, resize) for own in sides]
 
-    assert value == pytest.approx(by_hand(epsilon, resize), rel=1e-5)
-    kernel = polynomial_mmd(*(logits(state, epsilon, own, resize) for own in sides))
+    named = rows(epsilon, resize)
+    assert value == pytest.approx(frechet(*named), rel=1e-5)
     # Third powers that cancel: what batches of 8 and of 16 round otherwise comes out as 3e-5 on some processors.
-    assert values[name.replace("fvd", "kvd")] == pytest.approx(kernel, rel=1e-4)
+    assert values[name.replace("fvd", "kvd")] == pytest.approx(polynomial_mmd(*named), rel=1e-4)
     for other in others:
-        assert value != pytest.approx(by_hand(*other), rel=1e-4)
+        assert value != pytest.approx(frechet(*rows(*other)), rel=1e-4)
 
 
 def test_the_inception_score_is_of_ten_splits_in_the_order_of_hashed_ids(tmp_path: Path) -> None:

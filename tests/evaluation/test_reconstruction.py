@@ -83,10 +83,17 @@ def test_other_sizes_are_refused() -> None:
 
 
 def write_alexnet(path: Path) -> Path:
+    """Write random convolutions, and one number in place of the classifier, which LPIPS does not use (234 MB)."""
     from torchvision.models import alexnet
 
+    with torch.device("meta"):
+        shapes = {name: weight.shape for name, weight in alexnet(weights=None).state_dict().items()}
     torch.manual_seed(0)
-    torch.save(alexnet(weights=None).state_dict(), path)
+    weights = {name: torch.zeros(1).expand(shape) for name, shape in shapes.items()}
+    for name, shape in shapes.items():
+        if name.startswith("features"):
+            weights[name] = torch.randn(shape) * (2 / shape[1:].numel()) ** 0.5
+    torch.save(weights, path)
     return path
 
 

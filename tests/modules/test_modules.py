@@ -10,7 +10,6 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.diffusion.conditioning import downsample, upsample
 from mav_lightning.diffusion.denoised import Denoised
 from mav_lightning.diffusion.denoiser import EDMDenoiser, HybridDenoiser
-from mav_lightning.diffusion.diffusion_prior import DiffusionPrior
 from mav_lightning.diffusion.masks import MaskedFrames, MaskSampler
 from mav_lightning.diffusion.noise_levels import LogNormalNoise
 from mav_lightning.modules.base import ImageEncoder
@@ -20,9 +19,7 @@ from mav_lightning.modules.denoising import Denoising
 from mav_lightning.modules.frozen import FrozenCLIP
 from mav_lightning.modules.interpolator import Interpolator
 from mav_lightning.modules.optim import Schedule, Warmup, WarmupCosine, WarmupStableDecay
-from mav_lightning.modules.prior_module import PriorModule
 from mav_lightning.modules.super_resolution import SuperResolution
-from mav_lightning.nn.prior_transformer import PriorTransformer
 from mav_lightning.nn.small_clip import SmallCLIP
 from mav_lightning.nn.unet import SpaceTimeUNet
 
@@ -265,45 +262,6 @@ def test_the_learning_rate_can_stay_up_and_then_fall_in_a_straight_line() -> Non
     falls = [schedule(step) - schedule(step + 1) for step in range(60, 100)]
     assert falls == pytest.approx([0.98 / 40] * 40)
     assert schedule(100) == schedule(1000) == pytest.approx(0.02)
-
-
-def prior_module(**options: Any) -> PriorModule:
-    net = DiffusionPrior(PriorTransformer(channels=8, length=16, width=16, layers=1, heads=2), steps=3)
-    return PriorModule(net, encoder(), LogNormalNoise(), optimizer, WarmupCosine(10), **options)
-
-
-def pairs(count: int = 4) -> ImageBatch:
-    pixels = torch.rand(count, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    return ImageBatch(pixels, ["a red circle", "a cross"] * (count // 2), [f"pair{i}" for i in range(count)])
-
-
-def test_the_prior_learns_from_pairs_and_leaves_its_clip_alone() -> None:
-    module = prior_module()
-    before = {name: value.clone() for name, value in module.encoder.clip.state_dict().items()}
-    step = module.configure_optimizers()["optimizer"]
-    losses = []
-    for _ in range(200):
-        step.zero_grad()
-        loss = module.losses(pairs()).mean()
-        loss.backward()
-        step.step()
-        losses.append(float(loss.detach()))
-    assert sum(losses[-20:]) < 0.75 * sum(losses[:20])
-    assert all(torch.equal(value, before[name]) for name, value in module.encoder.clip.state_dict().items())
-    assert all(name.startswith("denoiser.") for name in module.state_dict())
-
-
-def test_a_prior_without_captions_is_refused_by_key() -> None:
-    with pytest.raises(UserError, match="sample `lonely` has no caption"):
-        prior_module().losses(ImageBatch(torch.zeros(1, 3, 8, 8), None, ["lonely"]))
-
-
-@pytest.mark.parametrize("share", [0.0, 1.0])
-def test_a_prior_trained_without_text_cannot_tell_captions_apart(share: float) -> None:
-    module, seen = prior_module(cond_dropout=share), []
-    module.denoiser.net.register_forward_pre_hook(lambda _, given: seen.append(given[2]))
-    module.losses(pairs())
-    assert bool((seen[0] == 0).all()) == (share == 1.0)
 
 
 class Unusable(ImageEncoder):

@@ -2,13 +2,13 @@
 
 import multiprocessing
 import os
-import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rank_environments import rank_environments
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `import toy_training`, here and in the processes
 
@@ -35,7 +35,7 @@ def launch() -> Launch:
             arguments["trainer"] = {"devices": ranks, "strategy": "ddp", **arguments.get("trainer", {})}
         processes = [
             context.Process(target=toy_training.run, args=(out,), kwargs={**arguments, "env": environment})
-            for environment in _environments(ranks)
+            for environment in rank_environments(ranks)
         ]
         for process in processes:
             process.start()
@@ -48,17 +48,6 @@ def launch() -> Launch:
         return int(processes[0].exitcode or 0)
 
     return run
-
-
-def _environments(ranks: int) -> list[dict[str, str]]:
-    """What a launcher tells each of the processes it starts; nothing where there is only one."""
-    if ranks == 1:
-        return [{}]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": "0", "WORLD_SIZE": str(ranks)}
-    return [{**shared, "LOCAL_RANK": str(rank)} for rank in range(ranks)]
 
 
 @pytest.fixture(scope="session")
