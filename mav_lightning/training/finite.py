@@ -79,7 +79,7 @@ class FiniteGuard(StepRecorder):
             finite = finite & loss.isfinite().all()
         if trainer.strategy.reduce_boolean_decision(bool(finite)):
             self._in_a_row.clear()
-            every = trainer.log_every_n_steps
+            every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
             if every and (trainer.global_step + 1) % every == 0:  # logging takes half a millisecond
                 pl_module.log(GRADIENT_NORM, norm)
             return

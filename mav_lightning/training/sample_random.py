@@ -57,17 +57,17 @@ class SampleRandom(TorchFunctionMode):
         watching = _get_current_function_mode() is self  # not between batches, or with another mode on top
         self._left.append(watching)
         if watching:
-            super().__exit__(None, None, None)
+            super().__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
     def __exit__(self, *error: Any) -> None:
         """Stop watching, which an interruption within a skipped module, unlike its end, leaves stopped already."""
         if not any(self._left):
-            super().__exit__(*error)
+            super().__exit__(*error)  # type: ignore[no-untyped-call]
         self._left.clear()
 
     def _return(self) -> None:
         if self._left.pop():
-            self.__enter__()
+            self.__enter__()  # type: ignore[no-untyped-call]
 
     def set_samples(self, numbers: Mapping[int, Numbers]) -> None:
         """Set the samples of the next draws.
