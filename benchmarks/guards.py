@@ -1,7 +1,8 @@
 """What the guards of a training cost per step: processor time with and without them, in one training.
 
 Trains the U-Net of a stage on random clips. Every second step leaves out the hooks of a guard, or of all; the
-lower quartiles of the steps with and without are compared. Prints a Markdown table.
+lower quartiles of the steps with and without are compared. On a busy machine these vary by milliseconds, so the time
+within the hooks is printed, too; it leaves out what a guard does to the calls of others. Prints a Markdown table.
 
     python benchmarks/guards.py --rounds 20
 """
@@ -88,6 +89,8 @@ class Interleaved(Callback):
     def __init__(self) -> None:
         self.left_out = ""
         self.seconds: dict[str, list[float]] = defaultdict(list)
+        self.within: dict[str, list[float]] = defaultdict(list)
+        self.spent: dict[str, float] = defaultdict(float)
         self._order = [name for one in (*GUARDS, ALL) for name in ("", one)]
         self._began = 0.0
 
@@ -96,6 +99,10 @@ class Interleaved(Callback):
         now = time.process_time()
         if trainer.global_step > WARM_UP:
             self.seconds[self.left_out].append(now - self._began)
+            if not self.left_out:
+                for name in GUARDS:
+                    self.within[name].append(self.spent[name])
+        self.spent.clear()
         self.left_out = self._order[trainer.global_step % len(self._order)]
         self._began = time.process_time()
 
@@ -105,7 +112,13 @@ def switch(guard: type[Callback], hook: str, name: str, timer: Interleaved) -> N
     real: Callable[..., Any] = getattr(guard, hook)
 
     def maybe(*args: Any, **kwargs: Any) -> Any:
-        return None if timer.left_out in (name, ALL) else real(*args, **kwargs)
+        if timer.left_out in (name, ALL):
+            return None
+        began = time.thread_time()
+        try:
+            return real(*args, **kwargs)
+        finally:
+            timer.spent[name] += time.thread_time() - began
 
     setattr(guard, hook, maybe)
 
@@ -132,9 +145,14 @@ def main() -> None:
     typical = {name: statistics.quantiles(seconds)[0] for name, seconds in timer.seconds.items()}
     whole = typical.pop("")
     print(f"step: {1000 * whole:.1f} ms of processor time, {torch.get_num_threads()} threads\n")
-    print("| guard | ms | share of a step |\n|---|--:|--:|")
-    for name, without in typical.items():
-        print(f"| {name} | {1000 * (whole - without):.2f} | {1 - without / whole:.2%} |")
+    within = {name: statistics.quantiles(timer.within[name])[0] for name in GUARDS}
+    within[ALL] = sum(within.values())
+    print(
+        "| guard | ms, with and without | share of a step | ms in its hooks | share of a step |\n|---|--:|--:|--:|--:|"
+    )
+    for name in (*GUARDS, ALL):
+        difference, own = whole - typical[name], within[name]
+        print(f"| {name} | {1000 * difference:.2f} | {difference / whole:.2%} | {1000 * own:.2f} | {own / whole:.2%} |")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """TensorBoard view of a study: the HParams tab, and each training's curves, clips and histograms by variant."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,8 @@ from mav_lightning.common.clip_summary import clip_summary
 from mav_lightning.common.escaping import file_name
 from mav_lightning.common.log_names import SAMPLES, board_run
 from mav_lightning.common.manifest import ClipRecord, read_manifest
+from mav_lightning.common.output import FolderContent
+from mav_lightning.common.whole_file import new_folder
 from mav_lightning.media.media_reader import read_frames
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["write_board"]
 
 SHOWN_CLIPS = 16  # per frame rate
+_CONTENT = FolderContent(("*/events.out.tfevents.*",), "*/events.out.tfevents.*")
 
 
 def write_board(results: StudyResults) -> Path:
@@ -35,22 +37,28 @@ def write_board(results: StudyResults) -> Path:
 
     Returns:
         The folder to pass to ``tensorboard --logdir``.
+
+    Raises:
+        UserError: The folder holds a file that is not TensorBoard's, or the disk is full.
     """
-    folder, partial = results.root / "tensorboard", results.root / f".tensorboard.{os.getpid()}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
+    folder, complete = results.root / "tensorboard", False
+    try:
+        with new_folder(folder, _CONTENT) as partial:
+            _fill(partial, results)
+            complete = True
+    except OSError:  # another process of the same study has written the same folder in the meantime
+        if not complete:
+            raise
+    return folder
+
+
+def _fill(folder: Path, results: StudyResults) -> None:
     study = results.plan.study
     changed = sorted({key for name in study.variants for key in study.deltas(name)} - set(study.overrides))
     for result in results.trials:
-        _link_trainings(partial, results, result)
+        _link_trainings(folder, results, result)
         if result.complete:
-            _write_run(partial, result, changed, [metric.name for metric in study.metrics])
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        os.replace(partial, folder)
-    except OSError:  # another process of the same study has written the same folder in the meantime
-        shutil.rmtree(partial, ignore_errors=True)
-    return folder
+            _write_run(folder, result, changed, [metric.name for metric in study.metrics])
 
 
 def _link_trainings(folder: Path, results: StudyResults, result: TrialResult) -> None:

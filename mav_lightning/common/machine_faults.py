@@ -3,16 +3,20 @@
 import errno
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.units import memory
 
-__all__ = ["fault_message", "faults_are_user_errors"]
+__all__ = ["fault_message", "faults_are_user_errors", "full_disk_names"]
 
 _SHARED = re.compile(r"/torch_|shared memory|/dev/shm|torch_shm_manager|\bshm\b|Bus error", re.IGNORECASE)
 _MEMORY = re.compile(r"can't allocate memory|Cannot allocate memory|out of memory|bad_alloc|can't start new thread")
-_FULL = (os.strerror(errno.ENOSPC), "os error 28")
+_FULL = (os.strerror(errno.ENOSPC), "os error 28", os.strerror(errno.EDQUOT), "os error 122")
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _FILES = os.strerror(errno.EMFILE)
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -22,10 +26,7 @@ def fault_message(error: BaseException | None) -> str | None:
 
     Libraries wrap the operating system's error in their own, so the chain of causes is searched.
     """
-    chain = []
-    while error is not None and error not in chain:
-        chain.append(error)
-        error = error.__cause__ or error.__context__
+    chain = _chain(error)
     for one in chain:
         if (message := _exhausted(one)) is not None:
             return message
@@ -34,8 +35,32 @@ def fault_message(error: BaseException | None) -> str | None:
 
 
 @contextmanager
-def faults_are_user_errors() -> Iterator[None]:
+def full_disk_names(path: Path) -> Iterator[None]:
+    """Name the file that a block writes if the disk is full; few libraries do.
+
+    Args:
+        path: The file or folder.
+
+    Raises:
+        UserError: The disk is full.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        chain = _chain(error)
+        if not any(map(_is_full, chain)) or any("/torch_" in str(one) for one in chain):  # shared memory
+            raise
+        raise UserError(_full_message(path)) from error
+
+
+@contextmanager
+def faults_are_user_errors(place: Path | None = None) -> Iterator[None]:
     """Raise a fault of the machine within the block as `UserError`.
+
+    Args:
+        place: Folder that the block writes to, for messages. None if there is none.
 
     Raises:
         UserError: The disk, the memory, the shared memory or the limit of open files is exhausted, or a file cannot be
@@ -49,7 +74,36 @@ def faults_are_user_errors() -> Iterator[None]:
         message = fault_message(error)
         if message is None:
             raise
-        raise UserError(message) from error
+        nameless = place is not None and message == _full_message(None)
+        raise UserError(_full_message(place) if nameless else message) from error
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    """Return an error, and those that it was raised from or while."""
+    chain: list[BaseException] = []
+    while error is not None and error not in chain:
+        chain.append(error)
+        error = error.__cause__ or error.__context__
+    return chain
+
+
+def _is_full(error: BaseException) -> bool:
+    return getattr(error, "errno", None) in _NO_SPACE or any(word in str(error) for word in _FULL)
+
+
+def _full_message(path: Path | None) -> str:
+    left = _left(path) if path is not None else ""
+    return f"{f'{path}: ' if path else ''}the disk is full{left}; free some space and run the command again."
+
+
+def _left(path: Path) -> str:
+    """Return how much space is left where a file is to be, in brackets."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    try:
+        return f" ({memory(shutil.disk_usage(path).free)} left)"
+    except OSError:
+        return ""
 
 
 def _exhausted(error: BaseException) -> str | None:
@@ -57,7 +111,7 @@ def _exhausted(error: BaseException) -> str | None:
     text, code = str(error), getattr(error, "errno", None)
     if code == errno.EMFILE or _FILES in text:
         return "too many files are open in this process; raise the limit (`ulimit -n 4096`), or use fewer workers."
-    full = code == errno.ENOSPC or any(word in text for word in _FULL)
+    full = _is_full(error)
     if _SHARED.search(text) and (full or isinstance(error, RuntimeError)):
         return (
             "the shared memory (/dev/shm), through which loader workers hand over batches, is full or too small; "
@@ -65,7 +119,7 @@ def _exhausted(error: BaseException) -> str | None:
         )
     if full:
         place = getattr(error, "filename2", None) or getattr(error, "filename", None)
-        return f"{f'{place}: ' if place else ''}the disk is full; free some space and run the command again."
+        return _full_message(Path(os.fsdecode(place)) if place else None)
     if (
         code == errno.ENOMEM
         or isinstance(error, MemoryError)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mav_lightning.common.machine_faults import full_disk_names
 from mav_lightning.common.output import TEMPORARY, FolderContent, check_output, check_replaceable
 
 __all__ = ["new_folder", "remove_partial_files", "whole_file"]
@@ -28,23 +29,24 @@ def whole_file(path: Path) -> Iterator[Path]:
     and it is created anew, so that it is no other process's file and no link.
 
     Raises:
-        UserError: `path` cannot be written; see `check_output`.
+        UserError: `path` cannot be written, see `check_output`, or the disk is full.
     """
     check_output(path, "file", argument=None)
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = _temporary(path)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-    mode = os.fstat(descriptor).st_mode
-    os.close(descriptor)
-    try:
-        yield partial
-        partial.chmod(mode)  # some writers replace the file by one with stricter permissions
-        _flush_to_disk(partial)
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    _flush_to_disk(path.parent)
+    with full_disk_names(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        mode = os.fstat(descriptor).st_mode
+        os.close(descriptor)
+        try:
+            yield partial
+            partial.chmod(mode)  # some writers replace the file by one with stricter permissions
+            _flush_to_disk(partial)
+            os.replace(partial, path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+        _flush_to_disk(path.parent)
 
 
 def remove_partial_files(folder: Path, *names: str) -> None:
@@ -73,31 +75,34 @@ def new_folder(out: Path, replaces: FolderContent | None = None) -> Iterator[Pat
         replaces: Content that `out` may have and that the new folder replaces. None if `out` must be absent or empty.
 
     Raises:
-        UserError: `out` holds something already, something else than `replaces`, or cannot be written; see
-            `check_output`.
+        UserError: `out` holds something already, something else than `replaces`, or cannot be written, see
+            `check_output`, or the disk is full.
     """
     check_output(out, "new folder" if replaces is None else "folder", argument=None)
     if replaces is not None:
         check_replaceable(out, replaces)
     out = out.absolute()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(out)
-    partial, old = _temporary(out), _temporary(out)
-    partial.mkdir()
-    mark = os.open(partial / _OWNER, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(mark, fcntl.LOCK_EX)
-        yield partial
-        (partial / _OWNER).unlink()
-        if replaces is not None and out.exists():
-            os.replace(out, old)
-        os.replace(partial, out)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    finally:
-        os.close(mark)
-    shutil.rmtree(old, ignore_errors=True)
+    with full_disk_names(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(out)
+        partial, old = _temporary(out), _temporary(out)
+        partial.mkdir()
+        mark = None
+        try:
+            mark = os.open(partial / _OWNER, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            fcntl.flock(mark, fcntl.LOCK_EX)
+            yield partial
+            (partial / _OWNER).unlink()
+            if replaces is not None and out.exists():
+                os.replace(out, old)
+            os.replace(partial, out)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        finally:
+            if mark is not None:
+                os.close(mark)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _remove_abandoned(out: Path) -> None:

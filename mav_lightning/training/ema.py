@@ -34,6 +34,7 @@ class EMA(StepCallback):
         self.decay = decay
         self.updates = 0
         self.average: dict[str, Tensor] = {}
+        self._weights: list[nn.Parameter] = []  # searching the module takes as long as averaging a small one
         self._in_place = ExitStack()
         self._swapped = False
 
@@ -49,12 +50,14 @@ class EMA(StepCallback):
                 f"`{changed[0]}`); restore the module's config or use another `out`."
             )
         self.average = {name: self.average[name].to(weight.device) for name, weight in weights.items()}
+        self._weights = list(weights.values())
 
+    @torch.no_grad()
     def on_step_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Update the average."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        weights = [weight.detach().float() for weight in _trained(pl_module).values()]
+        weights = [weight.float() for weight in self._weights]
         torch._foreach_lerp_(list(self.average.values()), weights, 1 - decay)
 
     @contextmanager

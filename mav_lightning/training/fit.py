@@ -130,7 +130,7 @@ def fit(
     # a debugging aid of torch that costs a few per cent
     deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     tried = bool(options.get("fast_dev_run"))
-    with quiet_lightning(), faults_are_user_errors(), ExitStack() as held:
+    with quiet_lightning(), faults_are_user_errors(out), ExitStack() as held:
         run = _trainer(out, steps, options, cost, [*own, *given, *([] if tried else [checkpointer])])
         if tried:
             run.fit(module, datamodule=data)

@@ -133,11 +133,14 @@ class ContinuedCSVLogger(CSVLogger):
         """The writer, which begins with the rows of the steps before the one that the run resumes at."""
         if self._experiment is None:
             file = Path(self.log_dir) / "metrics.csv"
-            kept = [] if self._step is None else _rows_before(file, self._step)
+            before = file.with_suffix(".before")  # there if the process was killed here, or the disk was full
+            if file.exists() and not before.exists():
+                file.rename(before)
             file.unlink(missing_ok=True)  # otherwise Lightning warns that it does so
             writer: Any = CSVLogger.experiment.fget(self)  # type: ignore[attr-defined]
-            writer.metrics = kept
+            writer.metrics = [] if self._step is None else _rows_before(before, self._step)
             writer.save()
+            before.unlink(missing_ok=True)
         return self._experiment
 
 

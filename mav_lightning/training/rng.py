@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.optim import Optimizer
 
+from mav_lightning.training.drawless import drawless
 from mav_lightning.training.sample_random import Numbers, SampleRandom, batch_sizes
 
 __all__ = ["TRAIN", "VALIDATION", "SeedEveryBatch", "sample_numbers", "seed_generators"]
@@ -35,9 +36,19 @@ class SeedEveryBatch(Callback):
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self._draws = SampleRandom()
-        self._active = ExitStack()
+        self._active, self._skipped = ExitStack(), ExitStack()
         self._step = -1
         self._seen: list[int] = []  # samples of each kind, in this step or this validation
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Find the layers that draw nothing; on one CPU thread, watching a small U-Net took 3 ms of 110 per step."""
+        for module in drawless(pl_module):
+            for hook in self._draws.skip(module):
+                self._skipped.callback(hook.remove)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave no hooks in the module."""
+        self._skipped.close()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Seed by the optimizer step, and number the samples within it."""
@@ -76,6 +87,7 @@ class SeedEveryBatch(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Draw as usual again."""
         self._end()
+        self._skipped.close()
 
     def _begin(self, trainer: Trainer, batch: Any, interleaved: bool) -> None:
         self._end()  # a batch may be skipped without a further hook

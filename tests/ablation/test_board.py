@@ -15,12 +15,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch.utils.tensorboard import SummaryWriter
 
+from mav_lightning.ablation import board as board_module
 from mav_lightning.ablation.board import write_board
 from mav_lightning.ablation.report import build_report
 from mav_lightning.ablation.report.curves import learning_curves
 from mav_lightning.ablation.results import StudyResults, read_results
 from mav_lightning.ablation.run import run_study
 from mav_lightning.ablation.study_plan import read_plan
+from mav_lightning.common.errors import UserError
 
 STEPS = 100
 
@@ -52,6 +54,29 @@ def test_hparams_hold_each_trials_settings_and_the_declared_metrics(logged: Stud
         assert hparams["sample.needs.decoder"].string_value == decoder, "what it is, not what the study wrote"
         metrics = {f"study/{name}" for name in ("shapes-fvd", "law", "flicker", "appearance")}
         assert metrics <= set(events.Tags()["scalars"])
+
+
+def test_two_processes_that_write_it_at_once_leave_one(logged: StudyResults, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill, others = board_module._fill, [1]
+
+    def filled(folder: Path, results: StudyResults) -> None:
+        fill(folder, results)
+        if others.pop() if others else 0:  # another driver, for example the first process of another container
+            write_board(results)
+
+    monkeypatch.setattr(board_module, "_fill", filled)
+    board = write_board(logged)
+
+    assert len(list(board.glob("*/events*"))) == 4
+    assert not list(logged.root.glob(".tensorboard*"))
+
+
+def test_a_foreign_file_in_it_is_not_deleted(logged: StudyResults, tmp_path: Path) -> None:
+    (tmp_path / "tensorboard").mkdir()
+    (tmp_path / "tensorboard/notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"tensorboard: holds `notes\.txt`, which would be lost"):
+        write_board(replace(logged, root=tmp_path))
+    assert (tmp_path / "tensorboard/notes.txt").read_text() == "mine"
 
 
 def test_the_same_prompts_play_for_every_trial(logged: StudyResults) -> None:

@@ -1,12 +1,13 @@
 """A loss that is not a number never reaches the weights, nor a checkpoint."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from toy_training import At, ToyModule, run
+from toy_training import At, LastRankFails, ToyModule, run
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.training.checkpoint_io import checkpoints
@@ -40,6 +41,28 @@ def test_a_bad_step_is_recorded_with_what_reproduces_it(tmp_path: Path) -> None:
     assert (record["step"], record["gradient_norm"], rank["losses"]) == (1, "nan", ["nan", "nan"])
     assert rank["samples"] == [["2-0", "2-1", "2-2", "2-3"], ["3-0", "3-1", "3-2", "3-3"]]
     assert last_checkpoint(tmp_path)["callbacks"]["FiniteGuard"]["records"] == [record]
+
+
+def test_a_loss_that_one_rank_alone_has_stops_the_step_of_all(launch: Any, tmp_path: Path) -> None:
+    assert launch(tmp_path / "good", ranks=2, steps=5, build=LastRankFails) == 0
+    assert launch(tmp_path / "bad", ranks=2, steps=6, build=partial(LastRankFails, (5,))) == 0
+
+    good = last_checkpoint(tmp_path / "good")
+    for file in ("rank-0.pt", "rank-1.pt"):
+        weights = torch.load(tmp_path / "bad" / file, weights_only=True)
+        assert all(torch.equal(weights[name], value) for name, value in good["state_dict"].items())
+    (record,) = json.loads((tmp_path / "bad/nonfinite.json").read_text())
+    first, last = record["ranks"]
+    assert record["step"] == 5 and last["losses"] == ["nan"] and first["losses"] != ["nan"]
+    assert last["samples"] == [["11-0", "11-1", "11-2", "11-3"]]
+
+
+def test_too_many_bad_steps_of_one_rank_end_all_ranks_and_keep_finite_checkpoints(launch: Any, tmp_path: Path) -> None:
+    assert launch(tmp_path, ranks=2, build=partial(LastRankFails, tuple(range(4, 23)))) == 1
+
+    (*_, record) = json.loads((tmp_path / "nonfinite.json").read_text())
+    assert record["step"] == 14 and not list(tmp_path.glob("rank-*.pt"))
+    assert all(weight.isfinite().all() for weight in last_checkpoint(tmp_path)["state_dict"].values())
 
 
 def test_a_good_run_leaves_no_record(tmp_path: Path) -> None:

@@ -151,6 +151,18 @@ class ToyModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
+class LastRankFails(ToyModule):
+    """Has a loss that is not a number on the last rank alone, with finite gradients; keeps the weights of each rank."""
+
+    def training_step(self, batch: ToyBatch, batch_idx: int) -> Tensor:
+        loss = self._loss(batch)
+        last = self.trainer.global_rank == self.trainer.world_size - 1
+        return loss + float("nan") if last and self.trainer.fit_loop.total_batch_idx in self.nan_steps else loss
+
+    def on_train_end(self) -> None:
+        torch.save(self.state_dict(), Path(self.trainer.default_root_dir, f"rank-{self.trainer.global_rank}.pt"))
+
+
 class Trace(Callback):
     """Appends one line per training batch, of every rank: number, epoch, keys, learning rate, loss."""
 
@@ -291,9 +303,13 @@ def run(
     extra: Sequence[Callback] = (),
     env: Mapping[str, str] = MappingProxyType({}),
     trace: bool = True,
+    build: Callable[[], ToyModule] = ToyModule,
     **kwargs: Any,
 ) -> None:
-    """Trains the toy in `out`, with a fault at optimizer step `at` if one is named."""
+    """Trains the toy in `out`, with a fault at optimizer step `at` if one is named.
+
+    Ranks each `build` their module: the weights of one that they are sent would be the same memory for all of them.
+    """
     torch.set_num_threads(1)
     os.environ.update(env)
     for number in STOP_SIGNALS:  # a shell in the background, or nohup, has its children ignore some
@@ -309,7 +325,7 @@ def run(
         callbacks.append(FAULTS[fault](at, rank))
     trainer = {"accelerator": "cpu", "enable_progress_bar": False, **kwargs.pop("trainer", {})}
     arguments = {"steps": 23, "checkpoint_every": 4, "ema_decay": 0.9, "logger": False, **kwargs}
-    fit(module or ToyModule(), data or ToyData(), out=out, trainer=trainer, callbacks=callbacks, **arguments)
+    fit(module or build(), data or ToyData(), out=out, trainer=trainer, callbacks=callbacks, **arguments)
 
 
 if __name__ == "__main__":
