@@ -94,9 +94,11 @@ class OpenVideo:
     Args:
         file: The file.
         limits: Limits on frame size and time.
+        is_verified: Whether the bytes have been compared with a checksum.
 
     Attributes:
         name: Name for messages.
+        is_verified: Whether the bytes have been compared with a checksum, of the caller's or in the file.
         container: PyAV's container.
         stream: Its video stream.
         deadline: When reading stops.
@@ -106,12 +108,12 @@ class OpenVideo:
             the context become a `MediaError` that names the file.
     """
 
-    def __init__(self, file: MediaFile, limits: MediaLimits) -> None:
-        self._file, self._limits, self.name = file, limits, file.name
+    def __init__(self, file: MediaFile, limits: MediaLimits, *, is_verified: bool = False) -> None:
+        self._file, self._limits, self.name, self.is_verified = file, limits, file.name, is_verified
         self._film: int | None = None  # number of the stream, once it is chosen
         self.deadline = Deadline(file.name, limits.seconds)
         if file.format.library_name == "mov":
-            check_mp4(file.file, file.size, file.name)
+            self.is_verified |= check_mp4(file.file, file.size, file.name)
 
     def __enter__(self) -> "OpenVideo":
         try:
