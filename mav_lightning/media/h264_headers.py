@@ -6,9 +6,10 @@ References:
 
 from collections.abc import Iterator
 
-__all__ = ["taller_header", "taller_packet"]
+__all__ = ["resets_references", "taller_header", "taller_packet"]
 
 _SPS = 7  # type of a sequence parameter set
+_IDR = 5  # type of a slice of a picture behind which nothing refers to what was before
 _START = b"\x00\x00\x01"
 _HIGH_PROFILES = frozenset((100, 110, 122, 244, 44, 83, 86, 118, 128, 134, 135, 138, 139))
 _RECORD = 6  # bytes before the first parameter set of a decoder configuration record
@@ -77,28 +78,40 @@ def taller_packet(data: bytes, length_size: int) -> bytes | None:
         if not length_size:
             return _taller_after_start_codes(data)
         units = list(_units(data, length_size))
-        if not any(unit[:1] and unit[0] & 31 == _SPS for unit in units):
+        if all(_type(unit) != _SPS for unit in units):
             return None
-        units = [_taller(unit) if unit[:1] and unit[0] & 31 == _SPS else unit for unit in units]
+        units = [_taller(unit) if _type(unit) == _SPS else unit for unit in units]
         return b"".join(len(unit).to_bytes(length_size) + unit for unit in units)
     except (_Unreadable, OverflowError):
         return None
 
 
+def resets_references(data: bytes, length_size: int) -> bool:
+    """Return whether no picture from a packet on refers to one before; see `taller_packet` for the arguments."""
+    return any(_type(unit) == _IDR for unit in _units(data, length_size))
+
+
 def _units(data: bytes, length_size: int) -> Iterator[bytes]:
+    if not length_size:
+        yield from data.split(_START)[1:]
     at = 0
-    while at + length_size <= len(data):
+    while 0 < length_size <= len(data) - at:
         end = at + length_size + int.from_bytes(data[at : at + length_size])
         yield data[at + length_size : end]
         at = end
 
 
+def _type(unit: bytes) -> int:
+    return unit[0] & 31 if unit else 0
+
+
 def _taller_after_start_codes(data: bytes) -> bytes | None:
     first, *units = data.split(_START)
-    if not any(unit[:1] and unit[0] & 31 == _SPS for unit in units):
+    if all(_type(unit) != _SPS for unit in units):
         return None
-    units = [_taller(unit.rstrip(b"\0")) + b"\0" if unit[:1] and unit[0] & 31 == _SPS else unit for unit in units]
-    return _START.join((first, *units))
+    return _START.join(
+        (first, *(_taller(unit.rstrip(b"\0")) + b"\0" if _type(unit) == _SPS else unit for unit in units))
+    )
 
 
 def _taller(unit: bytes) -> bytes:

@@ -41,7 +41,7 @@ class VideoFile:
         self._video, self._limits = video, limits
         self._table = read_table(video, limits)
         self._converter = VideoReformatter()
-        self._ends = None if video.is_verified else SliceEnds(video.stream.codec_context, video.name)
+        self._ends = None if video.is_verified else SliceEnds(video.decoder, video.name)
         self.name, self.timeline = video.name, self._table.timeline
 
     @cached_property
@@ -95,11 +95,12 @@ class VideoFile:
         """Yield presented frames with their numbers, from a key packet to the last packet that the numbers need."""
         table, latest = self._table, -1
         needed = {table.packet_of[number] for number in numbers}
-        self._video.stream.codec_context.flush_buffers()
+        if self._video.decoder.is_open:
+            self._video.decoder.flush_buffers()
         if self._ends is not None:
             self._ends.start()
         for number, packet in self._packets(start, max(needed)):
-            codec = self._video.stream.codec_context  # another one if the file had to be opened again
+            codec = self._video.decoder  # another one if the file had to be opened again
             if codec.name in _CAN_SKIP and not table.in_order:
                 codec.skip_frame = "DEFAULT" if number in needed else "NONREF"
             if self._ends is not None and packet is not None:

@@ -69,6 +69,7 @@ def test_nearly_no_damage_of_a_small_film_gives_other_frames_in_silence() -> Non
 def test_damage_behind_the_last_frame_that_is_read_changes_nothing() -> None:
     data = bytearray(make_film(NOISE, options={"bf": "0"}))
     right = read_frames(bytes(data))
+    container: Any
     with av.open(io.BytesIO(bytes(data))) as container:
         last = [packet for packet in container.demux(video=0) if packet.size][-1]
         data[last.pos + last.size // 2] ^= 0x10
@@ -83,6 +84,9 @@ class Decoder:
 
     def __init__(self, found: list[bool | None]) -> None:
         self.found = found
+
+    def flush_buffers(self) -> None:
+        """Forget nothing."""
 
     def decode(self, packet: Any) -> list[Any]:
         found = self.found.pop(0)
@@ -100,7 +104,8 @@ def test_an_encoder_that_ends_all_slices_in_its_own_way_is_believed(found: list[
 
 
 @pytest.mark.parametrize("found", [[True, False], [False, True], [True, None], [None, True]])
-def test_one_picture_unlike_the_others_is_damaged(found: list[bool | None]) -> None:
+def test_one_picture_unlike_the_others_is_damaged(found: list[bool | None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SliceEnds, "_is_decoded_as_declared", lambda self: True)
     ends = SliceEnds(type("Codec", (), {"name": "mpeg4", "extradata": None}), "a.mp4")
     ends._decoder = Decoder(found.copy())
     ends.check(None)
@@ -108,8 +113,24 @@ def test_one_picture_unlike_the_others_is_damaged(found: list[bool | None]) -> N
         ends.check(None)
 
 
+def test_errors_that_the_declared_height_gives_too_are_no_damage_of_slices() -> None:
+    ends = SliceEnds(type("Codec", (), {"name": "mpeg4", "extradata": None}), "a.mp4")
+    ends._decoder = Decoder([True, None, True])
+    for _ in range(3):
+        ends.check(None)
+
+
+def test_films_without_their_first_pictures_are_read_as_before() -> None:
+    data = make_film(NOISE, container="mpegts", options={"g": "4", "x264-params": "open-gop=1:repeat-headers=1"})
+    cut = data[188 * (len(data) // 188 // 3) :]
+    with open_media(cut) as checked, open_media(cut, is_verified=True) as unchecked:
+        count = len(unchecked.timeline)
+        np.testing.assert_array_equal(list(checked.frames(range(count))), list(unchecked.frames(range(count))))
+
+
 @pytest.mark.parametrize("kind", ["baseline", "4:4:4 lossless", "scaling lists", "headers in the stream", "Matroska"])
 def test_a_taller_header_changes_the_height_alone(kind: str) -> None:
+    container: Any
     with av.open(io.BytesIO(make_film(2, **INTACT[kind]))) as container:
         header = bytes(container.streams.video[0].codec_context.extradata)
         packet = next(container.demux(video=0))
