@@ -28,7 +28,7 @@ _DECODERS = (
     "rawvideo", "png", "dvvideo", "qtrle", "cinepak",
 )  # fmt: skip
 _WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders pass over alpha, which WebM stores beside
-_HDR = {16: "PQ", 18: "HLG"}  # transfer characteristics of H.273; shown as they are, such frames are grey and dim
+_HDR = {16: "PQ", 18: "HLG"}  # transfer characteristics of H.273; shown as they are, such frames are gray and dim
 _FEWEST = 1 / 4  # packets of a film, as a fraction of those of the stream with the most
 _NO_FILM = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 
