@@ -189,7 +189,7 @@ class ClipDecoder:
         if kept is not None and kept.timeline is not None:
             fps, picked = self._cut(kept.timeline, context)
             return Example(key, kept.frames[picked], fps=fps)
-        with open_media(members[suffix]) as video:
+        with open_media(members[suffix], is_verified=media is not None) as video:  # by the index
             frames = len(video.timeline)
             _require(self._too_short(frames), suffix)
             fps, picked = self._cut(video.timeline, context)

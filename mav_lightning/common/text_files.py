@@ -136,14 +136,15 @@ def _scalar_text(value: Any) -> str | None:
 
 def _line(path: Path, number: int, line: bytes) -> str:
     line = line.removesuffix(b"\n").rstrip(b"\r")
-    if b"\r" in line:
+    try:
+        text = decode_text(line) if number == 1 else _decoded(line)
+    except UserError as error:
+        raise UserError(f"{path}: line {number}: {error}") from error
+    if "\r" in text:
         raise UserError(
             f"{path}: line {number} holds CR alone, which ended lines on old Macs; save it with LF or CR LF."
         )
-    try:
-        return decode_text(line) if number == 1 else _decoded(line)
-    except UserError as error:
-        raise UserError(f"{path}: line {number}: {error}") from error
+    return text
 
 
 def _decoded(data: bytes) -> str:

@@ -27,6 +27,9 @@ _DECODERS = (
     "msmpeg4", "h263", "mpeg1video", "mpeg2video", "mjpeg", "prores", "dnxhd", "ffv1", "huffyuv", "ffvhuff", "utvideo",
     "rawvideo", "png", "dvvideo", "qtrle", "cinepak",
 )  # fmt: skip
+_WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders pass over alpha, which WebM stores beside
+_HDR = {16: "PQ", 18: "HLG"}  # transfer characteristics of H.273; shown as they are, such frames are gray and dim
+_FEWEST = 1 / 4  # packets of a film, as a fraction of those of the stream with the most
 _NO_FILM = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 
 
@@ -94,11 +97,14 @@ class OpenVideo:
     Args:
         file: The file.
         limits: Limits on frame size and time.
+        is_verified: Whether the bytes have been compared with a checksum.
 
     Attributes:
         name: Name for messages.
+        is_verified: Whether the bytes have been compared with a checksum, of the caller's or in the file.
         container: PyAV's container.
         stream: Its video stream.
+        decoder: PyAV's decoder of the stream.
         deadline: When reading stops.
 
     Raises:
@@ -106,12 +112,12 @@ class OpenVideo:
             the context become a `MediaError` that names the file.
     """
 
-    def __init__(self, file: MediaFile, limits: MediaLimits) -> None:
-        self._file, self._limits, self.name = file, limits, file.name
+    def __init__(self, file: MediaFile, limits: MediaLimits, *, is_verified: bool = False) -> None:
+        self._file, self._limits, self.name, self.is_verified = file, limits, file.name, is_verified
         self._film: int | None = None  # number of the stream, once it is chosen
         self.deadline = Deadline(file.name, limits.seconds)
         if file.format.library_name == "mov":
-            check_mp4(file.file, file.size, file.name)
+            self.is_verified |= check_mp4(file.file, file.size, file.name)
 
     def __enter__(self) -> "OpenVideo":
         try:
@@ -134,6 +140,12 @@ class OpenVideo:
             self.stream: Any = _readable(self.container.streams[self._film], self.name)
             codec = self.stream.codec_context
             self._limits.check_size(self.name, codec.width, codec.height)
+            self.decoder: Any = codec
+            tags = {tag.lower(): value for tag, value in self.stream.metadata.items()}
+            if tags.get("alpha_mode") == "1" and codec.codec.canonical_name in _WITH_ALPHA:
+                self.decoder = av.CodecContext.create(_WITH_ALPHA[codec.codec.canonical_name], "r")
+                self.decoder.extradata, self.decoder.thread_count = codec.extradata, 1
+                self.decoder.options = {"max_pixels": str(self._limits.pixels)}
         except MediaError:
             self.container.close()
             raise
@@ -161,15 +173,17 @@ class OpenVideo:
         return int((best if best in films else films[0]).index)
 
     def _moving(self, streams: set[int]) -> set[int]:
-        """Return the streams with several packets. Headers of many containers name no number of frames."""
+        """Return the streams that hold a film, by their packets: headers of many containers name no number of frames.
+
+        A few pictures beside a film are its thumbnails or chapters.
+        """
         found = Counter[int]()
         with self._opened() as container:
             for packet in container.demux(*(container.streams[number] for number in sorted(streams))):
                 self.deadline.check()
                 found[packet.stream.index] += packet.size > 0
-                if all(found[number] > 1 for number in streams):
-                    break
-        return {number for number in streams if found[number] > 1}
+        most = max(found.values(), default=0)
+        return {number for number in streams if found[number] > 1 and found[number] >= _FEWEST * most}
 
     def _error(self, error: Exception) -> MediaError:
         return MediaError(f"{self.name}: cannot be decoded ({error}); re-encode or remove the file.")
@@ -181,6 +195,10 @@ def _readable(stream: Any, name: str) -> Any:
     if codec is None or codec.codec.name not in _DECODERS:
         known = "unknown to FFmpeg" if codec is None else codec.codec.name
         raise MediaError(f"{name}: its codec is not read ({known}); re-encode it as H.264 or remove the file.")
+    if codec.color_trc in _HDR:
+        raise MediaError(
+            f"{name}: is HDR video ({_HDR[codec.color_trc]}); convert it to SDR (BT.709) or remove the file."
+        )
     stream.thread_type = "SLICE"  # frame threads can deadlock where decoding stops early
     codec.thread_count = 1
     return stream

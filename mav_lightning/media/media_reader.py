@@ -85,7 +85,9 @@ class VideoInfo:
 
 
 @contextmanager
-def open_media(source: Source, fps: float | None = None, limits: MediaLimits = DEFAULT_LIMITS) -> Iterator[FrameSource]:
+def open_media(
+    source: Source, fps: float | None = None, limits: MediaLimits = DEFAULT_LIMITS, *, is_verified: bool = False
+) -> Iterator[FrameSource]:
     """Open a video, an animation, an image, or a folder of frames.
 
     Formats are recognized by their first bytes, whatever a file is called.
@@ -95,6 +97,8 @@ def open_media(source: Source, fps: float | None = None, limits: MediaLimits = D
         fps: Frame rate in frames per second that counts instead of the file's own. A folder needs it. None takes the
             times that the file holds.
         limits: Limits checked before decoding.
+        is_verified: If True, the bytes have been compared with a checksum, so H.264 is not decoded twice to find
+            damage.
 
     Raises:
         MediaError: The source is unreadable, damaged, empty, of no format that is read, or exceeds a limit.
@@ -104,7 +108,7 @@ def open_media(source: Source, fps: float | None = None, limits: MediaLimits = D
         return
     with open_file(source, limits) as file:
         if file.format.kind == "video":
-            with OpenVideo(file, limits) as opened:
+            with OpenVideo(file, limits, is_verified=is_verified) as opened:
                 video = VideoFile(opened, limits)
                 if fps is not None:
                     video.timeline = even_timeline(len(video.timeline), fps)

@@ -17,13 +17,16 @@ __all__ = ["check_mp4"]
 _FIELDS_OF_A_SAMPLE = (0x100, 0x200, 0x400, 0x800)  # flags of `trun`: 4 bytes each for every sample
 
 
-def check_mp4(file: BinaryIO, size: int, name: str) -> None:
+def check_mp4(file: BinaryIO, size: int, name: str) -> bool:
     """Check a file without decoding it.
 
     Args:
         file: The file, opened for reading; its position is moved.
         size: File size in bytes.
         name: Name of the file, for messages.
+
+    Returns:
+        Whether the file holds a checksum, and it matches.
 
     Raises:
         MediaError: A table claims more samples than the file has bytes, or the file holds a checksum that does not
@@ -39,8 +42,10 @@ def check_mp4(file: BinaryIO, size: int, name: str) -> None:
                     f"{name}: cannot be decoded (a table claims {claimed} bytes, the file has {size}); re-encode or "
                     "remove the file."
                 )
-    if checksum_matches(file, found) is False:
+    matches = checksum_matches(file, found)
+    if matches is False:
         raise MediaError(f"{name}: is damaged (its checksum differs); restore or remove the file.")
+    return matches is True
 
 
 def _claimed_bytes(kind: bytes, table: bytes) -> int:

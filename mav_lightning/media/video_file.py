@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mav_lightning.media.container import OpenVideo
+from mav_lightning.media.h264_slices import SliceEnds
 from mav_lightning.media.limits import MediaError, MediaLimits
 from mav_lightning.media.orientation import UPRIGHT, display_matrix, displayed_width, orientation_of
 from mav_lightning.media.packet_table import identity_of, is_end, read_table
@@ -40,6 +41,7 @@ class VideoFile:
         self._video, self._limits = video, limits
         self._table = read_table(video, limits)
         self._converter = VideoReformatter()
+        self._ends = None if video.is_verified else SliceEnds(video.decoder, video.name)
         self.name, self.timeline = video.name, self._table.timeline
 
     @cached_property
@@ -69,6 +71,8 @@ class VideoFile:
             last = max(last, table.packet_of[number])
         for run in runs:
             yield from self._run(deque(run))
+            if self._ends is not None:
+                self._ends.check(None)
 
     def _run(self, expected: deque[int]) -> Iterator[tuple[int, Any]]:
         """Decode frames from the key frame before the first; from the start if a key frame does not do."""
@@ -91,11 +95,16 @@ class VideoFile:
         """Yield presented frames with their numbers, from a key packet to the last packet that the numbers need."""
         table, latest = self._table, -1
         needed = {table.packet_of[number] for number in numbers}
-        self._video.stream.codec_context.flush_buffers()
+        if self._video.decoder.is_open:
+            self._video.decoder.flush_buffers()
+        if self._ends is not None:
+            self._ends.start()
         for number, packet in self._packets(start, max(needed)):
-            codec = self._video.stream.codec_context  # another one if the file had to be opened again
+            codec = self._video.decoder  # another one if the file had to be opened again
             if codec.name in _CAN_SKIP and not table.in_order:
                 codec.skip_frame = "DEFAULT" if number in needed else "NONREF"
+            if self._ends is not None and packet is not None:
+                self._ends.check(packet, codec.skip_frame)
             for frame in codec.decode(packet):
                 self._video.deadline.check()
                 if frame.is_corrupt:

@@ -58,6 +58,14 @@ def test_other_encodings_are_named(data: bytes, message: str, tmp_path: Path) ->
         read_text(tmp_path / "a", "missing")
 
 
+@pytest.mark.parametrize("head", [b"PK\x03\x04\x14\0\0\0\r\x07", b"PK\x03\x04\r\0\x80\n"])
+def test_archives_are_not_taken_for_lines_of_old_macs(tmp_path: Path, head: bytes) -> None:
+    (tmp_path / "a.csv").write_bytes(head)
+
+    with pytest.raises(UserError, match=r"a.csv: line 1: not UTF-8 \(compressed \(zip\); unpack it with `unzip`\)"):
+        list(read_lines(tmp_path / "a.csv", "missing"))
+
+
 @pytest.mark.parametrize(("data", "line"), [(b"a\rb\rc", 1), (b"a\rb\n", 1), (b"a\nb\rc\n", 2)])
 def test_lines_of_old_macs_are_named(tmp_path: Path, data: bytes, line: int) -> None:
     (tmp_path / "a").write_bytes(data)

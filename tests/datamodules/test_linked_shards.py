@@ -63,6 +63,24 @@ def test_places_that_would_mix_data_are_refused(read_only: Path, tmp_path: Path)
         link_shards(read_only, tmp_path / "other")
 
 
+PLACES = (
+    "share", "share/", "share/new", "share/clips", "share/clips/train", "share/clips/train/new", "share/../share/new",
+    "share/./clips", "link", "link/new", "link/clips/val", "a.tar",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_no_spelling_of_the_dataset_itself_takes_its_index(place: str, read_only: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(read_only)
+    (tmp_path / "a.tar").write_bytes(b"mine")
+    before = sorted(tmp_path.rglob("*"))
+
+    with pytest.raises(UserError, match=r"index: .*(inside of the dataset|is not a folder).*; choose"):
+        link_shards(read_only, Path(f"{tmp_path}/{place}"))
+
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_a_place_that_takes_no_files_is_one_message_with_the_way_out(
     read_only: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

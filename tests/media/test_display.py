@@ -7,7 +7,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from films import numbered
+from films import make_film, numbered
 from PIL import Image
 
 from mav_lightning.media.container import _Watched
@@ -26,6 +26,8 @@ QUARTER_TURN = 6  # EXIF orientation
         ("mov", "prores_ks", "yuva444p10le"),
         ("matroska", "ffv1", "bgra"),
         ("avi", "utvideo", "gbrap"),
+        ("webm", "libvpx-vp9", "yuva420p"),
+        ("webm", "libvpx", "yuva420p"),
     ],
 )
 def test_transparent_parts_of_videos_are_white(container: str, codec: str, pixels: str) -> None:
@@ -33,8 +35,10 @@ def test_transparent_parts_of_videos_are_white(container: str, codec: str, pixel
     half[:, :32] = (*RED, 255)
     buffer = io.BytesIO()
     with av.open(buffer, "w", format=container) as output:
-        stream: Any = output.add_stream(codec, rate=10)
+        stream: Any = output.add_stream(codec, rate=10, options={"auto-alt-ref": "0"} if container == "webm" else {})
         stream.width, stream.height, stream.pix_fmt = 64, 48, pixels
+        if container == "webm":  # alpha is a second picture beside each one
+            stream.metadata["alpha_mode"] = "1"
         for _ in range(3):
             output.mux(stream.encode(av.VideoFrame.from_ndarray(half, format="rgba")))
         output.mux(stream.encode(None))
@@ -81,6 +85,23 @@ def test_colors_are_those_of_the_stored_matrix_and_range(matrix: str, is_full: b
     assert np.abs(shown[16::32, 16::32].reshape(8, 3).astype(int) - colors).max() <= 2
 
 
+@pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG")])
+@pytest.mark.parametrize("container", ["mp4", "matroska", "mpegts"])
+def test_hdr_is_refused_by_name(transfer: int, name: str, container: str) -> None:
+    parameters = f"log-level=none:pools=1:colorprim=9:transfer={transfer}:colormatrix=9"
+
+    def tagged(output: Any, stream: Any) -> None:
+        stream.codec_context.color_primaries = stream.codec_context.colorspace = 9
+        stream.codec_context.color_trc = transfer
+
+    data = make_film(
+        2, container=container, codec="libx265", pixels="yuv420p10le", options={"x265-params": parameters}, setup=tagged
+    )
+
+    with pytest.raises(MediaError, match=rf"is HDR video \({name}\); convert it to SDR \(BT.709\) or remove the file"):
+        probe(data)
+
+
 def test_exif_data_turn_the_frames_of_a_cameras_avi() -> None:
     buffer, exif = io.BytesIO(), Image.Exif()
     exif[0x0112] = QUARTER_TURN
@@ -123,6 +144,31 @@ def test_a_still_before_the_film_is_not_the_film_in_any_container() -> None:
     info = probe(buffer.getvalue())
 
     assert (info.frames, info.width, info.height) == (12, 64, 48)
+
+
+@pytest.mark.parametrize("container", ["mov", "matroska"])
+@pytest.mark.parametrize("thumbnails", [1, 2, 5])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_few_pictures_beside_a_film_are_not_the_film(container: str, thumbnails: int, is_first: bool) -> None:
+    buffer = io.BytesIO()
+    kinds = [("mjpeg", "yuvj420p", 1, numbered(thumbnails, 96, 128)), ("libx264", "yuv420p", 24, numbered(24))]
+    with av.open(buffer, "w", format=container) as output:
+        made: list[tuple[Any, Any]] = []
+        for codec, pixels, rate, frames in kinds if is_first else reversed(kinds):
+            stream: Any = output.add_stream(codec, rate=rate)
+            (stream.height, stream.width), stream.pix_fmt = frames.shape[1:3], pixels
+            made.append((stream, frames))
+        packets = []
+        for stream, frames in made:
+            for frame in frames:
+                picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
+                packets += stream.encode(picture.reformat(format=stream.pix_fmt))
+            packets += stream.encode(None)
+        output.mux(packets)
+
+    info = probe(buffer.getvalue())
+
+    assert (info.frames, info.fps, info.width, info.height) == (24, 24.0, 64, 48)
 
 
 def test_after_the_deadline_a_file_ends_so_that_the_demuxer_does() -> None:
