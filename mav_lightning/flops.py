@@ -1,17 +1,15 @@
 """The cost of training a network, computed on PyTorch's meta device without running anything."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from mav_lightning.common.allocations import Allocations
 from mav_lightning.common.errors import UserError
 from mav_lightning.config import instantiate
 from mav_lightning.diffusion.denoiser import NetDenoiser, space_time_network
@@ -84,9 +82,9 @@ def denoiser_cost(denoiser: NetDenoiser, size: int, frames: int | None = None) -
     with torch.device("meta"):
         inputs = _inputs(denoiser, size, frames)
         with FlopCounterMode(display=False) as counter:
-            with _Allocations() as allocations:
+            with Allocations(without=denoiser.parameters()) as allocations:
                 loss = denoiser(*inputs).x0.square().mean()
-            kept = allocations.alive(without=denoiser.parameters())
+            kept = allocations.alive()
             loss.backward()
     sizes = [parameter.numel() for parameter in denoiser.parameters()]
     trained = sum(parameter.numel() for parameter in denoiser.parameters() if parameter.requires_grad)
@@ -112,29 +110,6 @@ def _on_meta(node: Mapping[str, Any], stage: str) -> NetDenoiser:
         denoiser = build_network(read_card(Path(stored)).network, str(stored))
     assert isinstance(denoiser, NetDenoiser)
     return denoiser
-
-
-class _Allocations(TorchDispatchMode):
-    """Notes the tensors that operations allocate, without keeping them alive."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.storages: dict[int, tuple[StorageWeakRef, int]] = {}
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operation and note its results."""
-        out = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(out):
-            if isinstance(tensor, Tensor):
-                storage = tensor.untyped_storage()
-                self.storages[storage._cdata] = StorageWeakRef(storage), storage.nbytes()
-        return out
-
-    def alive(self, without: Iterable[Tensor]) -> int:
-        """Return the bytes of those tensors that are still referenced, not counting views of the given ones."""
-        left_out = {tensor.untyped_storage()._cdata for tensor in without}
-        kept = {key: size for key, (storage, size) in self.storages.items() if not storage.expired()}
-        return sum(size for key, size in kept.items() if key not in left_out)
 
 
 def _inputs(

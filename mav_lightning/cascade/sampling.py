@@ -8,7 +8,7 @@ from annotated_types import Ge, Gt, Le
 from mav_lightning.common.arguments import check_fields
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import NonNegativeFloat, PositiveFloat
-from mav_lightning.common.units import memory
+from mav_lightning.common.units import memory, parse_memory
 from mav_lightning.diffusion.frame_skip import check_skip
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ NoiseLevels = Literal["karras", "trained"]
 _MOST_BYTES = 2**34  # of one float32 tensor: 16 GiB
 Count = Annotated[int, Ge(1), Le(4096)]
 Factor = Annotated[int, Ge(1), Le(16)]
+Batch = Annotated[int, Ge(1), Le(1024)]
 SamplerName = Literal["dpm++2m", "ddim", "euler", "heun", "ddpm"]
 Steps = Annotated[int, Ge(2), Le(10_000)]
 GuidanceScale = Annotated[float, Ge(0), Le(1000)]
@@ -62,7 +63,13 @@ class Sampling:
             with guidance it overshot between known frames (docs/results/tiny.md).
         sigma_max: Noise level at which sampling starts; above 0.02, the last noise level before 0.
         batch_size: Clips that the decoder samples at once. Batches are padded to this size, so that a clip is
-            bit-identical alone and in a batch. The other networks process one clip at a time.
+            bit-identical alone and in a batch.
+        interpolator_batch: Clips that the interpolator samples at once, at most `batch_size`, padded in the same way.
+            Loops are always closed clip by clip.
+        sr_batch: Clips that super-resolution samples at once, at most `batch_size`, padded in the same way; loops are
+            always super-resolved clip by clip. More than 1 gains little on a CPU (docs/cascade.md).
+        memory: Memory budget as text, for example ``8 GiB``, from which `Pipeline` chooses the three batch sizes
+            instead; see `mav_lightning.cascade.memory_budget`. None for the given batch sizes.
         output_size: Side in pixels to which the finished frames are reduced, bicubically with antialiasing, as the
             paper shows 768 pixels at 512 (§4.1). None keeps the size of the last network.
 
@@ -88,7 +95,10 @@ class Sampling:
     clip_range: PositiveFloat | None = None
     guidance_scale: GuidanceScale = 1.0
     sigma_max: Annotated[float, Gt(0.02), Le(1e6)] = 80.0
-    batch_size: Annotated[int, Ge(1), Le(1024)] = 8
+    batch_size: Batch = 8
+    interpolator_batch: Batch = 1
+    sr_batch: Batch = 1
+    memory: str | None = None
     output_size: Count | None = None
 
     def __post_init__(self) -> None:
@@ -104,6 +114,11 @@ class Sampling:
             except ValueError as error:
                 raise UserError(str(error), argument="skip") from error
         self._check_effects()
+        for name in ("interpolator_batch", "sr_batch"):
+            if (clips := getattr(self, name)) > self.batch_size:
+                raise UserError(f"must be at most batch_size={self.batch_size}, got {clips}.", argument=name)
+        if self.memory is not None:
+            parse_memory(self.memory, "memory")
         self._check_memory()
 
     def _check_effects(self) -> None:
@@ -112,7 +127,7 @@ class Sampling:
             raise UserError(f"`{self.interpolation}` has no effect with skip=1.", argument="interpolation")
         if not self.shared_noise and self.high_factor == 1:
             raise UserError("False has no effect with high_factor=1.", argument="shared_noise")
-        for name in ("augmentation", "upsampling", "sr_steps"):
+        for name in ("augmentation", "upsampling", "sr_steps", "sr_batch"):
             value = getattr(self, name)
             if value != getattr(Sampling, name) and self.low_factor == self.high_factor == 1:
                 shown = f"{value:g}" if isinstance(value, float) else f"{value}"

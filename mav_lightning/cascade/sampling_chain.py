@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from mav_lightning.cascade.cascade import Cascade, TrainedNetwork, required
+from mav_lightning.cascade.clip_batches import RequestedClips, in_batches, padded
 from mav_lightning.cascade.clip_check import LARGEST_JUMP, jump_sizes
 from mav_lightning.cascade.clip_requests import (
     AnimateRequest,
@@ -58,51 +59,56 @@ class SamplingChain:
     on_step: Step = no_step
 
     @torch.inference_mode()
-    def run(self, requests: Sequence[ClipRequest], until: Until) -> list[Tensor]:
-        """Generate the clips of one batch.
+    def run(self, requests: Sequence[ClipRequest], until: Until) -> Iterator[Tensor]:
+        """Generate the clips of one batch, of which only those are kept that a network is processing or has yet to.
 
         Args:
-            requests: At most `Sampling.batch_size` requests of one class, which the cascade can serve.
+            requests: At most `Sampling.batch_size` requests of one class, which the cascade can serve, with the same
+                `loop` and number of given frames.
             until: Last network to run.
 
-        Returns:
+        Yields:
             One clip per request, shape (1, 3, T, H, W), in [-1, 1] up to overshoot; reduced to `Sampling.output_size`
             after the last network of the cascade.
         """
-        start = self._from_decoder if type(requests[0]).first == "decoder" else self._without_decoder
-        clips = zip(requests, start(requests, until), strict=True)
-        made = [self._after_decoder(clip, cond, request, until) for request, (clip, cond) in clips]
-        size = self.sampling.output_size
-        return made if size is None or until != "sr_high" else [_reduced(clip, size) for clip in made]
-
-    def _from_decoder(self, requests: Sequence[ClipRequest], until: Until) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Yield the interpolated clip (1, 3, T, H, W) of each request for a text or a variation, and its condition."""
         s = self.sampling
-        padded = [*requests, *[requests[-1]] * (s.batch_size - len(requests))]  # the copies' clips are dropped
-        given, fps, seeds = self._embeddings(padded), self._fps(padded), [one.noise_seed for one in padded]
+        if type(requests[0]).first == "decoder":
+            clips = self._decoded(requests)
+            if until != "decoder" and s.skip > 1:
+                clips = in_batches(clips, s.interpolator_batch, lambda batch: self._interpolated(batch, until))
+        else:
+            clips = in_batches(self._given(requests), s.interpolator_batch, self._filled)
+        if requests[0].loop:  # as many attempts as each clip needs
+            made = in_batches(clips, 1, lambda clip: self._closed(clip, until))
+        else:
+            made = in_batches(clips, s.sr_batch, lambda batch: self._super_resolved(batch, until))
+        size = s.output_size if until == "sr_high" else None
+        for one in made:
+            yield one.pixels if size is None else _reduced(one.pixels, size)
+
+    def _decoded(self, requests: Sequence[ClipRequest]) -> Iterator[RequestedClips]:
+        """Yield the decoder's clip of each request for a text or a variation."""
+        batch = padded(requests, self.sampling.batch_size)
+        given, fps, seeds = self._embeddings(batch), self._fps(batch), [one.noise_seed for one in batch]
         vae = None if self.cascade.vae is None else self.cascade.vae.network
-        clips = sample_decoder(self.cascade.decoder.network, given, fps, seeds, s, self.on_step, vae)
+        clips = sample_decoder(self.cascade.decoder.network, given, fps, seeds, self.sampling, self.on_step, vae)
         cond = given if given.ndim == 2 else F.normalize(given[:, 0], dim=1)  # other networks read no captions
-        # One by one: larger batches are no faster here, and a batch would have to be padded with copies.
-        for i in range(len(requests)):
-            one = slice(i, i + 1)
-            skipped = until == "decoder" or s.skip == 1
-            clip = clips[one]
-            yield clip if skipped else self._interpolate(clip, cond[one], fps[one] * s.skip, seeds[one]), cond[one]
+        for row, request in enumerate(requests):  # without the copies
+            yield RequestedClips(clips[row : row + 1], cond[row : row + 1], [request])
 
-    def _without_decoder(self, requests: Sequence[ClipRequest], until: Until) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """Yield the clip (1, 3, T, H, W) of each request that starts from given frames; its own condition is None."""
-        for request in requests:
-            assert isinstance(request, FramesRequest)
-            yield self._from_frames(request), None
+    def _given(self, requests: Sequence[ClipRequest]) -> Iterator[RequestedClips]:
+        """Yield the given frames of each request."""
+        for one in requests:
+            assert isinstance(one, FramesRequest)
+            yield RequestedClips(self._pixels([one]), None, [one])
 
-    def _from_frames(self, request: FramesRequest) -> Tensor:
-        """Return the clip (1, 3, T, H, W) of a request that starts from given frames."""
-        pixels, fps, seeds = self._pixels([request]), self._fps([request]), [request.noise_seed]
+    def _filled(self, clips: RequestedClips) -> Tensor:
+        """Return clips (B, 3, T, H, W) at the decoder's resolution that hold the given frames."""
+        pixels, frames, request = clips.pixels, self.sampling.frames, clips.requests[0]
+        fps, seeds = self._fps(clips.requests), clips.seeds
         if isinstance(request, InterpolateRequest):
             return self._interpolate(pixels, self._embed(pixels), fps, seeds)
         if isinstance(request, ExtrapolateRequest | PrecedeRequest):
-            frames = self.sampling.frames
             overlap = min(pixels.shape[2], frames // 2)
             if isinstance(request, PrecedeRequest):
                 window = self._fill(pixels[:, :, :overlap], last(overlap, frames), fps, seeds, request.use)
@@ -110,48 +116,52 @@ class SamplingChain:
             window = self._fill(pixels[:, :, -overlap:], first(overlap, frames), fps, seeds, request.use)
             return torch.cat([pixels, window[:, :, overlap:]], dim=2)
         if isinstance(request, AnimateRequest):
-            return self._fill(pixels, first(1, self.sampling.frames), fps, seeds, request.use)
+            return self._fill(pixels, first(1, frames), fps, seeds, request.use)
         if isinstance(request, MorphRequest):
             return self._fill(pixels, self._ends(), fps, seeds, request.use)
         return pixels
 
-    def _after_decoder(self, clip: Tensor, cond: Tensor | None, request: ClipRequest, until: Until) -> Tensor:
-        """Close the loop of a clip (1, 3, T, H, W) if requested, and super-resolve it."""
-        fps = self._fps([request]) * output_fps(type(request), self.sampling, until)
-        if not request.loop:
-            return self._super_resolve(clip, cond, fps, request.noise_seed, until)
+    def _closed(self, clips: RequestedClips, until: Until) -> Tensor:
+        """Close the loop of one clip, and super-resolve it."""
+        clip, seed, fps = clips.pixels, clips.seeds[0], self._output_fps(clips, until)
         loops = []
         for attempt in range(LOOP_ATTEMPTS):
             chain = self if attempt == 0 else replace(self, on_step=no_step)
-            seed = derived_seed(request.noise_seed, f"loop {attempt}") if attempt else request.noise_seed
-            back = chain._fill(clip[:, :, [-1, 0]], self._ends(), fps, [seed], "loop")
+            own = derived_seed(seed, f"loop {attempt}") if attempt else seed
+            back = chain._fill(clip[:, :, [-1, 0]], self._ends(), fps, [own], "loop")
             closed = torch.cat([clip, back[:, :, 1:-1]], dim=2)
-            closed = chain._super_resolve(closed, cond, fps, request.noise_seed, until)
+            closed = chain._super_resolved(replace(clips, pixels=closed), until)
             seam = float(jump_sizes(to_uint8(closed)[0], loop=True)[clip.shape[2] - 1 :].max())
             loops.append((seam, closed))
             if seam <= LARGEST_JUMP:
                 break
         return min(loops, key=lambda loop: loop[0])[1]
 
-    def _super_resolve(self, clip: Tensor, cond: Tensor | None, fps: Tensor, seed: int, until: Until) -> Tensor:
-        s, cascade = self.sampling, self.cascade
+    def _super_resolved(self, clips: RequestedClips, until: Until) -> Tensor:
+        s, cascade, seeds = self.sampling, self.cascade, clips.seeds
+        made, fps = clips.pixels, self._output_fps(clips, until)
         if until in ("sr_low", "sr_high") and s.low_factor > 1:
             sr_low = required(cascade.sr_low, "sr_low", "low_factor")
-            own = self._sr_condition(cascade.sr_low, clip, cond)
-            clip = super_resolve_clips(sr_low, clip, fps, [seed], s, self.on_step, own)
+            own = self._sr_condition(cascade.sr_low, made, clips.cond)
+            made = super_resolve_clips(sr_low, made, fps, seeds, s, self.on_step, own)
         if until == "sr_high" and s.high_factor > 1:
             sr_high = required(cascade.sr_high, "sr_high", "high_factor")
-            own = self._sr_condition(cascade.sr_high, clip, cond)
-            clip = super_resolve_frames(sr_high, clip, fps, [seed], s, self.on_step, own)
-        return clip
+            own = self._sr_condition(cascade.sr_high, made, clips.cond)
+            made = super_resolve_frames(sr_high, made, fps, seeds, s, self.on_step, own)
+        return made
 
     def _sr_condition(
-        self, network: TrainedNetwork[NetDenoiser] | None, clip: Tensor, cond: Tensor | None
+        self, network: TrainedNetwork[NetDenoiser] | None, clips: Tensor, cond: Tensor | None
     ) -> Tensor | None:
-        """Return the embedding (1, D) for a network that was trained with them: the decoder's, or that of the clip."""
+        """Return embeddings (B, D) for a network that was trained with them: the decoder's, or those of the clips."""
         if network is None or not network.conditioned:
             return None
-        return self._embed(clip) if cond is None else cond
+        return self._embed(clips) if cond is None else cond
+
+    def _interpolated(self, clips: RequestedClips, until: Until) -> Tensor:
+        """Insert frames between those of the decoder's clips."""
+        assert clips.cond is not None
+        return self._interpolate(clips.pixels, clips.cond, self._output_fps(clips, until), clips.seeds)
 
     def _interpolate(self, clip: Tensor, cond: Tensor, fps: Tensor, seeds: Sequence[int]) -> Tensor:
         if self.sampling.interpolation != "network":
@@ -160,11 +170,11 @@ class SamplingChain:
         return interpolate_clips(network, clip, cond, fps, seeds, self.sampling, self.on_step)
 
     def _fill(self, frames: Tensor, mask: Tensor, fps: Tensor, seeds: Sequence[int], purpose: str) -> Tensor:
-        """Put frames (1, 3, K, H, W) where `mask` (T,) is True, and sample the other frames."""
+        """Put frames (B, 3, K, H, W) where `mask` (T,) is True, and sample the other frames."""
         network = required(self.cascade.interpolator, "interpolator", purpose)
         clip = frames.new_zeros(*frames.shape[:2], len(mask), *frames.shape[3:])
         clip[:, :, mask] = frames
-        known = MaskedFrames(clip, mask[None].to(clip.device))
+        known = MaskedFrames(clip, mask.to(clip.device).expand(len(clip), -1))
         return fill_frames(network, known, self._embed(frames), fps, seeds, self.sampling, self.on_step)
 
     def _ends(self) -> Tensor:
@@ -190,6 +200,9 @@ class SamplingChain:
 
     def _fps(self, requests: Sequence[ClipRequest]) -> Tensor:
         return torch.tensor([one.fps for one in requests], dtype=torch.float32, device=self.cascade.device)
+
+    def _output_fps(self, clips: RequestedClips, until: Until) -> Tensor:
+        return self._fps(clips.requests) * output_fps(type(clips.requests[0]), self.sampling, until)
 
 
 def _reduced(clip: Tensor, size: int) -> Tensor:

@@ -19,24 +19,25 @@ __all__ = ["denoising_steps", "frame_count"]
 def denoising_steps(requests: Sequence[ClipRequest], sampling: Sampling, until: Until = "sr_high") -> int:
     """Count the sampler steps of one batch, over all networks and clips.
 
-    The decoder samples all clips of the batch at once; the other networks sample one clip after the other, and spatial
-    super-resolution one chunk of frames after the other. Frames that close a loop and are drawn again do not count.
+    Each network samples as many clips at once as the settings allow, and spatial super-resolution one chunk of frames
+    after the other. Loops are closed and super-resolved clip by clip. Frames that close a loop and are drawn again do
+    not count.
 
     Args:
-        requests: At most `Sampling.batch_size` requests of one class.
+        requests: At most `Sampling.batch_size` requests of one class, with the same `loop` and number of given frames.
         sampling: Settings of the pipeline.
         until: Last network to run.
     """
-    steps = 0
-    for call in network_calls(type(requests[0]), requests[0].loop, sampling, until):
-        if call.role == "decoder":
-            steps += sampling.steps
-        elif call.role == "sr_high" and sampling.shared_noise:
-            chunks = sum(-(-frame_count(request, sampling, until) // sampling.chunk) for request in requests)
-            steps += chunks * sampling.super_resolution_steps
-        else:
-            own = sampling.super_resolution_steps if call.role in ("sr_low", "sr_high") else sampling.steps
-            steps += len(requests) * own
+    steps, loop = 0, requests[0].loop
+    for call in network_calls(type(requests[0]), loop, sampling, until):
+        own, at_once = sampling.steps, sampling.batch_size
+        if call.role == "interpolator":
+            at_once = 1 if call.purpose == "loop" else sampling.interpolator_batch
+        elif call.role in ("sr_low", "sr_high"):
+            own, at_once = sampling.super_resolution_steps, 1 if loop else sampling.sr_batch
+        if call.role == "sr_high" and sampling.shared_noise:
+            own *= -(-frame_count(requests[0], sampling, until) // sampling.chunk)
+        steps += -(-len(requests) // at_once) * own
     return steps
 
 

@@ -30,6 +30,7 @@ from mav_lightning.cascade.clip_requests import (
     VariationRequest,
     same_kind,
 )
+from mav_lightning.cascade.memory_budget import with_batches
 from mav_lightning.cascade.network_calls import Until, check_request
 from mav_lightning.cascade.pipeline_file import READY_MADE
 from mav_lightning.cascade.pipeline_folder import read_pipeline
@@ -57,10 +58,11 @@ class Pipeline:
 
     Args:
         cascade: The networks.
-        sampling: Settings of the sampling chain.
+        sampling: Settings of the sampling chain. With `Sampling.memory`, the batch sizes are chosen from it.
 
     Raises:
-        UserError: If the settings need a network that the cascade does not have.
+        UserError: If the settings need a network that the cascade does not have, or not even one clip fits into
+            `Sampling.memory`.
 
     Example:
         >>> from mav_lightning.cascade.video_pipeline import Pipeline
@@ -72,7 +74,7 @@ class Pipeline:
     def __init__(self, cascade: Cascade, sampling: Sampling) -> None:
         check_request(TextRequest, [], False, cascade.rates, sampling)
         check_sampling(cascade, sampling)
-        self.cascade, self.sampling = cascade, sampling
+        self.cascade, self.sampling = cascade, with_batches(cascade, sampling)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path | None = None, **sampling: Any) -> "Pipeline":
@@ -125,12 +127,7 @@ class Pipeline:
         return self._all([TextRequest(prompt=Prompt(t), fps=rate, seed=s, loop=loop) for t, rate, s in each], until)
 
     def variation(
-        self,
-        clips: Clips,
-        fps: Rates = 8.0,
-        seeds: Seeds = 0,
-        until: Until = "sr_high",
-        loop: bool = False,
+        self, clips: Clips, fps: Rates = 8.0, seeds: Seeds = 0, until: Until = "sr_high", loop: bool = False
     ) -> Clips:
         """Generate new clips with the content of given clips, shape (N, T, size, size, 3) (§4).
 
@@ -140,12 +137,7 @@ class Pipeline:
         return self._from_frames(VariationRequest, clips, fps, seeds, until, loop)
 
     def animate(
-        self,
-        images: Clips,
-        fps: Rates = 8.0,
-        seeds: Seeds = 0,
-        until: Until = "sr_high",
-        loop: bool = False,
+        self, images: Clips, fps: Rates = 8.0, seeds: Seeds = 0, until: Until = "sr_high", loop: bool = False
     ) -> Clips:
         """Generate clips that begin with given images, shape (N, 1, size, size, 3) (§3.3).
 
@@ -155,12 +147,7 @@ class Pipeline:
         return self._from_frames(AnimateRequest, images, fps, seeds, until, loop)
 
     def morph(
-        self,
-        ends: Clips,
-        fps: Rates = 8.0,
-        seeds: Seeds = 0,
-        until: Until = "sr_high",
-        loop: bool = False,
+        self, ends: Clips, fps: Rates = 8.0, seeds: Seeds = 0, until: Until = "sr_high", loop: bool = False
     ) -> Clips:
         """Generate clips between given first and last frames, shape (N, 2, size, size, 3) (§4)."""
         return self._from_frames(MorphRequest, ends, fps, seeds, until, loop)
@@ -182,12 +169,7 @@ class Pipeline:
         return self._from_frames(kind, clips, fps, seeds, until, loop)
 
     def interpolate(
-        self,
-        clips: Clips,
-        fps: Rates = 8.0,
-        seeds: Seeds = 0,
-        until: Until = "sr_high",
-        loop: bool = False,
+        self, clips: Clips, fps: Rates = 8.0, seeds: Seeds = 0, until: Until = "sr_high", loop: bool = False
     ) -> Clips:
         """Multiply the frame rate of given clips, shape (N, T, size, size, 3), by `rate` (§3.3)."""
         return self._from_frames(InterpolateRequest, clips, fps, seeds, until, loop)
@@ -219,7 +201,7 @@ class Pipeline:
         self.check_requests(requests, until)
         size, chain = self.sampling.batch_size, SamplingChain(self.cascade, self.sampling, on_step)
         batches = (requests[i : i + size] for i in range(0, len(requests), size))
-        return (to_uint8(torch.cat(chain.run(batch, until))) for batch in batches)
+        return (np.concatenate([to_uint8(clip) for clip in chain.run(batch, until)]) for batch in batches)
 
     def check(
         self, kind: type[ClipRequest], fps: Sequence[float], loop: bool = False, until: Until = "sr_high"

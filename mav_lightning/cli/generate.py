@@ -10,7 +10,7 @@ from mav_lightning.cascade.pipeline_file import CONFIG, READY_MADE
 from mav_lightning.cascade.sampling import Count, Factor, GuidanceScale, Steps
 from mav_lightning.cli.clip_inputs import ClipInputs
 from mav_lightning.cli.devices import is_first_process
-from mav_lightning.cli.options import Allow, Overwrite, existing, output, within
+from mav_lightning.cli.options import Allow, Overwrite, existing, memory_size, output, within
 from mav_lightning.cli.printing import echo, list_files
 from mav_lightning.cli.progress import tracker
 from mav_lightning.common.counting import counted
@@ -112,6 +112,16 @@ def generate(
             help="Side in pixels to which the finished frames are reduced. Default: the pipeline's.",
         ),
     ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            callback=memory_size,
+            metavar="SIZE",
+            help="Memory per device, for example 8GiB, that weights and tensors may take: every network processes as "
+            "many clips at once as fit. Batches are always full, so give it for many clips. Default: the pipeline's "
+            "batch sizes.",
+        ),
+    ] = None,
     devices: Annotated[int, typer.Option(min=1, help="Processes that divide the clips, one per device.")] = 1,
     overwrite: Overwrite = False,
     allow: Allow = None,
@@ -119,9 +129,9 @@ def generate(
     """Generate clips and a contact sheet: every prompt at every frame rate with every seed.
 
     Clips are generated from text or, if the pipeline has an interpolation network, from images and clips, which are
-    cropped to a square and resized. A given clip is read at the first frame rate. The same input, fps, seed and steps
-    give the same pixels, alone or in a batch. If interrupted, rerun the command to resume. Every file records that it
-    is synthetic and has a visible mark unless --no-mark is given; `mav inspect` reads both.
+    cropped to a square and resized. A given clip is read at the first frame rate. The same input, fps, seed, steps and
+    memory give the same pixels, alone or in a batch. If interrupted, rerun the command to resume. Every file records
+    that it is synthetic and has a visible mark unless --no-mark is given; `mav inspect` reads both.
 
     Every clip is checked: words that the text encoder does not know, and jumps from one frame to the next, are named.
 
@@ -144,7 +154,7 @@ def generate(
     }
     use = _only_use(given, bool(prompts or prompts_file))
     choose_format(form, mark=mark, scale=scale, signed=sign is not None)
-    settings = {"steps": steps, "guidance_scale": guidance_scale, "output_size": output_size}
+    settings = {"steps": steps, "guidance_scale": guidance_scale, "output_size": output_size, "memory": memory}
     changed = {name: value for name, value in settings.items() if value is not None}
     folder = pipeline or READY_MADE
     inputs = ClipInputs(folder, fps or [8.0], range(seed, seed + per_prompt), loop)

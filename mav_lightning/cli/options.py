@@ -12,6 +12,7 @@ from mav_lightning.common.configs import find_protocol
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.output import OutputKind, check_output
 from mav_lightning.common.schema import check
+from mav_lightning.common.units import parse_memory
 
 __all__ = [
     "Allow",
@@ -19,6 +20,7 @@ __all__ = [
     "SpreadOptions",
     "config_file",
     "existing",
+    "memory_size",
     "network_folder",
     "output",
     "protocol_name",
@@ -132,6 +134,13 @@ def within(hint: Any) -> Callable[[typer.CallbackParam, Any], Any]:
             raise UserError(message, argument=parameter.name, suggestion=error.suggestion) from None
 
     return checked
+
+
+def memory_size(parameter: typer.CallbackParam, size: str | None) -> str | None:
+    """Check, as a Typer callback, that a text is a number of bytes with a unit."""
+    if size is not None:
+        parse_memory(size, parameter.name or "")
+    return size
 
 
 def config_file(name: str) -> str:

@@ -70,6 +70,9 @@ ADDED_TO_SECTIONS: Mapping[str, Mapping[str, Any]] = {
         "noise_levels": "karras",
         "clip_range": None,
         "output_size": None,
+        "interpolator_batch": 1,
+        "sr_batch": 1,
+        "memory": None,
     },
 }
 # Arguments of readers, at any depth of `data` and `task`.

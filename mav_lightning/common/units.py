@@ -4,8 +4,11 @@ A missing value is shown as a dash.
 """
 
 import math
+import re
 
-__all__ = ["DASH", "count", "duration", "memory", "operations"]
+from mav_lightning.common.errors import UserError
+
+__all__ = ["DASH", "count", "duration", "memory", "operations", "parse_memory"]
 
 DASH = "–"
 _SI = ("", "k", "M", "G", "T", "P", "E")
@@ -20,6 +23,25 @@ def operations(value: float | None) -> str:
 def memory(value: float | None) -> str:
     """Format bytes: ``8.48 MiB``, ``14.1 GiB``."""
     return DASH if value is None else _scaled(value, 1024, _BINARY, "B")
+
+
+def parse_memory(text: str, argument: str) -> int:
+    """Return the bytes that a text such as ``8 GiB``, ``1.5GB`` or ``512 MiB`` names.
+
+    Args:
+        text: Number and unit: B, kB, MB, GB, TB (powers of 1000), or KiB, MiB, GiB, TiB (powers of 1024).
+        argument: Name of the argument that holds the text, for the message.
+
+    Raises:
+        UserError: If the text names no number of bytes above 0.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kmgt]?)(i?)b", text.strip(), re.ASCII | re.IGNORECASE)
+    size = 0
+    if found and (found[2] or not found[3]):
+        size = int(float(found[1]) * (1024 if found[3] else 1000) ** " kmgt".index(found[2].lower() or " "))
+    if size < 1:
+        raise UserError(f"must be a number of bytes with a unit, for example `8 GiB`, got {text!r}.", argument=argument)
+    return size
 
 
 def count(value: float | None) -> str:

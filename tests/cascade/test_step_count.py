@@ -57,3 +57,23 @@ def test_as_many_steps_are_taken_as_are_counted(
     (clips,) = pipeline.generate(requests, until, on_step=lambda: taken.append(None))
     assert len(taken) == denoising_steps(requests, pipeline.sampling, until)
     assert clips.shape[1] == frame_count(requests[0], pipeline.sampling, until)
+
+
+@pytest.mark.parametrize(
+    ("requests", "steps"),
+    [
+        ([text(seed) for seed in range(3)], 3 + 2 * 3 + 3 + 3 * 3),  # 9 frames in chunks of 4
+        ([text(seed, loop=True) for seed in range(3)], 3 + 2 * 3 + 3 * (3 + 3 + 3 * 3)),
+        ([given(MorphRequest, 2)] * 3, 2 * 3 + 3 + 2 * 3),  # 5 frames
+        ([given(SuperResolveRequest, 7)] * 3, 3 + 2 * 3),
+    ],
+    ids=["text", "loop", "morph", "super-resolution"],
+)
+def test_steps_are_counted_by_the_batches_of_each_network(
+    requests: list[ClipRequest], steps: int, cascade_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mav_lightning.cascade.sampling_chain.LOOP_ATTEMPTS", 1)
+    batches, taken = {"batch_size": 4, "interpolator_batch": 2, "sr_batch": 4}, list[None]()
+    pipeline = Pipeline.from_pretrained(cascade_folder, **batches)
+    list(pipeline.generate(requests, on_step=lambda: taken.append(None)))
+    assert len(taken) == denoising_steps(requests, pipeline.sampling) == steps

@@ -2,7 +2,8 @@
 
 import pytest
 
-from mav_lightning.common.units import count, duration, memory, operations
+from mav_lightning.common.errors import UserError
+from mav_lightning.common.units import count, duration, memory, operations, parse_memory
 
 
 @pytest.mark.parametrize(
@@ -64,3 +65,25 @@ def test_counts(value: float | None, shown: str) -> None:
 )
 def test_durations(seconds: float | None, shown: str) -> None:
     assert duration(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("512 B", 512),
+        ("8GiB", 8 * 2**30),
+        (" 8 gib ", 8 * 2**30),
+        ("1.5 GB", 1_500_000_000),
+        ("64 kB", 64_000),
+        ("14.1 MiB", int(14.1 * 2**20)),
+        ("1 TiB", 2**40),
+    ],
+)
+def test_memory_is_read_with_its_unit(text: str, size: int) -> None:
+    assert parse_memory(text, "memory") == size
+
+
+@pytest.mark.parametrize("text", ["8", "GiB", "", "-1 GiB", "8 iB", "8 G", "nan GiB", "0 GiB", "8 GiB 2", "\u0668 GiB"])
+def test_what_is_no_amount_of_memory_is_an_error(text: str) -> None:
+    with pytest.raises(UserError, match=r"must be a number of bytes with a unit, for example `8 GiB`, got '"):
+        parse_memory(text, "memory")

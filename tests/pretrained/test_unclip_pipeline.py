@@ -139,7 +139,7 @@ def test_every_frame_of_a_clip_is_the_image_that_diffusers_makes_of_its_noise(
     monkeypatch.setattr(SeededNoise, "__call__", lambda self: single(self).double())
     monkeypatch.setattr(encoder, "encode_words", encode)
     requests = [TextRequest(prompt=Prompt(text), fps=8.0, seed=seed) for text, seed in zip(PROMPTS, SEEDS, strict=True)]
-    clips = torch.cat(SamplingChain(ours.cascade, ours.sampling).run(requests, "sr_high"))
+    clips = torch.cat(list(SamplingChain(ours.cascade, ours.sampling).run(requests, "sr_high")))
     found = (clips.transpose(1, 2).flatten(0, 1) * 0.5 + 0.5).clamp(0, 1)
 
     assert float(expected.std()) > 0.1  # not saturated
@@ -185,6 +185,11 @@ def test_commands_make_a_pipeline_and_clips(karlo: Path, pipeline_folder: Path, 
     done = CliRunner().invoke(app, list(map(str, words)), catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert len(list((tmp_path / "clips").rglob("*.png"))) == 2 + 1  # and the contact sheet
+
+
+def test_a_memory_budget_is_rejected_where_a_network_computes_with_values(pipeline_folder: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot be used with this pipeline: .* \(Cannot copy out of meta tensor"):
+        Pipeline.from_pretrained(pipeline_folder, memory="1 TB")
 
 
 def test_images_are_not_embedded_by_a_text_encoder(pipeline_folder: Path) -> None:
