@@ -131,8 +131,10 @@ class FrechetStates(TwoSets):
         sides = [self.side(side) for side in ("generated", "real")]
         for side, (features, _) in zip(("generated", "real"), sides, strict=True):
             self._require_enough(side, features)
-        generated, real = (Moments.of(features.flatten(0, 1).cpu().numpy()) for features, _ in sides)
-        return torch.tensor(frechet_distance(generated, real, self.divisor), dtype=torch.float64)
+        generated, real = (features.flatten(0, 1).cpu().numpy() for features, _ in sides)
+        # The scatter of one side at a time: 34 MB for the 2048 features of an FID, and the root takes five times that.
+        distance = _distance_from(Moments.of(generated), self.divisor)(Moments.of(real))
+        return torch.tensor(distance, dtype=torch.float64)
 
     def jackknife(self) -> Jackknife | None:
         """Compute the distance with its jackknife; see `frechet_jackknife`."""
@@ -192,12 +194,12 @@ def frechet_distance(a: Moments, b: Moments, divisor: Divisor = "n-1") -> float:
 def _distance_from(a: Moments, divisor: Divisor) -> Callable[[Moments], float]:
     """Return `frechet_distance` from one set to others; its root is computed once."""
     left = a.covariance(divisor)
-    root = _root(left)
+    root, trace, mean = _root(left), np.trace(left), a.mean  # the closure keeps no other matrix than the root
 
     def to(b: Moments) -> float:
         right = b.covariance(divisor)
         cross = np.sqrt(np.clip(np.linalg.eigvalsh(root.T @ right @ root), 0.0, None)).sum()
-        distance = np.square(a.mean - b.mean).sum() + np.trace(left) + np.trace(right) - 2.0 * cross
+        distance = np.square(mean - b.mean).sum() + trace + np.trace(right) - 2.0 * cross
         return float(max(distance, 0.0))
 
     return to
