@@ -10,6 +10,7 @@ import pytest
 from stub_study import STUB_COMMAND
 from stub_study import write_study as write_study_files
 
+from mav_lightning.ablation.report import build_report
 from mav_lightning.ablation.run import run_study
 from mav_lightning.ablation.study import Study
 from mav_lightning.common.lease import held
@@ -43,6 +44,12 @@ def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("finished")
     run_study(write_study_files(folder), folder / "out", executor=stub_executor)
     return folder / "out"
+
+
+@pytest.fixture(scope="session")
+def finished_report(finished_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of that study's report, in a folder of its own; drawing its figures takes seconds."""
+    return build_report(finished_study, tmp_path_factory.mktemp("report"))
 
 
 @pytest.fixture(scope="session")

@@ -73,11 +73,12 @@ def rename(file: Path, names: dict[str, str], *sections: str) -> None:
 @pytest.mark.filterwarnings("ignore:constrained_layout not applied")
 @pytest.mark.parametrize(("variant", "metric", "question", "name", "prompt"), NAMES)
 def test_every_file_of_a_report_shows_names_as_they_are(
-    finished_study: Path, tmp_path: Path, variant: str, metric: str, question: str, name: str, prompt: str
-) -> None:
+    finished_study: Path, finished_report: Path, tmp_path: Path,
+    variant: str, metric: str, question: str, name: str, prompt: str,
+) -> None:  # fmt: skip
     study = shutil.copytree(finished_study, tmp_path / "out", symlinks=True)
-    plain = Page(build_report(study).read_text())
-    rows = list(csv.reader((study / "report.csv").open()))
+    plain = Page(finished_report.read_text())
+    rows = list(csv.reader(finished_report.with_name("report.csv").open()))
     content = json.loads((study / "study.json").read_text())["study"]
     names = {"per_frame": variant, "law": metric, content["question"]: question, "quick": name}
     rename(study / "study.json", names, "study", "trials")

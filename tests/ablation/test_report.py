@@ -16,7 +16,7 @@ from mav_lightning.ablation.report.figures import draw_figures
 from mav_lightning.ablation.report.marks import marks
 from mav_lightning.ablation.report.text import join, number, signed
 from mav_lightning.ablation.results import StudyResults, TrialResult, read_results
-from mav_lightning.ablation.run import load_plan, run_study
+from mav_lightning.ablation.run import load_plan
 from mav_lightning.ablation.study_plan import read_plan
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import read_manifest, write_manifest
@@ -48,29 +48,29 @@ class Page(html.parser.HTMLParser):
             assert self.open.pop() == tag
 
 
-def test_a_report_is_one_offline_page_with_markdown_and_json(finished_study: Path) -> None:
-    text = build_report(finished_study).read_text()
+def test_a_report_is_one_offline_page_with_markdown_and_json(finished_report: Path) -> None:
+    text = finished_report.read_text()
     page = Page(text)
 
     assert page.open == []
     assert len(set(page.ids)) == len(page.ids)
     assert all(link.startswith(("data:", "#")) for link in page.links)
     assert not re.search(r"(?:url\(|@import|fetch\()\s*['\"]?(?!#)\w", text)
-    facts = json.loads((finished_study / "report.json").read_text())
+    facts = json.loads(finished_report.with_suffix(".json").read_text())
     assert facts["answer"].startswith(
         "On shapes-fvd (lower is better), at both seeds, temporal is ahead of per_frame ("
     )
     assert [group["metric"] for group in facts["table"]] == ["shapes-fvd", "law", "flicker", "appearance"]
     assert facts["trials"] == {"planned": 4, "complete": 4}
-    for told in (text, (finished_study / "report.md").read_text()):
+    for told in (text, finished_report.with_suffix(".md").read_text()):
         assert "Two seeds give two pairs: too few" in told
         assert "sample.needs.decoder" in told
         assert "shapes-tiny" in told
-    assert "speed-ratio" in (finished_study / "report.md").read_text()
+    assert "speed-ratio" in finished_report.with_suffix(".md").read_text()
 
 
-def test_every_variant_and_seed_has_a_strip_for_every_clip_shown(finished_study: Path) -> None:
-    text = build_report(finished_study).read_text()
+def test_every_variant_and_seed_has_a_strip_for_every_clip_shown(finished_report: Path) -> None:
+    text = finished_report.read_text()
     clips = json.loads(re.search(r'id="clip-data">(.*?)</script>', text, re.DOTALL)[1])
     shown = {clip["id"] for clip in clips["shown"]}
     assert {v: {s: set(strips) for s, strips in seeds.items()} for v, seeds in clips["strips"].items()} == {
@@ -108,22 +108,22 @@ def test_a_number_that_no_trial_has_at_any_rate_has_no_figure_by_rate(finished_s
     assert figures["fps"] == [] and len(figures["pairs"]) == len(results.plan.study.metrics)
 
 
-def test_the_same_study_gives_the_same_files(finished_study: Path, tmp_path: Path) -> None:
-    pages = [build_report(finished_study), build_report(finished_study, tmp_path)]
+def test_the_same_study_gives_the_same_files(finished_study: Path, finished_report: Path) -> None:
+    pages = [build_report(finished_study), finished_report]
 
     written = [{file.name: file.read_bytes() for file in page.parent.glob("figures/*")} for page in pages]
     assert pages[0].read_bytes() == pages[1].read_bytes() and written[0] == written[1]
 
 
 def test_every_figure_is_also_a_pdf_with_embedded_fonts_and_an_svg_without_any(
-    finished_study: Path, tmp_path: Path
+    finished_report: Path,
 ) -> None:
-    page = build_report(finished_study, tmp_path).read_text()
+    page = finished_report.read_text()
 
     names = [
         f"{kind}-{metric}" for kind in ("pairs", "cost") for metric in ("shapes-fvd", "law", "flicker", "appearance")
     ]
-    files = sorted((tmp_path / "figures").iterdir())
+    files = sorted(finished_report.with_name("figures").iterdir())
     assert [file.name for file in files] == sorted(
         f"{n}.{s}" for n in [*names, "fps-speed-ratio"] for s in ("pdf", "svg")
     )
@@ -137,12 +137,12 @@ def test_every_figure_is_also_a_pdf_with_embedded_fonts_and_an_svg_without_any(
             assert b"<text" not in content and b"font-family" not in content, "glyphs are outlines"
 
 
-def test_a_file_names_the_variants_that_the_page_names_once(finished_study: Path, tmp_path: Path) -> None:
-    page = build_report(finished_study, tmp_path).read_text()
+def test_a_file_names_the_variants_that_the_page_names_once(finished_report: Path) -> None:
+    page = finished_report.read_text()
     costs = page[page.index("What each variant costs") :]
 
     assert costs.count('class="legend"') == 1 and costs[: costs.index("<table")].count("per_frame") == 1
-    assert b"<!-- per_frame -->" in (tmp_path / "figures" / "cost-law.svg").read_bytes()
+    assert b"<!-- per_frame -->" in (finished_report.parent / "figures" / "cost-law.svg").read_bytes()
 
 
 def test_columns_and_metrics_without_any_value_are_not_shown(finished_study: Path, tmp_path: Path) -> None:
@@ -166,63 +166,10 @@ def test_columns_and_metrics_without_any_value_are_not_shown(finished_study: Pat
     assert r"\begin{tabular}{lrrr}" in tex
 
 
-def test_a_failure_is_reported_with_its_log_and_the_rest_is_reported(
-    write_study: Write, stubs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("STUB_FAIL", "temporal")
-    edited = write_study(("question: Do", "question: <script>alert(1)</script> Do"))
-    study = run_study(edited, tmp_path / "out", executor=stubs)
-
-    assert not study.outcome.complete
-    assert {stage.name for stage in study.outcome.skipped} == {"sample", "score"}
-    text = build_report(study.root).read_text()
-    facts = json.loads((study.root / "report.json").read_text())
-    assert facts["answer"] == "No pair of trials is complete yet."
-    assert facts["trials"] == {"planned": 4, "complete": 2}
-    assert facts["failures"][0]["exit"] == 3
-    assert "RuntimeError: the stub was told to fail" in text
-    assert "temporal, seed 1: stage <b>temporal</b> failed." in text
-    assert "<script>alert(1)" not in text
-
-
-@pytest.mark.parametrize(
-    ("how", "told", "last"),
-    [
-        ("segfault", "was terminated by SIGSEGV (segmentation fault)", "the stub was told to die: segfault"),
-        (
-            "kill",
-            "was killed (SIGKILL), which the kernel does when memory runs out",
-            "the stub was told to die: kill",
-        ),
-        ("memory", "exited with code 1", "MemoryError"),
-        ("diverge", "exited with code 1", "loss is nan at step 7; lower the learning rate."),
-    ],
-)
-def test_a_trial_that_dies_is_reported_and_the_others_go_on(
-    write_study: Write, stubs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, told: str, last: str
-) -> None:
-    monkeypatch.setenv("STUB_DIE", f"temporal:{how}")
-    study = run_study(write_study(), tmp_path / "out", ["seeds=[0]"], executor=stubs)
-    text = build_report(study.root).read_text()
-    facts = json.loads((study.root / "report.json").read_text())
-
-    assert facts["trials"] == {"planned": 2, "complete": 1}
-    assert [(f["stage"], f["how"]) for f in facts["failures"]] == [("temporal", told)] and told in text
-    assert last in facts["failures"][0]["log"][-1] and last in text
-    table = {row["variant"]: row["values"] for row in facts["table"][0]["rows"]}
-    assert table["temporal"] == [None] and table["per_frame"][0] is not None, "never averaged away"
-
-    monkeypatch.delenv("STUB_DIE")
-    again = run_study(write_study(), tmp_path / "out", ["seeds=[0]"], executor=stubs)
-    assert again.outcome.complete
-    assert {stage.name for stage in again.outcome.ran} == {"temporal", "sample", "score"}
-
-
-def test_tables_for_papers_and_programs_hold_every_trial_and_variant(finished_study: Path) -> None:
-    build_report(finished_study)
-    rows = list(csv.DictReader((finished_study / "report.csv").open()))
-    facts = json.loads((finished_study / "report.json").read_text())
-    tex = (finished_study / "report.tex").read_text()
+def test_tables_for_papers_and_programs_hold_every_trial_and_variant(finished_report: Path) -> None:
+    rows = list(csv.DictReader(finished_report.with_suffix(".csv").open()))
+    facts = json.loads(finished_report.with_suffix(".json").read_text())
+    tex = finished_report.with_suffix(".tex").read_text()
 
     assert len(rows) == 4 * 4 and {row["state"] for row in rows} == {"done"}
     law = next(group for group in facts["table"] if group["metric"] == "law")
@@ -254,69 +201,6 @@ def test_the_best_and_the_second_are_marked_only_where_the_seeds_support_it(writ
     assert marked(8, temporal=0.9, per_frame=0.5, third=0.5) == {"temporal": "best"}
     assert marked(8, temporal=0.5, per_frame=0.5, third=0.5) == {}
     assert marked(5, temporal=0.9, per_frame=0.1, third=0.5) == {}
-
-
-def test_a_study_that_has_not_begun_has_a_report_too(
-    write_study: Write, stubs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("STUB_FAIL", "data")
-    run_study(write_study(), tmp_path / "out", executor=stubs)
-    build_report(tmp_path / "out", tmp_path / "elsewhere")
-
-    assert "There is no complete pair yet" in (tmp_path / "elsewhere" / "report.html").read_text()
-    assert (tmp_path / "elsewhere" / "report.md").exists()
-
-
-def test_a_folder_without_a_study_is_a_user_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="nowhere: there is no such folder; give the folder of a study, which `mav abl"):
-        build_report(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="study.json: no such file; give the folder of a study"):
-        build_report(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("", "study.json: not valid JSON"),
-        ("{}", "`FrozenPlan` needs"),
-        ("[]", "study.json: must be a"),
-        ("[" * 100_000, "study.json: nested too deeply"),
-        ('{"study": {"name": 3}, "trials": []}', "study.json.study"),
-        ('{"study": null, "trials": [{"variant": "on"}]}', "study.json.study"),
-    ],
-)
-def test_a_damaged_study_is_rejected(tmp_path: Path, content: str, message: str) -> None:
-    (tmp_path / "study.json").write_text(content)
-
-    with pytest.raises(UserError) as caught:
-        build_report(tmp_path)
-    assert message in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("record", "section", "value", "message"),
-    [
-        (
-            "results.json",
-            "metrics",
-            {"law": {"value": "high", "better": "higher"}},
-            "metrics.law: value: must be",
-        ),
-        ("results.json", "metrics", [], "metrics: must be a mapping"),
-        ("done.json", "seconds", "long", "seconds: must be"),
-        ("done.json", "versions", {"torch": 2}, "versions.torch: must be text"),
-    ],
-)
-def test_a_damaged_record_is_rejected(
-    finished_study: Path, tmp_path: Path, record: str, section: str, value: Any, message: str
-) -> None:
-    study = shutil.copytree(finished_study, tmp_path / "out", symlinks=True)
-    file = next((study / "stages").glob(f"score-*/{record}"))
-    file.write_text(json.dumps(json.loads(file.read_text()) | {section: value}))
-
-    with pytest.raises(UserError) as caught:
-        build_report(study)
-    assert message in str(caught.value)
 
 
 def test_numbers_read_as_people_write_them() -> None:
