@@ -74,3 +74,12 @@ def clip_folder(make_shard: Callable[[Members], Path], make_mp4: Callable[..., b
     (folder / "00002.tar").unlink()
     build_index(folder)
     return folder
+
+
+@pytest.fixture
+def shard(make_shard: Callable[[Members], Path], png: bytes) -> bytes:
+    """Twelve samples, `0` to `11`."""
+    names = [
+        (f"{number}.{suffix}", data) for number in range(12) for suffix, data in (("png", png), ("txt", b"%d" % number))
+    ]
+    return make_shard(names).read_bytes()

@@ -1,28 +1,21 @@
 """Shards from servers that cut, stall, redirect and lie: whole samples only, or one message."""
 
 import socket
-import sys
 from collections.abc import Callable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import pytest
-from fsspec.implementations.memory import MemoryFileSystem
 from shard_server import Request, ShardServer
+from streamed import ALL, HERE, samples
 
 from datamodules import remote
-from datamodules.batch import ImageBatch
 from datamodules.datamodule import ImageData
-from datamodules.decoders import ImageDecoder
 from datamodules.remote import StreamLimits, check_hosts
-from datamodules.streaming import StreamingLoader
 from mav_lightning.common import retries
 from mav_lightning.common.errors import UserError
 
 MakeShard = Callable[..., Path]
-HERE = StreamLimits(private=True, silence=0.3)
 
 
 @pytest.fixture
@@ -32,29 +25,6 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ShardServer]:
         yield running
 
 
-@pytest.fixture
-def shard(make_shard: MakeShard, png: bytes) -> bytes:
-    """Twelve samples, `0` to `11`."""
-    names = [
-        (f"{number}.{suffix}", data) for number in range(12) for suffix, data in (("png", png), ("txt", b"%d" % number))
-    ]
-    return make_shard(names).read_bytes()
-
-
-def samples(
-    *urls: str, limits: StreamLimits = HERE, batches: int = 6, **options: Any
-) -> tuple[list[str], dict[str, str]]:
-    """Keys with their captions, and the bad samples, of some batches of four."""
-    options = {"batch_size": 4, "seed": 0, "shuffle": 1, **options}
-    loader: StreamingLoader[ImageBatch] = StreamingLoader(urls, ImageDecoder(4), limits=limits, **options)
-    found = [
-        f"{key}:{caption}"
-        for batch in islice(loader, batches)
-        for key, caption in zip(batch.key, batch.caption or [], strict=True)
-    ]
-    return found, loader.bad
-
-
 def whole(data: bytes) -> Callable[[Request], None]:
     return lambda request: request.answer(data)
 
@@ -62,9 +32,6 @@ def whole(data: bytes) -> Callable[[Request], None]:
 def cut(data: bytes, after: int) -> Callable[[Request], None]:
     """States the whole length and sends a part."""
     return lambda request: request.answer(data[:after], length=len(data))
-
-
-ALL = {f"{number}:{number}" for number in range(12)}
 
 
 def test_a_shard_is_read_as_it_arrives(server: ShardServer, shard: bytes) -> None:
@@ -306,70 +273,6 @@ def test_a_proxy_of_the_environment_is_used(server: ShardServer, shard: bytes, m
     found, _ = samples("http://far.example/0.tar", limits=StreamLimits(), batches=3)
 
     assert set(found) == ALL
-
-
-class Bucket(MemoryFileSystem):
-    """A store in memory, opened through fsspec like any other; its first readings may fail."""
-
-    protocol = "s3"
-    failures: list[Exception] = []
-
-    @classmethod
-    def _strip_protocol(cls, path: str) -> str:
-        return "/" + path.removeprefix("s3://").lstrip("/")
-
-    def _open(self, path: str, *args: Any, **kwargs: Any) -> Any:
-        if Bucket.failures:
-            raise Bucket.failures.pop(0)
-        return super()._open(path, *args, **kwargs)
-
-
-@pytest.fixture
-def bucket(shard: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    monkeypatch.setattr(retries, "WAITS", (0.01, 0.01))
-    fsspec.register_implementation("s3", Bucket, clobber=True)
-    Bucket(skip_instance_cache=True).pipe("/b/0.tar", shard)
-    yield "s3://b/0.tar"
-    Bucket.failures = []
-    Bucket.store.clear()
-    sys.modules["fsspec.registry"]._registry.pop("s3")  # type: ignore[attr-defined]
-
-
-def test_stores_are_read_through_fsspec(bucket: str) -> None:
-    found, bad = samples(bucket, limits=StreamLimits(), batches=3)
-
-    assert set(found) == ALL and not bad
-
-
-class Throttled(Exception):
-    """An error of some package, no `OSError`."""
-
-
-@pytest.mark.parametrize(
-    "error", [OSError(5, "Input/output error"), TimeoutError(), Throttled("slow down"), ValueError("?")]
-)
-def test_errors_of_stores_are_tried_again(bucket: str, error: Exception) -> None:
-    Bucket.failures = [error, error]
-    assert set(samples(bucket, limits=StreamLimits(), batches=3)[0]) == ALL
-
-    Bucket.failures = [error] * 3
-    with pytest.raises(UserError, match=r"s3://b/0\.tar: cannot be read after 3 attempts"):
-        samples(bucket, limits=StreamLimits())
-
-
-@pytest.mark.parametrize(
-    ("error", "message"),
-    [
-        (FileNotFoundError("b/0.tar"), r"s3://b/0\.tar: cannot be opened .*check the address and your credentials"),
-        (PermissionError("denied"), r"s3://b/0\.tar: cannot be opened \(denied\)"),
-        (ImportError("no s3fs"), r"s3://b/0\.tar: needs the package s3fs; run `pip install s3fs`"),
-    ],
-)
-def test_what_another_attempt_cannot_cure_is_one_message(bucket: str, error: Exception, message: str) -> None:
-    Bucket.failures = [error]
-
-    with pytest.raises(UserError, match=message):
-        samples(bucket, limits=StreamLimits())
 
 
 def test_limits_have_no_effect_on_the_indexed_reader(tmp_path: Path) -> None:
