@@ -8,12 +8,14 @@ that are appended to every command of a kind. Studies and recipes, which train f
 import shlex
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 from bring import bring
 from pages import ROOT, SHELL, blocks, commands, file_name, lines
 
+from mav_lightning.cascade.video_pipeline import Pipeline
 from mav_lightning.cli.app import command_line, main
 from mav_lightning.common import allowed
 from mav_lightning.config import find_config, load_config, read_yaml
@@ -131,6 +133,8 @@ def test_pages_run_from_top_to_bottom(
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(allowed, "_allowed", {})
+    if not in_full:
+        monkeypatch.setattr(Pipeline, "from_pretrained", partial(Pipeline.from_pretrained, steps=2))
     bring(tmp_path)
     shutil.copytree(ROOT / "tests" / "mylab", tmp_path / "mylab", ignore=shutil.ignore_patterns("__pycache__"))
     for page in pages:
