@@ -32,17 +32,21 @@ def stubs() -> Callable[[Study], Executor]:
     return stub_executor
 
 
+def _writer(folder: Path) -> Callable[..., Path]:
+    return partial(write_study_files, folder)
+
+
 @pytest.fixture
 def write_study(tmp_path: Path) -> Callable[..., Path]:
     """Writes stage configs, a recipe and the study; pairs of (old, new) edit the study's text."""
-    return partial(write_study_files, tmp_path)
+    return _writer(tmp_path)
 
 
 @pytest.fixture(scope="session")
 def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the study, run to its end; read it, and write nothing into it but reports."""
     folder = tmp_path_factory.mktemp("finished")
-    run_study(write_study_files(folder), folder / "out", executor=stub_executor)
+    run_study(_writer(folder)(), folder / "out", executor=stub_executor)
     return folder / "out"
 
 

@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 TESTS = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(TESTS))
+sys.path.insert(0, str(TESTS / "ablation"))
 
 from stub_study import STUB_COMMAND, write_study  # noqa: E402
 

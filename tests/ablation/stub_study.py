@@ -5,7 +5,7 @@ from pathlib import Path
 
 __all__ = ["STUB_COMMAND", "write_study"]
 
-STUB_COMMAND = (sys.executable, str(Path(__file__).parent / "ablation/stub_stage.py"))
+STUB_COMMAND = (sys.executable, str(Path(__file__).parent / "stub_stage.py"))
 
 _STAGES = {
     "data": "kind: data\nsize: 16\n",
