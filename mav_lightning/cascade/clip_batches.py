@@ -48,12 +48,12 @@ def in_batches(
     Every batch has `size` clips, the last one by copies, so that a clip is bit-identical alone and in a batch.
 
     Args:
-        clips: The clips, one by one.
+        clips: The clips, each in an object of its own.
         size: Clips of a batch.
         run: Maps B clips to B clips (B, 3, T, H, W). It computes each of them from its own row only.
 
     Yields:
-        The clips one by one with their new pixels. A batch is read and processed when its first clip is needed.
+        Each clip with its new pixels. A batch is read and processed when its first clip is needed.
     """
     left = iter(clips)
     while own := list(islice(left, size)):
