@@ -128,7 +128,8 @@ def _fit_in_closed_form(config: Config, needs: Mapping[str, Path], out: Path, tr
         place = RunFolder(out, any_machine)
         if not place.begin({"results": RESULTS, **run_identity(config, needs), MACHINE: machine_identity("cpu")}):
             return
-        if node := resolved["task"].get("network"):  # otherwise the task writes the description
+        node = resolved["task"].get("network")
+        if isinstance(node, Mapping):  # a network to build; otherwise the task writes the description
             write_card(out, Card.of(node, _trained_for(resolved)))
         task.run(out, seed=config.get("seed"), track=track)
         place.finish()

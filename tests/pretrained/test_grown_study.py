@@ -17,6 +17,7 @@ from mav_lightning.diffusion.denoiser import NetDenoiser
 from mav_lightning.flops import network_cost
 from mav_lightning.networks.card import Card
 from mav_lightning.networks.stored import load_network, write_network
+from mav_lightning.runs.execute import run_training
 from mav_lightning.runs.recipe import load_recipe
 
 
@@ -112,8 +113,7 @@ def ladder_networks(tmp_path: Path) -> NetDenoiser:
     node = stages["image"].defaults["module"]["denoiser"]
     image = instantiate(node)
     write_network(tmp_path / "image", image.state_dict(), Card.of(node))
-    task = {**stages["grown"].defaults["task"], "network": str(tmp_path / "image")}
-    instantiate(task).run(tmp_path / "grown", seed=None, track=untracked)
+    run_training(stages["grown"].defaults, tmp_path / "grown", needs={"image": tmp_path / "image"})
     found = load_network(tmp_path / "grown")
     assert isinstance(found, NetDenoiser)
     return found
