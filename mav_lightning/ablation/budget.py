@@ -4,10 +4,13 @@ import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import PositiveFloat
+from mav_lightning.config.loading import resolve_needs
 from mav_lightning.runs.ids import ranks
 
 __all__ = ["Budget", "steps_within", "training_flops"]
@@ -66,18 +69,26 @@ def steps_within(budget: Budget, config: Mapping[str, Any]) -> int:
     return max(int(budget.flops // (_sample_flops(config) * batch)), 1)
 
 
-def training_flops(config: Mapping[str, Any]) -> int | None:
-    """Return the floating-point operations of a whole training, counted as in `mav cost`; None if not countable.
+def training_flops(config: Mapping[str, Any], needs: Mapping[str, Path] = MappingProxyType({})) -> int | None:
+    """Return the floating-point operations of a whole training, counted as in `mav cost`.
 
     Args:
         config: Resolved config of a training stage.
+        needs: Role → folder of the stage that fills it, for a denoiser that another stage has written.
+
+    Returns:
+        The operations; 0 if the stage trains no denoiser. None if they cannot be counted, because the folder of a
+        needed network or a library is missing.
     """
+    if "denoiser" not in (config.get("module") or {}):
+        return 0
     batch, steps = _batch(config), (config.get("fit") or {}).get("steps")
     if batch is None or steps is None:
         return None
     try:
-        return int(_sample_flops(config) * batch * steps)
-    except UserError:  # the stage trains no denoiser, or one whose library is not installed here
+        module = resolve_needs({"denoiser": config["module"]["denoiser"]}, needs)
+        return int(_sample_flops({**config, "module": {**config["module"], **module}}) * batch * steps)
+    except UserError:
         return None
 
 

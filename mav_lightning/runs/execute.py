@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
+from math import prod
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -58,7 +59,19 @@ def _run_claimed(place: StageFolder, stage: Stage) -> None:
     _RUNNERS[stage.kind](resolve_needs(stage.config, needs), place, needs, clock.track)
     if not place.cost_file.exists():  # trainings write their own, summed over restarts
         figures = {"seconds": round(clock.seconds(), 3), "peak_rss_bytes": peak_rss_bytes(), **_cuda_use()}
-        write_json(place.cost_file, figures)
+        write_json(place.cost_file, figures | _parameters(place.path))
+
+
+def _parameters(folder: Path) -> dict[str, int]:
+    """Return the number of weights of the network that a task has written; empty if it has written none."""
+    from safetensors import safe_open
+
+    from mav_lightning.networks.card import WEIGHTS
+
+    if not (folder / WEIGHTS).exists():
+        return {}
+    with safe_open(folder / WEIGHTS, "pt") as weights:
+        return {"parameters": sum(prod(weights.get_slice(name).get_shape()) for name in weights.keys())}  # noqa: SIM118
 
 
 def _allow_packages(place: StageFolder) -> None:

@@ -16,6 +16,7 @@ from mav_lightning.common.configs import conf_root
 from mav_lightning.common.errors import UserError
 from mav_lightning.config import find_config, load_config
 from mav_lightning.flops import network_cost
+from mav_lightning.networks.card import Card, write_card
 
 Write = Callable[..., Path]
 VARIANTS = "variants:\n  temporal: {}\n  per_frame: {sample.needs.decoder: spatial}\n"
@@ -230,8 +231,16 @@ def test_the_operations_of_a_training_are_those_of_a_sample_times_samples() -> N
     temporal = stages["temporal"].config
 
     assert training_flops(temporal) == network_cost(temporal).flops * 16 * 300
-    assert training_flops(stages["clip"].config) is None, "no denoiser"
-    assert training_flops(stages["sample"].config) is None
+    assert training_flops(stages["clip"].config) == training_flops(stages["sample"].config) == 0, "no denoiser"
+
+
+def test_the_operations_of_a_network_that_another_stage_wrote_are_counted_from_its_folder(tmp_path: Path) -> None:
+    config = load_config("stage/temporal_tiny.yaml")
+    grown = {**config, "module": {**config["module"], "denoiser": {"_network_": "@parent"}}}
+    write_card(tmp_path, Card.of(config["module"]["denoiser"]))
+
+    assert training_flops(grown) is None, "its folder is not known"
+    assert training_flops(grown, {"parent": tmp_path}) == training_flops(config)
 
 
 def test_a_budget_changes_the_ids_and_is_written_with_the_study(write_study: Write, tmp_path: Path) -> None:
