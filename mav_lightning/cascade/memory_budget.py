@@ -132,8 +132,9 @@ def with_batches(cascade: Cascade, sampling: Sampling) -> Sampling:
 def _peak(cascade: Cascade, sampling: Sampling, request: ClipRequest, until: Until) -> int:
     """Return the bytes that sampling one clip takes at most."""
     few = replace(  # Noise levels of a network on the meta device have no values.
-        sampling, steps=_STEPS, sr_steps=None, noise_levels="karras", batch_size=1, interpolator_batch=1, sr_batch=1
-    )
+        sampling, steps=_STEPS, interpolator_steps=None, sr_steps=None, noise_levels="karras", batch_size=1,
+        interpolator_batch=1, sr_batch=1,
+    )  # fmt: skip
     weights = [tensor for member in cascade.members.values() for tensor in _tensors(member.network)]
     allocations = PeakAllocations(without=weights)
     try:

@@ -74,8 +74,9 @@ def sample_decoder(
     channels, side = (3, sampling.size) if vae is None else (vae.channels, sampling.size // vae.factor)
     shape = (channels, sampling.frames, side, side)
     noise = SeededNoise(seeds, shape, cond.device, _DECODER, decoder.frame_correlation)
-    guided, sigmas = Guided(decoder, sampling.guidance_scale), noise_levels(decoder, sampling, sampling.steps)
-    clips = _sample(guided, noise, sigmas, cond, fps, sampling, on_step)
+    solver, guided = sampling.solver("decoder"), Guided(decoder, sampling.guidance_scale)
+    sigmas = noise_levels(decoder, sampling, solver.steps)
+    clips = _sample(guided, noise, sigmas, cond, fps, solver.sampler, sampling, on_step)
     return clips if vae is None else _decoded(vae, clips)
 
 
@@ -146,8 +147,9 @@ def fill_frames(
     shape = (len(known.pixels) // len(seeds), *known.pixels.shape[1:])
     noise = SeededNoise(seeds, shape, cond.device, _INTERPOLATOR, interpolator.frame_correlation)
     draw = lambda: rearrange(noise(), "b n c t h w -> (b n) c t h w")  # noqa: E731
-    masked, sigmas = MaskedDenoiser(interpolator, known), noise_levels(interpolator, sampling, sampling.steps)
-    return _sample(masked, draw, sigmas, cond, fps, sampling, on_step)
+    solver, masked = sampling.solver("interpolator"), MaskedDenoiser(interpolator, known)
+    sigmas = noise_levels(interpolator, sampling, solver.steps)
+    return _sample(masked, draw, sigmas, cond, fps, solver.sampler, sampling, on_step)
 
 
 def super_resolve_clips(
@@ -259,12 +261,15 @@ def _super_resolve(
     concat = large
     if sampling.augmentation > 0:
         concat = augment_conditioning(large, large.new_full((len(large),), sampling.augmentation), draw())
-    sigmas = noise_levels(network, sampling, sampling.super_resolution_steps)
+    solver = sampling.solver("sr")
+    sigmas = noise_levels(network, sampling, solver.steps)
     if cond is None:
         cond = large.new_zeros(len(large), space_time_network(network).cond_channels)
-    return _sample(
-        lambda x, sigma, cond, fps: denoiser(x, sigma, cond, fps, concat), draw, sigmas, cond, fps, sampling, on_step
-    )
+
+    def given(x: Tensor, sigma: Tensor, cond: Tensor, fps: Tensor) -> Denoised:
+        return denoiser(x, sigma, cond, fps, concat)
+
+    return _sample(given, draw, sigmas, cond, fps, solver.sampler, sampling, on_step)
 
 
 def _sample(
@@ -273,11 +278,12 @@ def _sample(
     sigmas: Tensor,
     cond: Tensor,
     fps: Tensor,
+    sampler: str,
     sampling: Sampling,
     on_step: Step,
 ) -> Tensor:
     evaluations = itertools.count()
-    per_step = 2 if sampling.sampler == "heun" else 1
+    per_step = 2 if sampler == "heun" else 1
 
     def denoise(x: Tensor, sigma: Tensor) -> Denoised:
         step, part = divmod(next(evaluations), per_step)
@@ -285,4 +291,4 @@ def _sample(
             on_step()
         return denoiser(x, sigma, cond, fps).clipped(sampling.clip_range)
 
-    return find_sampler(sampling.sampler)(denoise, draw, sigmas)
+    return find_sampler(sampler)(denoise, draw, sigmas)

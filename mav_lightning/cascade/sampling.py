@@ -1,7 +1,7 @@
 """Settings of the sampling chain."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, get_args
 
 from annotated_types import Ge, Gt, Le
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # Light on purpose: the command line checks settings before it imports torch.
 __all__ = [
-    "Count", "Factor", "GuidanceScale", "Interpolation", "NoiseLevels", "SamplerName", "Sampling", "Steps",
+    "Count", "Factor", "GuidanceScale", "Interpolation", "NoiseLevels", "SamplerName", "Sampling", "Solver", "Steps",
     "Upsampling",
 ]  # fmt: skip
 
@@ -30,6 +30,18 @@ Batch = Annotated[int, Ge(1), Le(1024)]
 SamplerName = Literal["dpm++2m", "ddim", "euler", "heun", "ddpm"]
 Steps = Annotated[int, Ge(2), Le(10_000)]
 GuidanceScale = Annotated[float, Ge(0), Le(1000)]
+
+
+class Solver(NamedTuple):
+    """How one network of the cascade is sampled.
+
+    Attributes:
+        sampler: Name of the sampler, or the dotted name of its class.
+        steps: Sampler steps.
+    """
+
+    sampler: str
+    steps: int
 
 
 @dataclass(frozen=True)
@@ -51,9 +63,12 @@ class Sampling:
             each frame has its own.
         chunk: Frames that spatial super-resolution computes at once, which bounds memory. The output does not depend on
             it. It has no effect if `shared_noise` is False: all frames are then computed at once.
-        sampler: Sampler of all denoisers: ``dpm++2m``, ``ddim``, ``euler``, ``heun``, ``ddpm``, or the dotted name of a
+        sampler: Sampler of the decoder: ``dpm++2m``, ``ddim``, ``euler``, ``heun``, ``ddpm``, or the dotted name of a
             class in a package of the user's own; see `find_sampler`.
-        steps: Sampler steps. Each is one denoiser evaluation, two with ``heun``.
+        steps: Sampler steps of the decoder. Each is one denoiser evaluation, two with ``heun``.
+        interpolator_sampler: Sampler of interpolation. None for `sampler`.
+        interpolator_steps: Sampler steps of interpolation. None for `steps`.
+        sr_sampler: Sampler of super-resolution. None for `sampler`.
         sr_steps: Sampler steps of super-resolution. None for `steps`.
         noise_levels: Where noise levels come from: ``karras`` spaces them from `sigma_max` down, and ``trained`` takes
             evenly spaced ones of those that the networks were trained on, for networks with discrete levels.
@@ -90,6 +105,9 @@ class Sampling:
     chunk: Count = 8
     sampler: str = "dpm++2m"
     steps: Steps = 16
+    interpolator_sampler: str | None = None
+    interpolator_steps: Steps | None = None
+    sr_sampler: str | None = None
     sr_steps: Steps | None = None
     noise_levels: NoiseLevels = "karras"
     clip_range: PositiveFloat | None = None
@@ -104,10 +122,11 @@ class Sampling:
     def __post_init__(self) -> None:
         """Check the values and their combination."""
         check_fields(self)
-        if self.sampler not in get_args(SamplerName):
-            from mav_lightning.diffusion.samplers import find_sampler
+        for name in ("sampler", "interpolator_sampler", "sr_sampler"):
+            if (sampler := getattr(self, name)) is not None and sampler not in get_args(SamplerName):
+                from mav_lightning.diffusion.samplers import find_sampler
 
-            find_sampler(self.sampler)
+                find_sampler(sampler, name)
         if self.skip > 1:
             try:
                 check_skip(self.skip, self.frames)
@@ -127,7 +146,10 @@ class Sampling:
             raise UserError(f"`{self.interpolation}` has no effect with skip=1.", argument="interpolation")
         if not self.shared_noise and self.high_factor == 1:
             raise UserError("False has no effect with high_factor=1.", argument="shared_noise")
-        for name in ("augmentation", "upsampling", "sr_steps", "sr_batch"):
+        for name in ("interpolator_sampler", "interpolator_steps"):
+            if (value := getattr(self, name)) is not None and self.skip == 1:
+                raise UserError(f"{value} has no effect with skip=1.", argument=name)
+        for name in ("augmentation", "upsampling", "sr_sampler", "sr_steps", "sr_batch"):
             value = getattr(self, name)
             if value != getattr(Sampling, name) and self.low_factor == self.high_factor == 1:
                 shown = f"{value:g}" if isinstance(value, float) else f"{value}"
@@ -157,10 +179,15 @@ class Sampling:
         """Side of the last network's frames in pixels."""
         return self.size * self.low_factor * self.high_factor
 
-    @property
-    def super_resolution_steps(self) -> int:
-        """Sampler steps of super-resolution."""
-        return self.steps if self.sr_steps is None else self.sr_steps
+    def solver(self, network: Literal["decoder", "interpolator", "sr"]) -> Solver:
+        """Return how a network is sampled; ``sr`` stands for both super-resolution networks."""
+        own = {
+            "decoder": (None, None),
+            "interpolator": (self.interpolator_sampler, self.interpolator_steps),
+            "sr": (self.sr_sampler, self.sr_steps),
+        }
+        sampler, steps = own[network]
+        return Solver(self.sampler if sampler is None else sampler, self.steps if steps is None else steps)
 
     @property
     def output_frames(self) -> int:

@@ -25,13 +25,13 @@ def check_sampling(cascade: Cascade, sampling: Sampling) -> None:
             f"must be a multiple of {cascade.vae.network.factor}, by which `vae` divides images, got {sampling.size}.",
             argument="size",
         )
-    for member in (cascade.decoder, cascade.interpolator):
-        if member is not None:
-            noise_levels(member.network, sampling, sampling.steps)
+    noise_levels(cascade.decoder.network, sampling, sampling.solver("decoder").steps)
+    if cascade.interpolator is not None:
+        noise_levels(cascade.interpolator.network, sampling, sampling.solver("interpolator").steps)
     for role, member in (("sr_low", cascade.sr_low), ("sr_high", cascade.sr_high)):
         if member is None:
             continue
-        noise_levels(member.network, sampling, sampling.super_resolution_steps)
+        noise_levels(member.network, sampling, sampling.solver("sr").steps)
         channels = member.network.channels
         given, read = 2 * channels + (sampling.augmentation > 0), space_time_network(member.network).in_channels
         if given != read:

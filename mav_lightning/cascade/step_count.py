@@ -30,11 +30,12 @@ def denoising_steps(requests: Sequence[ClipRequest], sampling: Sampling, until: 
     """
     steps, loop = 0, requests[0].loop
     for call in network_calls(type(requests[0]), loop, sampling, until):
-        own, at_once = sampling.steps, sampling.batch_size
+        own, at_once = sampling.solver("decoder").steps, sampling.batch_size
         if call.role == "interpolator":
+            own = sampling.solver("interpolator").steps
             at_once = 1 if call.purpose == "loop" else sampling.interpolator_batch
         elif call.role in ("sr_low", "sr_high"):
-            own, at_once = sampling.super_resolution_steps, 1 if loop else sampling.sr_batch
+            own, at_once = sampling.solver("sr").steps, 1 if loop else sampling.sr_batch
         if call.role == "sr_high" and sampling.shared_noise:
             own *= -(-frame_count(requests[0], sampling, until) // sampling.chunk)
         steps += -(-len(requests) // at_once) * own

@@ -96,7 +96,7 @@ def generate(
         ),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(callback=within(Steps), help="Sampler steps. Default: the pipeline's.")
+        int | None, typer.Option(callback=within(Steps), help="Sampler steps of the decoder. Default: the pipeline's.")
     ] = None,
     guidance_scale: Annotated[
         float | None,

@@ -88,11 +88,26 @@ def pipeline(
         str | None,
         typer.Option(
             callback=_sampler,
-            help="dpm++2m, heun, ddim, euler (for flow matching), or ddpm, which uses a learned variance if there is "
-            "one; or a class of your own. Default: dpm++2m.",
+            help="Sampler of the decoder: dpm++2m, heun, ddim, euler (for flow matching), or ddpm, which uses a "
+            "learned variance if there is one; or a class of your own. Default: dpm++2m.",
         ),
     ] = None,
-    steps: Annotated[int | None, typer.Option(callback=within(Steps), help="Sampler steps. Default: 16.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(callback=within(Steps), help="Sampler steps of the decoder. Default: 16.")
+    ] = None,
+    interpolator_sampler: Annotated[
+        str | None, typer.Option(callback=_sampler, help="Sampler of interpolation. Default: the decoder's.")
+    ] = None,
+    interpolator_steps: Annotated[
+        int | None, typer.Option(callback=within(Steps), help="Sampler steps of interpolation. Default: the decoder's.")
+    ] = None,
+    sr_sampler: Annotated[
+        str | None, typer.Option(callback=_sampler, help="Sampler of super-resolution. Default: the decoder's.")
+    ] = None,
+    sr_steps: Annotated[
+        int | None,
+        typer.Option(callback=within(Steps), help="Sampler steps of super-resolution. Default: the decoder's."),
+    ] = None,
     guidance_scale: Annotated[
         float | None,
         typer.Option(
@@ -127,7 +142,11 @@ def pipeline(
     from mav_lightning.common.whole_file import new_folder
 
     defaults: dict[str, Any] = {} if source is None else _of_source(source[1], sr_low)
-    chosen = {"size": size, "sampler": sampler, "steps": steps, "guidance_scale": guidance_scale}
+    chosen = {
+        "size": size, "sampler": sampler, "steps": steps, "interpolator_sampler": interpolator_sampler,
+        "interpolator_steps": interpolator_steps, "sr_sampler": sr_sampler, "sr_steps": sr_steps,
+        "guidance_scale": guidance_scale,
+    }  # fmt: skip
     settings = {
         **_DEFAULTS,
         "low_factor": 2 if sr_low else 1,

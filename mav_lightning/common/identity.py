@@ -66,6 +66,9 @@ ADDED_TO_SECTIONS: Mapping[str, Mapping[str, Any]] = {
     "task.networks": {"vae": None},
     "task.sampling": {
         "upsampling": "bilinear",
+        "interpolator_sampler": None,
+        "interpolator_steps": None,
+        "sr_sampler": None,
         "sr_steps": None,
         "noise_levels": "karras",
         "clip_range": None,

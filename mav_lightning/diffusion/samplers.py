@@ -129,12 +129,13 @@ def dpm_solver_pp_2m(denoise: Denoise, draw: Draw, sigmas: Tensor) -> Tensor:
     return x
 
 
-def find_sampler(name: str) -> Sampler:
+def find_sampler(name: str, argument: str = "sampler") -> Sampler:
     """Return a sampler by its name, or by the dotted name of a class in a package that the user has allowed.
 
     Args:
         name: ``ddpm``, ``ddim``, ``euler``, ``heun``, ``dpm++2m``, or ``package.module.Class``. The class is built
             without arguments and called like any sampler.
+        argument: Name of the argument that holds `name`, for messages.
 
     Raises:
         UserError: If there is no such sampler, or the class's package is not allowed.
@@ -145,12 +146,12 @@ def find_sampler(name: str) -> Sampler:
         known = ", ".join(f"`{one}`" for one in SAMPLERS)
         raise UserError(
             f"must be one of {known}, or a class of a package of your own, got '{name}'.",
-            argument="sampler",
+            argument=argument,
             suggestion=nearest(name, SAMPLERS),
         )
     found: Sampler = import_class(name)()
     if not callable(found):
-        raise UserError(f"`{name}` cannot be called with (denoise, draw, sigmas).", argument="sampler")
+        raise UserError(f"`{name}` cannot be called with (denoise, draw, sigmas).", argument=argument)
     return found
 
 

@@ -236,6 +236,8 @@ def test_a_folder_without_a_pipeline_is_refused(tmp_path: Path) -> None:
     ("setting", "message"),
     [
         ({"sampler": "ddmi"}, "sampler: must be one of .*, got 'ddmi'. Did you mean `dd"),
+        ({"interpolator_sampler": "huen", "skip": 2}, "interpolator_sampler: .*, got 'huen'. Did you mean `heun`"),
+        ({"sr_sampler": "ddmp", "low_factor": 2}, "sr_sampler: must be one of .*, got 'ddmp'. Did you mean `ddpm`"),
         ({"interpolation": "lineal"}, "Did you mean `linear`"),
         ({"steps": 1}, "steps: must be a whole number ≥ 2 and ≤ 10000, got 1"),
         ({"steps": 8.0}, "steps: must be a whole number"),
@@ -248,6 +250,9 @@ def test_a_folder_without_a_pipeline_is_refused(tmp_path: Path) -> None:
         ({"shared_noise": 1}, "shared_noise: must be true or false"),
         ({"augmentation": -0.1}, "augmentation: must be a finite number ≥ 0"),
         ({"augmentation": 0.2}, "augmentation: 0.2 has no effect with low_factor=1 and high_factor=1"),
+        ({"interpolator_sampler": "heun"}, "interpolator_sampler: heun has no effect with skip=1"),
+        ({"interpolator_steps": 8}, "interpolator_steps: 8 has no effect with skip=1"),
+        ({"sr_sampler": "heun"}, "sr_sampler: heun has no effect with low_factor=1 and high_factor=1"),
         ({"shared_noise": False}, "shared_noise: False has no effect with high_factor=1"),
         ({"interpolation": "repeat"}, "interpolation: `repeat` has no effect with skip=1"),
         ({"size": 4096, "batch_size": 1024}, "one batch of the decoder has 576 GiB of pixels as float32, at most 16"),

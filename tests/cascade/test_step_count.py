@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from doll_cascade import pictures
+from numpy.typing import NDArray
 
 from mav_lightning.cascade.clip_requests import (
     AnimateRequest,
@@ -77,3 +79,20 @@ def test_steps_are_counted_by_the_batches_of_each_network(
     pipeline = Pipeline.from_pretrained(cascade_folder, **batches)
     list(pipeline.generate(requests, on_step=lambda: taken.append(None)))
     assert len(taken) == denoising_steps(requests, pipeline.sampling) == steps
+
+
+def test_every_network_is_sampled_as_its_own_settings_ask(cascade_folder: Path) -> None:
+    def clip(**settings: object) -> NDArray[np.uint8]:
+        pipeline, taken = Pipeline.from_pretrained(cascade_folder, **settings), list[None]()
+        (found,) = pipeline.generate([text()], on_step=lambda: taken.append(None))
+        assert len(taken) == denoising_steps([text()], pipeline.sampling)
+        return found
+
+    later = {"interpolator_sampler": "heun", "interpolator_steps": 2, "sr_sampler": "heun", "sr_steps": 2}
+    np.testing.assert_array_equal(clip(sampler="heun", steps=2), clip(sampler="heun", steps=2, **later))
+    own = clip(sampler="ddpm", steps=5, **later)
+    shape = {"until": "decoder", "on_step": lambda: None}
+    (alone,) = Pipeline.from_pretrained(cascade_folder, sampler="ddpm", steps=5).generate([text()], **shape)
+    (beside,) = Pipeline.from_pretrained(cascade_folder, sampler="ddpm", steps=5, **later).generate([text()], **shape)
+    np.testing.assert_array_equal(alone, beside)
+    assert not np.array_equal(own, clip(sampler="ddpm", steps=5))
