@@ -36,8 +36,12 @@ class StepRecorder(Callback):
         self._batches.append(sample_keys(batch, batch_idx))
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
-        """Record the loss on the device, without waiting for it; Lightning has divided it by the number of batches."""
-        self._losses.append(loss.detach())
+        """Record the loss, which Lightning has divided by the number of batches.
+
+        It stays on the device, without waiting for it, except with precision 16-mixed, whose scale is taken out.
+        """
+        scaler = getattr(trainer.precision_plugin, "scaler", None)
+        self._losses.append(loss.detach() if scaler is None else loss.detach() / scaler.get_scale())
 
     def taken(self) -> tuple[list[list[str]], list[Tensor]]:
         """Return the samples and losses of the accumulated batches, and forget them."""
