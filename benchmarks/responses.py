@@ -34,7 +34,7 @@ from evaluation.clip_sources import Frames
 from evaluation.cuts import Cut, Window, read_cut, source_info
 from evaluation.evaluator import evaluate
 from evaluation.extraction import versions
-from evaluation.extractors.i3d import I3DNetwork
+from evaluation.extractors.i3d_network import I3DNetwork
 from evaluation.extractors.shipped_weights import read_card
 from evaluation.folders import open_clips
 from evaluation.protocol import Protocol, parse_protocol

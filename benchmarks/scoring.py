@@ -26,7 +26,8 @@ from torch.nn import functional as F
 from evaluation import Evaluation, Protocol
 from evaluation.clip_sources import Clip
 from evaluation.extractors.base import Extractor, ExtractorSettings, LoadedExtractor, TextExtractor
-from evaluation.extractors.i3d import I3D, I3DNetwork
+from evaluation.extractors.i3d import I3D
+from evaluation.extractors.i3d_network import I3DNetwork
 from evaluation.extractors.motion_measures import MotionMeasures
 from evaluation.extractors.shipped_weights import load_extractor
 from evaluation.metrics.clipsim import ClipSimilarity, FrameTextSimilarity

@@ -27,13 +27,12 @@ from mav_lightning.common.retries import with_retries
 from mav_lightning.common.schema import check
 from mav_lightning.common.tracking import Track, untracked
 from mav_lightning.shards.samples import SampleError, repeated_in
-from mav_lightning.shards.shard_listing import shard_folders, shard_paths
+from mav_lightning.shards.shard_listing import BESIDE_SHARDS, shard_folders, shard_paths
 
 __all__ = ["DATASET", "INDEX", "Index", "Shard", "build_index", "folder_sha256", "load_index", "shard_folders"]
 
 INDEX = "index.safetensors"
-_CACHES = ("*/*/embeddings-*.safetensors", "*/*/latents-*.safetensors")
-DATASET = FolderContent(("*/*/*.tar", f"*/*/{INDEX}", f"*/*/{OLD_INDEX}", *_CACHES), sign="*/*/index.*")
+DATASET = FolderContent(("*/*/*.tar", *(f"*/*/{name}" for name in BESIDE_SHARDS)), sign="*/*/index.*")
 _VERSION = "2"
 _NAMED = 5  # shards in a message
 _SMALL = 32 << 20  # bytes; starting processes takes longer than reading them

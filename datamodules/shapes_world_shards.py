@@ -7,7 +7,6 @@ of color and shape that the stills show; validation clips have all pairs and the
 import io
 import json
 import math
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, TypeAlias
@@ -15,10 +14,9 @@ from typing import ClassVar, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
 
 from datamodules.index import DATASET, build_index
-from datamodules.parallel import cores, unchanged
+from datamodules.parallel import in_parallel
 from datamodules.shards import write_shards
 from mav_lightning.common.arguments import check_fields
 from mav_lightning.common.errors import UserError
@@ -105,9 +103,9 @@ class WriteShapesWorld(Task):
         counts = (self.images, self.val_images, self.clips, self.val_clips)
         with new_folder(place, DATASET if overwrite else None) as folder:
             for (kind, split), count in zip(_PARTS, counts, strict=True):
-                samples = _Samples(kind, split, count, seed, self.size, self.seconds, self.fps, self.level)
-                rendered = track(_rendered(samples, self.processes or cores()), count, f"{kind}/{split}")
-                write_shards(folder / kind / split, rendered, self.shard_size)
+                samples = _Samples(kind, split, seed, self.size, self.seconds, self.fps, self.level)
+                encoded = in_parallel(samples.encoded, range(count), self.processes)
+                write_shards(folder / kind / split, track(encoded, count, f"{kind}/{split}"), self.shard_size)
                 build_index(folder / kind / split)
 
 
@@ -136,22 +134,19 @@ class WriteEasyShapesWorld(WriteShapesWorld):
 
 
 @dataclass(frozen=True)
-class _Samples(Dataset[dict[str, bytes]]):
-    """Dataset of encoded samples; each has its own generator, so that any process can render any of them."""
+class _Samples:
+    """Encoded samples; each has its own generator, so that any process can render any of them."""
 
     kind: Kind
     split: Split
-    count: int
     seed: int
     size: int
     seconds: float
     fps: float
     level: Level
 
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, number: int) -> dict[str, bytes]:
+    def encoded(self, number: int) -> dict[str, bytes]:
+        """Render a sample, and return its members by suffix."""
         rng = self._rng(0, number)
         scene = self._scene(number)
         return self._still(scene, rng) if self.kind == "images" else self._clip(scene, rng)
@@ -180,13 +175,6 @@ class _Samples(Dataset[dict[str, bytes]]):
         video = encode_mp4(render(scene, motion.at(times), self.size, _SUPERSAMPLE), self.fps)
         members = {"mp4": video, "json": _json({"attributes": scene.attributes(), "motion": asdict(motion)})}
         return members if self._without_text else {**members, "txt": _text(scene, rng)}
-
-
-def _rendered(samples: _Samples, workers: int) -> Iterator[dict[str, bytes]]:
-    """Yield the samples in order, rendered by `workers` processes that end with this one."""
-    # torch's loader is the process pool: ordered, of bounded memory, and its workers notice a killed parent
-    loader = DataLoader(samples, batch_size=None, num_workers=workers if workers > 1 else 0, collate_fn=unchanged)
-    return iter(loader)
 
 
 def _text(scene: Scene, rng: np.random.Generator) -> bytes:

@@ -8,13 +8,11 @@ from pathlib import Path
 
 from mav_lightning.media.formats import HEAD_BYTES, PICTURE_SUFFIXES, UNREAD_SUFFIXES, VIDEO_SUFFIXES, is_animated
 from mav_lightning.media.listing import list_folder, natural_key
-from mav_lightning.shards.shard_listing import is_compressed_shard
+from mav_lightning.shards.shard_listing import BESIDE_SHARDS, is_compressed_shard
 
 __all__ = ["ClipListing", "list_clips"]
 
 _KINDS = {"tar": "shard", "npy": "array"} | dict.fromkeys(VIDEO_SUFFIXES, "video")
-# What this project writes next to shards; elsewhere a file of such a name is somebody else's.
-_OWN, _OWN_PATTERN = ("index.safetensors", "index.json"), "embeddings-*.safetensors"
 _KINDS |= dict.fromkeys(PICTURE_SUFFIXES, "picture")
 
 
@@ -51,7 +49,7 @@ def list_clips(root: Path) -> ClipListing:
         kind = _kind(path)
         if kind is not None:
             kinds[kind].append(path)
-        elif path.name in _OWN or fnmatch(path.name, _OWN_PATTERN):
+        elif any(fnmatch(path.name, pattern) for pattern in BESIDE_SHARDS):  # elsewhere it is somebody else's
             kinds["own"].append(path)
         elif path.suffix[1:].lower() in UNREAD_SUFFIXES:
             others["of formats that are not read; convert them to .mp4 or .png"].append(listing.name(path))

@@ -1,7 +1,5 @@
 """Tasks that turn networks trained elsewhere into stages."""
 
-import hashlib
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +11,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.hashing import file_sha256
+from mav_lightning.common.schema import check, read_json
 from mav_lightning.common.task import Task
 from mav_lightning.common.tracking import Track
 from mav_lightning.common.transformers_library import transformers_library
@@ -55,7 +55,8 @@ class AdoptCLIP(Task):
 class AdoptNetwork(Task):
     """Turn weights trained elsewhere into a stage, for example the image network that a video decoder starts from.
 
-    Every weight must have a counterpart in the network and vice versa.
+    Every weight must have a counterpart in the network and vice versa. Weights become those of the network's type, such
+    as float32 of float16.
 
     Attributes:
         network: The network to fill.
@@ -71,7 +72,7 @@ class AdoptNetwork(Task):
     names: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, place: Path, *, seed: int | None, track: Track) -> None:
-        """Rename and write the weights.
+        """Rename, convert and write the weights.
 
         Args:
             place: Folder for the result.
@@ -80,7 +81,7 @@ class AdoptNetwork(Task):
 
         Raises:
             UserError: If the file is missing, the hash differs, or the weights do not fit: the number of unexpected,
-                missing and differently shaped ones, and the first of each.
+                missing, differently shaped and not finite ones, and the first of each.
         """
         source = Path(self.source)
         if not source.is_file():
@@ -90,9 +91,9 @@ class AdoptNetwork(Task):
             stored = load_file(source)
         except SafetensorError as error:
             raise UserError(f"{source} is not a safetensors file ({error}).", argument="source") from error
-        weights = self._renamed(stored)
-        self._check(weights)
-        write_network(place, weights)
+        weights, expected = self._renamed(stored), self.network.state_dict()
+        self._check(weights, expected)
+        write_network(place, {name: value.to(expected[name].dtype) for name, value in weights.items()})
 
     def _renamed(self, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
         weights: dict[str, Tensor] = {}
@@ -113,13 +114,13 @@ class AdoptNetwork(Task):
             weights[name] = value
         return weights
 
-    def _check(self, weights: Mapping[str, Tensor]) -> None:
-        expected = self.network.state_dict()
+    def _check(self, weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
         common = weights.keys() & expected.keys()
         problems = {
             "unexpected": weights.keys() - expected.keys(),
             "missing": expected.keys() - weights.keys(),
             "of another shape": {name for name in common if weights[name].shape != expected[name].shape},
+            "not finite": {name for name in common if not bool(weights[name].isfinite().all())},
         }
         found = [_summary(problem, names) for problem, names in problems.items() if names]
         if found:
@@ -150,14 +151,13 @@ def _summary(problem: str, names: Iterable[str]) -> str:
 
 def _normalization(source: Path) -> dict[str, list[float]]:
     file = source / "preprocessor_config.json"
-    stored = json.loads(file.read_text()) if file.is_file() else {}
-    return {"mean": list(stored.get("image_mean", MEAN)), "std": list(stored.get("image_std", STD))}
+    stored = read_json(file, dict[str, Any]) if file.is_file() else {}
+    found = {"mean": stored.get("image_mean", list(MEAN)), "std": stored.get("image_std", list(STD))}
+    return {name: check(values, list[float], f"{file}: image_{name}") for name, values in found.items()}
 
 
 def _check_sha256(file: Path, sha256: str) -> None:
-    with file.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != sha256:
+    if (found := file_sha256(file)) != sha256:
         raise UserError(
             f"the hash is that of other weights ({sha256}) than {file} holds; if those are meant, give "
             f"source_sha256={found}",

@@ -56,6 +56,26 @@ def test_weights_that_fit_in_part_are_refused_with_the_first_of_each_kind(tmp_pa
     assert not (tmp_path / "out").exists()
 
 
+def test_weights_of_less_precision_become_those_of_the_network(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    half = {name: torch.randn_like(value).half() for name, value in instantiate(NODE).state_dict().items()}
+    file, sha256 = theirs(tmp_path, **{name.replace("net.", "unet/", 1).replace("conv_in.spatial", "stem"): value
+                                       for name, value in half.items()})  # fmt: skip
+    words = [f"task.source={file}", f"task.source_sha256={sha256}", f"task.names={NAMES}"]
+    done = CliRunner().invoke(app, ["train", "stage/adopt_spatial_tiny.yaml", *words, "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    found = load_network(tmp_path / "out").state_dict()
+    assert all(torch.equal(found[name], half[name].float()) for name in half)
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    weight = next(name for name, value in instantiate(NODE).state_dict().items() if value.ndim == 1)
+    broken = torch.full_like(instantiate(NODE).state_dict()[weight], torch.nan)
+    file, sha256 = theirs(tmp_path, **{weight.replace("net.", "unet/", 1): broken})
+    with pytest.raises(UserError, match=f"does not fit the network: 1 not finite, first `{weight}`"):
+        AdoptNetwork(instantiate(NODE), file, sha256, NAMES).run(tmp_path / "out", seed=None, track=untracked)
+
+
 def test_names_that_fall_together_are_refused(tmp_path: Path) -> None:
     file, sha256 = theirs(tmp_path)
     with pytest.raises(UserError, match="names: two weights would be called `same`, one of them `.*`; keep"):

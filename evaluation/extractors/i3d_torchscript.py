@@ -7,6 +7,7 @@ from torch import Tensor
 
 from evaluation.clip_sources import Clip
 from evaluation.extractors.base import ClipFeatures, Extractor
+from evaluation.extractors.i3d_network import require_frames
 from evaluation.extractors.torchscript import clip_rows, load_torchscript, network_input
 from evaluation.extractors.weight_file import WeightFileSettings
 from evaluation.resize import Resize
@@ -15,7 +16,6 @@ from mav_lightning.common.errors import UserError
 __all__ = ["TorchScriptI3D", "TorchScriptI3DSettings"]
 
 _ARGUMENTS = ("rescale", "resize", "return_features")
-_FRAMES = 9  # pooled to 2, which the last pooling spans
 
 
 class TorchScriptI3D(ClipFeatures):
@@ -52,10 +52,7 @@ class TorchScriptI3D(ClipFeatures):
         Raises:
             UserError: If there are fewer than 9 frames.
         """
-        if len(clip.pixels) < _FRAMES:
-            raise UserError(
-                f"clip `{clip.id}`: I3D needs {_FRAMES} frames, got {len(clip.pixels)}; take 16, as is usual."
-            )
+        require_frames(len(clip.pixels), f"clip `{clip.id}`: ")
         return network_input(clip.pixels, self.resize)
 
     def forward(self, prepared: Tensor) -> Tensor:

@@ -35,8 +35,8 @@ def ghosting(areas: NDArray[np.float64], given: NDArray[np.bool_]) -> NDArray[np
         given: Which frames conditioned the interpolation, shape (T,); some but not all.
 
     Returns:
-        Mean growth of each clip as a fraction of the area in given frames, shape (N,): about 0 for real clips, at
-        most 1.
+        Mean growth of each clip as a fraction of the area in given frames, shape (N,): about 0 for real clips, up to 1
+        for blends of two frames. NaN for a clip whose given frames show no object.
     """
     usual = np.median(areas[:, given], axis=1, keepdims=True)
-    return np.asarray((areas[:, ~given] / np.maximum(usual, 1e-9) - 1).mean(axis=1))
+    return np.asarray((areas[:, ~given] / np.where(usual > 0, usual, np.nan) - 1).mean(axis=1))

@@ -42,7 +42,8 @@ class Ghosts(Metric):
         found = extracted.features(self.of, "generated")
         growth = self._growth(name, found.values)
         value, interval = intervals.grouped_mean(growth, found.groups)
-        score = self.score("{name}", value, interval, "Student's t of the mean over source videos, 95 %", len(growth))
+        kind, n = "Student's t of the mean over source videos, 95 %", int(np.isfinite(growth).sum())
+        score = self.score("{name}", value, interval, kind, n)
         clips = {key: {name: float(own)} for key, own in zip(found.ids, growth, strict=True)}
         reference: dict[str, float] = {}
         if extracted.cuts("real"):

@@ -26,6 +26,7 @@ __all__ = [
     "MOST_CLIPS",
     "InterpolateRequest",
     "MorphRequest",
+    "PrecedeRequest",
     "SuperResolveRequest",
     "TextRequest",
     "VariationRequest",

@@ -32,6 +32,7 @@ __all__ = [
     "noise_levels",
     "fill_frames",
     "interpolate_clips",
+    "interpolate_without_network",
     "sample_decoder",
     "super_resolve_clips",
     "super_resolve_frames",

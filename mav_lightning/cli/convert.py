@@ -50,13 +50,17 @@ def _pipeline(folder: Path, out: Path) -> None:
 
     from mav_lightning.cascade.pipeline_folder import NetworkFolders, write_pipeline
     from mav_lightning.cascade.sampling import Sampling
+    from mav_lightning.common.errors import UserError
     from mav_lightning.common.schema import build, read_json
     from mav_lightning.networks.conversion import convert_network, is_old
 
     content = read_json(folder / "pipeline.json", dict[str, Any])
     sampling = build(Sampling, content.get("sampling"), f"{folder / 'pipeline.json'}: sampling")
-    roles = [field.name for field in fields(NetworkFolders) if is_old(folder / field.name)]
+    networks = {one.name: folder / one.name for one in fields(NetworkFolders) if (folder / one.name).is_dir()}
+    old = [role for role, network in networks.items() if is_old(network)]
+    if not old:
+        raise UserError(f"{folder}: holds no networks in the format of version 0.1; nothing to convert.")
     with tempfile.TemporaryDirectory() as place:
-        for role in roles:
-            convert_network(folder / role, Path(place) / role)
-        write_pipeline(out, sampling, NetworkFolders(**{role: Path(place) / role for role in roles}))
+        for role in old:
+            convert_network(networks[role], Path(place) / role)
+        write_pipeline(out, sampling, NetworkFolders(**networks | {role: Path(place) / role for role in old}))

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from mav_lightning.cli.options import Overwrite, existing, network_folder, output, within
+from mav_lightning.cli.options import Allow, Overwrite, existing, network_folder, output, within
 from mav_lightning.cli.pack import pack, prompts
 from mav_lightning.cli.printing import echo, list_files
 from mav_lightning.cli.progress import tracker
@@ -59,9 +59,7 @@ def shapes(
     ] = 32.0,
     seed: Annotated[int, typer.Option(callback=within(Seed), help="Seed; the same seed writes the same bytes.")] = 0,
     shard_size: Annotated[int, typer.Option(callback=within(PositiveInt), help="Samples per shard.")] = 1000,
-    processes: Annotated[
-        int | None, typer.Option(callback=within(PositiveInt), help="Rendering processes; default: one per core.")
-    ] = None,
+    processes: Processes = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Write Shapes World, the built-in dataset: colored shapes whose motion is not captioned.
@@ -131,6 +129,7 @@ def lint(
         ),
     ] = None,
     processes: Processes = None,
+    allow: Allow = None,
 ) -> None:
     """Verify checksums, decode every sample and check its caption; the exit code is 1 if there is a problem.
 
@@ -171,6 +170,7 @@ def embed(
         Path,
         typer.Option(callback=network_folder, help="Folder of a trained or adopted CLIP.", show_default=False),
     ],
+    allow: Allow = None,
 ) -> None:
     """Compute the CLIP embedding of every image and clip once and store it next to the shards.
 
@@ -214,6 +214,7 @@ def encode(
     size: Annotated[
         int, typer.Option(callback=within(PositiveInt), help="Side of the squares in pixels, as the stages' `size`.")
     ],
+    allow: Allow = None,
 ) -> None:
     """Compute the latents of every image and every frame once and store them next to the shards.
 

@@ -69,10 +69,10 @@ class ArrayFrames:
 
 
 def read_array(file: Path) -> NDArray[np.uint8]:
-    """Map frames from a ``.npy`` file.
+    """Map frames from a ``.npy`` file; their shape and type are still to be checked.
 
     Raises:
-        MediaError: The file is no array of frames, shape (T, H, W, 3), uint8.
+        MediaError: The file holds no array, or an empty one.
     """
     name = visible(file)
     try:

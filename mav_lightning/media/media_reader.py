@@ -1,9 +1,11 @@
-"""The one reader of videos, animations and folders of frames: training, packing, evaluation and generation use it.
+"""The one reader of videos, animations and folders of frames.
 
-with open_media(Path("clip.mp4")) as video:
-video.timeline.fps, len(video.timeline), video.size
-numbers = video.timeline.at([0.0, 0.5, 1.0])  # the frames shown at these times
-for frame in video.frames(numbers): ...       # (H, W, 3) uint8, as displayed
+    with open_media(Path("clip.mp4")) as video:
+        video.timeline.fps, len(video.timeline), video.size
+        numbers = video.timeline.at([0.0, 0.5, 1.0])  # the frames shown at these times
+        for frame in video.frames(numbers): ...       # (H, W, 3) uint8, as displayed
+
+Training, packing, evaluation and generation use it.
 """
 
 from collections.abc import Iterator, Sequence

@@ -7,6 +7,7 @@ import torch
 import torch.distributed
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
+from torchmetrics.utilities.distributed import gather_all_tensors
 
 from datamodules.batch import ImageBatch
 from mav_lightning.common.log_names import SCORE, loss_name
@@ -42,19 +43,19 @@ class CLIPModule(NetworkModule):
         """Compute the contrastive loss of a batch."""
         for caption in batch.captions():
             self.words.update(split_words(caption, self.clip.length))
-        return self._loss(batch, "train")
+        return self._loss(self._embedded(batch), len(batch), "train")
 
     def validation_step(self, batch: ImageBatch, batch_idx: int) -> None:
         """Log the loss on held-out pairs, and the retrieval accuracy: is a caption's nearest image one of its own?"""
-        self._loss(batch, "val")
-        images, texts, ids = self._embedded(batch)
+        images, texts, ids = embedded = self._embedded(batch)
+        self._loss(embedded, len(batch), "val")
         nearest = (texts @ images.T).argmax(dim=1)
         accuracy = (ids[nearest] == ids).float().mean()
         self.log(f"{SCORE}/retrieval", accuracy, batch_size=len(batch), sync_dist=True)
 
     def test_step(self, batch: ImageBatch, batch_idx: int) -> None:
         """Log the loss of test pairs."""
-        self._loss(batch, "test")
+        self._loss(self._embedded(batch), len(batch), "test")
 
     def predict_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
         """Return the embeddings of a batch's images, shape (B, D)."""
@@ -84,9 +85,9 @@ class CLIPModule(NetworkModule):
         """Return one optimizer for both encoders."""
         return optimization(self, self.make_optimizer, self.schedule)
 
-    def _loss(self, batch: ImageBatch, stage: str) -> Tensor:
-        loss = self.clip.contrast(*self._embedded(batch))
-        self.log(loss_name(stage), loss, batch_size=len(batch), sync_dist=stage != "train", prog_bar=True)
+    def _loss(self, embedded: tuple[Tensor, Tensor, Tensor], size: int, stage: str) -> Tensor:
+        loss = self.clip.contrast(*embedded)
+        self.log(loss_name(stage), loss, batch_size=size, sync_dist=stage != "train", prog_bar=True)
         return loss
 
     def _embedded(self, batch: ImageBatch) -> tuple[Tensor, Tensor, Tensor]:
@@ -96,8 +97,14 @@ class CLIPModule(NetworkModule):
         parts = (self.clip.encode_image(batch.pixels), self.clip.encode_text(captions), ids)
         if not torch.distributed.is_initialized():
             return parts
-        images, texts, ids = (cast(Tensor, self.all_gather(part, sync_grads=True)).flatten(0, 1) for part in parts)
+        images, texts, ids = map(self._of_all, parts)
         return images, texts, ids
+
+    def _of_all(self, part: Tensor) -> Tensor:
+        """Concatenate the rows of all processes, of which each has as many in training only."""
+        if self.training:
+            return cast(Tensor, self.all_gather(part, sync_grads=True)).flatten(0, 1)
+        return torch.cat(gather_all_tensors(part))
 
 
 def _caption_id(caption: str) -> int:

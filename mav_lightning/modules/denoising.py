@@ -78,10 +78,12 @@ class Denoising:
         Raises:
             UserError: If the cached embeddings have another length.
         """
-        if cached is None and self.encoder is None:
+        if cached is not None:
+            cond = cached
+        elif self.encoder is not None:
+            cond = self.encoder(images)
+        else:
             return images.new_zeros(len(images), channels)
-        cond = cached if cached is not None or self.encoder is None else self.encoder(images)
-        assert cond is not None  # one of the two is given
         if cond.shape[1] != channels:
             raise UserError(
                 f"the cached embeddings have length {cond.shape[1]}, and the network takes {channels}; cache those of "
@@ -208,17 +210,23 @@ class DenoisingModule(NetworkModule, Generic[B]):
         correlation = 0.0 if isinstance(one, ImageBatch) else self.denoiser.frame_correlation
         seeds = range(first, first + len(one))
         draw = SeededNoise(seeds, one.pixels.shape[1:], self.device, correlation=correlation)
-        frame = one.pixels if isinstance(one, ImageBatch) else one.pixels[:, :, 0]
-        exact = replace(self.denoising, cond_dropout=0.0, cond_noise=0.0)
-        cond = exact.condition(frame, one.embedding, self.net.cond_channels)
+        cond, denoise = self.sampling_condition(one), self.sampling_denoiser(one)
         fps = None if isinstance(one, ImageBatch) else one.fps
-        denoise = self.sampling_denoiser(one)
         sample = dpm_solver_pp_2m(lambda x, sigma: denoise(x, sigma, cond, fps), draw, karras_sigmas(PREDICT_STEPS))
         return sample if one.latent else sample.clamp(-1, 1)
 
     def sampling_denoiser(self, batch: ImageBatch | ClipBatch) -> BoundDenoiser:
         """Return the denoiser that `predict_step` samples from, with its concatenated conditioning bound."""
         return self.denoiser
+
+    def sampling_condition(self, batch: ImageBatch | ClipBatch) -> Tensor:
+        """Return what `predict_step` is conditioned on, (B, D): as in training, but exact, and no frame is random."""
+        exact, channels = replace(self.denoising, cond_dropout=0.0, cond_noise=0.0), self.net.cond_channels
+        if isinstance(batch, ImageBatch):
+            return exact.condition(batch.pixels, batch.embedding, channels)
+        if exact.clip_condition == "random" and batch.embedding is None:
+            exact = replace(exact, clip_condition="first")
+        return exact.condition_of_clips(batch, channels)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return one optimizer of all trainable weights; spatial layers may have their own learning rate."""

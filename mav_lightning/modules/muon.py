@@ -31,7 +31,7 @@ class Muon(Optimizer):
 
     Args:
         params: Parameters or parameter groups.
-        lr: Spectral norm of a matrix step.
+        lr: Spectral norm of the step of a matrix (out, in), about, times √(out / in) where that is above 1.
         momentum: Nesterov momentum of the matrices.
         vector_lr: AdamW's learning rate for parameters with fewer than two axes; schedules scale it with `lr`.
         betas: AdamW's decay rates.
@@ -41,7 +41,7 @@ class Muon(Optimizer):
     def __init__(
         self,
         params: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
-        lr: NonNegativeFloat = 0.02,
+        lr: PositiveFloat = 0.02,
         momentum: Fraction = 0.95,
         vector_lr: NonNegativeFloat = 2e-3,
         betas: tuple[float, float] = (0.9, 0.99),

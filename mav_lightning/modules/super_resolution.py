@@ -66,6 +66,10 @@ class SuperResolution(DenoisingModule[ImageBatch | ClipBatch]):
         concat_cond = augment_conditioning(low, level, torch.zeros_like(low))
         return lambda x, sigma, cond, fps: self.denoiser(x, sigma, cond, fps, concat_cond)
 
+    def sampling_condition(self, batch: ImageBatch | ClipBatch) -> Tensor:
+        """Return the conditioning of whole pictures or clips, as in training."""
+        return super().sampling_condition(replace(batch, embedding=None))
+
     def losses(self, batch: ImageBatch | ClipBatch) -> Tensor:
         """Compute the loss of a crop of each image or clip, shape (B,)."""
         x0 = self._crop(batch.pixels)

@@ -124,7 +124,7 @@ class SmallCLIP(TextImageEncoder):
 
     def unknown_words(self, caption: str, known: Collection[str]) -> list[str]:
         """Return the words of a caption that have a part, or all of their letters, outside the training captions'."""
-        read = caption[: len(caption) - len(self.unread(caption))].lower()
+        read = caption.rstrip().removesuffix(self.unread(caption)).lower()
         parts = {word: _TOKEN.findall(word) for word in _WORD.findall(read)}
         return [word for word, tokens in parts.items() if not tokens or not set(tokens) <= set(known)]
 

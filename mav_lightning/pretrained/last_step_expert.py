@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import torch
 from torch import Tensor, nn
 
 from mav_lightning.common.errors import UserError
@@ -51,8 +52,10 @@ class LastStepExpert(SpaceTimeNetwork):
     def forward(self, x: Tensor, noise: Tensor, cond: Tensor, fps: Tensor | None = None) -> Tensor:
         """Run, for each sample, the network of its noise level, with the arguments of `GrownUNet.forward`."""
         lowest = self.first.timestep(noise) < 0.5
-        out = x.new_empty(len(x), self.out_channels, *x.shape[2:])
-        for net, rows in ((self.first, ~lowest), (self.last, lowest)):
-            if bool(rows.any()):
-                out[rows] = net(x[rows], noise[rows], cond[rows], None if fps is None else fps[rows])
-        return out
+        outs = [
+            net(x[rows], noise[rows], cond[rows], None if fps is None else fps[rows])
+            for net, rows in ((self.first, ~lowest), (self.last, lowest))
+            if bool(rows.any())
+        ]
+        places = lowest.int().argsort(stable=True).argsort()  # of each sample among those outputs
+        return torch.cat(outs)[places]

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from mav_lightning.common.console import SafeConsole, styled
 from mav_lightning.common.lease import holder
+from mav_lightning.common.tracking import clock
 from mav_lightning.common.units import duration
 from mav_lightning.runs.executor import Running
 from mav_lightning.runs.ledger import Ledger
@@ -109,7 +110,7 @@ class _Rate(ProgressColumn):
 class _TimeLeft(ProgressColumn):
     def render(self, task: Task) -> Text:
         left = task.time_remaining if task.fields["unit"] else None
-        return Text("" if left is None else f"{int(left) // 60}:{int(left) % 60:02d} left", style="cyan")
+        return Text("" if left is None else f"{clock(left)} left", style="cyan")
 
 
 def _label(stage: Stage) -> Text:

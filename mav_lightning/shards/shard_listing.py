@@ -7,11 +7,13 @@ from mav_lightning.common.counting import counted
 from mav_lightning.common.errors import UserError
 from mav_lightning.media.listing import list_folder
 
-__all__ = ["is_compressed_shard", "shard_folders", "shard_paths"]
+__all__ = ["BESIDE_SHARDS", "is_compressed_shard", "shard_folders", "shard_paths"]
 
 _COMPRESSED = re.compile(
     r"\.(tar\.(gz|bz2?|xz|zst|lz4|lzma|lzo|lz|z|zip|7z|rar|br|sz)|tgz|taz|tbz2?|tb2|tz2|txz|tzst|tlz)\Z", re.IGNORECASE
 )
+BESIDE_SHARDS = ("index.safetensors", "index.json", "embeddings-*.safetensors", "latents-*.safetensors")
+"""Patterns of the files that this project writes next to shards."""
 _REMEDY = "write shards with `mav data pack` or `mav data shapes`"
 
 

@@ -1,6 +1,6 @@
 """Exponential moving average (EMA) of the trained weights; samples come from the average."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mav_lightning.common.errors import UserError
 from mav_lightning.training.step_callback import StepCallback
 
-__all__ = ["EMA", "state_dict_copy"]
+__all__ = ["EMA", "saved_ema", "state_dict_copy"]
 
 
 class EMA(StepCallback):
@@ -102,6 +102,14 @@ class EMA(StepCallback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the average and the number of updates."""
         self.updates, self.average = state_dict["updates"], state_dict["average"]
+
+
+def saved_ema(checkpoint: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the state of an `EMA` in a checkpoint, which may come from anyone. None without one."""
+    callbacks = checkpoint.get("callbacks")
+    states = callbacks.items() if isinstance(callbacks, dict) else ()
+    own = [state for name, state in states if str(name).startswith(EMA.__qualname__) and isinstance(state, dict)]
+    return next((state for state in own if isinstance(state.get("average"), dict)), None)
 
 
 def state_dict_copy(module: nn.Module) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ from mav_lightning.common.json_files import write_json
 from mav_lightning.common.log_names import GRADIENT_NORM
 from mav_lightning.training.metric_log import gather
 
-__all__ = ["NONFINITE", "RECORDS", "FiniteGuard", "StepRecorder", "batch_record", "sample_keys"]
+__all__ = ["NONFINITE", "RECORDS", "FiniteGuard", "StepRecorder", "batch_record", "sample_keys", "unscaled"]
 
 KEYS_SHOWN = 8
 NONFINITE = "nonfinite.json"  # in the folder of a run
@@ -36,8 +36,8 @@ class StepRecorder(Callback):
         self._batches.append(sample_keys(batch, batch_idx))
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
-        """Record the loss on the device, without waiting for it; Lightning has divided it by the number of batches."""
-        self._losses.append(loss.detach())
+        """Record the loss; it stays on the device. Lightning has divided it by the number of batches."""
+        self._losses.append(unscaled(trainer, loss))
 
     def taken(self) -> tuple[list[list[str]], list[Tensor]]:
         """Return the samples and losses of the accumulated batches, and forget them."""
@@ -111,6 +111,12 @@ class FiniteGuard(StepRecorder):
         """Restore the counts and records."""
         self.skipped, self._in_a_row = state_dict["skipped"], list(state_dict["in_a_row"])
         self._records = list(state_dict["records"])
+
+
+def unscaled(trainer: Trainer, loss: Tensor) -> Tensor:
+    """Return a loss that `on_before_backward` got, without the scale that precision 16-mixed has multiplied it by."""
+    scaler = getattr(trainer.precision_plugin, "scaler", None)
+    return loss.detach() if scaler is None else loss.detach() / scaler.get_scale()
 
 
 def batch_record(batches: list[list[str]], losses: list[Tensor]) -> dict[str, Any]:

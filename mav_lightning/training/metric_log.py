@@ -26,7 +26,7 @@ class MetricLog(StepCallback):
     so that a killed run has holes in its curves. Here the point of a step is on disk before its checkpoint, and points
     of later steps follow it. Steps are counted from 0, as Lightning's loggers do. Means over a validation are weighted
     by exact numbers of samples; Lightning rounds them on several processes. Progress bars and callbacks receive the
-    values as usual.
+    values as usual. What is logged when a batch has ended comes after the step's point; Lightning writes it.
 
     Args:
         every: Optimizer steps between two points of the training curves.
@@ -88,8 +88,7 @@ class MetricLog(StepCallback):
             size = arguments.get("batch_size") or (extract_batch_size(self._batch) if self._batch is not None else 1)
             arguments |= {"batch_size": float(size), "sync_dist": True}
         elif mean and trainer.training and _is_of_a_step(module, arguments):
-            step = trainer.global_step + (module._current_fx_name != "on_train_batch_end")
-            if self._is_due(step) and arguments.get("logger") is not False:
+            if self._is_due(trainer.global_step + 1) and arguments.get("logger") is not False:
                 self._add(arguments["name"], value, arguments.get("batch_size") or 1)
             arguments["logger"] = False
         log(**arguments)
@@ -113,6 +112,7 @@ def gather(trainer: Trainer, value: Any) -> list[Any]:
 
 
 def _is_of_a_step(module: LightningModule, arguments: dict[str, Any]) -> bool:
-    """Return whether a value describes a training step, and not a pass over the data."""
+    """Return whether a value describes a training step that has not ended, and not a pass over the data."""
     hook = module._current_fx_name or ""
-    return "epoch" not in hook and not arguments.get("on_epoch") and arguments.get("on_step") is not False
+    within = "epoch" not in hook and hook != "on_train_batch_end"
+    return within and not arguments.get("on_epoch") and arguments.get("on_step") is not False

@@ -11,7 +11,7 @@ from mav_lightning.common.whole_file import new_folder
 from mav_lightning.networks.card import CARD, NETWORK, SUMS, WEIGHTS, read_card
 from mav_lightning.networks.stored import copy_network, write_network
 from mav_lightning.training.checkpoint_io import AtomicCheckpointIO, checkpoint_step, checkpoints, is_intact
-from mav_lightning.training.ema import EMA
+from mav_lightning.training.ema import saved_ema
 
 __all__ = ["export_network"]
 
@@ -63,14 +63,8 @@ def _chosen(run: Path, step: int | None) -> Path:
 
 def _averaged(file: Path) -> dict[str, Tensor]:
     checkpoint = AtomicCheckpointIO().load_checkpoint(file)
-    callbacks = checkpoint.get("callbacks")
-    states = callbacks.items() if isinstance(callbacks, dict) else ()
-    averages = [
-        state["average"]
-        for name, state in states
-        if str(name).startswith(EMA.__qualname__) and isinstance(state, dict) and isinstance(state.get("average"), dict)
-    ]
-    weights = {**checkpoint["state_dict"], **(averages[0] if averages else {})}
+    ema = saved_ema(checkpoint)
+    weights = {**checkpoint["state_dict"], **({} if ema is None else ema["average"])}
     if not all(isinstance(value, Tensor) for value in weights.values()):
         raise UserError(f"{file}: the averaged weights in it are not tensors; give a checkpoint of a training.")
     prefix = f"{checkpoint['network_name']}." if "network_name" in checkpoint else ""

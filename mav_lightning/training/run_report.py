@@ -15,6 +15,7 @@ from mav_lightning.common.hashing import file_sha256
 from mav_lightning.networks.card import CARD, WEIGHTS, read_card
 from mav_lightning.networks.checkpoint_reader import read_checkpoint
 from mav_lightning.training.checkpoint_io import checkpoints, is_intact
+from mav_lightning.training.ema import saved_ema
 from mav_lightning.training.run_record import RunRecord, read_run
 
 __all__ = ["FileCheck", "describe_checkpoint", "describe_run", "verify"]
@@ -53,13 +54,13 @@ def describe_checkpoint(file: Path) -> dict[str, Any]:
     """
     checkpoint = read_checkpoint(file)
     callbacks = checkpoint.get("callbacks") or {}
-    averages = [state for name, state in callbacks.items() if name.startswith("EMA")]
+    ema = saved_ema(checkpoint)
     return {
         **_facts(file),
         "optimizer steps": checkpoint.get("global_step"),
         "weights": f"{sum(value.numel() for value in checkpoint['state_dict'].values()):,}",
         "finite": all(_is_finite(value) for value in checkpoint["state_dict"].values()),
-        "averaged over": f"{averages[0].get('updates')} steps" if averages else "no average",
+        "averaged over": "no average" if ema is None else f"{ema.get('updates')} steps",
         "network": (checkpoint.get("network") or {}).get("class", "not described"),
         "lightning": checkpoint.get("pytorch-lightning_version"),
         "run": callbacks.get("Checkpointer", {}).get("run", {}),

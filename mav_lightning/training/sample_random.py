@@ -195,11 +195,13 @@ def _uniform_like(mode: SampleRandom, tensor: Tensor, shape: Sequence[int] | Non
 
 
 def _integers(mode: SampleRandom, *args: Any, dtype: Any = torch.int64, **options: Any) -> Tensor | None:
-    low, high = (0, args[0]) if len(args) == 2 else args[:2] if len(args) == 3 else (0, None)
-    size = options.pop("size", args[-1] if args else ())
-    low, high = options.pop("low", low), options.pop("high", high)
+    """Return whole numbers for `torch.randint`'s bounds, one or two, and size, each by place or by name."""
+    *bounds, size = (*args, options.pop("size")) if "size" in options else args
+    if "high" in options:
+        bounds = [options.pop("low", bounds[0] if bounds else 0), options.pop("high")]
+    low, high = (0, *bounds)[-2:]
     uniform = _new(mode, (size,), False, **options, dtype=torch.float64)
-    return None if uniform is None or high is None else (uniform * (high - low)).floor().add_(low).to(dtype)
+    return None if uniform is None else (uniform * (high - low)).floor().add_(low).to(dtype)
 
 
 def _normal_(mode: SampleRandom, tensor: Tensor, mean: float = 0.0, std: float = 1.0, **_: Any) -> Tensor | None:

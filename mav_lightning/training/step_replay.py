@@ -14,7 +14,7 @@ from torch.utils.hooks import RemovableHandle
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.training.checkpoint_io import checkpoint_step, checkpoints, is_intact
-from mav_lightning.training.finite import NONFINITE, sample_keys
+from mav_lightning.training.finite import NONFINITE, sample_keys, unscaled
 from mav_lightning.training.spikes import SPIKES
 
 __all__ = ["ReplayedStep", "replay_step"]
@@ -94,7 +94,7 @@ class _Observer(Callback):
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         """Record the loss."""
         if trainer.global_step == self._replayed.step:
-            self._replayed.losses.append(repr(float(loss.detach().mean())))
+            self._replayed.losses.append(repr(float(unscaled(trainer, loss).mean())))
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop to observe the layers."""

@@ -30,6 +30,7 @@ KNOWN = frozenset(("a", "red", "circle", "on", "dark"))
         ("ein grüner Kreis", ["ein", "grüner", "kreis"]),
         ("红色 circle", ["红色"]),
         ("a red circle on mars and more", ["mars"]),
+        ("a red circle on mars and more  \n", ["mars"]),
         ("", []),
     ],
 )

@@ -57,6 +57,13 @@ def test_every_command_has_an_example() -> None:
     assert without == {"mav version"}, "it takes no arguments"
 
 
+def test_every_command_that_reads_a_network_accepts_packages_of_ones_own() -> None:
+    reads = re.compile(r"Folder of (a|an|the) (trained|adopted) ")
+    for name, command in commands(command_line()):
+        if any(reads.match(getattr(one, "help", None) or "") for one in command.params):
+            assert "allow" in {one.name for one in command.params}, name
+
+
 @pytest.mark.parametrize("example", examples())
 def test_an_example_is_a_command_with_options_and_configs_that_exist(
     example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from evaluation.clip_listing import list_clips
 from evaluation.folders import open_clips, with_prompts
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import ClipRecord, write_manifest
@@ -123,6 +124,19 @@ def test_all_kinds_beside_each_other_are_clips(tmp_path: Path) -> None:
 def test_every_suffix_of_a_video_counts_in_any_case(suffix: str, tmp_path: Path) -> None:
     write_video(tmp_path / f"a.{suffix}")
     assert ids(tmp_path) == [f"a.{suffix}"]
+
+
+def test_what_this_project_writes_beside_shards_is_not_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    own = ["index.safetensors", "embeddings-0123.safetensors", "latents-0123-64-00000.safetensors"]
+    with tarfile.open(tmp_path / "00000.tar", "w") as shard:
+        shard.add(write_video(tmp_path / "videos" / "a.mp4"), "a.mp4")
+    shutil.rmtree(tmp_path / "videos")
+    for name in own:
+        (tmp_path / name).write_bytes(b"x")
+    with caplog.at_level(logging.WARNING):
+        assert list_clips(tmp_path).unused == {}
+        (tmp_path / "00000.tar").unlink()
+        assert list_clips(tmp_path).unused == {"not media": sorted(own)}
 
 
 def test_what_is_not_used_is_counted_and_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -52,3 +52,10 @@ def test_noise_on_the_ground_is_no_ghost() -> None:
     noise = np.random.default_rng(1).normal(0, 4, real.shape).round().astype(int)
     noise[:, KNOWN] = 0
     assert abs(ghosts((real + noise).clip(0, 255).astype(np.uint8)).mean()) < 0.03
+
+
+def test_clips_without_an_object_in_given_frames_have_no_value() -> None:
+    real = clips(32.0)[:2]
+    blank = np.full_like(real, 40)
+    shown_between = np.where(KNOWN[None, :, None, None, None], blank, real)
+    assert np.isnan(ghosts(np.concatenate([blank, shown_between]))).all()

@@ -88,7 +88,7 @@ def test_i3d_is_told_not_to_resize_what_was_resized(i3d: Path) -> None:
 
 
 def test_i3d_refuses_what_it_cannot_see(i3d: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="clip `0`: I3D needs 9 frames, got 8; take 16"):
+    with pytest.raises(UserError, match="clip `0`: I3D needs at least 9 frames, got 8; take 16"):
         TorchScriptI3D(i3d).prepare(clip(frames=8))
     c3d = script(TinyC3D(softmax=True), tmp_path / "c3d.pt")
     with pytest.raises(UserError, match=r"takes \(x\), without rescale, resize, return_features; give the i3d_torch"):

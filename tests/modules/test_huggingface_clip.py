@@ -99,6 +99,19 @@ def test_other_weights_are_refused_and_told(source: Path, tmp_path: Path) -> Non
     assert load_network(tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("{", "not valid JSON"), ('{"image_mean": "gray"}', "image_mean: must be a list, each item")],
+)
+def test_a_description_of_images_that_cannot_be_read_is_refused(
+    content: str, message: str, source: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(source, tmp_path / "clip")
+    (tmp_path / "clip" / "preprocessor_config.json").write_text(content)
+    with pytest.raises(UserError, match=rf"preprocessor_config\.json.*{message}"):
+        AdoptCLIP(tmp_path / "clip", sha256(source)).run(tmp_path / "out", seed=None, track=untracked)
+
+
 def test_a_clip_with_a_part_missing_is_refused(source: Path, tmp_path: Path) -> None:
     shutil.copytree(source, tmp_path / "half")
     weights = load_file(source / "model.safetensors")

@@ -1,9 +1,13 @@
 import copy
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from mav_lightning.common.errors import UserError
+from mav_lightning.config import instantiate
 from mav_lightning.modules.muon import Muon, orthogonalize
 
 
@@ -27,6 +31,12 @@ def test_it_is_the_newton_schulz_iteration_of_every_matrix_by_itself() -> None:
             gram = x @ x.mT
             x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
         torch.testing.assert_close(result, x, rtol=1e-6, atol=1e-6)
+
+
+def test_a_learning_rate_of_zero_is_rejected() -> None:
+    node = {"_target_": "mav_lightning.modules.muon.Muon", "_partial_": True, "lr": 0.0}
+    with pytest.raises(UserError, match="lr: must be .*above 0"):
+        instantiate(node, Callable[..., Any])
 
 
 def test_small_directions_survive_single_precision() -> None:

@@ -1,14 +1,18 @@
 """Folders of version 0.1 become today's with the same weights, and today's folders are left alone."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
-from mav_lightning.cascade.pipeline_file import READY_MADE
+from mav_lightning.cascade.pipeline_file import READY_MADE, read_pipeline_file
+from mav_lightning.cli.app import app
 from mav_lightning.common.errors import UserError
 from mav_lightning.networks.card import CARD, WEIGHTS, read_card
 from mav_lightning.networks.conversion import convert_network, is_old
@@ -74,6 +78,21 @@ def test_only_old_folders_are_converted(old: Path, tmp_path: Path) -> None:
     assert is_old(old) and not is_old(READY_MADE / "decoder") and not is_old(tmp_path)
     with pytest.raises(UserError, match="nothing to convert"):
         convert_network(READY_MADE / "decoder", tmp_path / "new")
+
+
+def test_a_pipeline_of_today_is_not_converted(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["convert", str(READY_MADE), "--out", str(tmp_path / "new")])
+    assert isinstance(done.exception, UserError) and "nothing to convert" in done.exception.message
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_pipeline_keeps_its_networks_of_today(old: Path, tmp_path: Path) -> None:
+    shutil.copytree(READY_MADE, tmp_path / "mixed", ignore=shutil.ignore_patterns("decoder"))
+    shutil.copytree(old, tmp_path / "mixed" / "decoder")
+    done = CliRunner().invoke(app, ["convert", str(tmp_path / "mixed"), "--out", str(tmp_path / "new")])
+    assert done.exit_code == 0, done.exception
+    kept, found = (read_pipeline_file(folder).checkpoints for folder in (READY_MADE, tmp_path / "new"))
+    assert replace(found, decoder=kept.decoder) == kept
 
 
 @pytest.mark.parametrize("target", ["os.system", "mav_lightning.runs.job.Job", None, 5])

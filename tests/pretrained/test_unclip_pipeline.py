@@ -170,6 +170,8 @@ def test_the_last_step_has_a_network_of_its_own_in_super_resolution(pipeline_fol
     assert torch.equal(found[:1], net.last(x[:1], noise[:1], cond[:1]))
     assert torch.equal(found[1:], net.first(x[1:], noise[1:], cond[1:]))
     assert not torch.allclose(found[:1], net.first(x[:1], noise[:1], cond[:1]))
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(net(x, noise, cond).float(), found, rtol=0.1, atol=0.1)
 
 
 def test_commands_make_a_pipeline_and_clips(karlo: Path, pipeline_folder: Path, tmp_path: Path) -> None:

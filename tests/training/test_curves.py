@@ -144,6 +144,29 @@ def test_all_ways_of_logging_reach_the_loggers_and_callbacks(tmp_path: Path) -> 
     assert float(stop.best_score) == pytest.approx(min(value for _, value in curves["loss/val"]))
 
 
+class AtEnd(ToyModule):
+    """Logs when a batch has ended."""
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.log("train/module", float(self.trainer.global_step))
+
+
+class CallbackAtEnd(Callback):
+    """Logs when a batch has ended."""
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, *_: Any) -> None:
+        pl_module.log("train/callback", float(trainer.global_step))
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_what_is_logged_when_a_batch_has_ended_is_drawn_at_its_step(every: int, tmp_path: Path) -> None:
+    options = {"log_every_n_steps": every, "limit_val_batches": 0}
+    run(tmp_path, steps=6, module=AtEnd(), logger="tensorboard", trainer=options, extra=[CallbackAtEnd()])
+    due = [(step - 1, float(step)) for step in range(every, 7, every)]
+    assert board(tmp_path)["train/module"] == due
+    assert board(tmp_path)["train/callback"] == due
+
+
 def test_a_stop_by_early_stopping_is_saved_with_its_validation(tmp_path: Path) -> None:
     stop = EarlyStopping("loss/val", patience=1, divergence_threshold=0.0, check_finite=False)
     with pytest.raises(UserError, match="ended at step 4 of 23"):

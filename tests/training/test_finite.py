@@ -3,6 +3,7 @@
 import json
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from toy_training import At, LastRankFails, ToyModule, run
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.training.checkpoint_io import checkpoints
-from mav_lightning.training.finite import FiniteGuard
+from mav_lightning.training.finite import FiniteGuard, StepRecorder
 
 
 def last_checkpoint(out: Path) -> dict[str, Any]:
@@ -41,6 +42,13 @@ def test_a_bad_step_is_recorded_with_what_reproduces_it(tmp_path: Path) -> None:
     assert (record["step"], record["gradient_norm"], rank["losses"]) == (1, "nan", ["nan", "nan"])
     assert rank["samples"] == [["2-0", "2-1", "2-2", "2-3"], ["3-0", "3-1", "3-2", "3-3"]]
     assert last_checkpoint(tmp_path)["callbacks"]["FiniteGuard"]["records"] == [record]
+
+
+def test_losses_are_recorded_without_the_scale_of_half_precision() -> None:
+    recorder, scaler = StepRecorder(), torch.amp.GradScaler("cpu", init_scale=8.0)
+    trainer: Any = SimpleNamespace(precision_plugin=SimpleNamespace(scaler=scaler))
+    recorder.on_before_backward(trainer, ToyModule(), scaler.scale(torch.tensor(3.0)))
+    assert recorder.taken()[1] == [torch.tensor(3.0)]
 
 
 def test_a_loss_that_one_rank_alone_has_stops_the_step_of_all(launch: Any, tmp_path: Path) -> None:

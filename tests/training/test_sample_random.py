@@ -76,6 +76,28 @@ def test_draws_have_the_distribution_they_are_named_after(draw: Any, mean: float
     assert (neighbors - torch.eye(3)).abs().max() < 0.06
 
 
+@pytest.mark.parametrize(
+    ("draw", "low", "high"),
+    [
+        (lambda n: torch.randint(7, (n,)), 0, 7),
+        (lambda n: torch.randint(7, size=(n,)), 0, 7),
+        (lambda n: torch.randint(high=7, size=(n,)), 0, 7),
+        (lambda n: torch.randint(3, 9, (n,)), 3, 9),
+        (lambda n: torch.randint(3, 9, size=(n,)), 3, 9),
+        (lambda n: torch.randint(3, high=9, size=(n,)), 3, 9),
+        (lambda n: torch.randint(low=3, high=9, size=(n,), generator=None), 3, 9),
+        (lambda n: torch.randint(-5, 0, (n,)), -5, 0),
+    ],
+)
+def test_whole_numbers_keep_to_their_bounds_however_these_are_given(
+    draw: Callable[[int], Tensor], low: int, high: int
+) -> None:
+    values = drawn(draw, list(range(400)))
+    assert values.dtype == torch.int64
+    assert values.unique().tolist() == list(range(low, high))
+    assert torch.equal(values[200:], drawn(draw, list(range(200, 400))))
+
+
 def test_normal_noise_is_normal() -> None:
     values = drawn(lambda n: torch.randn(n, 5), list(range(4000))).flatten().sort().values
     expected = torch.special.ndtri((torch.arange(20000) + 0.5) / 20000)
