@@ -1,13 +1,17 @@
 """What a folder of somebody's clips holds: shards, videos, folders of frames and arrays, and what is none of these."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
+from mav_lightning.common.counting import counted
+from mav_lightning.common.errors import UserError
+from mav_lightning.common.terminal import visible
 from mav_lightning.media.formats import HEAD_BYTES, PICTURE_SUFFIXES, UNREAD_SUFFIXES, VIDEO_SUFFIXES, is_animated
-from mav_lightning.media.listing import list_folder, natural_key
+from mav_lightning.media.frame_series import numbered_series
+from mav_lightning.media.listing import LISTED_TWICE, Listing, list_folder, natural_key
 from mav_lightning.shards.shard_listing import is_compressed_shard
 
 __all__ = ["ClipListing", "list_clips"]
@@ -27,8 +31,9 @@ class ClipListing:
         videos: Videos and animations.
         frame_folders: Folders of images, each the frames of one clip.
         arrays: ``.npy`` files.
-        loose: Images in the folder itself, which belong to no clip.
+        loose: Images in the folder itself, if there is no clip at all.
         unused: Reason → names of everything else.
+        doubtful: Folder → images in it of one series, and the smaller number of clips in it and below it.
     """
 
     shards: Sequence[Path]
@@ -37,45 +42,95 @@ class ClipListing:
     arrays: Sequence[Path]
     loose: Sequence[Path]
     unused: Mapping[str, Sequence[str]]
+    doubtful: Mapping[Path, tuple[Sequence[Path], int]]
+
+    def check_series(self) -> None:
+        """Check that images beside clips can be previews of these.
+
+        Raises:
+            UserError: There are more numbered images than clips: they may be the frames of a clip, of which a video
+                beside them is the preview.
+        """
+        for folder, (series, clips) in self.doubtful.items():
+            raise UserError(
+                f"{visible(folder)}: holds {len(series)} numbered images, such as `{visible(series[0].name)}`, beside "
+                f"{counted(clips, 'clip')}; put the frames of each clip, and nothing else, into a folder of its own, "
+                "and previews elsewhere."
+            )
 
 
 def list_clips(root: Path) -> ClipListing:
     """Sort out what is below a folder, at any depth.
 
-    Images are the frames of one clip if their folder holds no clips of another kind; beside videos they are previews.
+    Images are the frames of one clip if no clip of another kind is in their folder or below it; beside clips, or with
+    the names of videos, they are previews. Of a file that links lead to twice, the first name counts.
     """
     listing = list_folder(root)
     unused = {reason: list(names) for reason, names in listing.unused.items()}
-    kinds, others = defaultdict[str, list[Path]](list), defaultdict[str, list[str]](list)
-    for path in listing.files:
-        kind = _kind(path)
-        if kind is not None:
-            kinds[kind].append(path)
-        elif path.name in _OWN or fnmatch(path.name, _OWN_PATTERN):
-            kinds["own"].append(path)
-        elif path.suffix[1:].lower() in UNREAD_SUFFIXES:
-            others["of formats that are not read; convert them to .mp4 or .png"].append(listing.name(path))
-        else:
-            kinds["other"].append(path)
-    sharded = {path.parent for path in kinds["shard"]}
-    foreign = [path for path in kinds["own"] if path.parent not in sharded]
-    others["not media"] = [listing.name(path) for path in sorted([*kinds["other"], *foreign])]
-    occupied = sharded | {path.parent for kind in ("video", "array") for path in kinds[kind]}
-    folders = {path.parent for path in kinds["picture"]} - occupied - {root}
+    kinds, others = _by_kind(listing)
+    for reason, paths in others.items():
+        unused.setdefault(reason, []).extend(map(listing.name, paths))
+    clips = [path for kind in ("shard", "video", "array") for path in kinds[kind]]
+    clips_in = Counter(folder for path in clips for folder in _up_to(root, path.parent))
+    images = defaultdict[Path, list[Path]](list)
     for path in kinds["picture"]:
-        if path.parent in occupied:
-            others["images beside clips, not frames of one"].append(listing.name(path))
-    loose = [path for path in kinds["picture"] if path.parent == root and root not in occupied]
+        images[path.parent].append(path)
+    named = {path.stem.lower() for path in (*kinds["video"], *kinds["array"])}
+    folders, beside = list[Path](), set[Path]()
+    for folder in sorted(images, key=lambda folder: len(folder.parts), reverse=True):
+        if clips_in[folder]:
+            beside.add(folder)
+        elif all(path.stem.lower() in named for path in images[folder]):
+            unused.setdefault("images with the names of videos", []).extend(map(listing.name, images[folder]))
+        elif folder != root:
+            folders.append(folder)
+            clips_in.update(_up_to(root, folder))
+    if beside:
+        unused["images beside clips, not frames of one"] = [
+            listing.name(path) for path in kinds["picture"] if path.parent in beside
+        ]
     frame_folders = sorted(folders, key=lambda folder: natural_key(folder.relative_to(root).as_posix()))
-    unused |= {reason: names for reason, names in others.items() if names}
-    return ClipListing(kinds["shard"], kinds["video"], frame_folders, kinds["array"], loose, unused)
+    loose = [] if clips_in[root] else images[root]
+    sharded = {folder for shard in kinds["shard"] for folder in _up_to(root, shard.parent)}
+    longest = {folder: max(numbered_series(images[folder]), key=len, default=[]) for folder in sorted(beside - sharded)}
+    doubtful = {
+        folder: (series, clips_in[folder]) for folder, series in longest.items() if len(series) > clips_in[folder]
+    }
+    return ClipListing(kinds["shard"], kinds["video"], frame_folders, kinds["array"], loose, unused, doubtful)
+
+
+def _by_kind(listing: Listing) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
+    """Return the kind of clip → its files, and the reason → files that are none."""
+    kinds, others = defaultdict[str, list[Path]](list), defaultdict[str, list[Path]](list)
+    kind_of = {path: _kind(path) for path in listing.files}
+    for path, kind in kind_of.items():
+        if kind in ("shard", "video", "array") and kind == kind_of.get(listing.copies.get(path, path / "?")):
+            others[LISTED_TWICE].append(path)
+        elif kind is not None:
+            kinds[kind].append(path)
+        elif path.suffix[1:].lower() in UNREAD_SUFFIXES:
+            others["of formats that are not read; convert them to .mp4 or .png"].append(path)
+        elif not _is_own(path, kind_of):
+            others["not media"].append(path)
+    return kinds, others
+
+
+def _is_own(path: Path, kind_of: Mapping[Path, str | None]) -> bool:
+    """Return whether this project wrote a file next to shards."""
+    named = path.name in _OWN or fnmatch(path.name, _OWN_PATTERN)
+    return named and any(other.parent == path.parent for other, kind in kind_of.items() if kind == "shard")
+
+
+def _up_to(root: Path, folder: Path) -> Iterable[Path]:
+    """Yield a folder and those above it, up to the root."""
+    return (folder, *(above for above in folder.parents if above.is_relative_to(root))) if folder != root else (root,)
 
 
 def _kind(path: Path) -> str | None:
     if is_compressed_shard(path):
         return "shard"
     suffix = path.suffix[1:].lower()
-    if suffix == "webp":
+    if suffix in ("webp", "png"):
         with path.open("rb") as file:
             return "video" if is_animated(file.read(HEAD_BYTES)) else "picture"
     return _KINDS.get(suffix)
