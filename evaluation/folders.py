@@ -48,8 +48,8 @@ def open_clips(clips: Clips, split: Split = "val", fps: float | None = None) -> 
         fps: Frames per second of images and arrays, which have no frame rate of their own. None if there are none.
 
     Raises:
-        UserError: If the folder is missing or empty, a file that the manifest names is missing, a shard is cut off, or
-            images or arrays come without a frame rate.
+        UserError: If the folder is missing or empty, a dataset has no such split, a file that the manifest names is
+            missing, a shard is cut off, or images or arrays come without a frame rate.
     """
     if not isinstance(clips, Path | str):
         return _in_memory(clips, fps)
@@ -57,8 +57,10 @@ def open_clips(clips: Clips, split: Split = "val", fps: float | None = None) -> 
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; give one with clips or shards.")
     if split == "all" and (parts := _splits(folder)):
+        if len({place.resolve() for place in parts.values()}) < len(parts):
+            raise UserError(f"{folder}: its splits {' and '.join(parts)} are one folder; evaluate one of them.")
         return [replace(one, id=f"{part}/{one.id}") for part in parts for one in open_clips(clips, part, fps)]
-    root = _root(folder, split)
+    root = folder if split == "all" else _split(folder, split)
     if os.path.lexists(root / MANIFEST):
         sources = _of_manifest(root)
     else:
@@ -126,19 +128,21 @@ def _names(name: str) -> tuple[str, str]:
     return name, str(PurePosixPath(name).with_suffix(""))
 
 
-def _splits(folder: Path) -> list[Split]:
-    splits = {split: _root(folder, split) for split in get_args(Split) if split != "all"}
-    found: dict[Path, Split] = {}
-    for split, place in splits.items():
-        if place != folder and (other := found.setdefault(place.resolve(), split)) != split:
-            raise UserError(f"{place}: is the folder of {other}, too; evaluate one of them.")
-    return list(found.values())
+def _splits(folder: Path) -> dict[Split, Path]:
+    """Return the folders of a dataset's splits that there are; none of a folder that is no dataset."""
+    if os.path.lexists(folder / MANIFEST):
+        return {}
+    places = {split: folder / "clips" / split for split in get_args(Split) if split != "all"}
+    return {split: place for split, place in places.items() if is_folder(place)}
 
 
-def _root(folder: Path, split: str) -> Path:
-    """Where the clips are: a dataset stores them by split."""
-    part = folder / "clips" / split
-    return part if is_folder(part) and not (folder / MANIFEST).is_file() else folder
+def _split(folder: Path, split: Split) -> Path:
+    """Return the folder of a split; of what is no dataset, the folder itself."""
+    splits = _splits(folder)
+    if splits and split not in splits:
+        other = next(iter(splits.values()))
+        raise UserError(f"{folder}: holds no split {split}; to measure another one, give {other}.")
+    return splits.get(split, folder)
 
 
 def _of_manifest(folder: Path) -> list[VideoSource]:

@@ -125,13 +125,21 @@ def test_a_manifest_that_cannot_be_read_is_not_passed_over(target: str | None, r
 def test_a_split_that_is_gone_or_another_one_is_refused(root: Path) -> None:
     write_shard(root / "clips" / "train" / "0.tar")
     link(root / "clips" / "val", "train")
-    with pytest.raises(UserError, match="val: is the folder of train, too; evaluate one of them"):
+    with pytest.raises(UserError, match="its splits train and val are one folder; evaluate one of them"):
         open_clips(root, "all")
     (root / "clips" / "val").unlink()
     link(root / "clips" / "val", "/mnt/gone")
     for split in ("val", "all"):
         with pytest.raises(UserError, match="val: is a link to nothing; restore what it leads to"):
             open_clips(root, split)  # type: ignore[arg-type]
+
+
+def test_a_split_that_is_missing_is_not_replaced_by_another(root: Path) -> None:
+    write_shard(root / "clips" / "train" / "0.tar")
+    assert ids(root / "clips" / "train") == ["0/e"]
+    with pytest.raises(UserError, match="holds no split val; to measure another one, give .*clips/train"):
+        open_clips(root)
+    assert [source.id for source in open_clips(root, "all")] == ["train/0/e"]
 
 
 def test_a_shard_that_is_gone_is_not_passed_over(root: Path) -> None:
