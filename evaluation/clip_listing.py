@@ -33,7 +33,7 @@ class ClipListing:
         arrays: ``.npy`` files.
         loose: Images in the folder itself, if there is no clip at all.
         unused: Reason → names of everything else.
-        doubtful: Folder → images in it of one series, and the smaller number of clips in it and below it.
+        doubtful: Folder → numbered images in it that are previews or frames, and why that is not clear.
     """
 
     shards: Sequence[Path]
@@ -42,20 +42,20 @@ class ClipListing:
     arrays: Sequence[Path]
     loose: Sequence[Path]
     unused: Mapping[str, Sequence[str]]
-    doubtful: Mapping[Path, tuple[Sequence[Path], int]]
+    doubtful: Mapping[Path, tuple[Sequence[Path], str]]
 
     def check_series(self) -> None:
-        """Check that images beside clips can be previews of these.
+        """Check that numbered images are clearly frames of a clip or previews of clips.
 
         Raises:
-            UserError: There are more numbered images than clips: they may be the frames of a clip, of which a video
-                beside them is the preview.
+            UserError: More images than clips are beside them, so that a video may be the preview of frames, or images
+                have the names of some of the videos, but not of all in a folder.
         """
-        for folder, (series, clips) in self.doubtful.items():
+        for folder, (series, where) in self.doubtful.items():
             raise UserError(
-                f"{visible(folder)}: holds {len(series)} numbered images, such as `{visible(series[0].name)}`, beside "
-                f"{counted(clips, 'clip')}; put the frames of each clip, and nothing else, into a folder of its own, "
-                "and previews elsewhere."
+                f"{visible(folder)}: holds {len(series)} numbered images, such as `{visible(series[0].name)}`, "
+                f"{where}; put the frames of each clip, and nothing else, into a folder of its own, and previews "
+                "elsewhere."
             )
 
 
@@ -68,35 +68,44 @@ def list_clips(root: Path) -> ClipListing:
     listing = list_folder(root)
     unused = {reason: list(names) for reason, names in listing.unused.items()}
     kinds, others = _by_kind(listing)
-    for reason, paths in others.items():
-        unused.setdefault(reason, []).extend(map(listing.name, paths))
     clips = [path for kind in ("shard", "video", "array") for path in kinds[kind]]
     clips_in = Counter(folder for path in clips for folder in _up_to(root, path.parent))
     images = defaultdict[Path, list[Path]](list)
     for path in kinds["picture"]:
         images[path.parent].append(path)
-    named = {path.stem.lower() for path in (*kinds["video"], *kinds["array"])}
-    folders, beside = list[Path](), set[Path]()
+    named = _names_by_folder([*kinds["video"], *kinds["array"]])
+    folders, doubtful = list[Path](), dict[Path, tuple[Sequence[Path], str]]()
+    sharded = {folder for shard in kinds["shard"] for folder in _up_to(root, shard.parent)}
     for folder in sorted(images, key=lambda folder: len(folder.parts), reverse=True):
+        stems, series = {path.stem.lower() for path in images[folder]}, _longest_series(images[folder])
         if clips_in[folder]:
-            beside.add(folder)
-        elif all(path.stem.lower() in named for path in images[folder]):
-            unused.setdefault("images with the names of videos", []).extend(map(listing.name, images[folder]))
+            others["images beside clips, not frames of one"] += images[folder]
+            if len(series) > clips_in[folder] and folder not in sharded:
+                doubtful[folder] = (series, f"beside {counted(clips_in[folder], 'clip')}")
+        elif stems <= set().union(*named):
+            others["images with the names of videos"] += images[folder]
+            if len(series) > 1 and stems not in named:
+                doubtful[folder] = (series, "with the names of some of the videos")
         elif folder != root:
             folders.append(folder)
             clips_in.update(_up_to(root, folder))
-    if beside:
-        unused["images beside clips, not frames of one"] = [
-            listing.name(path) for path in kinds["picture"] if path.parent in beside
-        ]
+    for reason, paths in others.items():
+        unused[reason] = [*unused.get(reason, ()), *map(listing.name, paths)]
     frame_folders = sorted(folders, key=lambda folder: natural_key(folder.relative_to(root).as_posix()))
     loose = [] if clips_in[root] else images[root]
-    sharded = {folder for shard in kinds["shard"] for folder in _up_to(root, shard.parent)}
-    longest = {folder: max(numbered_series(images[folder]), key=len, default=[]) for folder in sorted(beside - sharded)}
-    doubtful = {
-        folder: (series, clips_in[folder]) for folder, series in longest.items() if len(series) > clips_in[folder]
-    }
     return ClipListing(kinds["shard"], kinds["video"], frame_folders, kinds["array"], loose, unused, doubtful)
+
+
+def _names_by_folder(clips: Iterable[Path]) -> list[set[str]]:
+    """Return the names of the clips in each folder, without suffixes, in lower case."""
+    named = defaultdict[Path, set[str]](set)
+    for path in clips:
+        named[path.parent].add(path.stem.lower())
+    return list(named.values())
+
+
+def _longest_series(images: Iterable[Path]) -> list[Path]:
+    return max(numbered_series(images), key=len, default=[])
 
 
 def _by_kind(listing: Listing) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:

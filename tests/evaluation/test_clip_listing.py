@@ -161,6 +161,16 @@ def test_previews_of_videos_are_no_clips_and_are_named(
     assert f"{len(previews)} not used: {len(previews)} {reason} (" in line
 
 
+def test_frames_with_the_names_of_some_videos_are_refused(tmp_path: Path) -> None:
+    for number in range(4):
+        write_video(tmp_path / "videos" / f"{number}.mp4")
+    write_frames(tmp_path / "frames" / "a", ["0.png", "1.png", "2.png"])
+    with pytest.raises(UserError, match=r"a: holds 3 numbered images, such as `0\.png`, with the names of some of the"):
+        ids(tmp_path)
+    write_frames(tmp_path / "frames" / "a", ["3.png", "4.png"])
+    assert ids(tmp_path)[0] == "frames/a"
+
+
 def test_posters_beside_folders_of_frames_are_no_clips(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for name in ("x/0", "x/1"):
         write_frames(tmp_path / name, SERIES["no width"])
