@@ -15,7 +15,7 @@ from datamodules.order import EvalOrder
 from datamodules.reader import TIMEOUT, EvalLoader, Samples, TrainLoader
 from datamodules.remote import StreamLimits
 from datamodules.shard_urls import shard_urls
-from datamodules.sources import DatasetFolder, Root, open_root
+from datamodules.sources import DatasetFolder, Root, open_root, report_same_samples
 from datamodules.streaming import StreamingLoader
 from mav_lightning.common.arguments import checked
 from mav_lightning.common.errors import UserError
@@ -110,9 +110,7 @@ class ShardData(LightningDataModule, Generic[B]):
         """Return ``root`` → sha256 of the training and validation samples; empty with the streaming reader."""
         if self.reader == "streaming":
             return {}
-        splits = {
-            split: self._samples(split).sha256 for split in ("train", "val") if self._has(split) or split == "train"
-        }
+        splits = {name: self._samples(name).sha256 for name in ("train", "val") if name == "train" or self._has(name)}
         return {"root": hashlib.sha256(json.dumps(splits).encode()).hexdigest()}
 
     def train_dataloader(self) -> TrainLoader[B] | StreamingLoader[B]:
@@ -150,6 +148,7 @@ class ShardData(LightningDataModule, Generic[B]):
 
     def _eval_loader(self, split: str) -> EvalLoader[B]:
         samples = self._samples(split)
+        report_same_samples(split, samples, self._readers.get("train"))
         order = EvalOrder(len(samples), self.batch_size, *self._place)
         return EvalLoader(samples, order, self.workers, self.timeout)
 

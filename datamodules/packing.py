@@ -7,7 +7,6 @@ together with captioned images.
 
 import hashlib
 import io
-import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,18 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from datamodules.annotations import Annotations, Annotator, Row, name_some
-from datamodules.captions import read_captions
+from datamodules.annotations import Annotator
 from datamodules.index import DATASET, build_index
 from datamodules.shards import write_shards
 from datamodules.shots import SHORTEST, Shot, check_cutting, encode_shot, find_shots, motion_of_shot
+from datamodules.source_files import SourceFile, find_files
 from mav_lightning.common.arguments import checked
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt
-from mav_lightning.common.text_files import composed
 from mav_lightning.common.tracking import Track, untracked
 from mav_lightning.common.whole_file import new_folder
-from mav_lightning.media.listing import list_folder
 from mav_lightning.media.media_reader import FrameSource, open_media, read_clip
 from mav_lightning.media.pictures import decode_picture
 from mav_lightning.shards.samples import IMAGE_SUFFIXES, VIDEO_SUFFIXES
@@ -87,7 +84,8 @@ def pack(
     Without an official split, groups whose names hash lowest go to ``val``, so the split depends on the names alone.
 
     Args:
-        src: Folder of videos (`VIDEO_SUFFIXES`) and images (`PICTURE_SUFFIXES`), at any depth; links are followed.
+        src: Folder of videos (`VIDEO_SUFFIXES`) and images (`PICTURE_SUFFIXES`), at any depth; links are followed. A
+            link to a file that is packed anyway needs a row of its own, and is in the split of that file.
         captions: Caption table, see `read_captions`; or a function from file names to annotations, such as
             `read_ucf101` and `read_msrvtt` with their other arguments bound.
         out: New or empty folder; it appears complete or not at all.
@@ -112,7 +110,7 @@ def pack(
         raise UserError("must be below 1, got 1; 0.1 holds out a tenth of the groups.", argument="val")
     if cut_scenes:
         check_cutting()
-    files, known, unused = _find_files(src, captions)
+    files, known, unused = find_files(src, captions)
     report = PackReport(
         uncaptioned=[file.name for file in files if not file.row.caption],
         unused=unused,
@@ -137,7 +135,7 @@ def pack(
 
 def _write(
     folder: Path,
-    splits: dict[str, "list[_File]"],
+    splits: dict[str, "list[SourceFile]"],
     makers: Mapping[str, Callable[..., Iterator[dict[str, bytes]]]],
     shard_size: int,
     report: PackReport,
@@ -153,65 +151,7 @@ def _write(
                 build_index(place)
 
 
-@dataclass(frozen=True)
-class _File:
-    """One file to pack; `name` is its path relative to the source folder, with forward slashes, in Unicode form NFC."""
-
-    path: Path
-    name: str
-    row: Row
-
-    @property
-    def suffix(self) -> str:
-        return self.path.suffix[1:].lower()
-
-    def sample(self, suffix: str, data: bytes, **facts: Any) -> dict[str, bytes]:
-        """Return the members of a sample made from this file, with more facts about it."""
-        content = {"file": self.name, **self.row.facts(), **facts}
-        members = {suffix: data, "json": json.dumps(content).encode()}
-        return members | ({"txt": self.row.caption.encode()} if self.row.caption else {})
-
-
-def _find_files(src: Path, captions: Path | Annotator) -> tuple[list[_File], Annotations, dict[str, list[str]]]:
-    """Return the files to pack, sorted by name, their annotations, and the names of what is not used, by reason."""
-    if not src.is_dir():
-        raise UserError(f"{src}: no such folder; give the folder that holds the videos.")
-    listing = list_folder(src)
-    found = listing.with_suffix(*VIDEO_SUFFIXES, *IMAGE_SUFFIXES)
-    paths = {composed(listing.name(path)): path for path in found}
-    if twice := sorted({composed(listing.name(path)) for path in set(found) - set(paths.values())}):
-        raise UserError(
-            f"{src}: {len(twice)} name(s) are used twice, with accents as characters of their own and without: "
-            f"{name_some(twice)}; rename one file of each."
-        )
-    if not paths:
-        raise UserError(
-            f"{src}: holds no video or image ({', '.join((*VIDEO_SUFFIXES, *IMAGE_SUFFIXES))}); give the folder of the "
-            "videos."
-        )
-    names = sorted(paths)
-    unread = sorted(composed(listing.name(path)) for path in set(listing.files) - set(paths.values()))
-    if callable(captions):
-        known, table = captions(names), None
-    else:
-        known, table = read_captions(captions, [*names, *unread]), captions.resolve()
-        if wrong := known.rows.keys() & set(unread):
-            raise UserError(
-                f"{captions}: {len(wrong)} row(s) name files of formats that are not read: {name_some(sorted(wrong))}; "
-                "convert them to .mp4 or .png."
-            )
-    unused = {reason: list(left_out) for reason, left_out in listing.unused.items()}
-    if others := [name for name in unread if (src / name).resolve() != table]:
-        unused["neither a video nor an image of a format that is read"] = others
-    files = [
-        _File(paths[name], name, known.rows.get(name, Row()))
-        for name in names
-        if known.splits is None or name in known.splits
-    ]
-    return files, known, unused
-
-
-def _split(files: list[_File], official: Mapping[str, str] | None, val: float) -> dict[str, list[_File]]:
+def _split(files: list[SourceFile], official: Mapping[str, str] | None, val: float) -> dict[str, list[SourceFile]]:
     """Split as the official split specifies, or else by whole groups: those whose names hash lowest go to ``val``."""
     if official is not None:
         return {split: [file for file in files if official[file.name] == split] for split in ("train", "val")}
@@ -229,7 +169,7 @@ def _hash(group: str) -> bytes:
 
 
 def _clips(
-    files: Iterable[_File], report: PackReport, cut_scenes: bool, min_motion: float
+    files: Iterable[SourceFile], report: PackReport, cut_scenes: bool, min_motion: float
 ) -> Iterator[dict[str, bytes]]:
     """Yield the videos unchanged, or the shots they are cut into; one that cannot be decoded is left out."""
     for file in files:
@@ -247,7 +187,7 @@ def _clips(
 
 
 def _shot(
-    file: _File, video: FrameSource, shots: Sequence[Shot], number: int, min_motion: float, report: PackReport
+    file: SourceFile, video: FrameSource, shots: Sequence[Shot], number: int, min_motion: float, report: PackReport
 ) -> dict[str, bytes] | None:
     """Return the sample of a shot of a film, the whole film if it has only one; None if it is left out."""
     shot, whole = shots[number], len(shots) == 1
@@ -267,7 +207,7 @@ def _shot(
     return file.sample("mp4", encode_shot(video, shot), **facts)
 
 
-def _images(files: Iterable[_File], report: PackReport, stills: int) -> Iterator[dict[str, bytes]]:
+def _images(files: Iterable[SourceFile], report: PackReport, stills: int) -> Iterator[dict[str, bytes]]:
     """Yield the captioned images unchanged, and evenly spaced frames of the captioned videos."""
     for file in files:
         if not file.row.caption or file.name in report.undecodable:

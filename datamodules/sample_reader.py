@@ -106,7 +106,9 @@ class SampleReader(Generic[B]):
         return reasons, reason_of
 
     def _report_refused(self, reasons: list[str], reason_of: NDArray[np.intp]) -> None:
-        if len(self) == len(self.index) > 0:
+        if not len(self.index):
+            raise UserError(f"{self.index.folder}: the shards hold no samples; write them again.")
+        if len(self) == len(self.index):
             return
         refused = np.flatnonzero(~self.index.table.usable | (reason_of >= 0))
         some = [(self.index[number], reason_of[number]) for number in refused[:_NAMED].tolist()]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from datamodules.batch import ClipBatch, ImageBatch
 from datamodules.decoders import Decoder
@@ -14,10 +14,14 @@ from datamodules.where import Where
 from mav_lightning.common.arguments import check_fields
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import PositiveFloat, check
+from mav_lightning.common.terminal import SafeLog
+from mav_lightning.media.listing import is_folder
 
-__all__ = ["DatasetFolder", "DatasetMixture", "Root", "WeightedDataset", "open_root"]
+__all__ = ["DatasetFolder", "DatasetMixture", "Root", "WeightedDataset", "open_root", "report_same_samples"]
 
 B = TypeVar("B", bound=ImageBatch | ClipBatch)
+_Samples: TypeAlias = SampleReader[Any] | MixtureReader[Any]
+log = SafeLog(__name__)
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class DatasetFolder:
 
     def has(self, split: str) -> bool:
         """Return whether there is a folder of a split: ``train``, ``val`` or ``test``."""
-        return any(place.is_dir() for place in self._places(split))
+        return any(map(is_folder, self._places(split)))
 
     def folder(self, split: str) -> Path:
         """Return the folder of a split.
@@ -71,7 +75,7 @@ class DatasetFolder:
         Raises:
             UserError: There is none.
         """
-        found = next((place for place in self._places(split) if place.is_dir()), None)
+        found = next(filter(is_folder, self._places(split)), None)
         if found is None:
             raise UserError(
                 f"{self.root}: holds neither `{self.kind}/{split}` nor `{split}`; write shards with `mav data shapes "
@@ -159,6 +163,18 @@ class DatasetMixture:
                     argument="root",
                 )
         return MixtureReader(readers, self.weights)
+
+
+def report_same_samples(split: str, samples: _Samples, trained: _Samples | None) -> None:
+    """Warn if the samples of a split are those that are trained on, for example by a link.
+
+    Args:
+        split: Name of the split, for the message.
+        samples: Its samples.
+        trained: Training samples. None if they are not read.
+    """
+    if trained is not None and trained.sha256 == samples.sha256:
+        log.warning("the split %s holds the same samples as train, so it cannot show what was memorized.", split)
 
 
 def open_root(root: Root, kind: str, where: str | None) -> DatasetFolder | DatasetMixture:

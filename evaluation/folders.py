@@ -1,5 +1,6 @@
 """Anybody's folder → its videos: a manifest's clips, WebDataset shards, video files, frames as pictures or arrays."""
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -19,7 +20,7 @@ from mav_lightning.common.schema import PositiveFloat
 from mav_lightning.common.terminal import SafeLog
 from mav_lightning.common.text_files import composed
 from mav_lightning.media.formats import PICTURE_SUFFIXES, VIDEO_SUFFIXES
-from mav_lightning.media.listing import describe_unused
+from mav_lightning.media.listing import describe_unused, is_folder
 from mav_lightning.shards.sample_facts import read_facts
 from mav_lightning.shards.samples import Group, SampleError, read_folder
 from mav_lightning.shards.shard_listing import shard_paths
@@ -47,8 +48,8 @@ def open_clips(clips: Clips, split: Split = "val", fps: float | None = None) -> 
         fps: Frames per second of images and arrays, which have no frame rate of their own. None if there are none.
 
     Raises:
-        UserError: If the folder is missing or empty, a file that the manifest names is missing, a shard is cut off, or
-            images or arrays come without a frame rate.
+        UserError: If the folder is missing or empty, a dataset has no such split, a file that the manifest names is
+            missing, a shard is cut off, or images or arrays come without a frame rate.
     """
     if not isinstance(clips, Path | str):
         return _in_memory(clips, fps)
@@ -56,9 +57,11 @@ def open_clips(clips: Clips, split: Split = "val", fps: float | None = None) -> 
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; give one with clips or shards.")
     if split == "all" and (parts := _splits(folder)):
+        if len({place.resolve() for place in parts.values()}) < len(parts):
+            raise UserError(f"{folder}: its splits {' and '.join(parts)} are one folder; evaluate one of them.")
         return [replace(one, id=f"{part}/{one.id}") for part in parts for one in open_clips(clips, part, fps)]
-    root = _root(folder, split)
-    if (root / MANIFEST).is_file():
+    root = folder if split == "all" else _split(folder, split)
+    if os.path.lexists(root / MANIFEST):
         sources = _of_manifest(root)
     else:
         sources = _of_files(root, fps)
@@ -125,39 +128,56 @@ def _names(name: str) -> tuple[str, str]:
     return name, str(PurePosixPath(name).with_suffix(""))
 
 
-def _splits(folder: Path) -> list[Split]:
-    return [split for split in get_args(Split) if split != "all" and _root(folder, split) != folder]
+def _splits(folder: Path) -> dict[Split, Path]:
+    """Return the folders of a dataset's splits that there are; none of a folder that is no dataset."""
+    if os.path.lexists(folder / MANIFEST):
+        return {}
+    places = {split: folder / "clips" / split for split in get_args(Split) if split != "all"}
+    return {split: place for split, place in places.items() if is_folder(place)}
 
 
-def _root(folder: Path, split: str) -> Path:
-    """Where the clips are: a dataset stores them by split."""
-    part = folder / "clips" / split
-    return part if part.is_dir() and not (folder / MANIFEST).is_file() else folder
+def _split(folder: Path, split: Split) -> Path:
+    """Return the folder of a split; of what is no dataset, the folder itself."""
+    splits = _splits(folder)
+    if splits and split not in splits:
+        other = next(iter(splits.values()))
+        raise UserError(f"{folder}: holds no split {split}; to measure another one, give {other}.")
+    return splits.get(split, folder)
 
 
 def _of_manifest(folder: Path) -> list[VideoSource]:
-    sources, root, where = [], folder.resolve(), folder / MANIFEST
+    found, sources = list_clips(folder), []
+    clips = {_name(folder, path): path for path in (*found.videos, *found.frame_folders, *found.arrays)}
     for clip in read_manifest(folder):
-        path = (folder / clip.file).resolve()
-        if not path.is_relative_to(root) or not path.exists():
-            raise UserError(f"{where}, clip `{clip.id}`: no file `{clip.file}` in the folder; generate it again.")
+        path, where = clips.get(composed(os.path.normpath(clip.file))), f"{folder / MANIFEST}, clip `{clip.id}`"
+        if path is None and (path := _inside(folder, clip.file)) is None:
+            raise UserError(f"{where}: no file `{clip.file}` in the folder; generate it again.")
         if not clip.fps > 0:
-            raise UserError(f"{where}, clip `{clip.id}`: fps must be positive, got {clip.fps}; correct it.")
+            raise UserError(f"{where}: fps must be positive, got {clip.fps}; correct it.")
         facts: dict[str, Any] = {"prompt": clip.prompt, "attributes": dict(clip.attributes)}
         sources.append(VideoSource(clip.id, path, None, float(clip.fps), group=clip.source or clip.id, **facts))
-    found, named = list_clips(folder), {source.path for source in sources}
-    others = [path for path in (*found.videos, *found.frame_folders, *found.arrays) if path.resolve() not in named]
-    if others:
-        _report_unused(
-            folder, {f"clips that {MANIFEST} does not list": [path.relative_to(folder).as_posix() for path in others]}
-        )
+    named = {source.path.resolve() for source in sources}
+    if others := [name for name, path in clips.items() if path.resolve() not in named]:
+        _report_unused(folder, {f"clips that {MANIFEST} does not list": others})
     return sources
+
+
+def _inside(folder: Path, name: str) -> Path | None:
+    """Return what a manifest names, or None if there is no such file; links are followed, as everywhere."""
+    inside = PurePosixPath(os.path.normpath(name))
+    path = folder / inside
+    return None if inside.is_absolute() or ".." in inside.parts or not os.path.exists(path) else path
+
+
+def _name(folder: Path, path: Path) -> str:
+    return composed(path.relative_to(folder).as_posix())
 
 
 def _of_files(folder: Path, fps: float | None) -> list[VideoSource]:
     found = list_clips(folder)
+    found.check_series()
     unrated = [*found.frame_folders, *found.arrays]
-    if found.loose and not (unrated or found.videos or found.shards):
+    if found.loose:
         raise UserError(
             f"{folder}: holds loose {found.loose[0].suffix} files; put the frames of each clip into a folder of its "
             "own."
@@ -168,10 +188,12 @@ def _of_files(folder: Path, fps: float | None) -> list[VideoSource]:
             f"and frame rates in a {MANIFEST}.",
             argument="fps",
         )
-    loose = {"images that belong to no clip": [file.name for file in found.loose]} if found.loose else {}
-    _report_unused(folder, {**found.unused, **loose})
+    _report_unused(folder, found.unused)
+    kept = set(found.shards)
     sharded = [
-        source for place in sorted({shard.parent for shard in found.shards}) for source in _of_shards(folder, place)
+        source
+        for place in sorted({shard.parent for shard in found.shards})
+        for source in _of_shards(folder, place, [shard for shard in shard_paths(place) if shard in kept])
     ]
     return [*sharded, *_named(folder, found.videos, None), *_named(folder, unrated, fps)]
 
@@ -187,14 +209,14 @@ def _named(folder: Path, paths: Iterable[Path], fps: float | None) -> Iterator[V
         yield VideoSource(name, path, None, fps, group=name)
 
 
-def _of_shards(root: Path, folder: Path) -> Iterator[VideoSource]:
-    """Yield the videos of a folder of shards below `root`, which are read in place, with the facts of their samples.
+def _of_shards(root: Path, folder: Path, shards: Iterable[Path]) -> Iterator[VideoSource]:
+    """Yield the videos of the shards in a folder below `root`, which are read in place, with their samples' facts.
 
     Raises:
         UserError: A shard is damaged, or a sample cannot be used: all are counted.
     """
     failures, count = Failures(), 0
-    for shard, samples in read_folder(shard_paths(folder)):
+    for shard, samples in read_folder(shards):
         place = shard.relative_to(root).with_suffix("").as_posix()
         with shard.open("rb") as file:
             for sample in samples:

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from tokenize import TokenError
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +14,15 @@ from mav_lightning.common.terminal import visible
 from mav_lightning.common.text_files import composed
 from mav_lightning.media.formats import PICTURE_SUFFIXES
 from mav_lightning.media.limits import MediaError, MediaLimits
-from mav_lightning.media.listing import ascii_digits, list_folder, natural_key
+from mav_lightning.media.listing import BROKEN_LINK, ascii_digits, list_folder, natural_key
 from mav_lightning.media.pictures import displayed_size, open_picture, pillow_errors, read_picture
 from mav_lightning.media.timeline import even_timeline
 
-__all__ = ["ArrayFrames", "FrameFolder", "frame_files", "read_array"]
+__all__ = ["ArrayFrames", "FrameFolder", "frame_files", "numbered_series", "read_array"]
 
+_NO_ARRAY = (
+    ValueError, OSError, EOFError, SyntaxError, TokenError, OverflowError, TypeError, MemoryError, BadZipFile,
+)  # fmt: skip
 _MOST_GAPS = 5  # of a series, one in so many steps: more are a choice of frames, not missing ones
 
 
@@ -77,7 +81,7 @@ def read_array(file: Path) -> NDArray[np.uint8]:
     name = visible(file)
     try:
         frames = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError, SyntaxError, TokenError, OverflowError, TypeError, MemoryError) as error:
+    except _NO_ARRAY as error:
         raise MediaError(f"{name}: no readable array ({error}); write it with numpy.save.") from error
     if not isinstance(frames, np.ndarray):
         raise MediaError(f"{name}: no readable array (an archive of several); write it with numpy.save.")
@@ -90,10 +94,14 @@ def frame_files(folder: Path) -> list[Path]:
     """Return the images in a folder in the order of their numbers.
 
     Raises:
-        MediaError: There is none, or they are no single series: numbered names of several kinds, images without a
-            number beside numbered ones, or two images of one number.
+        MediaError: There is none, one is a link to nothing, or they are no single series: numbered names of several
+            kinds, several images without a number, or two of one number.
     """
-    files = list_folder(folder, recursive=False).with_suffix(*PICTURE_SUFFIXES)
+    listing = list_folder(folder, recursive=False)
+    files = listing.with_suffix(*PICTURE_SUFFIXES)
+    gone = [name for name in listing.unused.get(BROKEN_LINK, ()) if Path(name).suffix[1:].lower() in PICTURE_SUFFIXES]
+    if gone:
+        raise MediaError(f"{visible(folder)}: frame `{visible(gone[0])}` is a link to nothing; fetch the clip again.")
     if not files:
         raise MediaError(
             f"{visible(folder)}: holds no frames ({', '.join(f'.{suffix}' for suffix in PICTURE_SUFFIXES)}); write "
@@ -103,12 +111,24 @@ def frame_files(folder: Path) -> list[Path]:
     return files
 
 
+def numbered_series(files: Iterable[Path]) -> list[list[Path]]:
+    """Group images by their names without numbers; names that hold no number are left out."""
+    series = defaultdict[str, list[Path]](list)
+    for file in files:
+        series[_without_numbers(ascii_digits(composed(file.stem)))].append(file)
+    return [group for named, group in series.items() if "#" in named]
+
+
+def _without_numbers(stem: str) -> str:
+    return re.sub(r"[0-9]+", "#", stem)
+
+
 def _check_series(folder: Path, files: Sequence[Path]) -> None:
     """Raise a `MediaError` if the images of a folder are not one series of frames."""
     series, stems = defaultdict[str, list[Path]](list), defaultdict[str, list[Path]](list)
     for file in files:
         stem = ascii_digits(composed(file.stem))
-        series[re.sub(r"[0-9]+", "#", stem)].append(file)
+        series[_without_numbers(stem)].append(file)
         stems[re.sub(r"[0-9]+", lambda digits: digits.group().lstrip("0") or "0", stem)].append(file)
     kinds = [named for named in series if "#" in named]
     if kinds and len(series) > 1:
@@ -124,6 +144,11 @@ def _check_series(folder: Path, files: Sequence[Path]) -> None:
         )
     if kinds:
         _check_numbers(folder, files)
+    elif len(files) > 1:
+        raise MediaError(
+            f"{visible(folder)}: the names of its images hold no numbers ({_some_names(files)}), so their order is not "
+            "clear; number the frames of a clip."
+        )
 
 
 def _check_numbers(folder: Path, files: Sequence[Path]) -> None:
@@ -172,6 +197,10 @@ def _check_gaps(folder: Path, files: Sequence[Path], numbers: NDArray[np.float64
             f"{visible(folder)}: {missing} frame(s) are missing between `{visible(files[place].name)}` and "
             f"`{visible(files[place + 1].name)}`; fetch the clip again, or number its frames without gaps."
         )
+
+
+def _some_names(files: Sequence[Path]) -> str:
+    return ", ".join(visible(file.name) for file in files[:3]) + (", …" if len(files) > 3 else "")
 
 
 def _first_of_each(groups: Iterable[Sequence[Path]]) -> str:

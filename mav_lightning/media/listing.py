@@ -20,7 +20,10 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.common.terminal import visible
 from mav_lightning.common.text_files import composed
 
-__all__ = ["Listing", "ascii_digits", "describe_unused", "is_data_name", "list_folder", "natural_key"]
+__all__ = [
+    "BROKEN_LINK", "LISTED_TWICE", "Listing", "ascii_digits", "describe_unused", "is_data_name", "is_folder",
+    "list_folder", "natural_key",
+]  # fmt: skip
 
 # Companions that operating systems, file servers and Python write. Hidden names (with a leading dot) are not listed.
 _NO_DATA = frozenset(
@@ -46,11 +49,14 @@ class Listing:
         root: The folder.
         files: Data files, sorted by `natural_key` of their path relative to `root`. Paths start with `root`.
         unused: Reason → names relative to `root` of what is no data. A folder that is passed over is named once.
+        copies: Link to a file → the file that it leads to, by the name under which that is listed first. Frames may be
+            repeated by links; a clip, of which each counts, should not be.
     """
 
     root: Path
     files: tuple[Path, ...]
     unused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    copies: Mapping[Path, Path] = field(default_factory=dict)
 
     def with_suffix(self, *suffixes: str) -> list[Path]:
         """Return the files with one of the suffixes, given without dot and in lower case."""
@@ -81,7 +87,18 @@ def list_folder(root: Path, *, recursive: bool = True) -> Listing:
     walk.visit(root, recursive)
     key = {path: natural_key(path.relative_to(root).as_posix()) for path in walk.files}
     unused = {reason: tuple(sorted(names, key=natural_key)) for reason, names in walk.unused.items()}
-    return Listing(root, tuple(sorted(walk.files, key=key.__getitem__)), unused)
+    return Listing(root, tuple(sorted(walk.files, key=key.__getitem__)), unused, walk.copies())
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether a path is a folder, or a link to one.
+
+    Raises:
+        UserError: It is a link to nothing: what it should hold would be passed over.
+    """
+    if path.is_symlink() and not path.exists():
+        raise UserError(f"{visible(path)}: is a link to nothing; restore what it leads to, or remove it.")
+    return path.is_dir()
 
 
 def is_data_name(name: str) -> bool:
@@ -130,6 +147,8 @@ class _Walk:
         self.root, self.files, self.unused = root, list[Path](), dict[str, list[str]]()
         self._seen: set[tuple[int, int]] = set()
         self._links: deque[Path] = deque()
+        self._file_of: dict[tuple[tuple[int, int], str], Path] = {}  # inode of its folder, name
+        self._linked_files: list[Path] = []
 
     def visit(self, root: Path, recursive: bool) -> None:
         self._folder(root, recursive, linked=False)
@@ -140,6 +159,15 @@ class _Walk:
                 self._leave_out(LOOP, link)
             else:
                 self._folder(link, recursive, linked=True)
+
+    def copies(self) -> dict[Path, Path]:
+        """Return links to files → the files that they lead to, where these are listed under another name."""
+        found = {}
+        for link in sorted(self._linked_files, key=lambda path: natural_key(path.as_posix())):
+            file = link.resolve()
+            if (first := self._file_of.setdefault((_inode(file.parent), file.name), link)) != link:
+                found[link] = first
+        return found
 
     def _folder(self, folder: Path, recursive: bool, linked: bool) -> None:
         waiting = [folder]
@@ -154,14 +182,18 @@ class _Walk:
                 if _is_companion(entry.name):
                     self._leave_out(HIDDEN, here / entry.name)
                 elif not _is_folder(entry):
-                    self._file(entry, here / entry.name)
+                    self._file(entry, here / entry.name, inode)
                 elif recursive:
                     (self._links if entry.is_symlink() else waiting).append(here / entry.name)
 
-    def _file(self, entry: "os.DirEntry[str]", path: Path) -> None:
+    def _file(self, entry: "os.DirEntry[str]", path: Path, folder: tuple[int, int]) -> None:
         try:
             if entry.is_file():
                 self.files.append(path)
+                if entry.is_symlink():
+                    self._linked_files.append(path)
+                else:
+                    self._file_of.setdefault((folder, entry.name), path)
             else:
                 self._leave_out(SPECIAL if path.exists() else BROKEN_LINK, path)
         except OSError:  # a link to itself

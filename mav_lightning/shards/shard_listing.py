@@ -5,7 +5,8 @@ from pathlib import Path
 
 from mav_lightning.common.counting import counted
 from mav_lightning.common.errors import UserError
-from mav_lightning.media.listing import list_folder
+from mav_lightning.common.terminal import visible
+from mav_lightning.media.listing import BROKEN_LINK, list_folder
 
 __all__ = ["BESIDE_SHARDS", "is_compressed_shard", "shard_folders", "shard_paths"]
 
@@ -21,7 +22,8 @@ def shard_paths(folder: Path) -> list[Path]:
     """Return the ``*.tar`` files directly in a folder, sorted by name, which is the order that training relies on.
 
     Raises:
-        UserError: There is no such folder, or it holds compressed shards, of which samples would be missing.
+        UserError: There is no such folder, or it holds compressed shards or links to shards that are gone, of which
+            samples would be missing.
     """
     return _shards(folder, recursive=False)
 
@@ -30,7 +32,7 @@ def shard_folders(root: Path) -> list[Path]:
     """Return `root` and the folders below it that hold shards, sorted; links are followed.
 
     Raises:
-        UserError: There is no such folder, no shard anywhere in it, or a compressed one.
+        UserError: There is no such folder, no shard anywhere in it, a compressed one, or a link to one that is gone.
     """
     if not (found := sorted({path.parent for path in _shards(root, recursive=True)})):
         raise UserError(f"{root}: holds no .tar shards; {_REMEDY}.")
@@ -50,5 +52,11 @@ def _shards(root: Path, recursive: bool) -> list[Path]:
         raise UserError(
             f"{root}: holds {counted(len(packed), 'compressed shard')}, such as {listing.name(packed[0])}, in which "
             "samples cannot be found; unpack them, for example .tar.gz with `gunzip`."
+        )
+    gone = [name for name in listing.unused.get(BROKEN_LINK, ()) if name.lower().endswith(".tar")]
+    if gone:
+        raise UserError(
+            f"{root}: holds {counted(len(gone), 'link')} to shards that are gone, such as {visible(gone[0])}; restore "
+            "the shards, or remove the links."
         )
     return sorted(listing.with_suffix("tar"))

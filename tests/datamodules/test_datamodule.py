@@ -61,6 +61,19 @@ def test_without_a_val_folder_there_is_no_validation(clip_folder: Path) -> None:
     assert clips(clip_folder.parent).val_dataloader() == []
 
 
+def test_a_split_that_is_gone_is_not_taken_for_none(clip_folder: Path) -> None:
+    (clip_folder.parent / "val").symlink_to("/mnt/gone")
+    with pytest.raises(UserError, match="val: is a link to nothing; restore what it leads to, or remove it"):
+        clips(clip_folder.parent).val_dataloader()
+
+
+def test_validation_on_the_training_samples_is_reported(clip_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (clip_folder.parent / "val").symlink_to(clip_folder.name)
+    data = clips(clip_folder.parent)
+    data.setup("fit")
+    assert "the split val holds the same samples as train" in caplog.text
+
+
 def test_mistakes_show_at_setup_with_a_way_out(shapes: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds neither `clips/train` nor `train`; write shards with `mav data shapes"):
         clips(tmp_path / "nowhere").setup("fit")

@@ -88,6 +88,37 @@ def test_every_reader_sees_the_same_samples_and_captions(folder: Path) -> None:
     assert sum(shard.hidden for shard in index.shards) == len(CAPTIONS)
 
 
+@pytest.mark.parametrize("through", ["folder", "files", "chain", "blobs", "parent"])
+def test_links_lead_every_reader_to_the_same_samples(folder: Path, tmp_path: Path, through: str) -> None:
+    linked = tmp_path / "linked" / "part"
+    linked.parent.mkdir()
+    if through in ("folder", "chain"):
+        (tmp_path / "hop").symlink_to(folder)
+        linked.symlink_to(folder if through == "folder" else "../hop")
+    elif through == "parent":
+        (tmp_path / "linked" / "up").symlink_to(folder.parent)
+        linked = tmp_path / "linked" / "up" / folder.name
+    else:
+        linked.mkdir()
+        for number, shard in enumerate(sorted(folder.glob("*.tar"))):
+            blob = shard.rename(tmp_path / f"0f3a{number}") if through == "blobs" else shard
+            (linked / shard.name).symlink_to(blob)
+            if through == "blobs":
+                shard.symlink_to(os.path.relpath(blob, folder))
+
+    one, other = build_index(folder), build_index(linked)
+    decoder = ClipDecoder(8, 5, UniformFps(4, 8))
+    first, second = (SampleReader(index, decoder, seed=0) for index in (one, other))
+
+    assert one.sha256 == other.sha256 and captions(one) == captions(other)
+    assert [(clip.id, clip.prompt, clip.sha256()) for clip in open_clips(folder)] == [
+        (clip.id, clip.prompt, clip.sha256()) for clip in open_clips(linked)
+    ]
+    assert motion_of(folder, 4)["clips"] == motion_of(linked, 4)["clips"]
+    for number in range(len(first)):
+        np.testing.assert_array_equal(first.read(number, 0, {}).frames, second.read(number, 0, {}).frames)
+
+
 @pytest.mark.parametrize(("name", "key", "reason"), REFUSED)
 def test_every_reader_refuses_the_same_samples_for_the_same_reason(
     folder: Path, make_shard: MakeShard, make_mp4: MakeMp4, name: str, key: str, reason: str

@@ -213,3 +213,25 @@ def test_files_without_a_group_are_named_if_they_are_split(
     report = pack(tmp_path, tmp_path / "captions.tsv", tmp_path / "out", val=val, stills=1)
 
     assert report.ungrouped == ungrouped
+
+
+def test_a_link_to_a_packed_file_needs_a_row_of_its_own_and_stays_in_its_split(source: Path) -> None:
+    for link, target in (("x.mp4", "a1.mp4"), ("y.mp4", "untold.mp4"), ("deep/z.png", "../photo.png")):
+        (source / link).symlink_to(target)
+    with (source / "captions.tsv").open("a") as table:
+        table.write("y.mp4\tanother text\t\t\n")
+    splits = set()
+    for number in range(3):
+        report = pack(source, source / "captions.tsv", source.parent / str(number), val=0.5)
+        assert report.unused["linked, but listed already"] == ["deep/z.png", "x.mp4"]
+        clips = source.parent / str(number) / "clips"
+        found = {split: set(contents(load_index(clips / split))) for split in ("train", "val")}
+        assert {"untold.mp4", "y.mp4"} <= found["train"] or {"untold.mp4", "y.mp4"} <= found["val"]
+        splits.add(frozenset(found["train"]))
+    assert len(splits) == 1
+
+
+def test_a_folder_that_holds_hidden_videos_only_is_no_riddle(tmp_path: Path) -> None:
+    (tmp_path / ".a.mp4").write_bytes(b"")
+    with pytest.raises(UserError, match=r"holds no video or image .* 1 not used: 1 hidden, .* \(`\.a\.mp4`\)\."):
+        pack(tmp_path, tmp_path / "captions.tsv", tmp_path / "out")

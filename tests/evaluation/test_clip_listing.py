@@ -1,68 +1,20 @@
 """Folders of clips as people have them: nothing is dropped in silence, and no kind hides another."""
 
-import io
 import logging
 import os
 import shutil
-import tarfile
 import unicodedata
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from clip_folders import SERIES, ids, numbers, ramp, write_animation, write_frames, write_shard, write_video
 from PIL import Image
 
 from evaluation.clip_listing import list_clips
 from evaluation.folders import open_clips, with_prompts
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import ClipRecord, write_manifest
-from mav_lightning.common.video_encoding import encode_mp4
-
-LEVELS = 12 * np.arange(16, dtype=np.uint8)
-
-
-def ramp(frames: int = 16) -> NDArray[np.uint8]:
-    return np.broadcast_to(LEVELS[:frames, None, None, None], (frames, 16, 16, 3)).copy()
-
-
-def numbers(frames: NDArray[np.uint8]) -> list[int]:
-    return np.rint(frames.mean(axis=(1, 2, 3)) / 12).astype(int).tolist()
-
-
-def write_frames(folder: Path, names: list[str]) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, frame in zip(names, ramp(len(names)), strict=True):
-        image = Image.fromarray(frame)
-        image.save(folder / name, **({"quality": 95} if name.lower().endswith(("jpg", "jpeg")) else {"lossless": True}))
-    return folder
-
-
-def write_video(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(encode_mp4(ramp(), 8.0))
-    return path
-
-
-def ids(folder: Path) -> list[str]:
-    return [source.id for source in open_clips(folder, fps=8.0)]
-
-
-SERIES = {
-    "no width": [f"{number}.png" for number in range(16)],
-    "no width, from 1": [f"{number + 1}.png" for number in range(16)],
-    "one width": [f"{number:06}.jpg" for number in range(16)],
-    "mixed widths": [f"{number:02}.png" if number % 2 else f"{number}.png" for number in range(16)],
-    "a prefix": [f"frame_{number}.png" for number in range(16)],
-    "two numbers": [f"shot2_{number}.webp" for number in range(16)],
-    "a suffix in the name": [f"{number}_rgb.jpeg" for number in range(16)],
-    "gaps": [f"{5 * number}.png" for number in range(16)],
-    "capitals": [f"IMG_{number}.PNG" for number in range(16)],
-    "two formats": [f"{number}.{'jpg' if number % 3 else 'png'}" for number in range(16)],
-    "numbers of 20 digits": [f"{10**19 + number}.png" for number in range(16)],
-    "spaces and accents": [f"cafe\u0301 no {number}.png" for number in range(16)],
-    "time stamps": [f"2024-01-01_10-00-{number}.png" for number in range(16)],
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", SERIES)
@@ -78,6 +30,7 @@ def test_frames_are_read_in_the_order_of_their_numbers(kind: str, tmp_path: Path
         (["0.png", "1.png", "cover.jpg"], "holds frames and other images"),
         (["frame_0.png", "frame_1.png", "mask_0.png", "mask_1.png"], "2 like `frame_0.png`, 2 like `mask_0.png`"),
         (["0.png", "00.png"], "holds a frame twice"),
+        (["cat.png", "apple.png"], r"hold no numbers \(apple\.png, cat\.png\), so their order is not clear"),
         (["0.png", "0.jpg", "1.png"], r"holds a frame twice \(0\.jpg, 0\.png\); keep one"),
     ],
 )
@@ -113,10 +66,7 @@ def test_all_kinds_beside_each_other_are_clips(tmp_path: Path) -> None:
     images = [Image.fromarray(frame) for frame in ramp(4)]
     images[0].save(tmp_path / "moving.webp", save_all=True, append_images=images[1:], duration=100)
     np.save(tmp_path / "d.npy", ramp())
-    with tarfile.open(tmp_path / "0.tar", "w") as archive:
-        entry = tarfile.TarInfo("e.mp4")
-        entry.size = len(encode_mp4(ramp(), 8.0))
-        archive.addfile(entry, io.BytesIO(encode_mp4(ramp(), 8.0)))
+    write_shard(tmp_path / "0.tar")
     assert ids(tmp_path) == ["0/e", "a", "b", "d.npy", "deep/c", "moving.webp", "preview.mp4", "x.gif"]
 
 
@@ -175,6 +125,87 @@ def test_linked_folders_are_clips_too_and_loops_end(tmp_path: Path) -> None:
     (tmp_path / "root" / "part2").symlink_to(tmp_path / "disk2")
     (tmp_path / "root" / "loop").symlink_to("..")
     assert ids(tmp_path / "root") == ["a.mp4", "part2/b.mp4"]
+
+
+@pytest.mark.parametrize(
+    "preview",
+    ["a/preview.gif", "a/a.mp4", "a/flow.npy", "a/x.webp", "a/preview.png", "a/masks/0.png", "a/Thumbs/t.jpg"],
+)
+def test_frames_beside_what_may_be_their_preview_are_refused(preview: str, tmp_path: Path) -> None:
+    write_frames(tmp_path / "a", SERIES["one width"])
+    path = tmp_path / preview
+    if path.suffix == ".mp4":
+        write_video(path)
+    elif path.suffix == ".npy":
+        np.save(path, ramp())
+    elif path.parent != tmp_path / "a":
+        write_frames(path.parent, [path.name])
+    else:
+        write_animation(path)
+    with pytest.raises(UserError, match=r"a: holds 16 numbered images, such as `000000\.jpg`, beside 1 clip; put the"):
+        ids(tmp_path)
+
+
+def test_loose_frames_beside_their_preview_are_refused(tmp_path: Path) -> None:
+    write_frames(tmp_path, SERIES["no width"])
+    write_video(tmp_path / "preview.mp4")
+    with pytest.raises(UserError, match=r"holds 16 numbered images, such as `0\.png`, beside 1 clip"):
+        ids(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("previews", "reason"),
+    [
+        (["1.jpg", "2.JPG"], "images beside clips, not frames of one"),
+        (["1_thumb.png", "2_thumb.png", "poster.webp", "cover.png"], "images beside clips, not frames of one"),
+        (["posters/1.jpg", "posters/2.jpg"], "images with the names of videos"),
+        (["thumbs/deep/2.JPEG"], "images with the names of videos"),
+    ],
+)
+def test_previews_of_videos_are_no_clips_and_are_named(
+    previews: list[str], reason: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("1.mp4", "2.mp4"):
+        write_video(tmp_path / name)
+    for preview in previews:
+        write_frames((tmp_path / preview).parent, [Path(preview).name])
+    with caplog.at_level(logging.WARNING):
+        assert [source.id for source in open_clips(tmp_path)] == ["1.mp4", "2.mp4"]
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert f"{len(previews)} not used: {len(previews)} {reason} (" in line
+
+
+def test_frames_with_the_names_of_some_videos_are_refused(tmp_path: Path) -> None:
+    for number in range(4):
+        write_video(tmp_path / "videos" / f"{number}.mp4")
+    write_frames(tmp_path / "frames" / "a", ["0.png", "1.png", "2.png"])
+    with pytest.raises(UserError, match=r"a: holds 3 numbered images, such as `0\.png`, with the names of some of the"):
+        ids(tmp_path)
+    write_frames(tmp_path / "frames" / "a", ["3.png", "4.png"])
+    assert ids(tmp_path)[0] == "frames/a"
+
+
+def test_posters_beside_folders_of_frames_are_no_clips(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("x/0", "x/1"):
+        write_frames(tmp_path / name, SERIES["no width"])
+    write_frames(tmp_path / "x", ["0.jpg", "1.jpg", "sheet.png"])
+    with caplog.at_level(logging.WARNING):
+        assert ids(tmp_path) == ["x/0", "x/1"]
+    assert "3 images beside clips, not frames of one (`x/0.jpg`, `x/1.jpg`, `x/sheet.png`)" in caplog.text
+
+
+def test_images_beside_shards_are_no_frames(tmp_path: Path) -> None:
+    write_shard(tmp_path / "clips" / "val" / "0.tar")
+    write_frames(tmp_path / "clips" / "val", SERIES["no width"])
+    write_frames(tmp_path, SERIES["no width"])
+    assert ids(tmp_path) == ["0/e"]
+    assert [source.id for source in open_clips(tmp_path / "clips")] == ["val/0/e"]
+
+
+def test_an_animated_png_is_a_clip_like_an_animated_webp(tmp_path: Path) -> None:
+    for name in ("a.png", "b.webp"):
+        write_animation(tmp_path / name)
+    assert [(source.id, len(source.read())) for source in open_clips(tmp_path)] == [("a.png", 4), ("b.webp", 4)]
 
 
 def test_loose_images_are_no_clip(tmp_path: Path) -> None:

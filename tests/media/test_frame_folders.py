@@ -85,6 +85,7 @@ def test_arrays_that_hold_nothing_or_damage_are_named(tmp_path: Path) -> None:
         (buffer.getvalue().replace(b"(4, 48, 64, 3)", b"(4, 48, 64, 3,"), "no readable array"),
         (buffer.getvalue()[:200], "no readable array"),
         (b"", "no readable array"),
+        (b"PK\x03\x04 no archive", "no readable array"),
     ):
         (tmp_path / "a.npy").write_bytes(data)
         with pytest.raises(MediaError, match=reason):

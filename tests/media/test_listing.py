@@ -11,6 +11,7 @@ from mav_lightning.media.listing import (
     Listing,
     describe_unused,
     is_data_name,
+    is_folder,
     list_folder,
     natural_key,
 )
@@ -115,6 +116,28 @@ def test_a_folder_linked_twice_is_listed_once_and_the_real_one_wins(tmp_path: Pa
         (root / link).symlink_to("z")
     assert names(list_folder(root)) == ["z/a.mp4"]
     assert list_folder(root).unused == {"linked, but listed already": ("a", "m")}
+
+
+def test_links_to_a_file_that_is_listed_anyway_are_named_with_it(tmp_path: Path) -> None:
+    root = touch(tmp_path / "root", "a.mp4", "z/b.mp4")
+    touch(tmp_path / "disk2", "blob")
+    links = {"c.mp4": "a.mp4", "d.mp4": "c.mp4", "e/f.mp4": "../z/b.mp4", "g.mp4": "../disk2/blob", "h.mp4": "g.mp4"}
+    for link, target in links.items():
+        (root / link).parent.mkdir(exist_ok=True)
+        (root / link).symlink_to(target)
+    listing = list_folder(root)
+    found = {listing.name(link): listing.name(file) for link, file in listing.copies.items()}
+    assert found == {"c.mp4": "a.mp4", "d.mp4": "a.mp4", "e/f.mp4": "z/b.mp4", "h.mp4": "g.mp4"}
+    assert len(listing.files) == 7
+
+
+def test_a_link_to_nothing_is_no_missing_folder(tmp_path: Path) -> None:
+    (tmp_path / "val").symlink_to("gone")
+    (tmp_path / "self").symlink_to("self")
+    for name in ("val", "self"):
+        with pytest.raises(UserError, match=f"{name}: is a link to nothing; restore what it leads to, or remove it"):
+            is_folder(tmp_path / name)
+    assert (is_folder(tmp_path), is_folder(tmp_path / "none")) == (True, False)
 
 
 def test_links_to_nothing_and_special_files_are_named(tmp_path: Path) -> None:
