@@ -143,6 +143,15 @@ class EvalLoader(Generic[B]):
         """
         return self._read(range(len(self)))
 
+    @property
+    def _iterator(self) -> Any:
+        """The iterator that keeps the workers, under the name by which Lightning ends it when a training ends."""
+        return self._loader._iterator
+
+    @_iterator.setter
+    def _iterator(self, iterator: Any) -> None:
+        self._loader._iterator = iterator
+
     def _read(self, steps: range) -> Iterator[B]:
         self._steps.upcoming = steps
         for fetched in self._watchdog.watch(self._loader):

@@ -57,7 +57,7 @@ class Watchdog:
 
     def options(self) -> dict[str, Any]:
         """Return the options of the loader to watch."""
-        return {"num_workers": len(self._notes), "timeout": POLL if len(self._notes) else 0}
+        return {"num_workers": len(self._notes)}
 
     def watch(self, loader: DataLoader[Any]) -> Iterator[Any]:
         """Yield the batches of a loader that was made with `options`.
@@ -65,33 +65,31 @@ class Watchdog:
         Raises:
             MachineError: The workers do not move any more, or one of them was killed.
         """
-        before = set(active_children())
-        batches = iter(loader)
-        self._children |= set(active_children()) - before
-        wait = _Wait()
+        before, wait = set(active_children()), _Wait()
         if len(self._notes):  # a thread, since receiving a batch from a suspended worker has no time limit
             threading.Thread(target=self._observe, args=(wait,), daemon=True).start()
         try:
-            while (batch := self._next(batches, wait)) is not None:
+            batches = self._answer(lambda: iter(loader), wait)  # workers of the last pass, if any, must answer
+            self._children |= set(active_children()) - before
+            while (batch := self._answer(lambda: next(batches, None), wait)) is not None:
                 yield batch
         finally:
             wait.over.set()
 
-    def _next(self, batches: Iterator[Any], wait: "_Wait") -> Any:
+    def _answer(self, ask: Callable[[], Any], wait: "_Wait") -> Any:
+        """Return what the workers answer."""
         wait.on = True
-        while True:
-            try:
-                batch = next(batches, None)
-                wait.on = False
-                return batch
-            except (RuntimeError, OSError, EOFError) as error:
-                if wait.stuck:
-                    _reap()
-                    raise MachineError(wait.stuck) from error
-                if _is_of_killed_worker(error):
-                    raise MachineError(f"a loader worker was killed ({error}){self._described()}.") from error
-                if "timed out" not in str(error):
-                    raise
+        try:
+            answer = ask()
+            wait.on = False
+            return answer
+        except (RuntimeError, OSError, EOFError) as error:
+            if wait.stuck:
+                _reap()
+                raise MachineError(wait.stuck) from error
+            if _is_of_killed_worker(error):
+                raise MachineError(f"a loader worker was killed ({error}){self._described()}.") from error
+            raise
 
     def _observe(self, wait: "_Wait") -> None:
         """Kill the workers if none of them moves while a batch is awaited; runs in a thread of its own."""

@@ -52,6 +52,22 @@ class Lease:
         """Update the file's time stamp, to show that the holder is alive."""
         os.utime(self.descriptor)
 
+    def check(self, folder: Path) -> None:
+        """Check that a folder is still the claimed one, before something is written there.
+
+        Raises:
+            UserError: If it was moved, deleted or replaced.
+        """
+        try:
+            here = os.path.samestat(os.stat(folder / LEASE), os.fstat(self.descriptor))
+        except (FileNotFoundError, NotADirectoryError):
+            here = False
+        if not here:
+            raise UserError(
+                f"{folder}: was moved, deleted or replaced while this process worked in it, so nothing more is "
+                "written; move it back and run the command again, or begin anew."
+            )
+
     def release(self) -> None:
         """Release the claim. A living process that inherited it keeps it, as it may still be writing."""
         _mine.discard(self.descriptor)

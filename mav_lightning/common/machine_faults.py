@@ -15,6 +15,7 @@ __all__ = ["fault_message", "faults_are_user_errors", "full_disk_names"]
 
 _SHARED = re.compile(r"/torch_|shared memory|/dev/shm|torch_shm_manager|\bshm\b|Bus error", re.IGNORECASE)
 _MEMORY = re.compile(r"can't allocate memory|Cannot allocate memory|out of memory|bad_alloc|can't start new thread")
+_WORKER = re.compile(r"DataLoader worker \(pid.*(killed by signal|exited unexpectedly)")
 _FULL = (os.strerror(errno.ENOSPC), "os error 28", os.strerror(errno.EDQUOT), "os error 122")
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 _FILES = os.strerror(errno.EMFILE)
@@ -120,6 +121,11 @@ def _exhausted(error: BaseException) -> str | None:
     if full:
         place = getattr(error, "filename2", None) or getattr(error, "filename", None)
         return _full_message(Path(os.fsdecode(place)) if place else None)
+    if isinstance(error, RuntimeError) and _WORKER.search(text):  # raised at any line of the main thread
+        return (
+            f"a loader worker was killed ({text.strip().splitlines()[0]}); if the machine's memory is short, use fewer "
+            "workers, and run the command again to resume."
+        )
     if (
         code == errno.ENOMEM
         or isinstance(error, MemoryError)

@@ -10,12 +10,14 @@ from mav_lightning.common.errors import UserError
 __all__ = ["read_checkpoint"]
 
 
-def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
+def read_checkpoint(path: Path, map_location: Any = "cpu", mmap: bool = False) -> dict[str, Any]:
     """Read a checkpoint with torch's safe unpickler, which runs no code.
 
     Args:
         path: Local file.
-        map_location: Device of the tensors, see `torch.load`. None for the devices they were saved from.
+        map_location: Device of the tensors, see `torch.load`. None for the devices they were saved from. With ``meta``
+            and `mmap`, the tensors have shapes only, and their bytes are not read.
+        mmap: Map the file into memory, and read what is used.
 
     Returns:
         The checkpoint; its ``state_dict`` maps names to tensors.
@@ -26,7 +28,7 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint; give the path of a .ckpt file.")
     try:
-        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+        checkpoint = torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
     except Exception as error:  # torch's reader raises whatever damaged bytes lead it to
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(

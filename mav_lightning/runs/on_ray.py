@@ -151,10 +151,16 @@ def _connected(address: str | None) -> Any:
             ray.init(address="local", include_dashboard=False, **quiet)
         else:
             ray.init(address=address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except Exception as error:  # of many kinds, a bare one too if a busy machine starts it too slowly
         why = (str(error).strip().splitlines() or [repr(error)])[0]
         if address is None:
             raise UserError(f"Ray does not start on this machine ({why}); use the executor `local`.") from error
+        if "InvalidAuthToken" in str(error.__cause__):
+            raise UserError(
+                f"the Ray cluster at {address} requires its token; set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN to what "
+                "`ray get-auth-token` prints on its head node.",
+                argument="address",
+            ) from error
         raise UserError(
             f"no Ray cluster answers at {address} ({why}); start one with `ray start --head`, or leave the address out "
             "to start one on this machine.",

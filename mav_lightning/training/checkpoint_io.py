@@ -2,6 +2,7 @@
 
 import hashlib
 import pickle
+import re
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -28,6 +29,7 @@ __all__ = [
     "remove_leftovers",
 ]
 
+_NAME = re.compile(r"step-[0-9]{8,}\.ckpt")
 SPARE_BYTES = 1 << 20  # pickle, zip headers and the checksum file, in addition to the tensors
 
 
@@ -95,8 +97,12 @@ def checkpoint_step(path: Path) -> int:
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """List the checkpoints in `folder`, newest first and unverified; empty if there is no such folder."""
-    return sorted(folder.glob("step-*.ckpt"), key=checkpoint_step, reverse=True)
+    """List the checkpoints in `folder`, newest first and unverified; empty if there is no such folder.
+
+    Files with other names, such as copies made by hand, do not count.
+    """
+    own = [path for path in folder.glob("step-*.ckpt") if _NAME.fullmatch(path.name) and path.is_file()]
+    return sorted(own, key=checkpoint_step, reverse=True)
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
@@ -151,7 +157,7 @@ def _sidecar(path: Path) -> Path:
 def _recorded_sha256(path: Path) -> str | None:
     """Return the recorded checksum, or None if there is none."""
     try:
-        return _sidecar(path).read_text().partition(" ")[0]
+        return _sidecar(path).read_text(errors="replace").partition(" ")[0]
     except FileNotFoundError:
         return None
 

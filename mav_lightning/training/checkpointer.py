@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.lease import Lease
 from mav_lightning.common.slurm_queue import requeue
 from mav_lightning.networks.card import Card, write_card
 from mav_lightning.training.checkpoint_io import checkpoint_path, checkpoints
@@ -36,11 +37,13 @@ class Checkpointer(StepCallback, Checkpoint):
 
     Attributes:
         run: Identity of the run, as plain data; stored in every checkpoint.
+        lease: Claim on the run's folder, in the first process; nothing is saved once it is another one. None for none.
     """
 
     def __init__(self, folder: Path, every: int, keep: int = 2, background: bool = True) -> None:
         self.folder, self.every, self.keep = folder, every, keep
         self.run: dict[str, Any] = {}
+        self.lease: Lease | None = None
         self._writer = CheckpointWriter(background)
         self._signals = StopSignals()
         self._last_batch, self._empty_passes = -1, 0
@@ -131,6 +134,8 @@ class Checkpointer(StepCallback, Checkpoint):
 
         def begin(checkpoint: dict[str, Any], write: Callable[[dict[str, Any]], None]) -> None:
             def job(checkpoint: dict[str, Any]) -> None:
+                if self.lease is not None:
+                    self.lease.check(self.folder.parent)
                 _refuse_nonfinite(checkpoint["state_dict"], trained, self.folder, step)
                 write(checkpoint)
                 for old in checkpoints(self.folder)[self.keep :]:

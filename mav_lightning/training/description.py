@@ -3,13 +3,22 @@
 import functools
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch import Callback, LightningDataModule, LightningModule
+from lightning.pytorch.callbacks import (
+    BaseFinetuning,
+    BatchSizeFinder,
+    GradientAccumulationScheduler,
+    LearningRateFinder,
+    ModelPruning,
+    StochasticWeightAveraging,
+    WeightAveraging,
+)
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -21,6 +30,7 @@ __all__ = [
     "HasIdentity",
     "configured",
     "describe",
+    "describe_callbacks",
     "describe_data",
     "describe_module",
     "describe_optimizers",
@@ -33,6 +43,13 @@ _OTHERS = {
     *("training", "trainer", "prepare_data_per_node", "allow_zero_length_dataloader_with_multiple_devices"),
     *("workers", "num_workers", "cache_bytes", "cache_mb", "pin_memory", "timeout"),
 }
+
+
+# Callbacks of Lightning that change weights or batches; most others only look.
+_CHANGING = (
+    *(BaseFinetuning, BatchSizeFinder, GradientAccumulationScheduler, LearningRateFinder),
+    *(ModelPruning, StochasticWeightAveraging, WeightAveraging),
+)
 
 
 @runtime_checkable
@@ -131,6 +148,17 @@ def describe_optimizers(module: LightningModule) -> list[dict[str, Any]]:
     ]
 
 
+def describe_callbacks(callbacks: Iterable[Callback]) -> dict[str, Any]:
+    """Describe the callbacks that can change a result: some of Lightning's, and those with a method `identity`.
+
+    Returns:
+        The list of them as ``callbacks``; empty if there are none.
+    """
+    counting = [one for one in callbacks if isinstance(one, (HasIdentity, *_CHANGING))]
+    own = [describe(one) if isinstance(one, HasIdentity) else _with_hidden(one) for one in counting]
+    return {"callbacks": own} if own else {}
+
+
 def configured(module: LightningModule, kinds: type | tuple[type, ...]) -> list[Any]:
     """Return the optimizers or schedules that a module configures; empty if it needs a trainer for that."""
     try:
@@ -152,6 +180,11 @@ def _describe_object(value: Any, depth: int) -> dict[str, Any]:
 def _attributes(value: Any, depth: int) -> dict[str, Any]:
     names = [name for name in getattr(value, "__dict__", {}) if not name.startswith("_") and name not in _OTHERS]
     return {name: describe(getattr(value, name), depth) for name in names}
+
+
+def _with_hidden(value: Any) -> dict[str, Any]:
+    """Describe an object by all of its attributes, as Lightning's callbacks hide their settings."""
+    return {"class": _name(type(value)), **{name: describe(item, 3) for name, item in vars(value).items()}}
 
 
 def _layer(layer: nn.Module) -> str:

@@ -15,7 +15,7 @@ from torch.utils import deterministic
 from mav_lightning.common.arguments import checked
 from mav_lightning.common.identity import RESULTS
 from mav_lightning.common.json_files import write_json
-from mav_lightning.common.lease import claimed
+from mav_lightning.common.lease import Lease, claimed
 from mav_lightning.common.machine import machine_identity
 from mav_lightning.common.machine_faults import faults_are_user_errors
 from mav_lightning.common.output import check_output
@@ -27,7 +27,13 @@ from mav_lightning.networks.stored import write_network
 from mav_lightning.training.checkpoint_io import AtomicCheckpointIO, remove_leftovers
 from mav_lightning.training.checkpointer import Checkpointer, unfinished
 from mav_lightning.training.compiled import CompileNetwork
-from mav_lightning.training.description import describe_data, describe_module, describe_optimizers, with_content
+from mav_lightning.training.description import (
+    describe_callbacks,
+    describe_data,
+    describe_module,
+    describe_optimizers,
+    with_content,
+)
 from mav_lightning.training.ema import EMA, state_dict_copy
 from mav_lightning.training.finite import NONFINITE, FiniteGuard
 from mav_lightning.training.loggers import LoggerChoice, Tags, log_tags, make_loggers
@@ -102,7 +108,8 @@ def fit(
             unless ``devices`` asks for more. With ``fast_dev_run`` nothing is resumed or kept.
         logger: True for TensorBoard, False for none; ``"tensorboard"``, ``"csv"``, ``"wandb"``, ``"mlflow"``, a
             Lightning logger, or a list of these. Loggers given by name write into `out` and are offline.
-        callbacks: Further Lightning callbacks. A progress bar among them replaces the default one.
+        callbacks: Further Lightning callbacks. A progress bar among them replaces the default one. Lightning's that
+            change weights or batches, and those with a method ``identity()``, are part of what the run is.
         tags: Tag → value that loggers record with the run, for example variant and seed.
         name: Name of the run in loggers. None for the name of the folder `out`.
         identity: What determines the result besides the other arguments, as plain data, for example the resolved config
@@ -120,6 +127,7 @@ def fit(
             checkpoint is written.
     """
     out, options, given = check_output(out, "folder"), dict(trainer or {}), list(callbacks)
+    check_output(out / "checkpoints", "folder", argument=None)
     check_trainer_options(options)
     cost, ema = Cost(), None if ema_decay is None else EMA(ema_decay)
     checkpointer = Checkpointer(out / "checkpoints", checkpoint_every, background=background_checkpoints)
@@ -137,14 +145,16 @@ def fit(
             rank_zero_warn("trainer.fast_dev_run: the parts work together; nothing is kept.")
             return
         if run.is_global_zero:  # it claims the folder for all ranks
-            held.enter_context(_alone_in(out))
-        settings = {"seed": seed, "fit": {"steps": steps, "ema_decay": ema_decay, "compile": compile}}
+            checkpointer.lease = held.enter_context(_alone_in(out))
+        counting = describe_callbacks(given) if identity is None else {}
+        settings = {"seed": seed, "fit": {"steps": steps, "ema_decay": ema_decay, "compile": compile, **counting}}
         checkpointer.run = _identity(module, data, run, options, settings, identity)
         place = RunFolder(out, any_machine, extend)
         if not place.begin(checkpointer.run, module):
             return
         run.loggers = make_loggers(logger, out, place.step, tags, name or out.resolve().name)
         log_tags(run.loggers, tags)
+        held.callback(run.fit_loop.teardown)  # Lightning keeps the workers of the train loader if validation fails
         with curves.attached(module):
             run.fit(module, datamodule=data, ckpt_path=place.newest, weights_only=True)
         if run.global_step < steps:
@@ -178,12 +188,16 @@ def _write_results(place: RunFolder, module: LightningModule, ema: EMA | None, c
 
 
 @contextmanager
-def _alone_in(out: Path) -> Iterator[None]:
+def _alone_in(out: Path) -> Iterator[Lease]:
     """Keep other trainings out of a folder, and remove what a killed one was writing there."""
-    with claimed(out):
+    with claimed(out) as lease:
         remove_partial_files(out, RUN, WEIGHTS, CARD, COST, NONFINITE, SPIKES)
         remove_leftovers(out / "checkpoints")
-        yield
+        try:
+            yield lease
+        except Exception:
+            lease.check(out)  # without its folder, a training fails in many ways
+            raise
 
 
 def _identity(

@@ -16,6 +16,7 @@ from mav_lightning.common.errors import UserError, nearest
 from mav_lightning.common.log_names import board_folder
 from mav_lightning.common.schema import read_json
 from mav_lightning.common.whole_file import whole_file
+from mav_lightning.training.continued_board import continue_board
 
 __all__ = ["LoggerChoice", "LoggerName", "Tags", "log_tags", "make_loggers", "with_offline_loggers"]
 
@@ -107,6 +108,8 @@ class RunBoard(TensorBoardLogger):
 
 def _tensorboard(out: Path, step: int | None, tags: Tags, name: str) -> Logger:
     folder = board_folder(out, name)
+    if step is not None:
+        continue_board(folder)
     # purge_step hides what an interrupted run wrote after its last checkpoint, or before its first; steps count from 0
     return RunBoard(folder.parent, name="", version=folder.name, default_hp_metric=False, purge_step=step or 0)
 

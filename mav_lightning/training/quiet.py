@@ -1,6 +1,7 @@
-"""Suppression of Lightning's messages that do not apply here."""
+"""Suppression of messages of libraries that do not apply here."""
 
 import logging
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,10 +18,19 @@ IRRELEVANT_WARNINGS = (
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Suppress Lightning's start-up messages, and warnings that do not apply to `fit`."""
+    """Suppress Lightning's start-up messages, and warnings that do not apply to `fit`.
+
+    Also the traceback of a thread that keeps its exception for the main thread, as TensorBoard's writer does.
+    """
     log = logging.getLogger("lightning.pytorch")
-    level = log.level
+    level, hook = log.level, threading.excepthook
+
+    def shown(error: threading.ExceptHookArgs) -> None:
+        if getattr(error.thread, "exception", None) is not error.exc_value:
+            hook(error)
+
     log.setLevel(logging.WARNING)
+    threading.excepthook = shown
     try:
         with warnings.catch_warnings():
             for message in IRRELEVANT_WARNINGS:
@@ -28,3 +38,4 @@ def quiet_lightning() -> Iterator[None]:
             yield
     finally:
         log.setLevel(level)
+        threading.excepthook = hook

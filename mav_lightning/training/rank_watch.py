@@ -17,6 +17,7 @@ __all__ = ["RankWatch"]
 LOST = 120.0  # seconds without a sign of life
 _BEAT = 1.0  # seconds between two signs of life
 _ANSWER = timedelta(seconds=10)
+_LONGEST = 30.0  # seconds that a look may take; after more, this process was suspended, perhaps with all others
 
 
 class RankWatch(Callback):
@@ -24,7 +25,8 @@ class RankWatch(Callback):
 
     A process that is suspended, or whose machine has lost the network, stops all others in the next collective
     operation, for half an hour with gloo, without a word. Here they end after `LOST` seconds with exit code 2; the same
-    command resumes from the last checkpoint. With one process nothing is done.
+    command resumes from the last checkpoint. Time in which all are suspended, as by a scheduler, does not count. With
+    one process nothing is done.
     """
 
     def __init__(self) -> None:
@@ -68,7 +70,7 @@ class RankWatch(Callback):
     def _watch(self, store: TCPStore, trainer: Trainer) -> None:
         others = [rank for rank in range(trainer.world_size) if rank != trainer.global_rank]
         signs: dict[int, str] = {}
-        moved = dict.fromkeys(others, time.monotonic())
+        silence, before = dict.fromkeys(others, 0.0), time.monotonic()
         beats = 0
         while not self._over.wait(_BEAT):
             beats += 1
@@ -78,9 +80,11 @@ class RankWatch(Callback):
             except Exception:  # the first process, which serves the signs, does not answer
                 found = signs
             now = time.monotonic()
-            moved |= {rank: now for rank, sign in found.items() if signs.get(rank) != sign}
+            passed, before = min(now - before, _LONGEST), now
+            for rank in others:
+                silence[rank] = 0.0 if signs.get(rank) != found.get(rank) else silence[rank] + passed
             signs = found
-            lost = [rank for rank in others if now - moved[rank] > LOST]
+            lost = [rank for rank in others if silence[rank] > LOST]
             if lost and not self._over.is_set():
                 end_process(_message(lost, signs), 2, trainer)
 

@@ -1,15 +1,14 @@
 """Check that a checkpoint may be resumed: only the same run of the same network is."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch import Trainer
 from lightning_utilities.core.rank_zero import rank_zero_warn
 from torch import nn
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.networks.checkpoint_reader import read_checkpoint
 
 __all__ = ["refuse_other_network", "saved_run", "warn_if_inexact"]
 
@@ -18,8 +17,11 @@ def saved_run(path: Path) -> dict[str, Any]:
     """Return the identity of the run that a verified checkpoint belongs to, without reading its tensors.
 
     It is empty for a checkpoint of a version that recorded none.
+
+    Raises:
+        UserError: If the file is not a checkpoint, whatever its checksum.
     """
-    saved = torch.load(path, weights_only=True, mmap=True, map_location="meta")
+    saved = read_checkpoint(path, "meta", mmap=True)
     found: dict[str, Any] = saved.get("callbacks", {}).get("Checkpointer", {}).get("run", {})
     return found
 
@@ -34,7 +36,7 @@ def refuse_other_network(path: Path, module: nn.Module) -> None:
     Raises:
         UserError: If the weights differ; the message names the first difference.
     """
-    saved: Mapping[str, Any] = torch.load(path, weights_only=True, mmap=True, map_location="meta")
+    saved = read_checkpoint(path, "meta", mmap=True)
     had = {name: tuple(value.shape) for name, value in saved["state_dict"].items()}
     has = {name: tuple(value.shape) for name, value in module.state_dict().items()}
     for name in sorted(had.keys() | has.keys()):

@@ -41,7 +41,7 @@ class RunFolder:
         newest: Newest checkpoint that matches its checksum. None without one.
 
     Raises:
-        UserError: If ``run.json`` is damaged.
+        UserError: If ``run.json`` is damaged, and only the result of the run is left.
     """
 
     def __init__(self, out: Path, any_machine: bool = False, extend: bool = False) -> None:
@@ -93,9 +93,12 @@ class RunFolder:
         try:
             return read_run(self.out)
         except UserError as error:
-            if self.newest is None:
-                raise
-            rank_zero_warn(f"{error} The record of the newest checkpoint is used.")
+            if self.newest is not None:
+                rank_zero_warn(f"{error} The record of the newest checkpoint is used.")
+                return None
+            if (self.out / WEIGHTS).is_file():
+                raise UserError(f"{error} No checkpoint is left to tell the run from; use another `out`.") from error
+            rank_zero_warn(f"{error} There is nothing to continue either, so the training begins anew.")
             return None
 
     def _is_finished(self) -> bool:

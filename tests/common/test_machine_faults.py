@@ -37,6 +37,11 @@ def test_full_shared_memory_is_found_under_what_a_half_started_loader_raises() -
         (MemoryError(), "the memory is used up (no details); use a smaller batch"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 8 bytes"), "used up ([enf"),
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "the memory is used up (CUDA out of memory."),
+        (
+            RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "),
+            "a loader worker was killed (Data",
+        ),
+        (RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly"), "was killed (DataLoader worker (pid(s) 7)"),
         (system_error(errno.EACCES, "y"), "y: Permission denied. Check its permissions"),
         (system_error(errno.EROFS, "y"), "y: Read-only file system. Check its permissions"),
         (system_error(errno.EEXIST, "y"), "y: File exists. A file is where a folder is expected"),

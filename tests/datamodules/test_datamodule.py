@@ -1,8 +1,11 @@
+import contextlib
+from multiprocessing import active_children
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import Callback, Trainer
 from recording import StopAfter, fit
 
 from datamodules.datamodule import ClipData, ImageData
@@ -26,6 +29,28 @@ def test_lightning_resumes_in_the_middle_of_a_pass(shapes: Path, tmp_path: Path,
     assert before.shown + after.shown == whole.shown
     assert resumed.fps.histogram() == undisturbed.fps.histogram()
     assert sum(undisturbed.fps.histogram().values()) == 12 * 4
+
+
+@pytest.mark.parametrize("error", [None, SystemExit, RuntimeError])
+def test_no_worker_is_left_after_a_training(shapes: Path, error: type[BaseException] | None) -> None:
+    kept, accident = clips(shapes, workers=2), Fail(2, error) if error else Callback()
+
+    with contextlib.nullcontext() if error is None else pytest.raises(error):
+        module = fit(kept, 3, accident)
+
+    assert active_children() == []
+    assert error is not None or module.trainer.global_step == 3
+
+
+class Fail(Callback):
+    """Raises an error at a step."""
+
+    def __init__(self, step: int, error: type[BaseException]) -> None:
+        self.step, self.error = step, error
+
+    def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
+        if trainer.global_step == self.step:
+            raise self.error
 
 
 def test_validation_shows_each_clip_once_and_the_same_cuts_every_time(shapes: Path) -> None:

@@ -64,6 +64,16 @@ def test_a_killed_worker_is_one_message(clip_folder: Path) -> None:
             os.kill(active_children()[0].pid or 0, signal.SIGKILL)
 
 
+def test_a_worker_suspended_between_two_passes_is_one_message(clip_folder: Path) -> None:
+    validation = loader(clip_folder, workers=2)
+    list(validation)
+    os.kill(active_children()[0].pid or 0, signal.SIGSTOP)
+
+    with pytest.raises(MachineError, match="no loader worker has moved"):
+        list(validation)
+    assert not active_children()
+
+
 @pytest.mark.parametrize(
     ("error", "killed"),
     [

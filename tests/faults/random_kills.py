@@ -71,6 +71,10 @@ class SmallModule(LightningModule):
         return loss
 
 
+def write_data(root: Path) -> None:
+    WriteShapesWorld(clips=48, images=4, val_clips=4, val_images=4, size=32, processes=1).run(root)
+
+
 def train(root: Path, out: Path, steps: int, ranks: int) -> None:
     torch.set_num_threads(1)
     data = ClipData(root, 16, 3, BetaFps(4.0, 16.0, clips=400), batch_size=4 // ranks, workers=2)
@@ -179,7 +183,7 @@ def main() -> None:
     draw, counts, found, runs = random.Random(options.seed), Counter[str](), list[str](), 0
     with tempfile.TemporaryDirectory() as folder:
         root, reference = Path(folder, "shards"), Path(folder, "reference")
-        WriteShapesWorld(clips=48, images=4, val_clips=4, val_images=4, size=32, processes=1).run(root)
+        write_data(root)
         assert all(os.waitpid(pid, 0)[1] == 0 for pid in start(root, reference, options.steps, options.ranks)), (
             reference.with_suffix(".log").read_text()
         )

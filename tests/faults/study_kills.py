@@ -99,7 +99,7 @@ class Study:
         address = self.address
 
         def executor(_: Any) -> Executor:
-            return OnRay(1, address=address, command=STUB_COMMAND) if address else Local(1, 1, STUB_COMMAND)
+            return OnRay(1, jobs=1, address=address, command=STUB_COMMAND) if address else Local(1, 1, STUB_COMMAND)
 
         run_study(str(self.out.with_name("quick.yaml")), self.out, executor=executor)
 
@@ -249,11 +249,14 @@ def cluster(way: str) -> Iterator[str | None]:
     if way != "ray":
         yield None
         return
-    code = "from mav_lightning.runs.on_ray import OnRay; OnRay(1); import ray; "
-    code += "print(ray.get_runtime_context().gcs_address, flush=True); input()"
+    code = "import json, os; from mav_lightning.runs.on_ray import OnRay; OnRay(1); import ray; "
+    code += "settings = {key: value for key, value in os.environ.items() if key.startswith('RAY_')}; "
+    code += "print(json.dumps([ray.get_runtime_context().gcs_address, settings]), flush=True); input()"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", code], **pipes) as holder:
-        yield holder.stdout.readline().strip()
+        address, settings = json.loads(holder.stdout.readline())
+        os.environ.update(settings)  # drivers look for it on the loopback, too, and with its token
+        yield address
         holder.stdin.write("\n")
 
 

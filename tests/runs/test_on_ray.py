@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ import pytest
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.json_files import read_json
 from mav_lightning.common.lease import claim
+from mav_lightning.runs import on_ray
 from mav_lightning.runs.executor import Local, Running
 from mav_lightning.runs.ledger import Ledger, State
 from mav_lightning.runs.on_ray import OnRay
@@ -281,6 +283,15 @@ def test_a_stage_that_a_worker_cannot_even_begin_is_told_and_not_tried_again(
 def test_a_share_of_several_gpus_is_refused_before_ray_is_asked() -> None:
     with pytest.raises(UserError, match=r"gpus: 1.5 is not possible: more than 1 must be an integer; give 1 or 2"):
         OnRay(threads=1, gpus=1.5)
+
+
+def test_a_cluster_that_requires_a_token_is_an_error_with_the_way_to_give_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(**_: Any) -> None:
+        raise ConnectionError("Failed to connect") from RuntimeError("RPC error: InvalidAuthToken: is missing")
+
+    monkeypatch.setattr(on_ray, "optional_module", lambda *_: SimpleNamespace(is_initialized=lambda: False, init=init))
+    with pytest.raises(UserError, match="address: the Ray cluster at 10.0.0.1:6379 requires its token; set RAY_AUTH"):
+        OnRay(threads=1, address="10.0.0.1:6379")
 
 
 def test_local_and_ray_leave_the_same_files(cluster: OnRay, chain: list[Stage], tmp_path: Path) -> None:

@@ -132,3 +132,20 @@ def test_damaged_bytes_are_one_message(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "a.ckpt").write_bytes(data)
     with pytest.raises(UserError, match="cannot be loaded as a checkpoint"):
         IO.load_checkpoint(tmp_path / "a.ckpt")
+
+
+def test_copies_made_by_hand_and_folders_are_no_checkpoints(tmp_path: Path) -> None:
+    IO.save_checkpoint(STATE, tmp_path / "step-00000004.ckpt")
+    for name in ("step-00000008 (1).ckpt", "step-best.ckpt", "step-00000008.ckpt.bak"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "step-00000009.ckpt").mkdir()
+
+    assert checkpoint_io.newest_checkpoint(tmp_path) == tmp_path / "step-00000004.ckpt"
+    assert len(os.listdir(tmp_path)) == 6
+
+
+def test_a_checksum_of_any_bytes_is_no_checksum(tmp_path: Path) -> None:
+    IO.save_checkpoint(STATE, tmp_path / "step-00000004.ckpt")
+    (tmp_path / "step-00000004.ckpt.sha256").write_bytes(b"\xff\xfe\x00")
+
+    assert not checkpoint_io.is_intact(tmp_path / "step-00000004.ckpt")

@@ -1,6 +1,8 @@
 """Curves have one point per step, whatever happens to the process that draws them."""
 
 import csv
+import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -173,3 +175,17 @@ def test_a_stop_by_early_stopping_is_saved_with_its_validation(tmp_path: Path) -
         run(tmp_path, logger="tensorboard", extra=[stop])
     assert steps_of(tmp_path, "loss/val") == [4]
     assert (tmp_path / "checkpoints" / "step-00000004.ckpt").exists()
+
+
+def test_a_run_that_was_renamed_and_whose_clock_was_set_back_keeps_its_curves(
+    launch: Any, uninterrupted: Path, tmp_path: Path
+) -> None:
+    assert launch(tmp_path / "old", fault="kill-after-step", at=10, **CURVES) == -9
+    for file in (tmp_path / "old" / "tensorboard" / "old").glob("events.*"):
+        file.rename(file.with_name(re.sub(r"\d{10}", str(int(time.time()) + 10**6), file.name, count=1)))
+    (tmp_path / "old").rename(tmp_path / "new")
+
+    assert launch(tmp_path / "new", **CURVES) == 0
+
+    assert board(tmp_path / "new") == board(uninterrupted)
+    assert [path.name for path in (tmp_path / "new" / "tensorboard").iterdir()] == ["new"]

@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 from safetensors.torch import load_file
-from toy_training import BATCH_SIZE, ToyBatch, ToyData, ToyLoader, ToyModule, run
+from toy_training import BATCH_SIZE, At, ToyBatch, ToyData, ToyLoader, ToyModule, run
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.lease import claim
@@ -84,6 +86,34 @@ def test_a_second_training_in_a_folder_is_refused_with_the_first_ones_process(tm
     lease.release()
 
     run(tmp_path, steps=2)
+
+
+def vanish(out: Path, how: str) -> None:
+    """Take the folder away from the training that works in it."""
+    if how == "deleted":
+        shutil.rmtree(out)
+        return
+    out.rename(out.with_name("elsewhere"))
+    if how == "replaced":
+        out.mkdir()
+        claim(out)
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("logger", [False, "tensorboard"])
+@pytest.mark.parametrize("how", ["deleted", "moved", "replaced"])
+def test_a_training_whose_folder_is_taken_away_ends_and_writes_nothing_there(
+    how: str, logger: bool | str, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(UserError, match="run: was moved, deleted or replaced while this process worked in it"):
+        accident = At("on_train_batch_end", 6, partial(vanish, out, how))
+        run(out, extra=[accident], trace=False, logger=logger, background_checkpoints=False)
+
+    assert not list(out.rglob("*.ckpt")) and out.exists() == (how == "replaced")
+    if how == "moved":
+        (tmp_path / "elsewhere").rename(out)
+        run(out, trace=False, logger=logger)
 
 
 def test_what_a_killed_training_was_writing_is_removed_and_nothing_else(tmp_path: Path) -> None:

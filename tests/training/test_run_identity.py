@@ -1,5 +1,6 @@
 """A run is what determines its result: resuming and asking again compare all of it and name what differs."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR
 from toy_training import ToyData, ToyModule, run
 
@@ -233,3 +235,36 @@ def test_a_setting_that_follows_the_number_of_steps_cannot_be_extended(tmp_path:
     run(tmp_path, steps=5, identity={"module": {"schedule": {"steps": 5}}})
     with pytest.raises(UserError, match="extend: cannot continue 5 steps to 9, .*`module.schedule.steps` is 5 there"):
         run(tmp_path, steps=9, identity={"module": {"schedule": {"steps": 9}}}, extend=True)
+
+
+def test_a_callback_that_changes_batches_or_weights_counts(folder: Path) -> None:
+    with pytest.raises(UserError, match=r"`fit.callbacks.*` is nothing there and .*GradientAccumulationScheduler"):
+        run(folder, steps=5, extra=[GradientAccumulationScheduler({0: 2})])
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\xff", b"[]"])
+def test_a_damaged_record_of_nothing_is_replaced(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_bytes(content)
+
+    with pytest.warns(UserWarning, match="run.json: .* the training begins anew"):
+        run(tmp_path, steps=2)
+
+    assert json.loads((tmp_path / "run.json").read_text())["state"] == "finished"
+
+
+def test_a_damaged_record_of_a_result_alone_is_an_error(finished: Path, tmp_path: Path) -> None:
+    shutil.copy(finished / "weights.safetensors", tmp_path)
+    (tmp_path / "run.json").write_bytes(b"")
+
+    with pytest.raises(UserError, match="run.json: not valid JSON .* use another `out`"):
+        run(tmp_path, steps=5)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04"], ids=["empty", "cut"])
+def test_a_checkpoint_that_is_none_in_spite_of_its_checksum_is_an_error(content: bytes, folder: Path) -> None:
+    newest = checkpoints(folder / "checkpoints")[0]
+    newest.write_bytes(content)
+    newest.with_name(f"{newest.name}.sha256").write_text(hashlib.sha256(content).hexdigest())
+
+    with pytest.raises(UserError, match=f"{newest.name}: cannot be loaded as a checkpoint"):
+        run(folder, steps=5)

@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -35,6 +37,39 @@ def test_a_suspended_rank_ends_the_others_with_its_name(launch: Any, tmp_path: P
 def test_the_message_names_the_rank_its_process_and_machine(lost: list[int], named: str) -> None:
     signs = {0: "9 process 5 on node-a", 2: "9 process 7 on node-b"}
     assert rank_watch._message(lost, signs).startswith(f"error: {named} has not answered for 120 s")
+
+
+class Signs:
+    """A store with the signs of life that another rank shows, look by look."""
+
+    def __init__(self, beats: list[int]) -> None:
+        self.beats = iter(beats)
+
+    def set(self, key: str, value: str) -> None:
+        pass
+
+    def multi_get(self, keys: list[str]) -> list[bytes]:
+        return [b"%d process 7 on node-b" % next(self.beats)]
+
+
+@pytest.mark.parametrize(
+    ("beats", "ends"),
+    [([1, 1, *range(2, 8)], False), ([1] * 8, True)],
+    ids=["both suspended", "one suspended"],
+)
+def test_time_in_which_all_ranks_are_suspended_does_not_count(
+    beats: list[int], ends: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jumps = [0.0, 1.0, 1000.0, *(1001.0 + look for look in range(7))]  # of the clock, from look to look
+    monkeypatch.setattr(rank_watch, "time", SimpleNamespace(monotonic=partial(next, iter(jumps))))
+    ended: list[str] = []
+    monkeypatch.setattr(rank_watch, "end_process", lambda message, code, trainer: ended.append(message))
+    monkeypatch.setattr(rank_watch, "LOST", 33.0)
+    watch, looks = rank_watch.RankWatch(), iter(range(8))
+    watch._over = SimpleNamespace(wait=lambda seconds: next(looks, None) is None, is_set=lambda: False)  # type: ignore[assignment]
+    watch._watch(Signs(beats), SimpleNamespace(world_size=2, global_rank=0))  # type: ignore[arg-type]
+
+    assert bool(ended) == ends
 
 
 def test_an_ignored_signal_stays_ignored() -> None:
