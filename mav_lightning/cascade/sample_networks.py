@@ -215,21 +215,20 @@ def noise_levels(network: NetDenoiser, sampling: Sampling, steps: int) -> Tensor
     """Return the noise levels at which a network is sampled, decreasing and ending in 0, shape (steps + 1,).
 
     Raises:
-        UserError: If `Sampling.noise_levels` is ``trained`` and the network was not trained on discrete levels, or on
-            fewer than `steps`.
+        UserError: If `Sampling.noise_levels` is ``trained`` and the network was trained on fewer discrete levels than
+            `steps`.
     """
-    if sampling.noise_levels == "karras":
-        return karras_sigmas(steps, sigma_max=sampling.sigma_max)
-    levels = network.net.training_sigmas()
+    levels = network.net.training_sigmas() if sampling.noise_levels == "trained" else None
     if levels is None:
-        raise UserError(
-            f"`trained` needs networks of discrete noise levels, and a {type(network.net).__name__} has none; use "
-            "noise_levels=karras.",
-            argument="noise_levels",
-        )
+        return karras_sigmas(steps, sigma_max=sampling.sigma_max)
     if steps > len(levels):
         raise UserError(f"a network has {len(levels)} noise levels, got {steps} steps.", argument="steps")
     return trained_sigmas(levels, steps)
+
+
+def reads_noise_level(network: NetDenoiser) -> bool:
+    """Return whether a network of super-resolution reads the level of the noise that was added to its input."""
+    return space_time_network(network).in_channels > 2 * network.channels
 
 
 def _sr_noise(
@@ -257,7 +256,7 @@ def _super_resolve(
         return noise().expand_as(large)
 
     concat = large
-    if sampling.augmentation > 0:
+    if reads_noise_level(network):
         concat = augment_conditioning(large, large.new_full((len(large),), sampling.augmentation), draw())
     sigmas = noise_levels(network, sampling, sampling.super_resolution_steps)
     if cond is None:
