@@ -128,4 +128,4 @@ def _size(source: Path) -> int:
             f"{side!r} and {levels!r}.",
             argument="source",
         )
-    return side * 2 ** (len(levels) - 1)
+    return side << (len(levels) - 1)
