@@ -130,7 +130,7 @@ class Protocol(ProtocolFields):
     """How clips are turned into numbers.
 
     Attributes:
-        name: Name of the file; not part of the hash.
+        name: Name of a shipped protocol, or path of the user's own file as it was given; not part of the hash.
         measures: Version of the measuring code.
 
     Raises:
@@ -204,24 +204,25 @@ def load_protocol(name: str | Path) -> Protocol:
         UserError: If there is no such protocol, or fields are unknown, missing or do not fit.
     """
     path = find_protocol(name)
-    return parse_protocol(path, resolve_references(read_mapping(path), str(path)))
+    return parse_protocol(Path(name).as_posix(), resolve_references(read_mapping(path), str(path)))
 
 
-def parse_protocol(path: Path, values: Any) -> Protocol:
+def parse_protocol(name: str, values: Any) -> Protocol:
     """Build a protocol from plain values.
 
     Args:
-        path: File of the values, whose stem names the protocol.
+        name: Name of a shipped protocol, or path of the user's own file as it was given.
         values: Field → value, without the name.
 
     Raises:
         UserError: If fields are unknown, missing or do not fit.
     """
-    found = build(ProtocolFields, values, str(path), _part)
+    file = name if name.endswith(".yaml") else f"{name}.yaml"
+    found = build(ProtocolFields, values, file, _part)
     try:
-        return Protocol(**vars(found), name=path.stem)
+        return Protocol(**vars(found), name=name)
     except UserError as error:
-        raise UserError(f"{path}: {error.message}", suggestion=error.suggestion) from error
+        raise UserError(f"{file}: {error.message}", suggestion=error.suggestion) from error
 
 
 def protocol_of_stage(content: Mapping[str, Any]) -> Protocol:
@@ -231,7 +232,7 @@ def protocol_of_stage(content: Mapping[str, Any]) -> Protocol:
         UserError: If fields are unknown, missing or do not fit.
     """
     values = {field: value for field, value in content.items() if field not in ("name", "measures")}
-    return parse_protocol(Path(f"{content['name']}.yaml"), values)
+    return parse_protocol(str(content["name"]), values)
 
 
 def _part(value: Any, hint: Any, path: str) -> Any:

@@ -124,6 +124,7 @@ def test_a_study_of_own_layers_networks_samplers_and_metrics_runs_and_is_reporte
     for variant in ("without", "shifted", "own_network", "own_sampler"):
         assert variant in report
     assert "mylab" in report and "shapes-mean-distance" in report
+    assert "Measured under protocol mylab/protocol.yaml (" in report
     results = [json.loads(file.read_text()) for file in (lab / "study" / "stages").glob("score-*/results.json")]
     assert len(results) == 4
     assert all({"shapes-mean-distance", "brightness"} <= set(found["metrics"]) for found in results)

@@ -48,9 +48,10 @@ class I3D(ClipFeatures):
         Raises:
             UserError: If the file is missing or holds no state dict of an RGB I3D with 400 classes.
         """
-        network = I3DNetwork(epsilon)
+        with torch.device("meta"):  # its weights are those of the file
+            network = I3DNetwork(epsilon)
         try:
-            network.load_state_dict(state_dict_of(_read(path)))
+            network.load_state_dict(state_dict_of(_read(path)), assign=True)
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
         return cls(network.eval().requires_grad_(False), resize)

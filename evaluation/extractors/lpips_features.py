@@ -86,16 +86,19 @@ class LPIPSSettings(ExtractorSettings):
             UserError: If the file is missing, is not the one pinned, or holds other weights.
         """
         ensure_torchvision_imports()
-        from torchmetrics.functional.image.lpips import _LPIPS
+        from torchmetrics.functional.image import lpips
 
         path = weights / self.weights
         identity = check_weights(path, self.sha256)
+        with torch.device("meta"):  # it makes a whole AlexNet of random weights, a quarter of a gigabyte
+            network = lpips._LPIPS(pretrained=False, net="alex", pnet_rand=True)
+        network.scaling_layer = lpips.ScalingLayer()
+        heads = Path(lpips.__file__).parent / "lpips_models" / "alex.pth"
+        network.load_state_dict(torch.load(heads, map_location="cpu", weights_only=True), strict=False, assign=True)
         features = _alexnet_features(path)
-        network = _LPIPS(pretrained=True, net="alex", pnet_rand=True)
-        slices = [getattr(network.net, f"slice{number}") for number in range(1, 6)]
-        own = {name: layer for part in slices for name, layer in part.named_children()}
-        for name, layer in own.items():
-            layer.load_state_dict(features[int(name)].state_dict())
+        for part in (getattr(network.net, f"slice{number}") for number in range(1, 6)):
+            for name, layer in part.named_children():
+                layer.load_state_dict(features[int(name)].state_dict(), assign=True)
         return LoadedExtractor(LPIPSFeatures(network), identity)
 
 

@@ -78,9 +78,9 @@ class Cascade:
                 "of the same pipeline.",
                 argument="prior",
             )
-        for role, sr in (("sr_low", self.sr_low), ("sr_high", self.sr_high)):
-            if sr is not None and sr.conditioned:
-                taken, given = space_time_network(sr.network).cond_channels, self.clip.network.channels
+        for role, member in self.denoisers.items():
+            if member.conditioned or role in ("decoder", "interpolator"):
+                taken, given = space_time_network(member.network).cond_channels, self.clip.network.channels
                 if taken != given:
                     raise UserError(
                         f"takes image embeddings of length {taken}, and those of `clip` have {given}; choose the "
@@ -111,6 +111,14 @@ class Cascade:
             "sr_low": self.sr_low,
             "sr_high": self.sr_high,
         }
+        return {role: member for role, member in every.items() if member is not None}
+
+    @property
+    def denoisers(self) -> dict[Role, TrainedNetwork[NetDenoiser]]:
+        """The denoisers that the cascade has, by role, in the order in which they run."""
+        every: dict[Role, TrainedNetwork[NetDenoiser] | None] = {
+            "decoder": self.decoder, "interpolator": self.interpolator, "sr_low": self.sr_low, "sr_high": self.sr_high,
+        }  # fmt: skip
         return {role: member for role, member in every.items() if member is not None}
 
     @property

@@ -22,10 +22,10 @@ from mav_lightning.cascade.network_calls import output_fps
 from mav_lightning.cascade.sample_networks import Step, no_step
 from mav_lightning.cascade.sheet import SHEET
 from mav_lightning.cascade.sign import Signing
-from mav_lightning.cascade.step_count import denoising_steps
+from mav_lightning.cascade.step_count import denoising_steps, frame_count, given_frames
 from mav_lightning.cascade.video_pipeline import Pipeline
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.gif import MOST_FPS
+from mav_lightning.common.gif import MOST_FPS, shown_frames
 from mav_lightning.common.manifest import MANIFEST, ClipRecord, manifest_sha256, write_manifest
 from mav_lightning.common.tracking import Track, untracked
 
@@ -178,7 +178,15 @@ class Generation:
             seed=request.seed,
             checkpoints=self.pipeline.cascade.ids,
             source=request.source if isinstance(request, FramesRequest) else None,
+            given=self._given(request, format),
         )
+
+    def _given(self, request: ClipRequest, format: Format) -> list[int]:
+        """Return the numbers of the frames of a request's file that were given."""
+        sampling = self.pipeline.sampling
+        count, given = frame_count(request, sampling), set(given_frames(request, sampling))
+        written = shown_frames(count, self._rate(request)) if format == "gif" else range(count)
+        return [place for place, number in enumerate(written) if number in given]
 
     def _made(self) -> dict[str, Any]:
         """Return how all clips are made, for the manifest."""

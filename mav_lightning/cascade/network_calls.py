@@ -6,13 +6,13 @@ Light on purpose: the command line checks requests before it imports torch.
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
-from mav_lightning.cascade.clip_requests import ClipRequest, InterpolateRequest
+from mav_lightning.cascade.clip_requests import ClipRequest, InterpolateRequest, TextRequest
 from mav_lightning.cascade.roles import Role, missing_network
 from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import PositiveFloat, check
 
-__all__ = ["NetworkCall", "Until", "check_request", "network_calls", "output_fps"]
+__all__ = ["NetworkCall", "Until", "check_request", "embeds_frames", "network_calls", "output_fps"]
 
 Until = Literal["decoder", "interpolator", "sr_low", "sr_high"]
 
@@ -61,6 +61,22 @@ def network_calls(kind: type[ClipRequest], loop: bool, sampling: Sampling, until
     if until == "sr_high" and s.high_factor > 1:
         calls.append(NetworkCall("sr_high", factor, f"high_factor={s.high_factor}"))
     return calls
+
+
+def embeds_frames(kind: type[ClipRequest], loop: bool, sampling: Sampling, until: Until) -> bool:
+    """Return whether a request needs embeddings of images: of given frames, or of those that a loop leads back to.
+
+    Args:
+        kind: Class of the request.
+        loop: `ClipRequest.loop`.
+        sampling: Settings of the pipeline.
+        until: Last network that runs.
+    """
+    return any(
+        (call.role == "decoder" and kind is not TextRequest)
+        or (call.role == "interpolator" and (kind is not TextRequest or call.purpose == "loop"))
+        for call in network_calls(kind, loop, sampling, until)
+    )
 
 
 def output_fps(kind: type[ClipRequest], sampling: Sampling, until: Until = "sr_high") -> int:

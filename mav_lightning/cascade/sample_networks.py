@@ -12,6 +12,7 @@ import torch
 from einops import rearrange, repeat
 from torch import Tensor
 
+from mav_lightning.cascade.roles import Role
 from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.common.errors import UserError
 from mav_lightning.diffusion.conditioning import augment_conditioning, upsample
@@ -178,7 +179,7 @@ def super_resolve_clips(
     sliding = SlidingDenoiser(sr_low, sampling.frames, overlap=sampling.frames // 2)
     noise = _sr_noise(clips, seeds, sampling.low_factor, clips.shape[2], _SR_LOW, sr_low.frame_correlation)
     large = upsample(clips, sampling.low_factor, sampling.upsampling)
-    return _super_resolve(sr_low, sliding, large, noise, fps, sampling, on_step, cond)
+    return _super_resolve("sr_low", sr_low, sliding, large, noise, fps, sampling, on_step, cond)
 
 
 def super_resolve_frames(
@@ -205,12 +206,12 @@ def super_resolve_frames(
     large = upsample(clips, s.high_factor, s.upsampling)
     if not s.shared_noise:
         noise = _sr_noise(clips, seeds, s.high_factor, frames, _SR_HIGH)
-        return _super_resolve(sr_high, sr_high, large, noise, fps, s, on_step, cond)
+        return _super_resolve("sr_high", sr_high, sr_high, large, noise, fps, s, on_step, cond)
     # Each chunk starts the clip's noise anew, so all chunks have the same noise.
     chunks = []
     for chunk in torch.split(large, s.chunk, dim=2):
         noise = _sr_noise(clips, seeds, s.high_factor, 1, _SR_HIGH)
-        chunks.append(_super_resolve(sr_high, sr_high, chunk, noise, fps, s, on_step, cond))
+        chunks.append(_super_resolve("sr_high", sr_high, sr_high, chunk, noise, fps, s, on_step, cond))
     return torch.cat(chunks, dim=2)
 
 
@@ -218,21 +219,20 @@ def noise_levels(network: NetDenoiser, sampling: Sampling, steps: int) -> Tensor
     """Return the noise levels at which a network is sampled, decreasing and ending in 0, shape (steps + 1,).
 
     Raises:
-        UserError: If `Sampling.noise_levels` is ``trained`` and the network was not trained on discrete levels, or on
-            fewer than `steps`.
+        UserError: If `Sampling.noise_levels` is ``trained`` and the network was trained on fewer discrete levels than
+            `steps`.
     """
-    if sampling.noise_levels == "karras":
-        return karras_sigmas(steps, sigma_max=sampling.sigma_max)
-    levels = network.net.training_sigmas()
+    levels = network.net.training_sigmas() if sampling.noise_levels == "trained" else None
     if levels is None:
-        raise UserError(
-            f"`trained` needs networks of discrete noise levels, and a {type(network.net).__name__} has none; use "
-            "noise_levels=karras.",
-            argument="noise_levels",
-        )
+        return karras_sigmas(steps, sigma_max=sampling.sigma_max)
     if steps > len(levels):
         raise UserError(f"a network has {len(levels)} noise levels, got {steps} steps.", argument="steps")
     return trained_sigmas(levels, steps)
+
+
+def reads_noise_level(network: NetDenoiser) -> bool:
+    """Return whether a network of super-resolution reads the level of the noise that was added to its input."""
+    return space_time_network(network).in_channels > 2 * network.channels
 
 
 def _sr_noise(
@@ -245,6 +245,7 @@ def _sr_noise(
 
 
 def _super_resolve(
+    role: Role,
     network: NetDenoiser,
     denoiser: Denoiser,
     large: Tensor,
@@ -260,9 +261,9 @@ def _super_resolve(
         return noise().expand_as(large)
 
     concat = large
-    if sampling.augmentation > 0:
+    if reads_noise_level(network):
         concat = augment_conditioning(large, large.new_full((len(large),), sampling.augmentation), draw())
-    solver = sampling.solver("sr")
+    solver = sampling.solver(role)
     sigmas = noise_levels(network, sampling, solver.steps)
     if cond is None:
         cond = large.new_zeros(len(large), space_time_network(network).cond_channels)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, get_args
 
 from annotated_types import Ge, Gt, Le
 
+from mav_lightning.cascade.roles import Role
 from mav_lightning.common.arguments import check_fields
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import NonNegativeFloat, PositiveFloat
@@ -56,8 +57,8 @@ class Sampling:
             and ``repeat`` repeats each frame, as baselines.
         low_factor: Upsampling factor of spatiotemporal super-resolution. 1 disables it.
         high_factor: Upsampling factor of spatial super-resolution. 1 disables it.
-        augmentation: Standard deviation of the noise added to the low-resolution input of super-resolution (noise
-            conditioning augmentation). 0 for networks that were trained without, which do not read its level.
+        augmentation: Standard deviation of the noise added to the low-resolution input of those networks of
+            super-resolution that read its level (noise conditioning augmentation). 0 if none does.
         upsampling: How super-resolution upsamples its input: ``bilinear``, or ``bicubic`` with antialiasing.
         shared_noise: Whether spatial super-resolution uses the same noise in every frame of a clip (§3.2). If False,
             each frame has its own.
@@ -71,7 +72,8 @@ class Sampling:
         sr_sampler: Sampler of super-resolution. None for `sampler`.
         sr_steps: Sampler steps of super-resolution. None for `steps`.
         noise_levels: Where noise levels come from: ``karras`` spaces them from `sigma_max` down, and ``trained`` takes
-            evenly spaced ones of those that the networks were trained on, for networks with discrete levels.
+            evenly spaced ones of the discrete levels that a network was trained on, and spaces those of networks
+            without discrete levels as ``karras`` does.
         clip_range: Largest absolute value of the pixels of an x0 estimate; larger ones are clipped at every step. None
             for no limit.
         guidance_scale: Classifier-free guidance scale of the decoder; 1 disables guidance. Interpolation uses none:
@@ -154,8 +156,6 @@ class Sampling:
             if value != getattr(Sampling, name) and self.low_factor == self.high_factor == 1:
                 shown = f"{value:g}" if isinstance(value, float) else f"{value}"
                 raise UserError(f"{shown} has no effect with low_factor=1 and high_factor=1.", argument=name)
-        if self.noise_levels == "trained" and self.sigma_max != Sampling.sigma_max:
-            raise UserError(f"{self.sigma_max:g} has no effect with noise_levels=trained.", argument="sigma_max")
         if self.output_size is not None and self.output_size >= self.largest:
             raise UserError(
                 f"frames are only reduced: must be below the {self.largest} pixels of the last network, got "
@@ -179,14 +179,14 @@ class Sampling:
         """Side of the last network's frames in pixels."""
         return self.size * self.low_factor * self.high_factor
 
-    def solver(self, network: Literal["decoder", "interpolator", "sr"]) -> Solver:
-        """Return how a network is sampled; ``sr`` stands for both super-resolution networks."""
-        own = {
-            "decoder": (None, None),
-            "interpolator": (self.interpolator_sampler, self.interpolator_steps),
-            "sr": (self.sr_sampler, self.sr_steps),
-        }
-        sampler, steps = own[network]
+    def solver(self, role: Role) -> Solver:
+        """Return how the denoiser in a role is sampled."""
+        sampler: str | None = None
+        steps: int | None = None
+        if role == "interpolator":
+            sampler, steps = self.interpolator_sampler, self.interpolator_steps
+        elif role in ("sr_low", "sr_high"):
+            sampler, steps = self.sr_sampler, self.sr_steps
         return Solver(self.sampler if sampler is None else sampler, self.steps if steps is None else steps)
 
     @property

@@ -13,14 +13,15 @@ from mav_lightning.common.whole_file import whole_file
 __all__ = ["SHEET", "write_sheet"]
 
 SHEET = "sheet.png"
-_CELL, _GAP, _TEXT, _MARGIN = 128, 4, 24, 20  # pixels
+_CELL, _GAP, _TEXT, _MARGIN, _LINE = 128, 4, 24, 20, 3  # pixels
 _PAPER, _INK, _FAINT = (250, 250, 248), (25, 25, 30), (120, 120, 128)
 
 
 def write_sheet(folder: Path, out: Path, most: int = 24, columns: int = 10) -> int:
     """Draw the first clips of a folder as one PNG, one clip per row below its prompt, frames from left to right.
 
-    Frames are upsampled by a whole factor to about 128 pixels, or downsampled to 128.
+    Frames are upsampled by a whole factor to about 128 pixels, or downsampled to 128. Given frames, which were not
+    sampled, are underlined.
 
     Args:
         folder: Folder of clips with its manifest.
@@ -52,12 +53,16 @@ def _row(record: ClipRecord, frames: NDArray[np.uint8], columns: int) -> Image.I
     row = Image.new("RGB", (max(step * len(cells) - _GAP, 5 * _CELL), _TEXT + cells[0].height + 2 * _GAP), _PAPER)
     draw, font = ImageDraw.Draw(row), ImageFont.load_default(14)
     seed = "" if record.seed is None else f", seed {record.seed}"
-    facts = f"{record.id}: {record.fps:g} fps{seed}"
+    given = ", given frames underlined" if record.given else ""
+    facts = f"{record.id}: {record.fps:g} fps{seed}{given}"
     room = row.width - draw.textlength(facts, font) - 4 * _GAP
     draw.text((0, 2), _fitting(record.prompt or record.source or "", room, draw, font), _INK, font)
     draw.text((row.width, 2), facts, _FAINT, font, anchor="ra")
-    for number, cell in enumerate(cells):
-        row.paste(cell, (number * step, _TEXT))
+    for place, (number, cell) in enumerate(zip(numbers, cells, strict=True)):
+        left, bottom = place * step, _TEXT + cell.height
+        row.paste(cell, (left, _TEXT))
+        if number in record.given:
+            draw.rectangle((left, bottom + 1, left + cell.width - 1, bottom + _LINE), fill=_INK)
     return row
 
 

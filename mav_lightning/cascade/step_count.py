@@ -1,4 +1,4 @@
-"""How many sampler steps requests take, to show progress."""
+"""How many frames a request's clip has, which of them are given, and how many sampler steps they take."""
 
 from collections.abc import Sequence
 
@@ -7,13 +7,14 @@ from mav_lightning.cascade.clip_requests import (
     ExtrapolateRequest,
     FramesRequest,
     InterpolateRequest,
+    MorphRequest,
     PrecedeRequest,
     SuperResolveRequest,
 )
 from mav_lightning.cascade.network_calls import Until, network_calls, output_fps
 from mav_lightning.cascade.sampling import Sampling
 
-__all__ = ["denoising_steps", "frame_count"]
+__all__ = ["denoising_steps", "frame_count", "given_frames"]
 
 
 def denoising_steps(requests: Sequence[ClipRequest], sampling: Sampling, until: Until = "sr_high") -> int:
@@ -30,12 +31,11 @@ def denoising_steps(requests: Sequence[ClipRequest], sampling: Sampling, until: 
     """
     steps, loop = 0, requests[0].loop
     for call in network_calls(type(requests[0]), loop, sampling, until):
-        own, at_once = sampling.solver("decoder").steps, sampling.batch_size
+        own, at_once = sampling.solver(call.role).steps, sampling.batch_size
         if call.role == "interpolator":
-            own = sampling.solver("interpolator").steps
             at_once = 1 if call.purpose == "loop" else sampling.interpolator_batch
         elif call.role in ("sr_low", "sr_high"):
-            own, at_once = sampling.solver("sr").steps, 1 if loop else sampling.sr_batch
+            at_once = 1 if loop else sampling.sr_batch
         if call.role == "sr_high" and sampling.shared_noise:
             own *= -(-frame_count(requests[0], sampling, until) // sampling.chunk)
         steps += -(-len(requests) // at_once) * own
@@ -62,3 +62,22 @@ def frame_count(request: ClipRequest, sampling: Sampling, until: Until = "sr_hig
     else:
         count = sampling.frames
     return count + (sampling.frames - 2 if request.loop else 0)
+
+
+def given_frames(request: ClipRequest, sampling: Sampling) -> list[int]:
+    """Return the numbers of the frames that show a given one, from 0; the other frames of the clip are sampled.
+
+    Args:
+        request: The request.
+        sampling: Settings of the pipeline.
+    """
+    if not isinstance(request, FramesRequest) or request.first == "decoder":
+        return []
+    known = len(request.frames)
+    if isinstance(request, MorphRequest):
+        return [0, sampling.frames - 1]
+    if isinstance(request, PrecedeRequest):
+        before = sampling.frames - min(known, sampling.frames // 2)
+        return list(range(before, before + known))
+    every = sampling.skip if isinstance(request, InterpolateRequest) else 1
+    return list(range(0, known * every, every))

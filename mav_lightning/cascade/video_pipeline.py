@@ -31,7 +31,7 @@ from mav_lightning.cascade.clip_requests import (
     same_kind,
 )
 from mav_lightning.cascade.memory_budget import with_batches
-from mav_lightning.cascade.network_calls import Until, check_request
+from mav_lightning.cascade.network_calls import Until, check_request, embeds_frames
 from mav_lightning.cascade.pipeline_file import READY_MADE
 from mav_lightning.cascade.pipeline_folder import read_pipeline
 from mav_lightning.cascade.prompt_check import describe_caption
@@ -215,9 +215,15 @@ class Pipeline:
             until: Last network to run.
 
         Raises:
-            UserError: If a network is missing, or an fps is outside the range that the networks were trained for.
+            UserError: If a network is missing, an fps is outside the range that the networks were trained for, or the
+                encoder embeds no images or no texts.
         """
         check_request(kind, fps, loop, self.cascade.rates, self.sampling, until)
+        encoder = self.cascade.clip.network
+        if encoder.no_texts and kind is TextRequest:
+            raise UserError(encoder.no_texts, argument="clip")
+        if encoder.no_images and embeds_frames(kind, loop, self.sampling, until):
+            raise UserError(encoder.no_images, argument="clip")
 
     def check_requests(self, requests: Sequence[ClipRequest], until: Until = "sr_high") -> None:
         """Check that the pipeline can serve requests. Arguments and errors are those of `generate`."""

@@ -1,7 +1,8 @@
 """``mav pipeline``: a pipeline folder from trained networks."""
 
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import typer
 
@@ -9,6 +10,7 @@ from mav_lightning.cascade.sampling import Count, Factor, GuidanceScale, Sampler
 from mav_lightning.cli.options import Allow, Overwrite, network_folder, output, within
 from mav_lightning.cli.printing import echo
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.schema import NonNegativeFloat
 
 __all__ = ["pipeline"]
 
@@ -23,7 +25,7 @@ def _sampler(parameter: typer.CallbackParam, name: str | None) -> str | None:
 def _source(parameter: typer.CallbackParam, given: tuple[str, Path] | None) -> tuple[str, Path] | None:
     """Check the values of --from."""
     if given is not None:
-        within(Literal["karlo"])(parameter, given[0])
+        within(Literal["karlo", "stable-unclip"])(parameter, given[0])
         if not given[1].is_dir():
             raise UserError(f"{given[1]}: no such folder; give one in the format of diffusers.", argument="source")
     return given
@@ -50,10 +52,10 @@ def pipeline(
         tuple[str, Path] | None,
         typer.Option(
             "--from",
-            metavar="karlo FOLDER",
+            metavar="karlo|stable-unclip FOLDER",
             callback=_source,
             help="Take every network that is not given, and the settings of sampling, from the folder of an "
-            "UnCLIPPipeline of diffusers.",
+            "UnCLIPPipeline (karlo) or StableUnCLIPImg2ImgPipeline (stable-unclip) of diffusers.",
         ),
     ] = None,
     vae: Annotated[
@@ -82,7 +84,18 @@ def pipeline(
     skip: Annotated[int, typer.Option(callback=within(Count), help="Frame skip of interpolation; 1 disables it.")] = 1,
     factor: Annotated[
         int | None,
-        typer.Option(callback=within(Factor), help="Upsampling factor of each super-resolution network. Default: 2."),
+        typer.Option(
+            callback=within(Factor),
+            help="Upsampling factor of --sr-low and --sr-high, each. Default: 2.",
+        ),
+    ] = None,
+    augmentation: Annotated[
+        float | None,
+        typer.Option(
+            callback=within(NonNegativeFloat),
+            help="Standard deviation of the noise added to the input of those super-resolution networks that read its "
+            "level; 0 if none does. Default: 0.1, or 0 for the super-resolution of --from.",
+        ),
     ] = None,
     sampler: Annotated[
         str | None,
@@ -93,7 +106,8 @@ def pipeline(
         ),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(callback=within(Steps), help="Sampler steps of the decoder. Default: 16.")
+        int | None,
+        typer.Option(callback=within(Steps), help="Sampler steps of the decoder. Default: 16."),
     ] = None,
     interpolator_sampler: Annotated[
         str | None, typer.Option(callback=_sampler, help="Sampler of interpolation. Default: the decoder's.")
@@ -106,7 +120,10 @@ def pipeline(
     ] = None,
     sr_steps: Annotated[
         int | None,
-        typer.Option(callback=within(Steps), help="Sampler steps of super-resolution. Default: the decoder's."),
+        typer.Option(
+            callback=within(Steps),
+            help="Sampler steps of super-resolution. Default: the decoder's, or with --from the source's.",
+        ),
     ] = None,
     guidance_scale: Annotated[
         float | None,
@@ -120,9 +137,10 @@ def pipeline(
 ) -> None:
     """Put trained networks together into one folder for `mav generate`.
 
-    The weights are copied, so the folder does not depend on the trainings. With --from, networks of Karlo's format
-    (text encoder, prior, decoder, super-resolution) become those of the cascade, decoder and super-resolution extended
-    by time; the defaults are then those of its own pipeline.
+    The weights are copied, so the folder does not depend on the trainings. With --from karlo, networks of Karlo's
+    format (text encoder, prior, decoder, super-resolution) become those of the cascade, decoder and super-resolution
+    extended by time; the defaults are then those of its own pipeline. With --from stable-unclip, image encoder, decoder
+    and autoencoder become a pipeline without texts, for `mav generate --variation`.
 
     Examples:
         mav pipeline --clip runs/clip --prior runs/prior --decoder runs/temporal --out runs/pipeline
@@ -136,16 +154,19 @@ def pipeline(
     given = {role: folder for role, folder in every.items() if folder is not None}
     if source is None and (missing := [role for role in ("clip", "prior", "decoder") if role not in given]):
         raise UserError(f"--{', --'.join(missing)} missing; give folders of trained networks, or --from karlo FOLDER.")
+    family = None if source is None else _family(source[0])
+    if factor is not None and sr_low is None and sr_high is None:
+        raise UserError(f"{factor} has no effect without --sr-low or --sr-high; omit it.", argument="factor")
     from mav_lightning.cascade.pipeline_file import PIPELINE
     from mav_lightning.cascade.pipeline_folder import NetworkFolders, write_pipeline
     from mav_lightning.common.schema import build
     from mav_lightning.common.whole_file import new_folder
 
-    defaults: dict[str, Any] = {} if source is None else _of_source(source[1], sr_low)
+    defaults = {} if source is None or family is None else _defaults(family, source[1], sr_low)
     chosen = {
         "size": size, "sampler": sampler, "steps": steps, "interpolator_sampler": interpolator_sampler,
         "interpolator_steps": interpolator_steps, "sr_sampler": sr_sampler, "sr_steps": sr_steps,
-        "guidance_scale": guidance_scale,
+        "guidance_scale": guidance_scale, "augmentation": augmentation,
     }  # fmt: skip
     settings = {
         **_DEFAULTS,
@@ -159,20 +180,40 @@ def pipeline(
     }
     sampling = build(Sampling, settings, "")
     with new_folder(out, PIPELINE if overwrite else None) as partial:
-        if source is not None:
-            from mav_lightning.pretrained.unclip_folder import UNCLIP_ROLES, write_unclip_networks
-
-            given |= write_unclip_networks(source[1], partial, [role for role in UNCLIP_ROLES if role not in given])
+        if source is not None and family is not None:
+            given |= family.write(source[1], partial, [role for role in family.roles if role not in given])
         write_pipeline(partial, sampling, NetworkFolders(**given))
     echo(f"pipeline: {out}")
 
 
-def _of_source(folder: Path, sr_low: Path | None) -> dict[str, Any]:
-    """Return the settings of sampling of an unCLIP pipeline; those of super-resolution only for its own."""
-    from mav_lightning.pretrained.unclip_folder import unclip_sampling
+class _Family(NamedTuple):
+    """How folders of one kind of pipeline become networks.
 
-    found = unclip_sampling(folder)
+    Attributes:
+        roles: Roles of the networks that such a folder has.
+        sampling: Returns the fields of `Sampling` of a folder.
+        write: Writes the networks of some roles of a folder into another one.
+    """
+
+    roles: Collection[str]
+    sampling: Callable[[Path], dict[str, Any]]
+    write: Callable[[Path, Path, Collection[str]], dict[str, Path]]
+
+
+def _family(name: str) -> _Family:
+    if name == "karlo":
+        from mav_lightning.pretrained import unclip_folder as karlo
+
+        return _Family(karlo.UNCLIP_ROLES, karlo.unclip_sampling, karlo.write_unclip_networks)
+    from mav_lightning.pretrained import stable_unclip_folder as stable
+
+    return _Family(stable.STABLE_UNCLIP_ROLES, stable.stable_unclip_sampling, stable.write_stable_unclip_networks)
+
+
+def _defaults(family: _Family, folder: Path, sr_low: Path | None) -> dict[str, Any]:
+    """Return the settings of sampling of a pipeline's folder; those of super-resolution only for its own."""
+    found = family.sampling(folder)
     if sr_low is not None:
-        for name in ("low_factor", "upsampling", "augmentation"):
-            del found[name]
+        for name in ("low_factor", "upsampling", "augmentation", "sr_steps"):
+            found.pop(name, None)
     return found

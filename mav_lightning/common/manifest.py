@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.schema import PositiveFloat, build, check, read_json
+from mav_lightning.common.schema import NonNegativeInt, PositiveFloat, build, check, read_json
 from mav_lightning.common.whole_file import whole_file
 
 __all__ = ["MANIFEST", "ClipRecord", "display_only", "manifest_sha256", "read_manifest", "write_manifest"]
@@ -29,6 +29,8 @@ class ClipRecord:
         seed: Seed of the clip's noise generator. None for clips that were not sampled.
         checkpoints: Stage name → content id of the network used.
         source: File the clip was made from. None for a clip made from text alone.
+        given: Numbers of the file's frames that were given rather than sampled, from 0. Empty for none; not written
+            then.
     """
 
     id: str
@@ -39,6 +41,7 @@ class ClipRecord:
     seed: int | None = None
     checkpoints: dict[str, str] = field(default_factory=dict)
     source: str | None = None
+    given: list[NonNegativeInt] = field(default_factory=list)
 
 
 def write_manifest(folder: Path, clips: Sequence[ClipRecord], made: Mapping[str, Any] | None = None) -> None:
@@ -106,4 +109,11 @@ def _refuse_duplicates(folder: Path, ids: Iterable[str]) -> None:
 
 
 def _text(clips: Sequence[ClipRecord], made: Mapping[str, Any] | None) -> str:
-    return json.dumps({"version": 1, "made": dict(made or {}), "clips": [asdict(clip) for clip in clips]}, indent=1)
+    return json.dumps({"version": 1, "made": dict(made or {}), "clips": [_row(clip) for clip in clips]}, indent=1)
+
+
+def _row(clip: ClipRecord) -> dict[str, Any]:
+    row = asdict(clip)
+    if not clip.given:  # clips of text keep the manifest, and thereby the hash, that they had before `given`
+        del row["given"]
+    return row

@@ -5,8 +5,9 @@ import torch
 from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
 
-__all__ = ["dequantize", "from_uint8", "quantize", "to_uint8"]
+__all__ = ["clip_input", "dequantize", "from_uint8", "quantize", "to_uint8"]
 
 
 def dequantize(pixels: Tensor) -> Tensor:
@@ -30,3 +31,20 @@ def from_uint8(frames: NDArray[np.uint8]) -> Tensor:
     The result is a view with channels-last strides; call `.contiguous()` where memory order matters.
     """
     return dequantize(rearrange(torch.from_numpy(np.ascontiguousarray(frames)), "n t h w c -> n c t h w"))
+
+
+def clip_input(pixels: Tensor, size: int, mean: Tensor, std: Tensor) -> Tensor:
+    """Prepare images as CLIP models of transformers read them.
+
+    Args:
+        pixels: Images of any size in [-1, 1], shape (B, 3, H, W).
+        size: Height and width that the model reads, in pixels.
+        mean: Mean of its training pixels in [0, 1], shape (3, 1, 1).
+        std: Standard deviation of its training pixels in [0, 1], shape (3, 1, 1).
+
+    Returns:
+        Normalized images, shape (B, 3, size, size).
+    """
+    if pixels.shape[-2:] != (size, size):
+        pixels = F.interpolate(pixels, (size, size), mode="bicubic", antialias=True)
+    return ((pixels.clamp(-1, 1) + 1) / 2 - mean) / std

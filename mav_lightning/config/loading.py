@@ -213,8 +213,7 @@ def _inline_protocol(config: dict[str, Any]) -> None:
         return
     from evaluation.version import MEASURES
 
-    file = find_protocol(name)
-    config["protocol"] = {"name": file.stem, "measures": MEASURES, **read_yaml(file)}
+    config["protocol"] = {"name": name, "measures": MEASURES, **read_yaml(find_protocol(name))}
 
 
 def _check_arguments(section: str, arguments: Mapping[str, Any], given: frozenset[str]) -> None:

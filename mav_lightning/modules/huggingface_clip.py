@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from mav_lightning.common.caption_tokenizer import CaptionTokenizer
+from mav_lightning.common.pixels import clip_input
 from mav_lightning.common.transformers_library import demand_no_code, transformers_library
 from mav_lightning.nn.base import TextImageEncoder
 
@@ -49,9 +50,7 @@ class HuggingFaceCLIP(TextImageEncoder):
 
     def encode_image(self, pixels: Tensor) -> Tensor:
         """Embed images (B, 3, H, W) in [-1, 1] of any size as unit vectors (B, D)."""
-        size = (self.size, self.size)
-        x = F.interpolate(pixels, size, mode="bicubic", antialias=True) if pixels.shape[-2:] != size else pixels
-        features = self.model.vision_model(pixel_values=((x.clamp(-1, 1) + 1) / 2 - self.mean) / self.std)
+        features = self.model.vision_model(pixel_values=clip_input(pixels, self.size, self.mean, self.std))
         return F.normalize(self.model.visual_projection(features.pooler_output), dim=-1)
 
     def encode_words(self, captions: Sequence[str]) -> Tensor:

@@ -41,6 +41,8 @@ CATALOGUE = {
     "LatentVAE": "mav_lightning.pretrained.latent_vae.LatentVAE",
     "LastStepExpert": "mav_lightning.pretrained.last_step_expert.LastStepExpert",
     "VideoNetwork": "mav_lightning.pretrained.video_network.VideoNetwork",
+    "StableUnclipImageEncoder": "mav_lightning.pretrained.stable_unclip.StableUnclipImageEncoder",
+    "AbsentPrior": "mav_lightning.pretrained.stable_unclip.AbsentPrior",
     "UnclipPrior": "mav_lightning.pretrained.unclip_prior.UnclipPrior",
     "UnclipPriorNetwork": "mav_lightning.pretrained.unclip_prior.UnclipPriorNetwork",
     "UnclipTextEncoder": "mav_lightning.pretrained.unclip_text.UnclipTextEncoder",

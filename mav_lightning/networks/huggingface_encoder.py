@@ -1,4 +1,4 @@
-"""Text encoders in the format of Hugging Face's transformers: read from a local folder, and stored as networks."""
+"""Encoders in the format of Hugging Face's transformers: read from a local folder, and stored as networks."""
 
 import json
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.networks.card import Card
 from mav_lightning.networks.stored import write_network
 
-__all__ = ["read_encoder", "write_encoder"]
+__all__ = ["read_encoder", "read_model", "write_encoder"]
 
 _TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("vocab.txt",), ("spiece.model",))
 
@@ -34,6 +34,23 @@ def read_encoder(kind: Any, folder: Path, tokenizer_kind: Any, tokenizer_folder:
     Raises:
         UserError: If a file is missing or cannot be read, or a weight is missing, of another shape or not finite.
     """
+    return read_model(kind, folder, what), _read_tokenizer(tokenizer_kind, tokenizer_folder, what)
+
+
+def read_model(kind: Any, folder: Path, what: str) -> Any:
+    """Read a model from safetensors alone, without code of the folder and without the network.
+
+    Args:
+        kind: Class of the model in transformers.
+        folder: Folder of the model.
+        what: What the model is called in messages.
+
+    Returns:
+        The model in float32, in evaluation mode.
+
+    Raises:
+        UserError: If a file is missing or cannot be read, or a weight is missing, of another shape or not finite.
+    """
     try:
         model, found = kind.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True,
@@ -42,7 +59,7 @@ def read_encoder(kind: Any, folder: Path, tokenizer_kind: Any, tokenizer_folder:
     except Exception as error:  # of many types, for one damaged file each
         raise UserError(f"{folder}: not a readable {what} ({_reason(error)}).", argument="source") from error
     _demand_weights(folder, model, found, what)
-    return model.eval(), _read_tokenizer(tokenizer_kind, tokenizer_folder, what)
+    return model.eval()
 
 
 def _read_tokenizer(kind: Any, folder: Path, what: str) -> Any:

@@ -195,7 +195,12 @@ class TextImageEncoder(nn.Module, ABC):
         channels: Length D of the embeddings.
         length: Maximum number of tokens in a caption.
         size: Height and width of the images it was trained on, in pixels.
+        no_images: Why it embeds no images, for messages. Empty if it does.
+        no_texts: Why it embeds no captions, for messages. Empty if it does.
     """
+
+    no_images: str = ""
+    no_texts: str = ""
 
     channels: int
     length: int

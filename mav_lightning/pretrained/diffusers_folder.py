@@ -21,11 +21,12 @@ from mav_lightning.common.hashing import file_sha256
 from mav_lightning.common.schema import read_json
 
 __all__ = [
-    "CONFIG", "MODEL_WEIGHTS", "Part", "check_sha256", "demand_same_weights", "files_sha256", "find_scheduler",
-    "pipeline_of", "read_part", "read_scheduler", "read_weights", "sibling", "weights_file",
+    "CONFIG", "MODEL_WEIGHTS", "Part", "check_pipeline", "check_sha256", "demand_same_weights", "files_sha256",
+    "find_scheduler", "pipeline_of", "read_part", "read_scheduler", "read_weights", "sibling", "weights_file",
 ]  # fmt: skip
 
-CONFIG, MODEL_WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
+CONFIG, MODEL_WEIGHTS, INDEX = "config.json", "diffusion_pytorch_model.safetensors", "model_index.json"
+_LIBRARIES = frozenset({"diffusers", "transformers", "unclip", "stable_diffusion"})  # as diffusers names its own parts
 # Attention of folders written before diffusers 0.18.
 _RENAMED = {r"\.query\.": ".to_q.", r"\.key\.": ".to_k.", r"\.value\.": ".to_v.", r"\.proj_attn\.": ".to_out.0."}
 
@@ -73,10 +74,45 @@ def read_part(folder: Path, kinds: Iterable[str]) -> Part:
     return Part(str(kind), config, read_weights(file), (folder / CONFIG, file))
 
 
+def check_pipeline(source: Path, kind: str, parts: Mapping[str, str | None]) -> None:
+    """Check that a folder is a complete pipeline of diffusers, of classes that the libraries themselves have.
+
+    Args:
+        source: Folder that ``save_pretrained`` of a pipeline wrote.
+        kind: Class of the pipeline.
+        parts: Part → its class; None for any class.
+
+    Raises:
+        UserError: If it is not, or a part is missing or of another class.
+    """
+    if not source.is_dir():
+        raise UserError(
+            f"{source}: no such folder; give one that `save_pretrained` of diffusers wrote.", argument="source"
+        )
+    if not (source / INDEX).is_file():
+        raise UserError(f"{source}: no pipeline of diffusers here, `{INDEX}` is missing.", argument="source")
+    index = read_json(source / INDEX, dict[str, Any])
+    if (found := index.get("_class_name")) != kind:
+        code = " of code in its own folder, which is never run" if isinstance(found, list) else ""
+        article = "an" if kind.startswith("U") else "a"
+        raise UserError(f"{source}: holds a {found}{code}; needed is {article} {kind}.", argument="source")
+    for part, needed in parts.items():
+        found = index.get(part)
+        if not (isinstance(found, list) and len(found) == 2) or None in found or not (source / part).is_dir():
+            raise UserError(f"{source}: the part `{part}` is missing; use a complete copy.", argument="source")
+        library, name = map(str, found)
+        if library not in _LIBRARIES or needed not in (None, name.removesuffix("Fast")):
+            raise UserError(
+                f"{source}: `{part}` is a {name} of {library}, whose code is not run; needed is "
+                f"{f'the {needed}' if needed else 'a class'} of diffusers or transformers.",
+                argument="source",
+            )
+
+
 def pipeline_of(folder: Path) -> Path | None:
     """Return the pipeline's folder that a model's folder is part of. None if it stands alone."""
     parent = folder.resolve().parent
-    return parent if (parent / "model_index.json").is_file() else None
+    return parent if (parent / INDEX).is_file() else None
 
 
 def sibling(folder: Path, name: str) -> Path:
@@ -158,7 +194,7 @@ def _read_config(folder: Path, kinds: list[str]) -> dict[str, Any]:
     if (folder / CONFIG).is_file():
         config: dict[str, Any] = read_json(folder / CONFIG, dict[str, Any])
         return config
-    if (folder / "model_index.json").is_file():
+    if (folder / INDEX).is_file():
         parts = [
             one.parent.name
             for one in sorted(folder.glob(f"*/{CONFIG}"))

@@ -15,9 +15,9 @@ from mav_lightning.common.tracking import Track
 from mav_lightning.networks.card import Card
 from mav_lightning.networks.stored import write_network
 from mav_lightning.nn.base import ImageAutoencoder
-from mav_lightning.pretrained.diffusers_folder import check_sha256, demand_same_weights, read_part
+from mav_lightning.pretrained.diffusers_folder import Part, check_sha256, demand_same_weights, read_part
 
-__all__ = ["AdoptAutoencoder", "LatentVAE"]
+__all__ = ["AdoptAutoencoder", "LatentVAE", "write_autoencoder"]
 
 
 class LatentVAE(ImageAutoencoder):
@@ -80,18 +80,30 @@ class AdoptAutoencoder(Task):
         """
         part = read_part(Path(self.source), ("AutoencoderKL",))
         check_sha256(part.files, self.source_sha256, Path(self.source))
-        config = {key: value for key, value in part.config.items() if not key.startswith("_")}
-        try:
-            with torch.device("meta"):
-                needed = LatentVAE(part.config).model.state_dict()
-        except UserError as error:
-            raise UserError(f"{part.files[0]}: {error.message}", argument="source") from error
-        except (TypeError, ValueError) as error:
-            raise UserError(
-                f"{part.files[0]}: does not describe an AutoencoderKL ({error}).", argument="source"
-            ) from error
-        demand_same_weights(Path(self.source), part.weights, needed)
-        node = {"_target_": f"{LatentVAE.__module__}.{LatentVAE.__name__}", "config": config}
-        size = config.get("sample_size")
-        trained = {"name": Path(self.source).name, **({"size": size} if isinstance(size, int) else {})}
-        write_network(place, {f"model.{name}": value for name, value in part.weights.items()}, Card.of(node, trained))
+        write_autoencoder(part, place)
+
+
+def write_autoencoder(part: Part, place: Path) -> None:
+    """Write an autoencoder of diffusers as a network.
+
+    Args:
+        part: The ``AutoencoderKL``, as it was read.
+        place: Folder for the network.
+
+    Raises:
+        UserError: If its description or its weights are not what they should be.
+    """
+    config = {key: value for key, value in part.config.items() if not key.startswith("_")}
+    try:
+        with torch.device("meta"):
+            needed = LatentVAE(part.config).model.state_dict()
+    except UserError as error:
+        raise UserError(f"{part.files[0]}: {error.message}", argument="source") from error
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{part.files[0]}: does not describe an AutoencoderKL ({error}).", argument="source") from error
+    source = part.files[0].parent
+    demand_same_weights(source, part.weights, needed)
+    node = {"_target_": f"{LatentVAE.__module__}.{LatentVAE.__name__}", "config": config}
+    size = config.get("sample_size")
+    trained = {"name": source.name, **({"size": size} if isinstance(size, int) else {})}
+    write_network(place, {f"model.{name}": value for name, value in part.weights.items()}, Card.of(node, trained))

@@ -18,6 +18,7 @@ from mav_lightning.networks.huggingface_encoder import write_encoder
 from mav_lightning.networks.stored import write_network
 from mav_lightning.pretrained.diffusers_folder import (
     CONFIG,
+    check_pipeline,
     demand_same_weights,
     read_part,
     read_scheduler,
@@ -32,7 +33,6 @@ from mav_lightning.pretrained.unclip_text import UnclipTextEncoder
 
 __all__ = ["UNCLIP_ROLES", "unclip_sampling", "write_unclip_networks"]
 
-INDEX = "model_index.json"
 _MODELS = {
     "text_encoder": "CLIPTextModelWithProjection",
     "prior": "PriorTransformer",
@@ -42,7 +42,6 @@ _MODELS = {
     "super_res_last": "UNet2DModel",
 }
 _SCHEDULERS = ("prior_scheduler", "decoder_scheduler", "super_res_scheduler")
-_LIBRARIES = frozenset({"diffusers", "transformers", "unclip"})
 # Defaults of diffusers' UnCLIPPipeline.
 _STEPS, _SR_STEPS, _PRIOR_STEPS, _GUIDANCE, _PRIOR_GUIDANCE = 25, 7, 25, 8.0, 4.0
 
@@ -205,28 +204,8 @@ def _embedding_norm(source: Path) -> float:
 
 def _check_folder(source: Path) -> dict[str, _Levels]:
     """Check that a folder is a complete unCLIP pipeline, and return the arguments of its schedulers."""
-    if not source.is_dir():
-        raise UserError(
-            f"{source}: no such folder; give one that `save_pretrained` of diffusers wrote.", argument="source"
-        )
-    if not (source / INDEX).is_file():
-        raise UserError(f"{source}: no pipeline of diffusers here, `{INDEX}` is missing.", argument="source")
-    index = read_json(source / INDEX, dict[str, Any])
-    if (kind := index.get("_class_name")) != "UnCLIPPipeline":
-        code = " of code in its own folder, which is never run" if isinstance(kind, list) else ""
-        raise UserError(f"{source}: holds a {kind}{code}; needed is an UnCLIPPipeline.", argument="source")
     kinds = {**_MODELS, "tokenizer": "CLIPTokenizer", **dict.fromkeys(_SCHEDULERS, "UnCLIPScheduler")}
-    for part, needed in kinds.items():
-        found = index.get(part)
-        if not (isinstance(found, list) and len(found) == 2) or None in found or not (source / part).is_dir():
-            raise UserError(f"{source}: the part `{part}` is missing; use a complete copy.", argument="source")
-        library, name = map(str, found)
-        if library not in _LIBRARIES or name.removesuffix("Fast") != needed:
-            raise UserError(
-                f"{source}: `{part}` is a {name} of {library}, whose code is not run; needed is the {needed} of "
-                "diffusers or transformers.",
-                argument="source",
-            )
+    check_pipeline(source, "UnCLIPPipeline", kinds)
     return {name: _levels(source, name) for name in _SCHEDULERS}
 
 

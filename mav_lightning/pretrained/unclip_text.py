@@ -31,6 +31,9 @@ class UnclipTextEncoder(TextImageEncoder):
     """
 
     size = 0  # of images: it reads none
+    no_images = (
+        "the text encoder of an unCLIP pipeline embeds no images, so this pipeline makes clips from texts alone."
+    )
 
     def __init__(self, config: Mapping[str, Any], tokenizer: str) -> None:
         super().__init__()
@@ -52,10 +55,7 @@ class UnclipTextEncoder(TextImageEncoder):
         Raises:
             UserError: Always.
         """
-        raise UserError(
-            "the text encoder of an unCLIP pipeline embeds no images, so this pipeline makes clips from texts alone.",
-            argument="clip",
-        )
+        raise UserError(self.no_images, argument="clip")
 
     def encode_words(self, captions: Sequence[str]) -> Tensor:
         """Embed N captions and each of their tokens, shape (N, 1 + length, D); zeros after the last token."""

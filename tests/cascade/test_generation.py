@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from mav_lightning.cascade.ablation_clips import SamplePrompts, SampleShapes
 from mav_lightning.cascade.clip_files import read_clip
-from mav_lightning.cascade.clip_requests import ClipRequest, TextRequest
+from mav_lightning.cascade.clip_requests import ClipRequest, ExtrapolateRequest, TextRequest
 from mav_lightning.cascade.generation import Generation
 from mav_lightning.cascade.mark import has_mark
 from mav_lightning.cascade.pipeline_folder import NetworkFolders
@@ -285,20 +285,22 @@ def pictures_on_disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("wish", "frames", "fps"),
+    ("wish", "frames", "fps", "given"),
     [
-        (["a red circle"], 9, 16.0),
-        (["--animate", "a.png"], 5, 8.0),
-        (["--interpolate", "a.png", "b.jpg"], 5, 8.0),
-        (["--extrapolate", "clip.mkv"], 6 + 3, 8.0),
-        (["--variation", "clip.mkv"], 9, 16.0),
-        (["--extrapolate", "clip.mkv", "--loop"], 6 + 3 + 3, 8.0),
-        (["a red circle", "--loop", "--format", "mp4"], 9 + 3, 16.0),
+        (["a red circle"], 9, 16.0, []),
+        (["--animate", "a.png"], 5, 8.0, [0]),
+        (["--interpolate", "a.png", "b.jpg"], 5, 8.0, [0, 4]),
+        (["--extrapolate", "clip.mkv"], 6 + 3, 8.0, [0, 1, 2, 3, 4, 5]),
+        (["--precede", "clip.mkv"], 6 + 3, 8.0, [3, 4, 5, 6, 7, 8]),
+        (["--variation", "clip.mkv"], 9, 16.0, []),
+        (["--extrapolate", "clip.mkv", "--loop"], 6 + 3 + 3, 8.0, [0, 1, 2, 3, 4, 5]),
+        (["a red circle", "--loop", "--format", "mp4"], 9 + 3, 16.0, []),
     ],
 )
 def test_every_use_makes_large_marked_clips_with_their_origin(
-    wish: list[str], frames: int, fps: float, cascade_folder: Path, pictures_on_disk: Path, tmp_path: Path
-) -> None:
+    wish: list[str], frames: int, fps: float, given: list[int], cascade_folder: Path, pictures_on_disk: Path,
+    tmp_path: Path,
+) -> None:  # fmt: skip
     words = [str(pictures_on_disk / word) if (pictures_on_disk / word).is_file() else word for word in wish]
     arguments = ["generate", *words, "--pipeline", str(cascade_folder), "--out", str(tmp_path), "--per-prompt", "3"]
     done = CliRunner().invoke(app, arguments)
@@ -309,7 +311,19 @@ def test_every_use_makes_large_marked_clips_with_their_origin(
     assert all(clip.shape == (frames, 32, 32, 3) and has_mark(clip) for clip in clips)
     assert not np.array_equal(clips[0], clips[1])
     assert records[0].source is None if wish[0] == "a red circle" else Path(words[1]).name in str(records[0].source)
+    assert all(record.given == given for record in records)
+    assert ("given" in (tmp_path / "manifest.json").read_text().split('"clips"')[1]) == bool(given)
     assert (tmp_path / "sheet.png").is_file()
+
+
+def test_the_given_frames_of_a_gif_are_numbered_as_it_shows_them(
+    cascade_folder: Path, pictures_on_disk: Path, tmp_path: Path
+) -> None:
+    pipeline, frames = Pipeline.from_pretrained(cascade_folder), pictures(1, 6)[0]
+    requests = [ExtrapolateRequest(frames=frames, fps=rate, seed=0) for rate in (25.0, 100.0)]
+    slow, fast = Generation(pipeline, requests, tmp_path / "gifs", format="gif").records
+    assert slow.given == [0, 1, 2, 3, 4, 5]
+    assert fast.given == [0, 1, 2], "every second one of 9 frames is shown, of which 6 are given"
 
 
 def test_a_clip_of_one_frame_cannot_be_continued_and_the_way_out_is_told(

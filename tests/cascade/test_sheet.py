@@ -1,5 +1,6 @@
-"""The contact sheet: frames apart from each other, large enough to see, with their prompts."""
+"""The contact sheet: frames apart from each other, large enough to see, with their prompts; given ones are marked."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from PIL import Image
 
 from mav_lightning.cascade.clip_writer import write_clip
 from mav_lightning.cascade.sheet import write_sheet
-from mav_lightning.common.manifest import ClipRecord, write_manifest
+from mav_lightning.common.manifest import ClipRecord, read_manifest, write_manifest
 
 PAPER = (250, 250, 248)
 
@@ -55,3 +56,25 @@ def test_a_long_prompt_stays_on_its_line(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, 16, 2, prompt="very\nlong " * 200)
     write_sheet(folder, tmp_path / "sheet.png")
     assert Image.open(tmp_path / "sheet.png").width < 1400
+
+
+def test_given_frames_are_underlined(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, 16, 5)
+    (record,) = read_manifest(folder)
+    write_manifest(folder, [replace(record, given=[0, 1, 4])])
+    write_sheet(folder, tmp_path / "sheet.png")
+    below = np.asarray(Image.open(tmp_path / "sheet.png"))[20 + 24 + 128 + 2, 20:]
+    middles = [tuple(below[column * (128 + 4) + 64]) for column in range(5)]
+    line = (25, 25, 30)
+    assert middles == [line, line, PAPER, PAPER, line]
+
+
+def test_of_a_long_clip_those_given_frames_are_underlined_that_are_shown(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, 16, 33)
+    (record,) = read_manifest(folder)
+    write_manifest(folder, [replace(record, given=list(range(12)))])
+    write_sheet(folder, tmp_path / "sheet.png")
+    below = np.asarray(Image.open(tmp_path / "sheet.png"))[20 + 24 + 128 + 2, 20:]
+    shown = [0, 4, 7, 11, 14, 18, 21, 25, 28, 32]
+    underlined = [number for place, number in enumerate(shown) if tuple(below[place * (128 + 4) + 64]) != PAPER]
+    assert underlined == [0, 4, 7, 11]

@@ -1,4 +1,4 @@
-"""Progress is counted in sampler steps, and every one of them is taken."""
+"""Progress is counted in sampler steps, and every one of them is taken; which frames of a clip were given."""
 
 from pathlib import Path
 
@@ -11,14 +11,16 @@ from mav_lightning.cascade.clip_requests import (
     AnimateRequest,
     ClipRequest,
     ExtrapolateRequest,
+    FramesRequest,
     InterpolateRequest,
     MorphRequest,
+    PrecedeRequest,
     SuperResolveRequest,
     TextRequest,
     VariationRequest,
 )
 from mav_lightning.cascade.network_calls import Until
-from mav_lightning.cascade.step_count import denoising_steps, frame_count
+from mav_lightning.cascade.step_count import denoising_steps, frame_count, given_frames
 from mav_lightning.cascade.video_pipeline import Pipeline
 from mav_lightning.prompts import Prompt
 
@@ -96,3 +98,33 @@ def test_every_network_is_sampled_as_its_own_settings_ask(cascade_folder: Path) 
     (beside,) = Pipeline.from_pretrained(cascade_folder, sampler="ddpm", steps=5, **later).generate([text()], **shape)
     np.testing.assert_array_equal(alone, beside)
     assert not np.array_equal(own, clip(sampler="ddpm", steps=5))
+
+
+@pytest.mark.parametrize(
+    ("request_", "numbers"),
+    [
+        (text(), []),
+        (given(VariationRequest, 4), []),
+        (given(AnimateRequest, 1), [0]),
+        (given(AnimateRequest, 1, loop=True), [0]),
+        (given(MorphRequest, 2), [0, 4]),
+        (given(ExtrapolateRequest, 1), [0]),
+        (given(ExtrapolateRequest, 6), [0, 1, 2, 3, 4, 5]),
+        (given(PrecedeRequest, 1), [4]),
+        (given(PrecedeRequest, 6), [3, 4, 5, 6, 7, 8]),
+        (given(PrecedeRequest, 6, loop=True), [3, 4, 5, 6, 7, 8]),
+        (given(InterpolateRequest, 5), [0, 2, 4, 6, 8]),
+        (given(SuperResolveRequest, 3), [0, 1, 2]),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, ClipRequest) else "",
+)
+def test_given_frames_are_those_that_no_network_samples(
+    request_: ClipRequest, numbers: list[int], cascade_folder: Path
+) -> None:
+    pipeline = Pipeline.from_pretrained(cascade_folder)
+    assert given_frames(request_, pipeline.sampling) == numbers
+    if numbers and isinstance(request_, FramesRequest):
+        (clip,) = next(iter(pipeline.generate([request_], "interpolator")))
+        unchanged = [number for number, frame in enumerate(clip) if (frame == request_.frames).all((1, 2, 3)).any()]
+        assert unchanged == numbers
+        assert np.array_equal(clip[numbers], request_.frames)

@@ -18,6 +18,14 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert read_manifest(tmp_path) == clips
 
 
+def test_given_frames_are_written_of_clips_that_have_some(tmp_path: Path) -> None:
+    clips = [ClipRecord("a", "a.mkv", 8.0, given=[0, 1]), ClipRecord("b", "b.mkv", 8.0)]
+    write_manifest(tmp_path, clips)
+    assert read_manifest(tmp_path) == clips
+    rows = json.loads((tmp_path / "manifest.json").read_text())["clips"]
+    assert rows[0]["given"] == [0, 1] and "given" not in rows[1]
+
+
 def test_keys_that_this_version_does_not_know_are_ignored(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(json.dumps({"clips": [CLIP | {"later": 1}]}))
     assert read_manifest(tmp_path) == [ClipRecord("a", "a.mkv", 8.0)]

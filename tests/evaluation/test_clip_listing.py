@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import tarfile
 import unicodedata
 from pathlib import Path
 

@@ -48,19 +48,25 @@ def units(layout: str) -> list[tuple[str, int, int, int]]:
 
 @cache
 def weights(layout: str) -> dict[str, Tensor]:
-    """The same random numbers under either layout's names; variances small enough for epsilon to matter."""
+    """The same random tensors under either layout's names; variances small enough for epsilon to matter."""
+    if layout != "pytorch-i3d":
+        theirs = {name: other for (name, *_), (other, *_) in zip(units("pytorch-i3d"), units(layout), strict=True)}
+        theirs["logits"] = "conv3d_0c_1x1"
+        renamed = {}
+        for name, value in weights("pytorch-i3d").items():
+            unit = name.rpartition(".conv3d.")[0] or name.rpartition(".bn.")[0]
+            renamed[theirs[unit] + name.removeprefix(unit).replace(".bn.", ".batch3d.")] = value
+        return renamed
     draw = torch.Generator().manual_seed(0)
-    norm = "bn" if layout == "pytorch-i3d" else "batch3d"
-    head = "logits" if layout == "pytorch-i3d" else "conv3d_0c_1x1"
     found = {}
     for name, inputs, outputs, kernel in units(layout):
         scale = (2 / (inputs * kernel**3)) ** 0.5
         found[f"{name}.conv3d.weight"] = scale * torch.randn(outputs, inputs, *[kernel] * 3, generator=draw)
         for part, low, high in (("weight", 0.5, 1.5), ("bias", -0.2, 0.4), ("running_mean", -0.3, 0.3)):
-            found[f"{name}.{norm}.{part}"] = low + (high - low) * torch.rand(outputs, generator=draw)
-        found[f"{name}.{norm}.running_var"] = 0.2 + torch.rand(outputs, generator=draw)
-    found[f"{head}.conv3d.weight"] = torch.randn(400, 1024, 1, 1, 1, generator=draw) / 32
-    found[f"{head}.conv3d.bias"] = torch.randn(400, generator=draw)
+            found[f"{name}.bn.{part}"] = low + (high - low) * torch.rand(outputs, generator=draw)
+        found[f"{name}.bn.running_var"] = 0.2 + torch.rand(outputs, generator=draw)
+    found["logits.conv3d.weight"] = torch.randn(400, 1024, 1, 1, 1, generator=draw) / 32
+    found["logits.conv3d.bias"] = torch.randn(400, generator=draw)
     return found
 
 
@@ -118,9 +124,11 @@ def videos(frames: int, height: int = 32, width: int = 32, count: int = 1) -> Te
 
 
 def loaded(layout: str = "pytorch-i3d", epsilon: float = 1e-3) -> I3DNetwork:
-    network = I3DNetwork(epsilon)
-    network.load_state_dict(state_dict_of(weights(layout)))
-    return network.eval().double()
+    with torch.device("meta"):
+        network = I3DNetwork(epsilon)
+    given = {name: value.double() for name, value in state_dict_of(weights(layout)).items()}
+    network.load_state_dict(given, assign=True)
+    return network.eval()
 
 
 def as_they_are(frames: np.ndarray) -> Tensor:

@@ -96,10 +96,13 @@ def frechet(a: Array, b: Array) -> float:
 
 def lively_i3d(path: Path) -> dict[str, Tensor]:
     """Weights under which unlike clips get unlike logits, and epsilon matters."""
-    draw, state = torch.Generator().manual_seed(0), I3DNetwork().state_dict()
+    with torch.device("meta"):
+        draw, state = torch.Generator("cpu").manual_seed(0), I3DNetwork().state_dict()
     for name, value in state.items():
         if value.ndim == 5:
             state[name] = torch.randn(value.shape, generator=draw) * (2 / value[0].numel()) ** 0.5
+        elif value.ndim == 0:
+            state[name] = torch.zeros(value.shape, dtype=value.dtype)
         elif name.endswith("running_var"):
             state[name] = 0.05 + torch.rand(value.shape, generator=draw)
         elif value.ndim == 1:
@@ -109,8 +112,9 @@ def lively_i3d(path: Path) -> dict[str, Tensor]:
 
 
 def logits(state: dict[str, Tensor], epsilon: float, frames: NDArray[Any], resize: Callable[[Tensor], Tensor]) -> Array:
-    network = I3DNetwork(epsilon)
-    network.load_state_dict(state)
+    with torch.device("meta"):
+        network = I3DNetwork(epsilon)
+    network.load_state_dict(state, assign=True)
     seen = [resize(torch.from_numpy(clip).movedim(-1, 1).float()).transpose(0, 1) for clip in frames]
     with torch.no_grad():
         return network.eval()(2 * torch.stack(seen) / 255 - 1).double().numpy()

@@ -26,7 +26,7 @@ def protocol(**metrics: Any) -> Any:
         "real": sides | {"split": "val", "choice": "first", "repeat": False, "fewer": False},
         "extractors": {"frames": {"kind": "frames"}}, "metrics": metrics,
     }  # fmt: skip
-    return parse_protocol(Path("mine.yaml"), values)
+    return parse_protocol("mine.yaml", values)
 
 
 def clips(frames: np.ndarray, names: Sequence[str] = "abc") -> list[Clip]:

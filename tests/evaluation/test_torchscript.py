@@ -152,10 +152,14 @@ def test_inception_sees_frames_scaled_as_clean_fid_scales_them(tmp_path: Path) -
     assert features.min() < -0.3 and features.max() > 0.3 and features.abs().max() <= 1
 
 
-def test_inception_takes_many_frames_in_parts(tmp_path: Path) -> None:
+def test_inception_takes_many_frames_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evaluation.extractors.inception._IMAGES", 3)
     extractor = Inception(script(TinyInception(), tmp_path / "inception-2015-12-05.pt"), resizer("tf1-bilinear", 299))
-    prepared = extractor.prepare(clip(frames=35))
-    torch.testing.assert_close(extractor(prepared[None])[0, 33:], extractor(prepared[None, 33:])[0])
+    prepared, seen = extractor.prepare(clip(frames=5)), list[int]()
+    extractor.network.register_forward_pre_hook(lambda network, inputs: seen.append(len(inputs[0])))
+    found = extractor(prepared[None])
+    assert seen == [3, 2]
+    torch.testing.assert_close(found[0, 3:], extractor(prepared[None, 3:])[0])
 
 
 def test_inception_refuses_other_files_and_sizes_and_downloads_nothing(tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ def test_clips_are_decoded_once_for_all_metrics_and_embedded_in_batches(
             "jedi": {"kind": "kernel", "of": "vjepa2", "degree": 2, "offset": 0.0, "pairs": "all", "scale": 100.0},
         },
     }  # fmt: skip
-    protocol, places = parse_protocol(tmp_path / "mine.yaml", values), [tmp_path / side for side in ("made", "real")]
+    protocol, places = parse_protocol("mine.yaml", values), [tmp_path / side for side in ("made", "real")]
     for _ in range(2):
         evaluate(*places, protocol, force=True, weights=tmp_path, features=tmp_path / "features")
 

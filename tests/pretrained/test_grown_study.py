@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from datamodules.shapes_world_shards import WriteShapesWorld
 from mav_lightning.cli.app import app
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.hashing import file_sha256
 from mav_lightning.common.tracking import untracked
 from mav_lightning.config import instantiate, load_config
 from mav_lightning.diffusion.denoiser import NetDenoiser
@@ -67,6 +68,52 @@ def test_a_study_of_a_grown_network_runs_to_its_report(
     assert report["trials"] == {"planned": 2, "complete": 2}
     stages = {name: sorted((out / "stages").glob(f"{name}-*")) for name in ("grown", "temporal")}
     assert (len(stages["grown"]), len(stages["temporal"])) == (1, 1)
+
+
+@pytest.fixture(scope="module")
+def unclip_sources(sources: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return {"clip": tiny_diffusers.clip(tmp_path_factory.mktemp("clip")), "grown": sources["unclip decoder"]}
+
+
+def unclip_study(folder: Path, sources: dict[str, Path], shards: Path, protocol: Path) -> Path:
+    """Write a small study of Karlo's decoder."""
+    (folder / "prompts.txt").write_text("a red circle\n")
+    small = {
+        "data.task.root": shards, "clip.task.source": sources["clip"],
+        "clip.task.source_sha256": file_sha256(sources["clip"] / "model.safetensors"),
+        "prior.size": 16, "prior.task.network.channels": 16, "prior.task.data.batch_size": 4,
+        "grown.task.source": sources["grown"], "grown.task.source_sha256": known_sha256(sources["grown"]),
+        "grown.task.grown.cond_norm": 3.5, "temporal.size": 16, "temporal.frames": 4, "temporal.data.batch_size": 2,
+        "temporal.fit.steps": 2, "sample.size": 16, "sample.frames": 4, "sample.task.prompts": folder / "prompts.txt",
+        "sample.task.per_prompt": 1, "sample.task.sampling.steps": 2, "score.protocol": protocol,
+    }  # fmt: skip
+    (folder / "study.yaml").write_text(
+        "extends: ablation/grown_unclip.yaml\nseeds: [0]\n"
+        "variants: {low_rank: null, no_convolution: null, joint: null, no_attention: null}\nbaseline: per_frame\n"
+        "overrides:\n" + "".join(f"  {key}: {value}\n" for key, value in small.items())
+    )
+    return folder / "study.yaml"
+
+
+def test_a_study_of_the_decoder_of_an_unclip_pipeline_is_planned(
+    unclip_sources: dict[str, Path], shards: Path, protocol: Path, tmp_path: Path
+) -> None:
+    study = unclip_study(tmp_path, unclip_sources, shards, protocol)
+    planned = mav("ablate", study, "--dry-run", "--out", tmp_path / "study")
+    assert all(name in planned for name in ("clip", "prior", "grown", "temporal", "sample", "score"))
+    assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.slow
+def test_a_study_of_the_decoder_of_an_unclip_pipeline_runs_to_its_report(
+    unclip_sources: dict[str, Path], shards: Path, protocol: Path, tmp_path: Path
+) -> None:
+    mav("ablate", unclip_study(tmp_path, unclip_sources, shards, protocol), "--out", tmp_path / "study")
+    report = json.loads((tmp_path / "study" / "report.json").read_text())
+    assert report["trials"] == {"planned": 2, "complete": 2}
+    assert report["protocol"]["name"] == str(protocol)
+    (grown,) = (tmp_path / "study" / "stages").glob("grown-*")
+    assert json.loads((grown / "network.json").read_text())["network"]["net"]["cond_norm"] == 3.5
 
 
 def test_text_and_a_still_become_clips_that_are_scored(

@@ -28,10 +28,6 @@ from mav_lightning.pretrained.timesteps import NoiseSchedule
 
 diffusers = pytest.importorskip("diffusers")
 GUIDANCE, T = 3.0, 600
-AUTOENCODER = {
-    "down_block_types": ["DownEncoderBlock2D"] * 2, "up_block_types": ["UpDecoderBlock2D"] * 2,
-    "block_out_channels": [8, 16], "norm_num_groups": 4, "latent_channels": 4, "sample_size": 32,
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +101,7 @@ def image_encoder() -> Any:
 def test_all_steps_and_the_autoencoder_give_the_pixels_of_diffusers(source: Path, grown: NetDenoiser) -> None:
     from diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer import StableUnCLIPImageNormalizer
 
-    vae = LatentVAE({**AUTOENCODER, "scaling_factor": 0.3})
+    vae = LatentVAE({**tiny_diffusers.AUTOENCODER, "scaling_factor": 0.3})
     tiny_diffusers.randomized(vae.model).double()
     encoder = image_encoder().double()
     folder, steps, level = source.parent, 5, 20

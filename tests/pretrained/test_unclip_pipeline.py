@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import tiny_diffusers
 import torch
+from click.testing import Result
+from doll_cascade import NODES
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from typer.testing import CliRunner
@@ -19,14 +21,18 @@ from typer.testing import CliRunner
 from mav_lightning.cascade.clip_requests import TextRequest
 from mav_lightning.cascade.pipeline_file import read_pipeline_file
 from mav_lightning.cascade.pipeline_folder import NetworkFolders, write_pipeline
+from mav_lightning.cascade.sample_networks import noise_levels, reads_noise_level
 from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.cascade.sampling_chain import SamplingChain
 from mav_lightning.cascade.video_pipeline import Pipeline
 from mav_lightning.cli.app import app
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.video_encoding import write_lossless
+from mav_lightning.config import instantiate
 from mav_lightning.diffusion.noise import SeededNoise
-from mav_lightning.networks.card import network_id, read_card
-from mav_lightning.networks.stored import load_network
+from mav_lightning.diffusion.noise_levels import karras_sigmas
+from mav_lightning.networks.card import Card, network_id, read_card
+from mav_lightning.networks.stored import load_network, write_network
 from mav_lightning.pretrained.diffusers_folder import read_scheduler
 from mav_lightning.pretrained.last_step_expert import LastStepExpert
 from mav_lightning.pretrained.unclip_folder import UNCLIP_ROLES, unclip_sampling, write_unclip_networks
@@ -189,20 +195,104 @@ def test_commands_make_a_pipeline_and_clips(karlo: Path, pipeline_folder: Path, 
     assert len(list((tmp_path / "clips").rglob("*.png"))) == 2 + 1  # and the contact sheet
 
 
+def own_network(place: Path, role: str, **net: Any) -> Path:
+    """Write a random network of our own U-Net."""
+    node = {**NODES[role], "net": {**NODES[role]["net"], **net}}
+    torch.manual_seed(0)
+    weights = {name: torch.randn_like(value) * 0.2 for name, value in instantiate(node).state_dict().items()}
+    write_network(place, weights, Card.of(node))
+    return place
+
+
+def pipeline_command(karlo: Path, *words: object) -> Result:
+    return CliRunner().invoke(app, [str(one) for one in ("pipeline", "--from", "karlo", karlo, "--steps", 2, *words)])
+
+
+@pytest.mark.parametrize("skip", [1, 2])
+def test_networks_of_our_own_keep_their_noise_levels_and_inputs_beside_those_of_the_folder(
+    skip: int, karlo: Path, tmp_path: Path
+) -> None:
+    interpolator = own_network(tmp_path / "interpolator", "interpolator", cond_channels=16)
+    sr_high = own_network(tmp_path / "sr_high", "sr_high")
+    out = tmp_path / "pipeline"
+    words = ["--interpolator", interpolator, "--sr-high", sr_high, "--frames", 3, "--skip", skip, "--out", out]
+    done = pipeline_command(karlo, *words)
+    assert "sr_high: reads the level of added noise (7 input channels); use augmentation above 0" in str(done.exception)
+    assert not out.exists()
+    done = pipeline_command(karlo, *words, "--augmentation", 0.1, "--factor", 2)
+    assert done.exit_code == 0, done.output
+    pipeline = Pipeline.from_pretrained(out)
+    s, members = pipeline.sampling, pipeline.cascade.denoisers
+    assert (s.low_factor, s.high_factor, s.augmentation, s.sr_steps) == (2, 2, 0.1, 7)
+    trained = members["decoder"].network.net.training_sigmas()
+    assert trained is not None
+    assert noise_levels(members["decoder"].network, s, 2)[0] == trained[-1]
+    assert torch.equal(noise_levels(members["interpolator"].network, s, 2), karras_sigmas(2, sigma_max=s.sigma_max))
+    assert [reads_noise_level(members[role].network) for role in ("sr_low", "sr_high")] == [False, True]
+    clips = pipeline("a red fox")
+    assert clips.shape == (1, 2 * skip + 1, 64, 64, 3)
+    lower = Pipeline.from_pretrained(out, sigma_max=40.0)("a red fox")
+    assert not np.array_equal(clips, lower), "it counts for networks of continuous levels"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--factor", "4"], "factor: 4 has no effect without --sr-low or --sr-high; omit it"),
+        (["--augmentation", "0.1"], "augmentation: 0.1 has no effect: `sr_low` reads no level of added noise"),
+        (["--size", "32"], "was trained for frames of 16 pixels, and the pipeline's have 32"),
+        (["--sampler", "ddmi"], "sampler: must be one of .* Did you mean `dd"),
+        (["--vae", "{vae}"], "vae: `decoder` makes pixels, which no autoencoder decodes; leave it out"),
+        (["--decoder", "{decoder}"], "prior: gives captions together with image embeddings, and `decoder` reads"),
+        (["--interpolator", "{decoder}"], "interpolator: takes image embeddings of length 8, and those of `clip` have"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_options_that_do_not_fit_the_folder_are_refused(
+    words: list[str], message: str, karlo: Path, tmp_path: Path
+) -> None:
+    made = {"decoder": own_network(tmp_path / "decoder", "decoder")}
+    if "{vae}" in words:
+        made["vae"] = tiny_diffusers.autoencoder(tmp_path / "vae")
+    done = pipeline_command(karlo, *(word.format(**made) for word in words), "--frames", 2, "--out", tmp_path / "out")
+    assert isinstance(done.exception, UserError), (done.output, done.exception)
+    assert re.search(message, str(done.exception)), str(done.exception)
+    assert not (tmp_path / "out").exists()
+
+
+def test_trained_levels_of_a_pipeline_without_any_are_refused(text_pipeline: Path) -> None:
+    with pytest.raises(UserError, match="noise_levels: `trained` needs a network of discrete noise levels, and this"):
+        Pipeline.from_pretrained(text_pipeline, noise_levels="trained")
+
+
 def test_a_memory_budget_is_rejected_where_a_network_computes_with_values(pipeline_folder: Path) -> None:
     with pytest.raises(UserError, match=r"cannot be used with this pipeline: .* \(Cannot copy out of meta tensor"):
         Pipeline.from_pretrained(pipeline_folder, memory="1 TB")
 
 
-def test_images_are_not_embedded_by_a_text_encoder(pipeline_folder: Path) -> None:
+def test_images_are_not_embedded_by_a_text_encoder(pipeline_folder: Path, tmp_path: Path) -> None:
+    clips = np.zeros((1, 2, 16, 16, 3), np.uint8)
     with pytest.raises(UserError, match="clip: the text encoder of an unCLIP pipeline embeds no images"):
-        Pipeline.from_pretrained(pipeline_folder).variation(np.zeros((1, 2, 16, 16, 3), np.uint8))
+        Pipeline.from_pretrained(pipeline_folder).variation(clips)
+    write_lossless(tmp_path / "clip.mkv", clips[0], 8.0)
+    (tmp_path / "clips").mkdir()
+    words = [
+        "generate",
+        "--variation",
+        tmp_path / "clip.mkv",
+        "--pipeline",
+        pipeline_folder,
+        "--out",
+        tmp_path / "clips",
+    ]
+    done = CliRunner().invoke(app, list(map(str, words)))
+    assert "embeds no images" in str(done.exception) and not any((tmp_path / "clips").iterdir())
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"augmentation": 0.1}, "sr_low: reads no level of added noise; use augmentation=0 .6 input channels, not 7"),
+        ({"augmentation": 0.1}, "augmentation: 0.1 has no effect: `sr_low` reads no level .*; use augmentation=0"),
         ({"steps": 1001}, "steps: a network has 1000 noise levels, got 1001 steps"),
         ({"sigma_max": 20.0}, "sigma_max: 20 has no effect with noise_levels=trained"),
     ],
@@ -317,4 +407,4 @@ def test_a_pipeline_without_networks_names_those_that_are_required(tmp_path: Pat
     done = CliRunner().invoke(app, ["pipeline", "--out", str(tmp_path / "out")])
     assert "--clip, --prior, --decoder missing; give folders of trained networks, or --from" in str(done.exception)
     done = CliRunner().invoke(app, ["pipeline", "--from", "carlo", str(tmp_path), "--out", str(tmp_path / "out")])
-    assert "source: must be one of `karlo`, got 'carlo'. Did you mean `karlo`?" in str(done.exception)
+    assert "source: must be one of `karlo`, `stable-unclip`, got 'carlo'. Did you mean `karlo`?" in str(done.exception)

@@ -11,8 +11,10 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.common.tracking import untracked
 from mav_lightning.diffusion.denoiser import NetDenoiser
 from mav_lightning.networks.stored import load_network
+from mav_lightning.pretrained.diffusers_folder import read_part
 from mav_lightning.pretrained.grow_task import GrowDiffusers
 from mav_lightning.pretrained.grown_unet import GrownUNet
+from mav_lightning.pretrained.latent_vae import write_autoencoder
 
 KARLO_DECODER = {
     "sample_size": 16,
@@ -59,6 +61,14 @@ UNCONDITIONAL = {
     "layers_per_block": 1,
     "attention_head_dim": 8,
 }
+AUTOENCODER = {
+    "down_block_types": ["DownEncoderBlock2D"] * 2,
+    "up_block_types": ["UpDecoderBlock2D"] * 2,
+    "block_out_channels": [8, 16],
+    "norm_num_groups": 4,
+    "latent_channels": 4,
+    "sample_size": 32,
+}
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 TOKENS = 20
 
@@ -99,6 +109,23 @@ def text_encoder(folder: Path, dim: int = 16) -> Any:
     encoder = transformers.CLIPTextModelWithProjection(config).eval()
     encoder.save_pretrained(folder / "text_encoder")
     return encoder
+
+
+def clip(folder: Path, dim: int = 16) -> Path:
+    """A CLIP of images and texts in the format of Hugging Face."""
+    import transformers
+
+    text_encoder(folder / "parts", dim)
+    transformers.CLIPTokenizer.from_pretrained(folder / "parts" / "tokenizer").save_pretrained(folder)
+    text = transformers.CLIPTextConfig.from_pretrained(folder / "parts" / "text_encoder").to_dict()
+    vision = {
+        "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 16,
+        "patch_size": 4,
+    }  # fmt: skip
+    torch.manual_seed(2)
+    config = transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=dim)
+    transformers.CLIPModel(config).eval().save_pretrained(folder)
+    return folder
 
 
 def text_to_image(folder: Path, **changes: Any) -> Path:
@@ -207,3 +234,42 @@ def stable_unclip(folder: Path) -> Path:
     text_encoder(folder)
     (folder / "model_index.json").write_text('{"_class_name": "StableUnCLIPImg2ImgPipeline"}')
     return folder / "unet"
+
+
+def autoencoder(place: Path) -> Path:
+    """The network of an autoencoder of four channels and a factor of 2."""
+    import diffusers
+
+    model = diffusers.AutoencoderKL(**AUTOENCODER)
+    randomized(model).save_pretrained(place / "source")
+    write_autoencoder(read_part(place / "source", ("AutoencoderKL",)), place / "network")
+    return place / "network"
+
+
+def stable_unclip_pipeline(folder: Path) -> Path:
+    """A complete StableUnCLIPImg2ImgPipeline, saved by diffusers itself: images of 32 pixels, latents of 16."""
+    import diffusers
+    import transformers
+    from diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer import StableUnCLIPImageNormalizer
+
+    parts = stable_unclip(folder / "parts").parent
+    vision = transformers.CLIPVisionConfig(
+        hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=8, patch_size=4,
+        projection_dim=12,
+    )  # fmt: skip
+    torch.manual_seed(2)
+    pipeline = diffusers.StableUnCLIPImg2ImgPipeline(
+        feature_extractor=transformers.CLIPImageProcessor(
+            size={"shortest_edge": 8}, crop_size={"height": 8, "width": 8}
+        ),
+        image_encoder=transformers.CLIPVisionModelWithProjection(vision).eval(),
+        image_normalizer=StableUnCLIPImageNormalizer.from_pretrained(parts / "image_normalizer"),
+        image_noising_scheduler=diffusers.DDPMScheduler.from_pretrained(parts / "image_noising_scheduler"),
+        tokenizer=transformers.CLIPTokenizer.from_pretrained(parts / "tokenizer"),
+        text_encoder=transformers.CLIPTextModel.from_pretrained(parts / "text_encoder"),
+        unet=diffusers.UNet2DConditionModel.from_pretrained(parts / "unet"),
+        scheduler=diffusers.DDIMScheduler.from_pretrained(parts / "scheduler"),
+        vae=randomized(diffusers.AutoencoderKL(**AUTOENCODER, scaling_factor=0.3)),
+    )
+    pipeline.save_pretrained(folder / "pipeline")
+    return folder / "pipeline"
