@@ -209,7 +209,7 @@ def protocols(i3d: bool) -> Iterator[Protocol]:
 
 
 def _protocol(name: str, values: dict[str, Any]) -> Protocol:
-    return parse_protocol(Path(f"{name}.yaml"), values)
+    return parse_protocol(name, values)
 
 
 def cell(score: dict[str, Any]) -> str:

@@ -13,7 +13,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -131,10 +130,10 @@ def protocols(count: int) -> tuple[Protocol, Protocol]:
         "shapes-ghosts": {"kind": "ghosts", "of": "areas", "every": EVERY},
         "motion": {"kind": "motion", "of": "motion"},
     }
-    whole = parse_protocol(Path("shapes-responses.yaml"), values)
+    whole = parse_protocol("shapes-responses", values)
     frames = {"extractors": {"frames": {"kind": "frames"}}}
     frames["metrics"] = {"psnr": {"kind": "psnr", "of": "frames"}, "ssim": {"kind": "ssim", "of": "frames"}}
-    return whole, parse_protocol(Path("shapes-originals.yaml"), values | frames)
+    return whole, parse_protocol("shapes-originals", values | frames)
 
 
 def cell(score: dict[str, Any]) -> str:

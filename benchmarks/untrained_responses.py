@@ -69,7 +69,7 @@ def distances() -> Protocol:
         },
     }
     values = {"resize": [], "real": real, "extractors": extractors, "metrics": metrics}
-    return parse_protocol(Path("untrained-distances.yaml"), SHARED | values)
+    return parse_protocol("untrained-distances", SHARED | values)
 
 
 def originals() -> Protocol:
@@ -86,7 +86,7 @@ def originals() -> Protocol:
     }
     squares = [{"rule": "box", "size": SMALL}]
     values = {"resize": squares, "real": real, "extractors": extractors, "metrics": metrics}
-    return parse_protocol(Path("untrained-originals.yaml"), SHARED | values)
+    return parse_protocol("untrained-originals", SHARED | values)
 
 
 def run(folder: Path, work: Path, one_of: int) -> Iterator[str]:
