@@ -49,13 +49,11 @@ class Module(SmallModule):
     Args:
         lr: Learning rate.
         nan: Whether one step has a loss that is not a number.
-        ballast: MiB of a buffer that makes checkpoints large.
     """
 
-    def __init__(self, lr: float = 0.01, nan: bool = False, ballast: int = 0) -> None:
+    def __init__(self, lr: float = 0.01, nan: bool = False) -> None:
         super().__init__()
         self.lr, self.nan = lr, nan
-        self.register_buffer("ballast", torch.zeros(ballast << 18))
 
     def training_step(self, batch: ClipBatch, batch_idx: int) -> Tensor:
         loss = super().training_step(batch, batch_idx)
@@ -110,14 +108,13 @@ class Side:
         self.folder.mkdir(exist_ok=True)
         return self.folder / name
 
-    def start(self, out: Path, low: float = 4.0, temporary: str | None = None, **module: Any) -> Any:
+    def start(self, out: Path, low: float = 4.0, **module: Any) -> Any:
         """Start a training in a process of its own."""
 
         def run() -> None:
             log = os.open(log_of(out), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             os.dup2(log, 1)
             os.dup2(log, 2)
-            tempfile.tempdir = temporary
             data = ClipData(self.root, 16, 3, BetaFps(low, 16.0, clips=400), batch_size=2, workers=0)
             try:
                 self.train(out, Module(**module), data)
