@@ -55,7 +55,7 @@ MISTAKES = {
     "compare {none} {none}": "{none}: no such file; `mav evaluate` writes them",
     "pipeline --clip {none} --prior {} --decoder {} --out {o}": "--clip: {none}: no such folder",
     "pipeline --from karlo {none} --out {o}": "--from: {none}: no such folder; give one in the format of diffusers",
-    "pipeline --from carlo {} --out {o}": "--from: must be one of `karlo`, `stable-unclip`, got 'carlo'. Did you mean `karlo`?",
+    "pipeline --from carlo {} --out {o}": "--from: must be one of `karlo`, `stable-unclip`, got 'carlo'.",
     "pipeline --out {o}": "--clip, --prior, --decoder missing; give folders of trained networks, or --from karlo FOL",
     "pipeline --sampler ddmi --clip {} --prior {} --decoder {} --out {o}": "--sampler: must be one of `dpm++2m`",
     "demo --jobs 0": "--jobs",
