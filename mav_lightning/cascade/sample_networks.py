@@ -34,6 +34,7 @@ __all__ = [
     "fill_frames",
     "interpolate_clips",
     "interpolate_without_network",
+    "reads_noise_level",
     "sample_decoder",
     "super_resolve_clips",
     "super_resolve_frames",

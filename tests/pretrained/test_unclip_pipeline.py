@@ -393,14 +393,7 @@ def pickled(part: Path, name: str = "diffusion_pytorch_model.safetensors") -> No
 
 @pytest.mark.parametrize("case", BAD)
 def test_a_bad_folder_is_named_with_one_message_and_nothing_is_written(case: str, karlo: Path, tmp_path: Path) -> None:
-    change, message = BAD[case]
-    folder = Path(shutil.copytree(karlo, tmp_path / "karlo"))
-    change(folder)
-    words = ["pipeline", "--from", "karlo", str(folder), "--frames", "2", "--out", str(tmp_path / "out")]
-    done = CliRunner().invoke(app, words)
-    assert isinstance(done.exception, UserError), (done.output, done.exception)
-    assert re.search(message, str(done.exception)), str(done.exception)
-    assert {one.name for one in tmp_path.iterdir()} <= {"karlo"}
+    tiny_diffusers.check_refused("karlo", karlo, *BAD[case], tmp_path)
 
 
 def test_a_pipeline_without_networks_names_those_that_are_required(tmp_path: Path) -> None:

@@ -1,12 +1,17 @@
 """Tiny random models, saved by diffusers and transformers in the formats of the real ones."""
 
 import functools
+import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from mav_lightning.cli.app import app
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.tracking import untracked
 from mav_lightning.diffusion.denoiser import NetDenoiser
@@ -273,3 +278,14 @@ def stable_unclip_pipeline(folder: Path) -> Path:
     )
     pipeline.save_pretrained(folder / "pipeline")
     return folder / "pipeline"
+
+
+def check_refused(kind: str, source: Path, change: Callable[[Path], object], message: str, tmp_path: Path) -> None:
+    """Check that ``mav pipeline --from`` refuses a changed copy of a folder with a message and writes nothing."""
+    folder = Path(shutil.copytree(source, tmp_path / "changed"))
+    change(folder)
+    words = ["pipeline", "--from", kind, str(folder), "--frames", "2", "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, words)
+    assert isinstance(done.exception, UserError), (done.output, done.exception)
+    assert re.search(message, str(done.exception)), str(done.exception)
+    assert {one.name for one in tmp_path.iterdir()} <= {"changed"}
