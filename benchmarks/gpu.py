@@ -107,11 +107,11 @@ def decoder(scale: str, mode: str) -> dict[str, Any]:
 
 
 @functools.cache
-def decoder_cost(scale: str, mode: str) -> NetworkCost:
-    """Compute the cost of a training step of the decoder on one clip."""
+def decoder_cost(scale: str, mode: str, batch: int) -> NetworkCost:
+    """Compute the cost of a training step of the decoder."""
     config = decoder(scale, mode)
     with torch.device("meta"):
-        return denoiser_cost(instantiate(config["module"]["denoiser"]), config["size"], config["frames"])
+        return denoiser_cost(instantiate(config["module"]["denoiser"]), config["size"], config["frames"], batch)
 
 
 def training_step(scale: str, mode: str, batch: int, device: torch.device) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def training_step(scale: str, mode: str, batch: int, device: torch.device) -> di
 
     Utilization counts the operations without those that activation checkpointing repeats.
     """
-    config, cost, plain = decoder(scale, mode), decoder_cost(scale, mode), decoder_cost(scale, "off")
+    config, cost, plain = decoder(scale, mode), decoder_cost(scale, mode, batch), decoder_cost(scale, "off", batch)
     denoiser: NetDenoiser = instantiate(config["module"]["denoiser"], nn.Module, "module.denoiser").to(device)
     net = space_time_network(denoiser)
     shape = (batch, 3, config["frames"], config["size"], config["size"])
@@ -136,13 +136,13 @@ def training_step(scale: str, mode: str, batch: int, device: torch.device) -> di
         optimizer.zero_grad(set_to_none=True)
 
     seconds = timed(step, device, 4 if device.type == "cuda" else 2)
-    rate = plain.flops * batch / seconds
+    rate = plain.flops / seconds
     found = {"scale": scale, "mode": mode, "batch": batch, "seconds": seconds, "operations per second": rate}
     if device.type == "cuda":
         peak = next((value for name, value in PEAK.items() if name in torch.cuda.get_device_name()), None)
         found |= {"peak bytes": torch.cuda.max_memory_allocated(), "utilization": peak and rate / peak}
         # AdamW has a second momentum, and there is no moving average; what mav cost counts is in float32
-        found["predicted bytes in float32"] = cost.state_bytes + cost.activation_bytes * batch
+        found["predicted bytes in float32"] = cost.peak_bytes
     return found
 
 

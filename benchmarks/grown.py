@@ -58,7 +58,7 @@ def computed(name: str, checkpointing: ActivationCheckpointing, frozen: bool) ->
     return (
         f"| {name} | {layers} | {again} | {count(cost.parameters)} "
         f"| {count(cost.temporal)} | {operations(cost.flops)} | {memory(cost.state_bytes)} "
-        f"| {memory(cost.activation_bytes)} |"
+        f"| {memory(cost.activation_bytes)} | {memory(cost.peak_bytes)} |"
     )
 
 
@@ -97,8 +97,8 @@ def main() -> None:
     parser.add_argument("--device", default="meta", choices=["meta", "cuda"])
     device = parser.parse_args().device
     if device == "meta":
-        print("| network | trained | recompute | parameters | temporal | FLOPs | states | activations |")
-        print("|---|---|---|---|---|---|---|---|")
+        print("| network | trained | recompute | parameters | temporal | FLOPs | states | activations | peak |")
+        print("|---|---|---|---|---|---|---|---|---|")
     else:
         print(
             f"{torch.cuda.get_device_name()}, torch {torch.__version__}, bfloat16, one clip of {FRAMES} frames, AdamW"

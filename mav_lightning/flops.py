@@ -1,5 +1,10 @@
-"""The cost of training a network, computed on PyTorch's meta device without running anything."""
+"""The cost of training a network, computed by PyTorch without running anything.
 
+Operations are counted on the meta device, which computes attention step by step. Memory is counted with fake tensors of
+the CPU, which take the same fused kernels as real ones.
+"""
+
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from mav_lightning.common.allocations import Allocations
@@ -23,7 +29,7 @@ __all__ = ["NetworkCost", "denoiser_cost", "network_cost"]
 
 @dataclass(frozen=True)
 class NetworkCost:
-    """Cost of a training step on one sample, in float32.
+    """Cost of a training step, in float32.
 
     Attributes:
         parameters: Number of parameters.
@@ -33,7 +39,11 @@ class NetworkCost:
             first trained layer.
         state_bytes: Weights and their moving average, and for trained weights gradients and one momentum. AdamW needs a
             quarter more.
-        activation_bytes: What the forward pass of one sample keeps for the backward pass.
+        activation_bytes: What the forward pass keeps for the backward pass, on a CPU.
+        peak_bytes: Most memory that a step needs at once: the states, and the tensors of forward and backward pass.
+            Gradients of the previous step are held until the forward pass has ended, as Lightning does. What an
+            optimizer needs besides its momentum, workspaces of libraries and unused memory of an allocator are not
+            included.
     """
 
     parameters: int
@@ -41,14 +51,16 @@ class NetworkCost:
     flops: int
     state_bytes: int
     activation_bytes: int
+    peak_bytes: int
 
 
-def network_cost(config: Mapping[str, Any]) -> NetworkCost:
+def network_cost(config: Mapping[str, Any], batch_size: int = 1) -> NetworkCost:
     """Compute the cost of a training stage that has a denoiser.
 
     Args:
         config: Resolved config of the stage. Its network is built on the meta device, whatever its size; of a stored
             one, the description is read and no weights.
+        batch_size: Number of samples of a step.
 
     Raises:
         UserError: If the stage does not train a denoiser of images, clips or embeddings, or starts from the network of
@@ -66,34 +78,42 @@ def network_cost(config: Mapping[str, Any]) -> NetworkCost:
     if module.get("spatial_lr") == 0:
         freeze_spatial(denoiser)
     of_clips = "frames" in data.get("clips", data)
-    return denoiser_cost(denoiser, module.get("crop", config["size"]), config["frames"] if of_clips else None)
+    size, frames = module.get("crop", config["size"]), config["frames"] if of_clips else None
+    return denoiser_cost(denoiser, size, frames, batch_size)
 
 
-def denoiser_cost(denoiser: NetDenoiser, size: int, frames: int | None = None) -> NetworkCost:
+def denoiser_cost(denoiser: NetDenoiser, size: int, frames: int | None = None, batch_size: int = 1) -> NetworkCost:
     """Compute the cost of a training step of a denoiser.
 
     Args:
         denoiser: Denoiser on the meta device; layers that are not trained have no ``requires_grad``.
         size: Height and width of the training samples, in pixels. Ignored for a prior.
         frames: Number of frames of the training samples. None for images and for a prior.
+        batch_size: Number of samples of a step.
     """
     prior = isinstance(denoiser.net, PriorNetwork)
     temporal = {} if prior else space_time_network(denoiser).temporal_parameters()
-    with torch.device("meta"):
-        inputs = _inputs(denoiser, size, frames)
-        with FlopCounterMode(display=False) as counter:
-            with Allocations(without=denoiser.parameters()) as allocations:
-                loss = denoiser(*inputs).x0.square().mean()
-            kept = allocations.alive()
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        denoiser(*_inputs(denoiser, size, frames, batch_size)).x0.square().mean().backward()
+    denoiser.zero_grad()
+    fake = copy.deepcopy(denoiser)
+    with torch.device("cpu"), FakeTensorMode(allow_non_fake_inputs=True):  # such as constants of your own networks
+        fake.to_empty(device="cpu")
+        inputs = _inputs(fake, size, frames, batch_size)
+        with Allocations(without=fake.parameters()) as allocations:
+            loss = fake(*inputs).x0.square().mean()
+            kept, forward = allocations.alive(), allocations.peak
             loss.backward()
-    sizes = [parameter.numel() for parameter in denoiser.parameters()]
+    parameters = sum(parameter.numel() for parameter in denoiser.parameters())
     trained = sum(parameter.numel() for parameter in denoiser.parameters() if parameter.requires_grad)
+    states = 4 * (2 * parameters + 2 * trained)
     return NetworkCost(
-        parameters=sum(sizes),
+        parameters=parameters,
         temporal=sum(parameter.numel() for parameter in temporal.values()),
         flops=counter.get_total_flops(),
-        state_bytes=4 * (2 * sum(sizes) + 2 * trained),
+        state_bytes=states,
         activation_bytes=kept,
+        peak_bytes=max(states + forward, states - 4 * trained + allocations.peak),
     )
 
 
@@ -113,16 +133,16 @@ def _on_meta(node: Mapping[str, Any], stage: str) -> NetDenoiser:
 
 
 def _inputs(
-    denoiser: NetDenoiser, size: int, frames: int | None
+    denoiser: NetDenoiser, size: int, frames: int | None, batch: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
-    """Return one training sample: x, sigma, cond, fps and concat_cond."""
-    sigma = torch.ones(1)
+    """Return training samples: x, sigma, cond, fps and concat_cond."""
+    sigma = torch.ones(batch)
     if isinstance(denoiser.net, PriorNetwork):
         channels, length = denoiser.net.channels, denoiser.net.length
-        return torch.zeros(1, channels), sigma, torch.zeros(1, 1 + length, channels), None, None
+        return torch.zeros(batch, channels), sigma, torch.zeros(batch, 1 + length, channels), None, None
     net = space_time_network(denoiser)
     shape = (size, size) if frames is None else (frames, size, size)
     further = net.in_channels - denoiser.channels
-    concat_cond = torch.zeros(1, further, *shape) if further else None
-    cond = torch.zeros(1, net.cond_channels)
-    return torch.zeros(1, denoiser.channels, *shape), sigma, cond, None if frames is None else sigma, concat_cond
+    concat_cond = torch.zeros(batch, further, *shape) if further else None
+    cond = torch.zeros(batch, net.cond_channels)
+    return torch.zeros(batch, denoiser.channels, *shape), sigma, cond, None if frames is None else sigma, concat_cond

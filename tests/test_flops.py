@@ -1,7 +1,10 @@
 """Costs without computing, and with them a proof that every network of every scale can be built."""
 
+import itertools
+
 import pytest
 import torch
+from torch.profiler import ProfilerActivity, profile
 from typer.testing import CliRunner
 
 from mav_lightning.cascade.sampling import Sampling
@@ -22,10 +25,11 @@ def test_every_stage_of_every_scale_is_costed_without_memory_and_its_step_fits_i
     stage: str, scale: str
 ) -> None:
     config = load_config(f"stage/{stage}_{scale}.yaml")
-    found = network_cost(config)
-    assert found.parameters > 0 and found.flops > 2 * found.parameters and found.activation_bytes > 0
+    batch_size = config["data"]["batch_size"]
+    found = network_cost(config, batch_size)
+    assert found.parameters > 0 and found.flops > 2 * found.parameters * batch_size and found.activation_bytes > 0
     assert (found.temporal > 0) is (stage in ("temporal", "interpolator", "sr_low"))
-    assert found.activation_bytes * config["data"]["batch_size"] + found.state_bytes < 80 * 2**30
+    assert found.peak_bytes < 80 * 2**30
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -125,6 +129,31 @@ def test_every_temporal_variant_is_costed(option: str, value: object, parameters
 def test_another_placement_moves_the_temporal_kernels_to_other_channels(placement: str) -> None:
     found = network_cost(load_config("stage/temporal_tiny.yaml", extra={f"{NET}temporal_placement": placement}))
     assert found.temporal != network_cost(load_config("stage/temporal_tiny.yaml")).temporal > 0
+
+
+def test_the_peak_of_a_step_is_what_is_allocated_when_it_runs() -> None:
+    config = load_config("stage/temporal_tiny.yaml", extra={f"{NET}activation_checkpointing": "full"})
+    denoiser = instantiate(config["module"]["denoiser"])
+    clips, fps = torch.zeros(2, 3, config["frames"], 16, 16), torch.full((2,), 8.0)
+
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+        loss = denoiser(clips, torch.ones(2), torch.zeros(2, 64), fps, None).x0.square().mean()
+        loss.backward()
+
+    events = [one for one in record.profiler.kineto_results.events() if one.name() == "[memory]"]
+    tensors = max(itertools.accumulate(one.nbytes() for one in sorted(events, key=lambda one: one.start_ns())))
+    states = 3 * 4 * sum(weight.numel() for weight in denoiser.parameters())  # all but the gradients
+    computed = network_cost(config, batch_size=2)
+    assert computed.activation_bytes < 0.5 * tensors, "the backward pass needs more than what was kept"
+    assert computed.peak_bytes == pytest.approx(states + tensors, rel=0.01)
+
+
+def test_a_step_on_more_samples_needs_the_same_states_and_more_of_the_rest() -> None:
+    config = load_config("stage/temporal_tiny.yaml")
+    one, four = network_cost(config), network_cost(config, batch_size=4)
+    assert four.flops == 4 * one.flops and four.state_bytes == one.state_bytes
+    assert four.activation_bytes == pytest.approx(4 * one.activation_bytes, rel=0.1)
+    assert one.state_bytes + one.activation_bytes <= one.peak_bytes < four.peak_bytes
 
 
 def test_a_stage_without_a_denoiser_is_refused() -> None:

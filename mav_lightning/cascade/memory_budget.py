@@ -17,7 +17,7 @@ from mav_lightning.cascade.clip_requests import ClipRequest, InterpolateRequest,
 from mav_lightning.cascade.network_calls import Until
 from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.cascade.sampling_chain import SamplingChain
-from mav_lightning.common.allocations import PeakAllocations
+from mav_lightning.common.allocations import Allocations
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.units import memory, parse_memory
 from mav_lightning.prompts import Prompt
@@ -136,7 +136,7 @@ def _peak(cascade: Cascade, sampling: Sampling, request: ClipRequest, until: Unt
         interpolator_batch=1, sr_batch=1,
     )  # fmt: skip
     weights = [tensor for member in cascade.members.values() for tensor in _tensors(member.network)]
-    allocations = PeakAllocations(without=weights)
+    allocations = Allocations(without=weights)
     try:
         with allocations:
             for _ in SamplingChain(cascade, few).run([request], until):

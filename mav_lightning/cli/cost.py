@@ -25,8 +25,9 @@ def cost(
 ) -> None:
     """Compute parameters, FLOPs and memory of training stages as a Markdown table, without running anything.
 
-    Memory is the minimum that a step needs: weights, gradients, one momentum, the moving average, and the activations
-    kept for the backward pass, all in float32. The result is the same on any machine.
+    All memory is in float32. States are weights, gradients, one momentum and the moving average; activations are what
+    the forward pass keeps for the backward pass. The peak is the most that a step needs at once; optimizer, libraries
+    and allocators need more. The result is the same on any machine.
 
     Examples:
         mav cost stage/spatial_paper.yaml stage/temporal_paper.yaml --batch-size 1
@@ -44,20 +45,22 @@ def cost(
         raise UserError("got overrides only; name a config, for example stage/temporal_tiny.yaml.", argument="configs")
     for path in paths:
         config = load_config(path, overrides)
-        found, batch = network_cost(config), batch_size or _batch_size(config)
+        batch = batch_size or _batch_size(config)
+        found = network_cost(config, batch)
         rows.append(
             (
                 path,
                 count(found.parameters),
                 count(found.temporal),
                 count(batch),
-                operations(found.flops * batch),
+                operations(found.flops),
                 memory(found.state_bytes),
-                memory(found.activation_bytes * batch),
+                memory(found.activation_bytes),
+                memory(found.peak_bytes),
             )
         )
-    echo("| stage | parameters | temporal | batch | FLOPs per step | states | activations |")
-    echo("|---|---|---|---|---|---|---|")
+    echo("| stage | parameters | temporal | batch | FLOPs per step | states | activations | peak |")
+    echo("|---|---|---|---|---|---|---|---|")
     for row in rows:
         echo(f"| {' | '.join(row)} |")
 

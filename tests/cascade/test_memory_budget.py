@@ -15,7 +15,7 @@ from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.cascade.sampling_chain import SamplingChain
 from mav_lightning.cascade.video_pipeline import Pipeline
 from mav_lightning.cli.app import app
-from mav_lightning.common.allocations import PeakAllocations
+from mav_lightning.common.allocations import Allocations
 from mav_lightning.common.errors import UserError
 from mav_lightning.prompts import Prompt
 
@@ -99,7 +99,7 @@ def test_sampling_takes_no_more_memory_than_counted(batches: tuple[int, int, int
     pipeline = Pipeline.from_pretrained(cascade_folder, **sampling)
     counted = SamplingMemory.of(pipeline.cascade, pipeline.sampling)
     networks = [member.network for member in pipeline.cascade.members.values()]
-    allocations = PeakAllocations(without=[one for network in networks for one in network.parameters()])
+    allocations = Allocations(without=[one for network in networks for one in network.parameters()])
     requests = [TextRequest(prompt=Prompt("a"), fps=8.0, seed=seed) for seed in range(batches[0])]
     with allocations:
         list(pipeline.generate(requests))
