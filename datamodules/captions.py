@@ -9,14 +9,15 @@ from mav_lightning.common.tables import read_table
 
 __all__ = ["read_captions"]
 
-_COLUMNS = ("file", "caption", "label", "group")
+_COLUMNS = ("file", "caption", "label", "group", "captions")
 
 
 def read_captions(path: Path, files: Collection[str]) -> Annotations:
     """Read a caption table.
 
-    The first line names the columns; ``file`` and ``caption`` are required, ``label`` and ``group`` are optional, and
-    other columns are ignored; see `read_table`. Names match whether accents are composed or separate characters.
+    The first line names the columns; ``file`` and ``caption`` or ``captions`` are required, ``label`` and ``group`` are
+    optional, and other columns are ignored; see `read_table`. Of a list of captions, all are kept. Names match whether
+    accents are composed or separate characters.
 
     Args:
         path: The table.
@@ -32,10 +33,14 @@ def read_captions(path: Path, files: Collection[str]) -> Annotations:
         file = cells["file"]
         if file in rows:
             twice.append(f"{file} (line {number})")
-        rows[file] = Row(cells["caption"], cells.get("label", ""), cells.get("group", ""))
+        several = tuple(cells.several.get("caption", ()))
+        rows[file] = Row(
+            cells["caption"], cells.get("label", ""), cells.get("group", ""), several if len(several) > 1 else ()
+        )
     if twice:
         raise UserError(
-            f"{path}: {len(twice)} file(s) have more than one row: {name_some(twice)}; keep one row for each."
+            f"{path}: {len(twice)} file(s) have more than one row: {name_some(twice)}; keep one row for each, with a "
+            'list where a file has several captions, such as ["a cat", "a pet"].'
         )
     if unknown := [file for file in rows if file not in known]:
         raise UserError(

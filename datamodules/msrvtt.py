@@ -20,7 +20,7 @@ from mav_lightning.common.text_files import composed, read_text
 __all__ = ["AnnotatedVideo", "draw_caption", "read_described", "read_msrvtt"]
 
 _OFFICIAL = {"train": "train", "validate": "validate", "val": "validate", "test": "test"}  # as written → as published
-_COLUMNS = ("video_id", "official_split", "caption")
+_COLUMNS = ("video_id", "official_split", "caption", "captions")
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,8 @@ def _read_rows(path: Path) -> dict[str, AnnotatedVideo]:
         video, split = cells["video_id"], cells["official_split"]
         if splits.setdefault(video, split) != split:
             raise UserError(f"{path}: line {number} puts {video} in `{split}`, another in `{splits[video]}`.")
-        captions[video] += [caption] if (caption := _one_line(cells["caption"])) else []
+        texts = map(_one_line, cells.several.get("caption", [cells["caption"]]))
+        captions[video] += [text for text in texts if text]
     return {video: AnnotatedVideo(split, tuple(captions[video])) for video, split in splits.items()}
 
 

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.resize import check_frames
+from mav_lightning.common.terminal import visible
 from mav_lightning.media.frame_series import ArrayFrames, frame_files, read_array
+from mav_lightning.media.limits import DEFAULT_LIMITS
 from mav_lightning.media.media_reader import FrameSource, open_media, read_clip
 
 __all__ = ["ArraySource", "Clip", "Frames", "VideoSource", "sources_sha256", "with_content"]
@@ -65,10 +67,16 @@ class VideoSource:
             return read_clip(media, range(len(media.timeline)))
 
     def sha256(self) -> str:
-        """Hash the bytes; for a folder of images, their names and bytes in the order of the frames."""
+        """Hash the bytes; for a folder of images, their names and bytes in the order of the frames.
+
+        Raises:
+            UserError: If the file is too large to be read as a video, or the images are not one series.
+        """
         if self.span is not None:
             return hashlib.sha256(self._bytes(self.span)).hexdigest()
         if not self.path.is_dir():
+            if self.path.suffix.lower() != ".npy":  # arrays are mapped, whatever their size
+                DEFAULT_LIMITS.check_file(visible(self.path), self.path.stat().st_size)
             return _file_sha256(self.path)
         named = (f"{file.name}\0{_file_sha256(file)}\n" for file in frame_files(self.path))
         return hashlib.sha256("".join(named).encode("utf-8", "surrogateescape")).hexdigest()

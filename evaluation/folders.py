@@ -149,11 +149,9 @@ def _of_manifest(folder: Path) -> list[VideoSource]:
     found, sources = list_clips(folder), []
     clips = {_name(folder, path): path for path in (*found.videos, *found.frame_folders, *found.arrays)}
     for clip in read_manifest(folder):
-        path, where = clips.get(composed(os.path.normpath(clip.file))), f"{folder / MANIFEST}, clip `{clip.id}`"
-        if path is None and (path := _inside(folder, clip.file)) is None:
+        path, where = clips.get(composed(clip.file)), f"{folder / MANIFEST}, clip `{clip.id}`"
+        if path is None and (path := _named_file(folder, clip.file)) is None:
             raise UserError(f"{where}: no file `{clip.file}` in the folder; generate it again.")
-        if not clip.fps > 0:
-            raise UserError(f"{where}: fps must be positive, got {clip.fps}; correct it.")
         facts: dict[str, Any] = {"prompt": clip.prompt, "attributes": dict(clip.attributes)}
         sources.append(VideoSource(clip.id, path, None, float(clip.fps), group=clip.source or clip.id, **facts))
     named = {source.path.resolve() for source in sources}
@@ -162,11 +160,10 @@ def _of_manifest(folder: Path) -> list[VideoSource]:
     return sources
 
 
-def _inside(folder: Path, name: str) -> Path | None:
-    """Return what a manifest names, or None if there is no such file; links are followed, as everywhere."""
-    inside = PurePosixPath(os.path.normpath(name))
-    path = folder / inside
-    return None if inside.is_absolute() or ".." in inside.parts or not os.path.exists(path) else path
+def _named_file(folder: Path, name: str) -> Path | None:
+    """Return what a manifest names, or None if there is no such file or folder; links are followed, as everywhere."""
+    path = folder / name
+    return path if os.path.isfile(path) or os.path.isdir(path) else None  # also where the name is too long
 
 
 def _name(folder: Path, path: Path) -> str:

@@ -1,5 +1,6 @@
 """Differences of two systems with intervals: paired by clip, or by the real clips that two distances share."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -67,4 +68,5 @@ def _read(plain: Mapping[str, Any]) -> Jackknife:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Return whether a value is a number that float64 holds."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

@@ -2,18 +2,24 @@
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
+
+from annotated_types import Ge, Le
 
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.schema import NonNegativeInt, PositiveFloat, build, check, read_json
+from mav_lightning.common.schema import NonNegativeInt, build, check, located, read_json
+from mav_lightning.common.text_files import composed, plain_text
 from mav_lightning.common.whole_file import whole_file
 
 __all__ = ["MANIFEST", "ClipRecord", "display_only", "manifest_sha256", "read_manifest", "write_manifest"]
 
 MANIFEST = "manifest.json"
+_NO_NAME = re.compile(r"[\x00\ud800-\udc7f\udd00-\udfff]")  # the other halves stand for bytes that are not UTF-8
 
 
 @dataclass(frozen=True)
@@ -23,7 +29,7 @@ class ClipRecord:
     Attributes:
         id: Unique in the folder; the key under which features and results are kept.
         file: Path relative to the folder.
-        fps: Frame rate the clip was generated for, in frames per second.
+        fps: Frame rate the clip was generated for, in frames per second, 1e-6 to 1e6.
         prompt: Text prompt. None for a clip made without one.
         attributes: Known content (for Shapes World: colour, shape, ground).
         seed: Seed of the clip's noise generator. None for clips that were not sampled.
@@ -35,7 +41,7 @@ class ClipRecord:
 
     id: str
     file: str
-    fps: PositiveFloat
+    fps: Annotated[float, Ge(1e-6), Le(1_000_000)]
     prompt: str | None = None
     attributes: dict[str, str] = field(default_factory=dict)
     seed: int | None = None
@@ -66,7 +72,7 @@ def read_manifest(folder: Path) -> list[ClipRecord]:
     """Read ``folder/manifest.json``.
 
     Raises:
-        UserError: The file is missing or not a manifest, or an id occurs twice.
+        UserError: The file is missing or not a manifest, an id or a file occurs twice, or a file is not in the folder.
     """
     path = folder / MANIFEST
     if not path.is_file():
@@ -77,10 +83,14 @@ def read_manifest(folder: Path) -> list[ClipRecord]:
     known = {entry.name for entry in fields(ClipRecord)}
     rows: list[dict[str, Any]] = check(content["clips"], list[dict[str, Any]], f"{path}: clips")
     clips = [
-        build(ClipRecord, {key: value for key, value in row.items() if key in known}, f"{path}: clips.{number}")
+        _checked(
+            build(ClipRecord, {key: value for key, value in row.items() if key in known}, f"{path}: clips.{number}"),
+            f"{path}: clips.{number}",
+        )
         for number, row in enumerate(rows)
     ]
     _refuse_duplicates(folder, (clip.id for clip in clips))
+    _refuse_duplicates(folder, (clip.file for clip in clips), "file", "list every clip once")
     return clips
 
 
@@ -100,12 +110,32 @@ def display_only(folder: Path) -> str | None:
     return "the clips have the visible mark" if made.get("mark") is True else None
 
 
-def _refuse_duplicates(folder: Path, ids: Iterable[str]) -> None:
+def _checked(clip: ClipRecord, path: str) -> ClipRecord:
+    """Return a clip of a manifest, which may come from anybody, with its texts as all other text is read."""
+    file = os.path.normpath(clip.file)
+    inside = PurePosixPath(file)
+    if inside.is_absolute() or ".." in inside.parts or not inside.parts:
+        raise UserError(f"{path}.file: must be in the folder of the manifest, got `{clip.file}`.")
+    for name, value in (("id", clip.id), ("file", clip.file), ("source", clip.source)):
+        if value is not None and (_NO_NAME.search(value) or not value.strip()):
+            raise UserError(f"{path}.{name}: must be a name of UTF-8, got `{value}`.")
+    attributes = dict[str, str]()
+    for key, value in clip.attributes.items():
+        with located(f"{path}.attributes"):
+            attributes[plain_text(key) or ""] = plain_text(value) or ""
+    with located(f"{path}.prompt"):
+        return replace(clip, file=file, prompt=plain_text(clip.prompt), attributes=attributes)
+
+
+def _refuse_duplicates(
+    folder: Path, names: Iterable[str], what: str = "clip id", fix: str = "give every clip its own id"
+) -> None:
+    """Raise a `UserError` for a name that appears twice, also where only its Unicode form differs."""
     seen: set[str] = set()
-    for name in ids:
-        if name in seen:
-            raise UserError(f"{folder}: clip id `{name}` appears twice in the manifest; give every clip its own id.")
-        seen.add(name)
+    for name in names:
+        if composed(name) in seen:
+            raise UserError(f"{folder}: {what} `{name}` appears twice in the manifest; {fix}.")
+        seen.add(composed(name))
 
 
 def _text(clips: Sequence[ClipRecord], made: Mapping[str, Any] | None) -> str:

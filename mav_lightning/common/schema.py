@@ -12,6 +12,7 @@ import.
 import functools
 import inspect
 import json
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
@@ -47,6 +48,7 @@ Fraction = Annotated[float, Ge(0), Le(1)]
 Seed = Annotated[int, Ge(0), Le(2**63 - 1)]
 NoiseSeed = Annotated[int, Ge(0), Le(2**48 - 1)]  # of generated clips
 
+_LARGEST_FILE = 1 << 28  # bytes of JSON
 T = TypeVar("T")
 Node = Callable[[Any, Any, str], Any]
 
@@ -164,10 +166,11 @@ def read_json(file: Path, hint: Any, missing: str = "give a file that exists") -
         missing: How to fix a file that is missing, for the message.
 
     Raises:
-        UserError: If the file is missing, is not JSON, is nested too deeply, or its content does not fit.
+        UserError: If the file is missing, is not a regular file, is too large, is not JSON, is nested too deeply, or
+            its content does not fit.
     """
     try:
-        content = json.loads(file.read_bytes())
+        content = json.loads(_small_file(file))
     except FileNotFoundError as error:
         raise UserError(f"{file}: no such file; {missing}.") from error
     except OSError as error:
@@ -177,6 +180,16 @@ def read_json(file: Path, hint: Any, missing: str = "give a file that exists") -
     except ValueError as error:
         raise UserError(f"{file}: not valid JSON ({error}).") from error
     return check(content, hint, str(file))
+
+
+def _small_file(file: Path) -> bytes:
+    """Return the bytes of a file; opening a pipe would wait for a writer, and a device has no end."""
+    found = file.stat()
+    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+        raise UserError(f"{file}: is not a regular file.")
+    if found.st_size > _LARGEST_FILE:
+        raise UserError(f"{file}: {found.st_size} bytes, more than the limit of {_LARGEST_FILE}; is it the right file?")
+    return file.read_bytes()
 
 
 @functools.cache

@@ -3,19 +3,45 @@
 import csv
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from mav_lightning.common.errors import UserError, nearest
+from mav_lightning.common.several_texts import first_text, listed_texts, plural, several_texts
 from mav_lightning.common.terminal import shorten
-from mav_lightning.common.text_files import plain_text, read_lines
+from mav_lightning.common.text_files import read_lines
 
-__all__ = ["Line", "is_table", "read_table", "table_rows"]
+__all__ = ["Cells", "Line", "is_table", "read_table", "table_rows"]
 
 Line = tuple[int, str]  # number from 1, text
 _DELIMITERS = {"\t": "tabs", ",": "commas", ";": "semicolons"}
 _NAME = re.compile(r"#?[\w .-]{1,40}")
+
+
+class Cells(dict[str, str]):
+    """Cells of a row by column, without white space around them; of a list, the first text that is not blank.
+
+    Args:
+        values: Column → text or list of texts.
+        columns: Columns that may hold lists. One that is missing is read from its plural, if that is one of them.
+
+    Attributes:
+        several: Column → the texts of its list; see `several_texts`.
+
+    Raises:
+        UserError: A value is neither text nor a list of texts.
+    """
+
+    def __init__(self, values: Mapping[str, Any], columns: Sequence[str]) -> None:
+        super().__init__((name, value.strip()) for name, value in values.items() if name not in columns)
+        self.several = dict[str, list[str]]()
+        for name in columns:
+            own = {field: values[field] for field in (name, plural(name)) if field in columns and field in values}
+            if own:
+                self[name] = first_text(own, name) or ""
+                self.several.update({name: texts} if (texts := several_texts(own, name)) else {})
 
 
 def is_table(first: str, columns: Sequence[str]) -> bool:
@@ -35,11 +61,12 @@ def is_table(first: str, columns: Sequence[str]) -> bool:
 
 def read_table(
     path: Path, what: str, columns: Sequence[str], needed: int, comment: str | None = None
-) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the number of each row's line, from 1, and its cells by column, without white space around them.
+) -> Iterator[tuple[int, Cells]]:
+    """Yield the number of each row's line, from 1, and its cells.
 
-    Columns are found by name, whatever their order and case; other columns are yielded, too. Only CSV has quoting: in a
-    table with tabs a caption may hold quotes, but no tab.
+    Columns are found by name, whatever their order and case; other columns are yielded, too. A cell may hold a list of
+    texts, also as JSON or Python writes it within a cell. Only CSV has quoting: in a table with tabs a caption may hold
+    quotes, but no tab.
 
     Args:
         path: The table.
@@ -62,9 +89,7 @@ def read_table(
     yield from rows
 
 
-def table_rows(
-    path: Path, lines: Iterable[Line], columns: Sequence[str], needed: int
-) -> Iterator[tuple[int, dict[str, str]]]:
+def table_rows(path: Path, lines: Iterable[Line], columns: Sequence[str], needed: int) -> Iterator[tuple[int, Cells]]:
     """Yield the rows of a table that is given by its lines; see `read_table`.
 
     Args:
@@ -84,7 +109,7 @@ def table_rows(
 
 def _cell_rows(
     path: Path, first: Line, lines: Iterable[Line], columns: Sequence[str], needed: int
-) -> Iterator[tuple[int, dict[str, str]]]:
+) -> Iterator[tuple[int, Cells]]:
     delimiter, header = _header(first[1], columns)
     _check_header(path, header, columns, needed)
     split = _tab_rows(lines) if delimiter == "\t" else _csv_rows(path, lines, delimiter)
@@ -94,7 +119,12 @@ def _cell_rows(
                 f"{path}: line {number} has {len(cells)} columns, its header {len(header)}; separate by "
                 f"{_DELIMITERS[delimiter]}" + ("." if delimiter == "\t" else ", and quote texts that hold one.")
             )
-        yield number, dict(zip(header, (cell.strip() for cell in cells), strict=True))
+        named = zip(header, map(str.strip, cells), strict=True)
+        try:
+            row = Cells({name: listed_texts(cell) if name in columns else cell for name, cell in named}, columns)
+        except UserError as error:
+            raise UserError(f"{path}: line {number}: {error}") from error
+        yield number, row
 
 
 def _tab_rows(lines: Iterable[Line]) -> Iterator[tuple[int, list[str]]]:
@@ -119,7 +149,7 @@ def _csv_rows(path: Path, lines: Iterable[Line], delimiter: str) -> Iterator[tup
 
 def _json_rows(
     path: Path, first: Line, lines: Iterable[Line], columns: Sequence[str], needed: int
-) -> Iterator[tuple[int, dict[str, str]]]:
+) -> Iterator[tuple[int, Cells]]:
     for number, line in chain([first], lines):
         if not line.strip():
             continue
@@ -127,16 +157,16 @@ def _json_rows(
             row = json.loads(line)
             if not isinstance(row, dict):
                 raise UserError("is no object")
-            cells = {_canonical(name, columns): value for name, value in row.items()}
-            texts = {name: plain_text(value) or "" for name, value in cells.items() if name in columns}
+            values = {_canonical(name, columns): value for name, value in row.items()}
+            cells = Cells({name: value for name, value in values.items() if name in columns}, columns)
         except (ValueError, RecursionError, UserError) as error:
             raise UserError(
                 f"{path}: line {number} is not JSON Lines ({shorten(str(error))}); write one object on each line, such "
                 f'as {{"{columns[0]}": "…"}}.'
             ) from error
-        if missing := [name for name in columns[:needed] if name not in texts]:
-            raise UserError(f"{path}: line {number} has no `{missing[0]}`.", suggestion=nearest(missing[0], cells))
-        yield number, {name: text.strip() for name, text in texts.items()}
+        if missing := [name for name in columns[:needed] if name not in cells]:
+            raise UserError(f"{path}: line {number} has no `{missing[0]}`.", suggestion=nearest(missing[0], values))
+        yield number, cells
 
 
 def _header(line: str, columns: Sequence[str]) -> tuple[str, list[str]]:
@@ -160,7 +190,7 @@ def _canonical(name: str, columns: Sequence[str]) -> str:
 def _check_header(path: Path, header: Sequence[str], columns: Sequence[str], needed: int) -> None:
     shown = " ".join(columns)
     for column in columns[:needed]:
-        if column not in header:
+        if not {column, plural(column) if plural(column) in columns else column} & {*header}:
             raise UserError(
                 f"{path}: has no column `{column}`; the first line must name columns, tab separated: {shown}.",
                 suggestion=nearest(column, header),

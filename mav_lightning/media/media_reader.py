@@ -8,6 +8,7 @@
 Training, packing, evaluation and generation use it.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -105,7 +106,7 @@ def open_media(
     Raises:
         MediaError: The source is unreadable, damaged, empty, of no format that is read, or exceeds a limit.
     """
-    if isinstance(source, Path) and source.is_dir():
+    if isinstance(source, Path) and os.path.isdir(source):  # False also of a name that is too long
         yield FrameFolder(source, fps or 1.0, limits)
         return
     with open_file(source, limits) as file:

@@ -93,8 +93,10 @@ class PacketTable:
                 return key
         return self.keys[0]
 
-    def frame_of(self, tick: int, after: int) -> int | None:
-        """Return the first presented frame behind the frame `after` with a time stamp, or None."""
+    def frame_of(self, tick: int | None, after: int) -> int | None:
+        """Return the first presented frame behind the frame `after` with a time stamp, or None; no stamp, no frame."""
+        if tick is None:
+            return None
         number = max(bisect_left(self.ticks, tick), after + 1)
         return number if number < len(self.ticks) and self.ticks[number] == tick else None
 

@@ -133,20 +133,26 @@ class VideoFile:
 
     def _from(self, start: int) -> Iterator[tuple[int, Any]]:
         """Yield packets with their numbers from `start` on; if a seek does not end at a known packet before, reread."""
-        video, table = self._video, self._table
-        pts, dts = table.identities[start][1:3]
-        video.container.seek(dts if dts is not None else pts or 0, stream=video.stream)
         packets = self._stream_packets()
-        first = next(packets, None)
-        number = None if first is None else table.number_of.get(identity_of(first))
+        first = next(packets, None) if self._seeks(start) else None
+        number = None if first is None else self._table.number_of.get(identity_of(first))
         if number is None or number > start:
-            video.reopen()
+            self._video.reopen()
             packets = self._stream_packets()
             first, number = next(packets, None), 0
         if first is not None:
             yield from (
                 (place, packet) for place, packet in enumerate(chain([first], packets), number) if place >= start
             )
+
+    def _seeks(self, start: int) -> bool:
+        """Seek to a packet; return False where the demuxer cannot, as at negative times in Matroska."""
+        pts, dts = self._table.identities[start][1:3]
+        try:
+            self._video.container.seek(dts if dts is not None else pts or 0, stream=self._video.stream)
+        except av.FFmpegError:
+            return False
+        return True
 
     def _stream_packets(self) -> Iterator[Any]:
         for packet in self._video.container.demux(self._video.stream):

@@ -1,19 +1,23 @@
 """What the text members of a sample state about it: caption, attributes, group.
 
-The caption is the ``.txt``; without one, ``caption`` of the ``.json``, or else ``captions``, of which the first counts.
+The caption is the ``.txt``; without one, ``caption`` of the ``.json``, or else ``captions``, of which the first counts;
+see `mav_lightning.common.several_texts`.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.several_texts import first_text, several_texts
 from mav_lightning.common.terminal import shorten
-from mav_lightning.common.text_files import beginning, decode_text, plain_text, plain_texts
+from mav_lightning.common.text_files import beginning, decode_text, plain_text
 from mav_lightning.shards.samples import SampleError
 
 __all__ = ["SampleFacts", "read_caption", "read_captions_of", "read_facts", "read_metadata"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -45,15 +49,7 @@ def read_caption(members: Mapping[str, bytes]) -> str | None:
             return decode_text(members["txt"]).strip()
         except UserError as error:
             raise SampleError(f"its caption is {error}") from error
-    content = read_metadata(members)
-    for name in ("caption", "captions"):
-        try:
-            text = plain_text(content.get(name))
-        except UserError as error:
-            raise SampleError(f"`{name}` in its `.json` {error}") from error
-        if text is not None:
-            return text.strip()
-    return None
+    return _captions(first_text, members)
 
 
 def read_captions_of(members: Mapping[str, bytes]) -> list[str]:
@@ -65,17 +61,20 @@ def read_captions_of(members: Mapping[str, bytes]) -> list[str]:
     Raises:
         SampleError: A caption cannot be read.
     """
-    content = read_metadata(members)
-    for name in ("captions", "caption"):
-        if isinstance(content.get(name), list):
-            try:
-                texts = [text.strip() for text in plain_texts(content[name])]
-            except UserError as error:
-                raise SampleError(f"`{name}` in its `.json` {error}") from error
-            if kept := [text for text in texts if text]:
-                return kept
+    if several := _captions(several_texts, members):
+        return several
     caption = read_caption(members)
     return [] if caption is None else [caption]
+
+
+def _captions(read: Callable[[Mapping[str, Any], str], T], members: Mapping[str, bytes]) -> T:
+    """Read captions from a sample's ``.json``."""
+    try:
+        return read(read_metadata(members), "caption")
+    except SampleError:
+        raise
+    except UserError as error:
+        raise SampleError(f"`{error.argument}` in its `.json` {error.message}") from error
 
 
 def read_facts(members: Mapping[str, bytes]) -> SampleFacts:

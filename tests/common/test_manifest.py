@@ -1,6 +1,7 @@
 """Manifests of clips, as they come from others."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import ClipRecord, display_only, read_manifest, write_manifest
+from mav_lightning.common.schema import read_json
 
 CLIP: dict[str, Any] = {"id": "a", "file": "a.mkv", "fps": 8}
 
@@ -71,3 +73,88 @@ def test_a_manifest_tells_which_clips_are_for_the_eye(made: Any, reason: str | N
     assert display_only(tmp_path) is None, "nothing is known of a folder without a manifest"
     (tmp_path / "manifest.json").write_text(json.dumps({"version": 1, "made": made, "clips": []}))
     assert display_only(tmp_path) == reason
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["../a.mkv", "/etc/passwd", "//etc/passwd", "b/../../a.mkv", "..", ".", "./", "b/..", "", " ", "a\0.mkv", "\0",
+     "\ud800", "/dev/zero", "../../../../../../dev/zero", "/proc/self/environ"],
+)  # fmt: skip
+def test_a_clip_is_in_the_folder_of_its_manifest(tmp_path: Path, file: str) -> None:
+    (tmp_path / "manifest.json").write_text(json.dumps({"clips": [CLIP | {"file": file}]}))
+    with pytest.raises(UserError, match=r"manifest\.json: clips\.0\.file: must be "):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "file", ["b/../a.mkv", "./a.mkv", "a b/猫.mkv", "..a.mkv", "~/a.mkv", "http:/x/a.mkv", "a\udcff"]
+)
+def test_names_within_the_folder_are_read_whatever_they_look_like(tmp_path: Path, file: str) -> None:
+    (tmp_path / "manifest.json").write_text(json.dumps({"clips": [CLIP | {"file": file}]}))
+    (clip,) = read_manifest(tmp_path)
+    assert clip.file == os.path.normpath(file)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ({}, {}, "clip id `a` appears twice in the manifest; give every clip its own id"),
+        ({"id": "\u00e9"}, {"id": "e\u0301"}, "clip id `e\u0301` appears twice"),
+        ({}, {"id": "b"}, "file `a.mkv` appears twice in the manifest; list every clip once"),
+        ({}, {"id": "b", "file": "./c/../a.mkv"}, "file `a.mkv` appears twice"),
+        ({"file": "\u00e9"}, {"id": "b", "file": "e\u0301"}, "file `e\u0301` appears twice"),
+    ],
+)
+def test_a_clip_is_listed_once(tmp_path: Path, first: Any, second: Any, message: str) -> None:
+    (tmp_path / "manifest.json").write_text(json.dumps({"clips": [CLIP | first, CLIP | second]}))
+    with pytest.raises(UserError, match=message):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"prompt": "a\ud800"}, "clips.0.prompt: holds half of a character"),
+        ({"prompt": "a\0b"}, "clips.0.prompt: holds a NUL"),
+        ({"attributes": {"a\0": "b"}}, "clips.0.attributes: holds a NUL"),
+        ({"attributes": {"a": "\udfff"}}, "clips.0.attributes: holds half of a character"),
+        ({"id": "\ud83d"}, "clips.0.id: must be a name of UTF-8"),
+        ({"id": "\0"}, "clips.0.id: must be a name of UTF-8"),
+        ({"id": ""}, "clips.0.id: must be a name of UTF-8"),
+        ({"source": "\ud83d"}, "clips.0.source: must be a name of UTF-8"),
+        ({"fps": 1e400}, "clips.0.fps: must be a finite number, got inf"),
+        ({"fps": -0.0}, "clips.0.fps: must be a finite number ≥ 1e-06 and ≤ 1000000"),
+        ({"fps": 1e300}, "clips.0.fps: must be a finite number ≥ 1e-06 and ≤ 1000000"),
+        ({"fps": 5e-324}, "clips.0.fps: must be a finite number ≥ 1e-06 and ≤ 1000000"),
+    ],
+)
+def test_what_no_program_can_write_is_no_text(tmp_path: Path, wrong: Any, message: str) -> None:
+    (tmp_path / "manifest.json").write_text(json.dumps({"clips": [CLIP | wrong]}))
+    with pytest.raises(UserError, match=message):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+def test_prompts_are_composed_and_hold_no_marks(tmp_path: Path, encoding: str) -> None:
+    content = {"clips": [CLIP | {"prompt": "\ufeffcafe\u0301", "attributes": {"cafe\u0301": "e\u0301"}}]}
+    (tmp_path / "manifest.json").write_text(json.dumps(content, ensure_ascii=False), encoding=encoding)
+    (clip,) = read_manifest(tmp_path)
+    assert (clip.prompt, clip.attributes) == ("caf\u00e9", {"caf\u00e9": "\u00e9"})
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "link to itself", "link to nothing", "folder", "large"])
+def test_a_manifest_that_is_no_small_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "manifest.json"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "large":
+        with path.open("wb") as file:
+            file.truncate(1 << 40)
+    else:
+        path.symlink_to({"device": "/dev/zero", "link to itself": path, "link to nothing": "b"}[kind])
+    with pytest.raises(UserError, match=r"manifest\.json: (no such manifest|1099511627776 bytes, more than the limit)"):
+        read_manifest(tmp_path)
+    with pytest.raises(UserError, match=r"manifest\.json: (is not|no such file|cannot be read|1099511627776 bytes)"):
+        read_json(path, dict)

@@ -11,6 +11,8 @@ import pytest
 from datamodules.batch import ImageBatch
 from datamodules.datamodule import ImageData
 from datamodules.index import build_index
+from datamodules.packing import pack
+from evaluation.folders import open_clips
 from mav_lightning.common.errors import UserError
 from mav_lightning.shards.sample_facts import read_captions_of
 from mav_lightning.shards.samples import SampleError
@@ -102,3 +104,25 @@ def test_drawing_needs_captions(folder: Path) -> None:
         images(folder, "drawn", captioned=False)
     with pytest.raises(UserError, match="captions: must be one of `first`, `drawn`, got 'random'"):
         images(folder, "random")
+
+
+TABLES = {
+    "tsv": 'file\tcaption\na.mp4\t["one", "two", "three"]\nb.mp4\tplain\n',
+    "csv": "file,captions\na.mp4,\"['one', 'two', 'three']\"\nb.mp4,plain\n",
+    "jsonl": '{"file": "a.mp4", "caption": ["one", "two", "three"]}\n{"file": "b.mp4", "captions": "plain"}\n',
+}
+
+
+@pytest.mark.parametrize("form", TABLES)
+def test_lists_in_a_table_are_packed_and_drawn(form: str, make_mp4: Callable[..., bytes], tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.mp4").write_bytes(make_mp4(8, fps=8.0))
+    (tmp_path / "table").write_text(TABLES[form])
+    pack(tmp_path, tmp_path / "table", tmp_path / "out", val=0, stills=2)
+
+    first, all_of_them = (
+        {caption for _, caption in drawn(images(tmp_path / "out", captions), 20)} for captions in ("first", "drawn")
+    )
+
+    assert first == {"one", "plain"} and all_of_them == {"one", "two", "three", "plain"}
+    assert {clip.prompt for clip in open_clips(tmp_path / "out", split="train")} == first

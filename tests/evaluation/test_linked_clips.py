@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +104,7 @@ def test_a_manifest_names_nothing_outside_and_nothing_that_is_gone(file: str, ro
     link(root / "part", "../disk2")
     link(root / "gone.mp4", "nowhere")
     (root / "manifest.json").write_text(json.dumps({"clips": [{"id": "b", "file": file, "fps": 8}]}))
-    with pytest.raises(UserError, match=r"clip `b`: no file `.*` in the folder"):
+    with pytest.raises(UserError, match=r"clip `b`: no file `.*` in the folder|clips\.0\.file: must be in the folder"):
         open_clips(root)
 
 
@@ -147,3 +149,27 @@ def test_a_shard_that_is_gone_is_not_passed_over(root: Path) -> None:
     link(root / "1.TAR", "/mnt/gone.tar")
     with pytest.raises(UserError, match=r"holds 1 link to shards that are gone, such as 1\.TAR; restore the shards"):
         open_clips(root)
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a socket", "a device", "a link to itself", "a link to nothing", "nothing"])
+def test_a_manifest_names_regular_files_and_folders_only(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    if kind == "a pipe":
+        os.mkfifo(path)
+    elif kind == "a socket":
+        with socket.socket(socket.AF_UNIX) as one:
+            one.bind(str(path))
+    elif kind != "nothing":
+        path.symlink_to({"a device": "/dev/zero", "a link to itself": "a.mkv", "a link to nothing": "b"}[kind])
+    write_manifest(tmp_path, [ClipRecord("a", "a.mkv", 8.0)])
+    with pytest.raises(UserError, match="clip `a`: no file `a.mkv` in the folder; generate it again"):
+        open_clips(tmp_path)
+
+
+def test_a_clip_of_a_terabyte_is_not_hashed(tmp_path: Path) -> None:
+    with (tmp_path / "a.mkv").open("wb") as file:
+        file.truncate(1 << 40)
+    write_manifest(tmp_path, [ClipRecord("a", "a.mkv", 8.0)])
+    (clip,) = open_clips(tmp_path)
+    with pytest.raises(UserError, match=r"a\.mkv: 1099511627776 bytes, more than the limit of 2147483648; cut it"):
+        clip.sha256()

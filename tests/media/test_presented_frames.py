@@ -157,6 +157,26 @@ def test_an_edit_list_may_begin_between_key_frames_and_reordered_ones() -> None:
         assert numbers(list(film.frames([0, 15]))) == [8, 23]
 
 
+@pytest.mark.parametrize("between", ["0", "3"])
+@pytest.mark.parametrize("container", ["mp4", "mov", "matroska"])
+def test_frames_before_time_zero_are_not_shown(container: str, between: str) -> None:
+    kept = {"avoid_negative_ts": "disabled"} if container == "matroska" else {}
+    times = (np.arange(24) / 10 - 0.5).tolist()
+    data = make_film(
+        24, container=container, times=times, time_base=MS, options={"bf": between}, container_options=kept
+    )
+    with open_media(data) as film:
+        assert shown(film) == list(range(5, 24)) and film.timeline.fps == 10
+
+
+def test_webm_of_a_negative_start_is_read_although_it_cannot_be_sought() -> None:
+    times, options = (np.arange(24) / 10 - 0.5).tolist(), {"avoid_negative_ts": "disabled"}
+    data = make_film(24, container="webm", codec="libvpx", times=times, time_base=MS, container_options=options)
+    with open_media(data) as film:
+        assert shown(film) == list(range(24))
+        assert numbers(list(film.frames([0, 5, 23]))) == [0, 5, 23]
+
+
 def test_joined_parts_run_on_where_their_clocks_begin_again() -> None:
     parts = [make_film(numbered(24)[first : first + 12], container="mpegts") for first in (0, 12)]
     with open_media(b"".join(parts)) as film:

@@ -3,15 +3,14 @@
 import io
 import json
 from collections.abc import Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import pytest
-from films import Frames, make_film, numbered, numbers, with_edit, with_matrix
+from films import make_film, numbered, numbers
 from PIL import Image
+from random_films import Film
 
 from datamodules.decoders import ClipDecoder, ImageDecoder
 from datamodules.embedding_cache import FRAMES, write_embeddings
@@ -31,98 +30,16 @@ from mav_lightning.cascade import clip_files
 from mav_lightning.media.media_reader import open_media, read_clip
 from mav_lightning.shards.sample_facts import read_caption
 
-COUNT = 30
-CAPTIONS = ("grey", "“so grey”, says 猫", "Grau, größer\u2028als grau", "a 'b' \"c\" \\n", "👩‍👩‍👧 x; y, z")
-SUFFIXES = {"mp4": "mp4", "mov": "mov", "matroska": "mkv", "webm": "webm", "avi": "avi", "mpegts": "ts"}
 
-
-def encoder(container: str, rng: np.random.Generator) -> dict[str, Any]:
-    """A random encoder that people use with a container: B-frames, open GOPs, hidden frames, pixels twice as wide."""
-    if container == "webm":
-        return {"codec": str(rng.choice(["libvpx", "libvpx-vp9"])), "options": {}}
-    if container == "avi":
-        return {"codec": "mpeg4", "options": {"bf": str(rng.integers(3)), "g": "7", "b": "4M"}}
-    interval, between = rng.integers(1, 40), rng.integers(5)
-    if rng.random() < 0.25:
-        params = f"open-gop={rng.integers(2)}:keyint={interval}:bframes={between}:crf=10:log-level=none:pools=1"
-        return {"codec": "libx265", "options": {"x265-params": params}}
-    params = f"open-gop={rng.integers(2)}:sar={rng.choice(['1/1', '2/1'])}"
-    return {"options": {"g": str(interval), "bf": str(between), "crf": "10", "x264-params": params}}
-
-
-def beside(container: str, what: str) -> dict[str, Any]:
-    """A stream of sound or a still, stored before the film where a display matrix is not written into the first one."""
-    if what == "nothing" or container == "avi" or (container, what) == ("mpegts", "still"):
-        return {}
-    is_webm = container == "webm"
-    codec = ("libopus" if is_webm else "aac") if what == "sound" else "libvpx" if is_webm else "mjpeg"
-
-    def add(output: Any, film: Any = None) -> None:
-        stream = output.add_stream(codec, rate=16000 if what == "sound" else 1)
-        if what == "sound":
-            stream.layout = "mono"
-        else:
-            stream.width, stream.height = 96, 96
-            stream.pix_fmt = "yuv420p" if codec == "libvpx" else "yuvj420p"
-
-    def fill(output: Any, film: Any) -> None:
-        if container in ("mp4", "mov"):
-            add(output)
-        if what == "still":
-            picture = av.VideoFrame.from_ndarray(np.full((96, 96, 3), 90, np.uint8), format="rgb24")
-            (stream,) = (one for one in output.streams.video if one.index != film.index)
-            output.mux([*stream.encode(picture), *stream.encode(None)])
-
-    return {"setup": fill} if container in ("mp4", "mov") else {"before": add, "setup": fill}
-
-
-class Film:
-    """A random film, and what is known of it: which of the numbered frames it shows, when, and how they are turned."""
-
-    def __init__(self, seed: int) -> None:
-        rng = np.random.default_rng(seed)
-        container = [*SUFFIXES, "mp4", "mov", "mp4"][seed % 9]  # which have the most to go wrong
-        self.suffix, fps = SUFFIXES[container], float(rng.choice([6, 12.5, 24000 / 1001, 25, 60]))
-        self.caption = str(rng.choice(CAPTIONS))
-        options: dict[str, Any] = {"container": container, "fps": fps, **encoder(container, rng)}
-        self.width = 128 if "sar=2/1" in options["options"].get("x264-params", "") else 64
-        options |= beside(container, str(rng.choice(["nothing", "sound", "still"])))
-        self.times = np.arange(COUNT) / fps
-        if container in ("mp4", "mov", "matroska", "webm") and rng.random() < 0.5:
-            gaps = rng.choice([1, 1, 1, 2, 3, 9], COUNT - 1) / fps
-            self.times = np.concatenate([[0], np.cumsum(gaps)]).round(3)
-            start = float(rng.choice([0, 0, 7]))
-            options |= {"times": (start + self.times).tolist(), "time_base": Fraction(1, 1000)}
-        self.data, self.first, self.turned = make_film(COUNT, **options), 0, False
-        if container in ("mp4", "mov") and rng.random() < 0.5:
-            self.data, self.turned = with_matrix(self.data, 0, 1, -1, 0), True
-        if container in ("mp4", "mov") and b"elst" in self.data and "times" not in options and rng.random() < 0.5:
-            self.first = 4
-            timescale = int.from_bytes(self.data[self.data.find(b"mdhd") + 16 :][:4])
-            self.data = with_edit(self.data, round(4 / fps * timescale), 1_000_000)
-            self.times = self.times[: COUNT - 4]
-        self.fps = (len(self.times) - 1) / float(self.times[-1])
-
-    def shown_at(self, seconds: Any) -> list[int]:
-        """The frames nearest to some times, on a film without long pauses near them."""
-        with open_media(self.data) as film:
-            return [self.first + int(number) for number in film.timeline.at(seconds)]
-
-
-def is_upright(film: Film, frame: Frames) -> bool:
-    corner = frame[2, -3] if film.turned else frame[2, 2]
-    return bool(corner[0] > 180 > 100 > corner[1])
-
-
-@pytest.mark.parametrize("seed", range(27))
+@pytest.mark.parametrize("seed", range(40))
 def test_all_readers_see_the_same_film(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     film = Film(seed)
     (tmp_path / "videos").mkdir()
     path = tmp_path / "videos" / f"a.{film.suffix}"
     path.write_bytes(film.data)
     with open_media(path) as opened:
-        np.testing.assert_allclose(opened.timeline.times, film.times - film.times[0], atol=2e-3)
-        assert numbers(list(opened.frames(range(len(film.times))))) == list(range(film.first, COUNT))
+        np.testing.assert_allclose(opened.timeline.times, film.times, atol=2e-3)
+        assert numbers(list(opened.frames(range(len(film.times))))) == film.shown, film.about
 
     trained(film)
     generated_from(film, path)
@@ -146,7 +63,7 @@ def trained(film: Film) -> None:
         span = float(film.times[-1])
         start = rng.uniform(0, max(span - 4 / rate, 0))
         assert clip.fps == pytest.approx(rate, rel=1e-3)
-        assert numbers(clip.frames) == film.shown_at(start + np.arange(5) / clip.fps)
+        assert numbers(clip.frames) == film.at(start + np.arange(5) / clip.fps)
 
 
 def evaluated(film: Film, folder: Path, caption: str | None) -> None:
@@ -154,13 +71,13 @@ def evaluated(film: Film, folder: Path, caption: str | None) -> None:
     assert source.prompt == caption
     info = source_info(source)
     assert info.frames == len(film.times) and info.fps == pytest.approx(film.fps, rel=0.01)
-    assert (info.width, info.height) == ((48, film.width) if film.turned else (film.width, 48))
+    assert (info.width, info.height) == film.size
     by_number = read_cut(Window(6).cut("a", source, info.fps, 3), ())
-    assert numbers(by_number.pixels) == [film.first + number for number in range(3, 9)]
-    assert all(is_upright(film, frame) for frame in by_number.pixels)
+    assert numbers(by_number.pixels) == film.shown[3:9]
+    assert all(film.is_upright(frame) for frame in by_number.pixels)
     rate = 0.7 * film.fps
     by_time = read_cut(Window(4, rate).cut("a", source, info.fps, 0.1), ())
-    assert numbers(by_time.pixels) == film.shown_at(0.1 + np.arange(4) / rate)
+    assert numbers(by_time.pixels) == film.at(0.1 + np.arange(4) / rate)
 
 
 def moved(film: Film, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,15 +89,15 @@ def moved(film: Film, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(survey, "read_cut", watched)
     (name,) = motion_of(folder, 6)["clips"]
-    assert numbers(seen[0].pixels) == list(range(film.first, film.first + 6))
+    assert numbers(seen[0].pixels) == film.shown[:6]
     assert float(name.rpartition("@")[2]) == pytest.approx(film.fps, rel=0.01)
     rate = 0.7 * film.fps
     motion_of(folder, 4, [rate])
-    assert numbers(seen[1].pixels) == film.shown_at(np.arange(4) / rate)
+    assert numbers(seen[1].pixels) == film.at(np.arange(4) / rate)
 
 
 def generated_from(film: Film, path: Path) -> None:
-    assert numbers(clip_files.read_clip(path)) == list(range(film.first, COUNT))
+    assert numbers(clip_files.read_clip(path)) == film.shown
 
 
 def trained_from_shards(film: Film, root: Path) -> None:
@@ -202,8 +119,8 @@ def packed(film: Film, folder: Path) -> None:
     assert clips.read(shard, sample, [film.suffix])[film.suffix] == film.data
     stills = [images.read(place, still, ["jpg", "json"]) for place, still in images]
     frames = [np.asarray(Image.open(io.BytesIO(still["jpg"]))) for still in stills]
-    assert numbers(frames) == film.shown_at((np.arange(3) + 0.5) / 3 * sample.media.span)
-    assert all(is_upright(film, frame) for frame in frames)
+    assert numbers(frames) == film.at((np.arange(3) + 0.5) / 3 * sample.media.span)
+    assert all(film.is_upright(frame) for frame in frames)
     assert json.loads(stills[0]["json"])["file"] == f"a.{film.suffix}"
     assert (sample.captioned, read_caption(clips.read(shard, sample, ["txt", "json"]))) == (True, film.caption)
     seen = SampleReader(images, ImageDecoder(16), seed=0)
@@ -227,7 +144,7 @@ def test_embeddings_are_of_the_same_frames(tmp_path: Path) -> None:
     write_embeddings(tmp_path / "out" / "clips", embed, "x", 32)
     pixels = ((seen[0].permute(0, 2, 3, 1).numpy() + 1) * 127.5).round().astype(np.uint8)
     with open_media(film.data) as opened:
-        assert numbers(pixels) == film.shown_at(np.linspace(0, opened.timeline.span, FRAMES))
+        assert numbers(pixels) == film.at(np.linspace(0, opened.timeline.span, FRAMES))
 
 
 def test_a_clip_read_with_sizes_is_the_film_itself() -> None:
