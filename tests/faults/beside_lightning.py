@@ -11,6 +11,7 @@ is started again, and compared with an undisturbed one of its own kind. Prints a
 import multiprocessing
 import os
 import re
+import shutil
 import signal
 import sys
 import tempfile
@@ -38,7 +39,7 @@ from datamodules.fps_sampler import BetaFps  # noqa: E402
 from mav_lightning.common.errors import UserError  # noqa: E402
 from mav_lightning.training.fit import fit  # noqa: E402
 
-STEPS, ACCUMULATED, BAD_STEP = 10, 2, 7
+STEPS, ACCUMULATED, BAD_STEP, WRITES = 10, 2, 7, 3
 ORDINARY = {"accelerator": "cpu", "accumulate_grad_batches": ACCUMULATED, "enable_progress_bar": False}
 FORK = multiprocessing.get_context("fork")
 
@@ -208,6 +209,40 @@ def killed(side: Side) -> str:
     return ended(side, out, side.end(side.start(out)))
 
 
+def killed_in_a_write(side: Side, temporary: str) -> str:
+    """Kill as soon as a file of a checkpoint is to be seen, or a little later."""
+    resumed, lines = 0, []
+    for number in range(WRITES):
+        out = side.new(f"write{number}-{Path(temporary).name}")
+        with tempfile.TemporaryDirectory(dir=temporary) as place:
+            settings = {"temporary": place, "ballast": 64}
+            process = side.start(out, **settings)
+            while not list(out.glob("checkpoints/*step*.ckpt")):
+                time.sleep(0.005)
+            before = files(out, place)
+            while files(out, place) <= before and process.is_alive():
+                time.sleep(0.001)
+            time.sleep(0.03 * number)
+            process.kill()
+            side.end(process)
+            code = side.end(side.start(out, **settings))
+        resumed += code == 0
+        lines += [] if code == 0 else [message(out)]
+        shutil.rmtree(out)
+    return f"{resumed} of {WRITES} resumed" + (f"; else: {lines[0]}" if lines else "")
+
+
+def files(out: Path, place: str) -> set[tuple[str, int]]:
+    """Return names and sizes of files of checkpoints, complete or not."""
+    found = set()
+    for path in [*(out / "checkpoints").glob("*"), *Path(place).glob("*")]:
+        try:
+            found.add((path.name, path.stat().st_size))
+        except FileNotFoundError:
+            continue
+    return found
+
+
 def other_config(side: Side, **change: Any) -> str:
     out = side.new("other-" + "-".join(change))
     side.interrupted(out, 6)
@@ -216,6 +251,26 @@ def other_config(side: Side, **change: Any) -> str:
         return f"exit {code}: {message(out)}"
     rate = torch.load(newest(out)[1], weights_only=True)["optimizer_states"][0]["param_groups"][0]["initial_lr"]
     return f"exit 0 without a word of it; learning rate at the end: {rate:g}"
+
+
+def two_at_once(side: Side) -> str:
+    out = side.new("two")
+    processes = [side.start(out), side.start(out)]
+    codes = sorted(side.end(process) for process in processes)
+    return f"exit {codes[0]} and {codes[1]}: {side.losses(out)}"
+
+
+def damaged(side: Side, how: str) -> str:
+    out = side.new(f"damaged-{how}")
+    side.interrupted(out, 6)
+    file = out / "checkpoints" / "last.ckpt"
+    file = file if file.exists() else newest(out)[1]
+    content = bytearray(file.read_bytes())
+    weight = torch.load(file, weights_only=True)["state_dict"]["net.0.weight"].numpy().tobytes()
+    if how == "flipped":
+        content[content.index(weight) + 3] ^= 0x04
+    file.write_bytes(content if how == "flipped" else content[: len(content) // 2])
+    return ended(side, out, side.end(side.start(out)))
 
 
 def not_finite(side: Side) -> str:
@@ -244,6 +299,11 @@ FAULTS: dict[str, Callable[[Side], str]] = {
     "SIGTERM": terminated,
     "resumed with another learning rate": lambda side: other_config(side, lr=0.03),
     "resumed with other frame rates": lambda side: other_config(side, low=8.0),
+    "a bit of a weight flipped in the newest checkpoint": lambda side: damaged(side, "flipped"),
+    "the newest checkpoint cut": lambda side: damaged(side, "cut"),
+    "two trainings in one folder": two_at_once,
+    "`kill -9` in a write, temporary folder on another disk": lambda side: killed_in_a_write(side, "/dev/shm"),
+    "`kill -9` in a write, temporary folder on the same disk": lambda side: killed_in_a_write(side, str(side.folder)),
 }
 
 
