@@ -1,21 +1,24 @@
-"""Trainings in one process for minutes, each hit by random faults, until all of them have ended; what has grown?
+"""Trainings in one process, one after another, each through random faults to its end; what has grown?
 
     python tests/faults/soak.py --minutes 30
 
-A training of `random_kills.py` is interrupted at a random instant after a checkpoint, by a stop signal, the loss of a
-loader worker, a full disk or, in a forked process, ``kill -9``. Its newest checkpoint is then damaged now and then, and
-the same call resumes it. Each training that has ended is compared, bit by bit, with an undisturbed one; the process
-itself must not have more memory, open files, threads or children after the last trainings than after the first. Prints
-one JSON line. For the full disk, the script must run as root, who can mount a small one.
+A training of `random_kills.py` is interrupted at a random instant after a checkpoint: by a stop signal, the loss of a
+loader worker, a full disk, an input/output error or, in a forked process, ``kill -9`` or a lack of file handles (there,
+as Python's multiprocessing loses a pipe if it cannot open a second one). Sometimes its newest checkpoint is then
+damaged. The same call resumes it. A training that has ended is compared, bit by bit, with an undisturbed one. Memory,
+open files and threads of the process, and what it has forked, are measured after each training, and must not grow. The
+last line printed is JSON. Only root can mount the small disk that is filled.
 """
 
 import argparse
 import contextlib
+import errno
 import gc
 import json
 import multiprocessing
 import os
 import random
+import resource
 import shutil
 import signal
 import statistics
@@ -40,29 +43,31 @@ from mav_lightning.common.stop_signals import STOP_SIGNALS  # noqa: E402
 from mav_lightning.training.checkpoint_io import checkpoints  # noqa: E402
 
 FORK = multiprocessing.get_context("fork")
+FSYNC = os.fsync
 DISK = 24 << 20  # bytes of the small disk
-FILLER = "filler"
 
 
 class Soak:
-    """A place for trainings, and what happens to them.
+    """Trainings, what happens to them, and what was wrong.
 
     Args:
-        folder: Folder of everything; the trainings are in `disk` there, a small file system if it is mounted.
+        folder: Folder of everything. The trainings are in its folder ``disk``, which is filled if it is a mount point.
         steps: Optimizer steps of a training.
         seed: Seed of the faults.
     """
 
     def __init__(self, folder: Path, steps: int, seed: int) -> None:
         self.shards, self.reference, self.disk = folder / "shards", folder / "reference", folder / "disk"
+        self.filler = self.disk / "filler"
         self.steps, self.draw = steps, random.Random(seed)
         self.faults, self.found = Counter[str](), list[str]()
         self.interruptions: dict[str, Callable[[], None]] = {
             **{number.name: partial(os.kill, os.getpid(), number) for number in STOP_SIGNALS},
             "loader worker killed": self._kill_a_worker,
-            **({"disk full": self._fill} if self.disk.is_mount() else {}),
+            "input/output error": fail_to_flush,
+            **({"disk full": partial(fill, self.filler)} if self.disk.is_mount() else {}),
         }
-        for number in STOP_SIGNALS:  # one that comes when a training has just ended is for nobody
+        for number in STOP_SIGNALS:  # ignored between two trainings
             signal.signal(number, lambda *_: None)
             os.register_at_fork(after_in_child=partial(signal.signal, number, signal.SIG_DFL))
 
@@ -70,10 +75,8 @@ class Soak:
         """Train once to the end, through all its faults, and compare."""
         out = self.disk / f"run{number}"
         while not self._attempt(out):
-            (self.disk / FILLER).unlink(missing_ok=True)
             if len(found := checkpoints(out / "checkpoints")) > 1 and self.draw.random() < 0.3:
                 self.faults[self._damage(found[0])] += 1
-        (self.disk / FILLER).unlink(missing_ok=True)
         with FORK.Pool(1) as other:  # TensorBoard's reader keeps memory
             self.found += [f"run{number}: {difference}" for difference in other.apply(compare, (out, self.reference))]
         self.found += [f"run{number} left {path.name}" for path in out.rglob("*.partial")]
@@ -81,21 +84,29 @@ class Soak:
 
     def _attempt(self, out: Path) -> bool:
         """Train until the end or a fault; return whether it was the end."""
-        fault = self.draw.choice(["kill -9", *self.interruptions])
-        if fault == "kill -9":
-            process = FORK.Process(target=train, args=(self.shards, out, self.steps, 1))
+        fault = self.draw.choice([*FORKED, *self.interruptions])
+        if fault in FORKED:
+            process = FORK.Process(target=train_alone, args=(self.shards, out, self.steps))
             process.start()
-            with self._in_an_instant(out, fault, process.kill):
+            act, code = FORKED[fault]
+            with self._in_an_instant(out, fault, partial(act, process.pid)):
                 process.join()
+            if process.exitcode not in (0, code):
+                self.found.append(f"{fault}: exit code {process.exitcode}")
             return process.exitcode == 0
         try:
             with self._in_an_instant(out, fault, self.interruptions[fault]):
                 train(self.shards, out, self.steps, 1)
-        except (SystemExit, UserError) as end:
-            number = getattr(signal, fault, None)
-            if not (isinstance(end, UserError) if number is None else getattr(end, "code", None) == 128 + number):
-                self.found.append(f"{fault}: {end!r}")
+        except SystemExit as end:
+            if end.code != 128 + getattr(signal, fault, 0):
+                self.found.append(f"{fault}: exit code {end.code}")
             return False
+        except UserError as error:
+            if hasattr(signal, fault):
+                self.found.append(f"{fault}: {error}")
+            return False
+        finally:
+            self._repair()
         return True
 
     @contextlib.contextmanager
@@ -124,10 +135,9 @@ class Soak:
         if workers:
             os.kill(self.draw.choice(workers), signal.SIGKILL)
 
-    def _fill(self) -> None:
-        with contextlib.suppress(OSError), (self.disk / FILLER).open("wb") as file:
-            while True:
-                file.write(bytes(1 << 14))
+    def _repair(self) -> None:
+        self.filler.unlink(missing_ok=True)
+        os.fsync = FSYNC
 
     def _damage(self, checkpoint: Path) -> str:
         """Damage a file in a random way, and return the way."""
@@ -144,6 +154,41 @@ class Soak:
         return way
 
 
+def train_alone(root: Path, out: Path, steps: int) -> None:
+    """Train in this process, which then ends as the command would."""
+    try:
+        train(root, out, steps, 1)
+    except UserError:
+        sys.exit(2)
+
+
+def fail_to_flush() -> None:
+    """Let no file reach the disk any more."""
+
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    os.fsync = fail
+
+
+def let_open_nothing(pid: int) -> None:
+    """Forbid a process to open files from now on."""
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, 1024))
+
+
+FORKED: dict[str, tuple[Callable[[int], None], int]] = {  # acts, and exit codes after them
+    "kill -9": (lambda pid: os.kill(pid, signal.SIGKILL), -signal.SIGKILL),
+    "no file handle left": (let_open_nothing, 2),
+}
+
+
+def fill(file: Path) -> None:
+    """Write a file until its disk is full."""
+    with contextlib.suppress(OSError), file.open("wb") as filler:
+        while True:
+            filler.write(bytes(1 << 14))
+
+
 def children() -> list[int]:
     return [int(word) for task in Path("/proc/self/task").glob("*/children") for word in task.read_text().split()]
 
@@ -155,31 +200,27 @@ def command_line(pid: int) -> bytes:
 
 
 def held() -> dict[str, int]:
-    """Return what this process holds: memory in MiB, open files, threads, child processes."""
+    """Return what this process holds: memory in MiB, open files, threads, and processes that it has forked."""
     gc.collect()
+    mine, running = command_line(os.getpid()), [int(name) for name in os.listdir("/proc") if name.isdigit()]
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return {
         "MiB": pages * os.sysconf("SC_PAGE_SIZE") >> 20,
         "files": len(os.listdir("/proc/self/fd")),
         "threads": len(os.listdir("/proc/self/task")),
-        "children": len(children()),
+        "forked": sum(command_line(pid) == mine for pid in running) - 1,
     }
 
 
 @contextlib.contextmanager
 def small_disk(folder: Path) -> Iterator[None]:
-    """Mount a small file system in a new folder, as far as this process may."""
+    """Create a folder that is a small file system, if this process may mount one."""
     folder.mkdir()
-    mounted = (
-        os.geteuid() == 0
-        and not subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "none", str(folder)], check=False
-        ).returncode
-    )
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "none", str(folder)], check=False)
     try:
         yield
     finally:
-        if mounted:
+        if folder.is_mount():
             subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
