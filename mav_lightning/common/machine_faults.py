@@ -7,6 +7,7 @@ from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 
+from mav_lightning.common.counting import counted
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.units import memory
 
@@ -21,6 +22,7 @@ _BROKEN = {
     errno.EIO: "its disk, or the connection to it, fails; check both, or choose another path.",
     errno.EFBIG: "the file system or a limit (`ulimit -f`) allows no larger file; choose another path.",
 }
+_FEW_FILES = 1000  # a disk with room for fewer may be full although bytes are left
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
@@ -125,9 +127,9 @@ def _left(path: Path) -> str:
         disk = os.statvfs(path)
     except OSError:
         return ""
-    if disk.f_files and not disk.f_favail:
-        return " (it has as many files as fit on it)"
-    return f" ({memory(disk.f_bavail * disk.f_frsize)} left)"
+    few = disk.f_files and disk.f_favail < _FEW_FILES
+    files = f" and room for {counted(disk.f_favail, 'file')}" if few else ""
+    return f" ({memory(disk.f_bavail * disk.f_frsize)}{files} left)"
 
 
 def _known_fault(error: BaseException, place: Path | None) -> str | None:

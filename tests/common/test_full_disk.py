@@ -176,7 +176,7 @@ def test_a_disk_with_room_but_for_no_more_files_is_described_so(
     monkeypatch.setattr("os.statvfs", lambda _: few)
     error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path / "a"))
     assert fault_message(error) == (
-        f"{tmp_path}/a: the disk is full (it has as many files as fit on it); free some space and run the command "
+        f"{tmp_path}/a: the disk is full (4.00 GiB and room for 0 files left); free some space and run the command "
         "again."
     )
 
