@@ -9,9 +9,10 @@ from pathlib import Path
 
 from mav_lightning.common.counting import counted
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.retries import MachineError
 from mav_lightning.common.units import memory
 
-__all__ = ["fault_message", "faults_are_user_errors", "is_disk_fault", "write_faults_name"]
+__all__ = ["fault_message", "faults_are_user_errors", "is_disk_fault", "unreadable", "write_faults_name"]
 
 _SHARED = re.compile(r"/torch_|shared memory|/dev/shm|torch_shm_manager|\bshm\b|Bus error", re.IGNORECASE)
 _MEMORY = re.compile(r"can't allocate memory|Cannot allocate memory|out of memory|bad_alloc|can't start new thread")
@@ -49,6 +50,13 @@ def is_disk_fault(error: BaseException) -> bool:
     if any("/torch_" in str(one) for one in chain):  # shared memory
         return False
     return any(_is(one, _FULL | _OPEN_FILES | _BROKEN.keys()) for one in chain)
+
+
+def unreadable(path: Path, error: OSError) -> UserError:
+    """Return the error for a file that cannot be read, a `MachineError` if that is no property of the file."""
+    if is_disk_fault(error):
+        return MachineError(str(fault_message(error, path)))
+    return UserError(f"{path}: cannot be read ({error.strerror}); give a readable file.")
 
 
 @contextmanager

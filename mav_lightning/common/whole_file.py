@@ -98,6 +98,9 @@ def new_folder(out: Path, replaces: FolderContent | None = None) -> Iterator[Pat
                 os.replace(out, old)
             os.replace(partial, out)
         except BaseException as error:
+            if mark is not None:  # removing a folder needs a file handle, and there may be none
+                os.close(mark)
+                mark = None
             shutil.rmtree(partial, ignore_errors=True)
             if isinstance(error, UserError):  # about a file in the temporary folder
                 error.message = error.message.replace(str(partial), str(out))
