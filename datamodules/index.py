@@ -158,6 +158,8 @@ def _check_place(folder: Path) -> None:
     try:
         check_output(folder / INDEX, "file", argument=None)
     except UserError as error:
+        if error.__cause__ is not None:  # a fault of the disk
+            raise
         remedy = (
             f"To index shards that are read-only, run `mav data index {folder} --index DIR`, and use DIR in its place."
         )

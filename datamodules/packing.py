@@ -26,6 +26,7 @@ from datamodules.shots import SHORTEST, Shot, check_cutting, encode_shot, find_s
 from datamodules.source_files import SourceFile, find_files
 from mav_lightning.common.arguments import checked
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.retries import MachineError
 from mav_lightning.common.schema import Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt
 from mav_lightning.common.tracking import Track, untracked
 from mav_lightning.common.whole_file import new_folder
@@ -179,6 +180,8 @@ def _clips(
                     read_clip(video, video.timeline.at([video.timeline.span / 2]).tolist())
                     shots = find_shots(video, cut_scenes)
                     samples = [_shot(file, video, shots, number, min_motion, report) for number in range(len(shots))]
+            except MachineError:
+                raise
             except UserError as error:
                 report.undecodable[file.name] = str(error)
             else:
@@ -221,6 +224,8 @@ def _images(files: Iterable[SourceFile], report: PackReport, stills: int) -> Ite
                     times = (np.arange(stills) + 0.5) / stills * video.timeline.span
                     for frame in video.frames(video.timeline.at(times).tolist()):
                         yield file.sample("jpg", _jpeg(frame))
+        except MachineError:
+            raise
         except UserError as error:
             report.undecodable[file.name] = str(error)
 

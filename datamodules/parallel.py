@@ -1,6 +1,8 @@
 """Work on many items by several processes, in order."""
 
+import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -9,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mav_lightning.common.errors import UserError
 
-__all__ = ["cores", "in_parallel", "unchanged"]
+__all__ = ["cores", "end_with_parent", "in_parallel", "unchanged"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -33,11 +35,12 @@ def in_parallel(function: Callable[[T], R], items: Sequence[T], processes: int |
     """
     most = cores() if processes is None else processes
     workers = 0 if most < 2 or len(items) < 2 else min(most, len(items))
-    # torch's loader is the process pool: ordered, of bounded memory, and its workers notice a killed parent
+    # torch's loader is the process pool: ordered, and of bounded memory
     loader: DataLoader[Any] = DataLoader(
         _Calls(function, items),
         batch_size=None,
         num_workers=workers,
+        worker_init_fn=end_with_parent,
         collate_fn=unchanged,
         generator=torch.Generator(),  # otherwise each pass would advance the global one
     )
@@ -45,6 +48,22 @@ def in_parallel(function: Callable[[T], R], items: Sequence[T], processes: int |
         if isinstance(result, UserError):
             raise result
         yield result
+
+
+def end_with_parent(worker: int) -> None:
+    """End this worker of a loader as soon as the process that started it has ended, for whatever reason.
+
+    PyTorch's workers look for the parent every 5 seconds, but one that has lost it before its first look takes its next
+    parent for it, and stays for ever.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
+
+
+def _end_after(parent: multiprocessing.process.BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
 
 
 def unchanged(item: Any) -> Any:

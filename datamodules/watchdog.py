@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, get_worker_info
 
+from datamodules.parallel import end_with_parent
 from mav_lightning.common.retries import MachineError
 
 __all__ = ["Watchdog"]
@@ -57,7 +58,7 @@ class Watchdog:
 
     def options(self) -> dict[str, Any]:
         """Return the options of the loader to watch."""
-        return {"num_workers": len(self._notes)}
+        return {"num_workers": len(self._notes), "worker_init_fn": end_with_parent}
 
     def watch(self, loader: DataLoader[Any]) -> Iterator[Any]:
         """Yield the batches of a loader that was made with `options`.

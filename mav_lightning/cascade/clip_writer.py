@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 from mav_lightning.cascade.sampling import Factor
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.gif import encode_gif
-from mav_lightning.common.machine_faults import full_disk_names
+from mav_lightning.common.machine_faults import write_faults_name
 from mav_lightning.common.schema import check
 from mav_lightning.common.video_encoding import write_lossless, write_mp4
 
@@ -100,7 +100,7 @@ def write_clip(
     partial = path.with_name(f".partial-{path.name}")
     remove(partial)  # of an interrupted run
     try:
-        with full_disk_names(path):
+        with write_faults_name(path):
             writers[path.suffix](partial, frames, fps, comment)
             if finish is not None:
                 for file in sorted(partial.glob("*.png")) if partial.is_dir() else [partial]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mav_lightning.common.errors import UserError
+from mav_lightning.common.machine_faults import unreadable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,7 +48,7 @@ def file_sha256(path: Path) -> str:
                 _known[key] = hashlib.file_digest(file, "sha256").hexdigest()
             return _known[key]
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); give a readable file.") from error
+        raise unreadable(path, error) from error
 
 
 def tensors_sha256(tensors: Mapping[str, "Tensor"]) -> str:

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.machine_faults import write_faults_name
 from mav_lightning.common.schema import read_json
 
 __all__ = ["INHERITED", "LEASE", "Lease", "claim", "claimed", "held", "holder"]
@@ -81,21 +82,23 @@ def claim(folder: Path) -> Lease | None:
     on a file that can be unlinked and created again is no lock.
 
     Raises:
-        UserError: If the file system does not support locks.
+        UserError: If the file system does not support locks, or the disk is full or fails.
     """
-    descriptor = os.open(folder / LEASE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-    if (inherited := _inherited(descriptor)) is not None:
-        os.close(descriptor)
-        return Lease(inherited)
-    while not _lock(descriptor, fcntl.LOCK_EX, folder):
-        if not _lock(descriptor, fcntl.LOCK_SH, folder):
-            os.close(descriptor)
-            return None
-        time.sleep(0.001)  # only a process that calls `held` is in the way, for an instant
-    os.ftruncate(descriptor, 0)
-    claimed = _Holder(os.getpid(), socket.gethostname(), time.time())
-    os.write(descriptor, json.dumps(asdict(claimed)).encode())
-    return Lease(descriptor)
+    lease = None
+    with write_faults_name(folder / LEASE):
+        descriptor = os.open(folder / LEASE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        try:
+            if (inherited := _inherited(descriptor)) is not None:
+                return Lease(inherited)
+            if _locked(descriptor, folder):
+                claimed = _Holder(os.getpid(), socket.gethostname(), time.time())
+                os.ftruncate(descriptor, 0)
+                os.write(descriptor, json.dumps(asdict(claimed)).encode())
+                lease = Lease(descriptor)
+        finally:
+            if lease is None:
+                os.close(descriptor)
+    return lease
 
 
 @contextmanager
@@ -166,6 +169,15 @@ def _forget() -> None:
 
 
 os.register_at_fork(after_in_child=_forget)
+
+
+def _locked(descriptor: int, folder: Path) -> bool:
+    """Lock a file, and return whether no other process had done so."""
+    while not _lock(descriptor, fcntl.LOCK_EX, folder):
+        if not _lock(descriptor, fcntl.LOCK_SH, folder):
+            return False
+        time.sleep(0.001)  # only a process that calls `held` is in the way, for an instant
+    return True
 
 
 def _lock(descriptor: int, how: int, folder: Path) -> bool:

@@ -3,57 +3,80 @@
 import errno
 import os
 import re
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 
+from mav_lightning.common.counting import counted
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.retries import MachineError
 from mav_lightning.common.units import memory
 
-__all__ = ["fault_message", "faults_are_user_errors", "full_disk_names"]
+__all__ = ["fault_message", "faults_are_user_errors", "is_disk_fault", "unreadable", "write_faults_name"]
 
 _SHARED = re.compile(r"/torch_|shared memory|/dev/shm|torch_shm_manager|\bshm\b|Bus error", re.IGNORECASE)
 _MEMORY = re.compile(r"can't allocate memory|Cannot allocate memory|out of memory|bad_alloc|can't start new thread")
 _WORKER = re.compile(r"DataLoader worker \(pid.*(killed by signal|exited unexpectedly)")
-_FULL = (os.strerror(errno.ENOSPC), "os error 28", os.strerror(errno.EDQUOT), "os error 122")
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
-_FILES = os.strerror(errno.EMFILE)
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_OPEN_FILES = {errno.EMFILE}
+_BROKEN = {
+    errno.EIO: "its disk, or the connection to it, fails; check both, or choose another path.",
+    errno.EFBIG: "the file system or a limit (`ulimit -f`) allows no larger file; choose another path.",
+}
+_FEW_FILES = 1000  # a disk with room for fewer may be full although bytes are left
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
-def fault_message(error: BaseException | None) -> str | None:
+def fault_message(error: BaseException | None, place: Path | None = None) -> str | None:
     """Return what is wrong with the machine, and the way out, or None if an error is not of that kind.
 
     Libraries wrap the operating system's error in their own, so the chain of causes is searched.
+
+    Args:
+        error: The error.
+        place: File or folder at fault. None for the one that the error names, if it names one.
     """
     chain = _chain(error)
     for one in chain:
-        if (message := _exhausted(one)) is not None:
+        if (message := _known_fault(one, place)) is not None:
             return message
     first = chain[0] if chain else None
-    return _file_message(first) if isinstance(first, OSError) and first.strerror else None
+    return _file_message(first, place) if isinstance(first, OSError) and first.strerror else None
+
+
+def is_disk_fault(error: BaseException) -> bool:
+    """Return whether an error, or one of its causes, is that a disk is full or fails, or too many files are open."""
+    chain = _chain(error)
+    if any("/torch_" in str(one) for one in chain):  # shared memory
+        return False
+    return any(_is(one, _FULL | _OPEN_FILES | _BROKEN.keys()) for one in chain)
+
+
+def unreadable(path: Path, error: OSError) -> UserError:
+    """Return the error for a file that cannot be read, a `MachineError` if that is no property of the file."""
+    if is_disk_fault(error):
+        return MachineError(str(fault_message(error, path)))
+    return UserError(f"{path}: cannot be read ({error.strerror}); give a readable file.")
 
 
 @contextmanager
-def full_disk_names(path: Path) -> Iterator[None]:
-    """Name the file that a block writes if the disk is full; few libraries do.
+def write_faults_name(path: Path) -> Iterator[None]:
+    """Name the file that a block writes if the disk is full or fails, or no more files can be opened; few libraries do.
 
     Args:
         path: The file or folder.
 
     Raises:
-        UserError: The disk is full.
+        UserError: Such a fault.
     """
     try:
         yield
     except UserError:
         raise
     except Exception as error:
-        chain = _chain(error)
-        if not any(map(_is_full, chain)) or any("/torch_" in str(one) for one in chain):  # shared memory
+        if not is_disk_fault(error):
             raise
-        raise UserError(_full_message(path)) from error
+        raise UserError(str(fault_message(error, path))) from error
 
 
 @contextmanager
@@ -72,11 +95,11 @@ def faults_are_user_errors(place: Path | None = None) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        message = fault_message(error)
+        named = any(getattr(one, "filename", None) for one in _chain(error))
+        message = fault_message(error, None if named else place)
         if message is None:
             raise
-        nameless = place is not None and message == _full_message(None)
-        raise UserError(_full_message(place) if nameless else message) from error
+        raise UserError(message) from error
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:
@@ -88,13 +111,20 @@ def _chain(error: BaseException | None) -> list[BaseException]:
     return chain
 
 
-def _is_full(error: BaseException) -> bool:
-    return getattr(error, "errno", None) in _NO_SPACE or any(word in str(error) for word in _FULL)
+def _is(error: BaseException, codes: Set[int]) -> bool:
+    """Return whether an error is one of the operating system's, also in the words of a library in Rust or C."""
+    words = [word for code in codes for word in (os.strerror(code), f"os error {code})")]
+    return getattr(error, "errno", None) in codes or any(word in str(error) for word in words)
 
 
-def _full_message(path: Path | None) -> str:
-    left = _left(path) if path is not None else ""
-    return f"{f'{path}: ' if path else ''}the disk is full{left}; free some space and run the command again."
+def _named(error: BaseException, place: Path | None) -> Path | None:
+    """Return the file at fault, or None if it is not known."""
+    name = getattr(error, "filename2", None) or getattr(error, "filename", None)
+    return place or (Path(os.fsdecode(name)) if isinstance(name, str | bytes) and name else None)
+
+
+def _before(place: Path | None) -> str:
+    return f"{place}: " if place else ""
 
 
 def _left(path: Path) -> str:
@@ -102,25 +132,34 @@ def _left(path: Path) -> str:
     while not path.exists() and path != path.parent:
         path = path.parent
     try:
-        return f" ({memory(shutil.disk_usage(path).free)} left)"
+        disk = os.statvfs(path)
     except OSError:
         return ""
+    few = disk.f_files and disk.f_favail < _FEW_FILES
+    files = f" and room for {counted(disk.f_favail, 'file')}" if few else ""
+    return f" ({memory(disk.f_bavail * disk.f_frsize)}{files} left)"
 
 
-def _exhausted(error: BaseException) -> str | None:
-    """Return the message for something that is used up, or None."""
-    text, code = str(error), getattr(error, "errno", None)
-    if code == errno.EMFILE or _FILES in text:
-        return "too many files are open in this process; raise the limit (`ulimit -n 4096`), or use fewer workers."
-    full = _is_full(error)
+def _known_fault(error: BaseException, place: Path | None) -> str | None:
+    """Return the message for something that is used up or broken, or None."""
+    text, code, place = str(error), getattr(error, "errno", None), _named(error, place)
+    if _is(error, _OPEN_FILES):
+        return (
+            f"{_before(place)}too many files are open in this process; raise the limit (`ulimit -n 4096`), or use "
+            "fewer workers."
+        )
+    for broken, way_out in _BROKEN.items():
+        if _is(error, {broken}):
+            return f"{_before(place)}{os.strerror(broken)}: {way_out}"
+    full = _is(error, _FULL)
     if _SHARED.search(text) and (full or isinstance(error, RuntimeError)):
         return (
             "the shared memory (/dev/shm), through which loader workers hand over batches, is full or too small; "
             "give it more room (docker run --shm-size=8g), or read in this process with data.workers=0."
         )
     if full:
-        place = getattr(error, "filename2", None) or getattr(error, "filename", None)
-        return _full_message(Path(os.fsdecode(place)) if place else None)
+        left = _left(place) if place else ""
+        return f"{_before(place)}the disk is full{left}; free some space and run the command again."
     if isinstance(error, RuntimeError) and _WORKER.search(text):  # raised at any line of the main thread
         return (
             f"a loader worker was killed ({text.strip().splitlines()[0]}); if the machine's memory is short, use fewer "
@@ -139,11 +178,10 @@ def _exhausted(error: BaseException) -> str | None:
     return None
 
 
-def _file_message(error: OSError) -> str:
-    place = f"{error.filename}: " if error.filename else ""
+def _file_message(error: OSError, place: Path | None) -> str:
     way_out = {
         errno.ENOTDIR: " A file is where a folder is expected; move it, or choose another folder.",
         errno.EEXIST: " A file is where a folder is expected; move it, or choose another folder.",
         errno.EISDIR: " A folder is where a file is expected; move it, or choose another name.",
     }.get(error.errno or 0, " Check its permissions, or choose another path." if error.errno in _FORBIDDEN else "")
-    return f"{place}{error.strerror}.{way_out}"
+    return f"{_before(_named(error, place))}{error.strerror}.{way_out}"

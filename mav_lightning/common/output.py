@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.machine_faults import is_disk_fault, write_faults_name
 
 __all__ = ["TEMPORARY", "FolderContent", "OutputKind", "check_output", "check_replaceable"]
 
@@ -45,10 +46,11 @@ def check_output(
 
     Raises:
         UserError: The path is the root folder, a device or a dangling link, is under a file, has too long a name,
-            is of the other kind, exists or holds something already, or its folder is read-only.
+            is of the other kind, exists or holds something already, its folder is read-only, or the disk is full.
     """
     path = Path(path)
-    problem = _problem(path, kind, replacing)
+    with write_faults_name(path):
+        problem = _problem(path, kind, replacing)
     if problem is not None:
         raise UserError(f"{path}: {problem}", argument=argument)
     return path
@@ -93,6 +95,8 @@ def _problem(path: Path, kind: OutputKind, replacing: str) -> str | None:
             return _existing_problem(path, kind, replacing)
         return _parent_problem(path)
     except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a loop of links
+        if is_disk_fault(error):
+            raise
         reason = getattr(error, "strerror", None) or error
         return f"cannot be written ({reason}); choose another path."
 
@@ -135,4 +139,6 @@ def _write_problem(folder: Path) -> str | None:
         with tempfile.TemporaryFile(dir=folder):
             return None
     except OSError as error:
+        if is_disk_fault(error):
+            raise
         return f"cannot be written: {folder} does not take files ({error.strerror}); choose another path."

@@ -23,6 +23,7 @@ from annotated_types import Ge, Gt, Le
 
 from mav_lightning.common.errors import UserError, nearest
 from mav_lightning.common.hints import Misfit, fit
+from mav_lightning.common.machine_faults import unreadable
 
 __all__ = [
     "Fraction",
@@ -174,7 +175,7 @@ def read_json(file: Path, hint: Any, missing: str = "give a file that exists") -
     except FileNotFoundError as error:
         raise UserError(f"{file}: no such file; {missing}.") from error
     except OSError as error:
-        raise UserError(f"{file}: cannot be read ({error.strerror}).") from error
+        raise unreadable(file, error) from error
     except RecursionError as error:
         raise UserError(f"{file}: nested too deeply to be one of this project's files.") from error
     except ValueError as error:

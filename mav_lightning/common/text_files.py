@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.machine_faults import unreadable
 from mav_lightning.common.signatures import known_as, posing_as_text
 from mav_lightning.common.terminal import shorten
 
@@ -60,7 +61,7 @@ def read_text(path: Path, missing: str) -> str:
             raise UserError(f"more than {_LARGEST_FILE} bytes; is it the right file?")
         return decode_text(path.read_bytes())
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); give a readable file.") from error
+        raise unreadable(path, error) from error
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 
@@ -85,7 +86,7 @@ def read_lines(path: Path, missing: str, longest: int = _LONGEST_LINE) -> Iterat
                     raise UserError(f"{path}: line {number} has more than {longest} bytes; is it the right file?")
                 yield number, _line(path, number, line)
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); give a readable file.") from error
+        raise unreadable(path, error) from error
 
 
 def beginning(value: Any) -> str:

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mav_lightning.common.machine_faults import full_disk_names
+from mav_lightning.common.errors import UserError
+from mav_lightning.common.machine_faults import write_faults_name
 from mav_lightning.common.output import TEMPORARY, FolderContent, check_output, check_replaceable
 
 __all__ = ["new_folder", "remove_partial_files", "whole_file"]
@@ -29,11 +30,11 @@ def whole_file(path: Path) -> Iterator[Path]:
     and it is created anew, so that it is no other process's file and no link.
 
     Raises:
-        UserError: `path` cannot be written, see `check_output`, or the disk is full.
+        UserError: `path` cannot be written, see `check_output`, or the disk is full or fails.
     """
     check_output(path, "file", argument=None)
     partial = _temporary(path)
-    with full_disk_names(path):
+    with write_faults_name(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         mode = os.fstat(descriptor).st_mode
@@ -76,13 +77,13 @@ def new_folder(out: Path, replaces: FolderContent | None = None) -> Iterator[Pat
 
     Raises:
         UserError: `out` holds something already, something else than `replaces`, or cannot be written, see
-            `check_output`, or the disk is full.
+            `check_output`, or the disk is full or fails.
     """
     check_output(out, "new folder" if replaces is None else "folder", argument=None)
     if replaces is not None:
         check_replaceable(out, replaces)
     out = out.absolute()
-    with full_disk_names(out):
+    with write_faults_name(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(out)
         partial, old = _temporary(out), _temporary(out)
@@ -96,8 +97,13 @@ def new_folder(out: Path, replaces: FolderContent | None = None) -> Iterator[Pat
             if replaces is not None and out.exists():
                 os.replace(out, old)
             os.replace(partial, out)
-        except BaseException:
+        except BaseException as error:
+            if mark is not None:  # removing a folder needs a file handle, and there may be none
+                os.close(mark)
+                mark = None
             shutil.rmtree(partial, ignore_errors=True)
+            if isinstance(error, UserError):  # about a file in the temporary folder
+                error.message = error.message.replace(str(partial), str(out))
             raise
         finally:
             if mark is not None:

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import av
 from av.stream import Disposition
 
+from mav_lightning.common.machine_faults import is_disk_fault, unreadable
 from mav_lightning.common.terminal import visible
 from mav_lightning.media.formats import HEAD_BYTES, MediaFormat, recognize
 from mav_lightning.media.limits import Deadline, MediaError, MediaLimits
@@ -66,6 +67,7 @@ def open_file(source: Source, limits: MediaLimits, *, pictures_only: bool = Fals
 
     Raises:
         MediaError: There is no such regular file, it is too large, or it is of no format that is read.
+        MachineError: The disk fails, or too many files are open.
     """
     name = source_name(source)
     if isinstance(source, bytes):
@@ -81,6 +83,8 @@ def open_file(source: Source, limits: MediaLimits, *, pictures_only: bool = Fals
         limits.check_file(name, found.st_size)
         opened = source.open("rb")
     except OSError as error:
+        if is_disk_fault(error):
+            raise unreadable(source, error) from error
         raise MediaError(f"{name}: cannot be opened ({error.strerror}).") from error
     with opened as file:
         head = file.read(HEAD_BYTES)

@@ -87,4 +87,8 @@ class Local:
         if folder.done_file.exists():  # another process finished it between the scheduler's look and this claim
             lease.release()
             return None
-        return Job(stage, folder, lease, self.command, self.threads, self.stall)
+        try:
+            return Job(stage, folder, lease, self.command, self.threads, self.stall)
+        except BaseException:  # a full disk, or no process more; in this process, the claim would last
+            lease.release()
+            raise

@@ -13,7 +13,7 @@ from typing import Any
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.json_files import write_json
 from mav_lightning.common.lease import INHERITED, Lease
-from mav_lightning.common.machine_faults import full_disk_names
+from mav_lightning.common.machine_faults import write_faults_name
 from mav_lightning.common.whole_file import remove_partial_files
 from mav_lightning.runs import parent_guard
 from mav_lightning.runs.provenance import provenance
@@ -105,7 +105,7 @@ class Job:
             )
 
     def _log(self, text: str) -> None:
-        with full_disk_names(self.folder.log_file), self.folder.log_file.open("ab") as log:
+        with write_faults_name(self.folder.log_file), self.folder.log_file.open("ab") as log:
             log.write(f"--- {text} ---\n".encode())
 
     def conclude(self) -> bool:

@@ -102,12 +102,15 @@ class RayJob:
         lease = claim(self.folder.path)
         if lease is None:
             return None
-        done = self.folder.done_file.exists()
-        if not done:
-            own = isinstance(error, self._ray.exceptions.RayTaskError)
-            what = "the Ray worker could not run the stage" if own else "the Ray worker was lost"
-            write_json(self.folder.failed_file, {"exit": None, "log": [what, *str(error).strip().splitlines()[-5:]]})
-        lease.release()
+        try:
+            done = self.folder.done_file.exists()
+            if not done:
+                own = isinstance(error, self._ray.exceptions.RayTaskError)
+                what = "the Ray worker could not run the stage" if own else "the Ray worker was lost"
+                log = [what, *str(error).strip().splitlines()[-5:]]
+                write_json(self.folder.failed_file, {"exit": None, "log": log})
+        finally:
+            lease.release()
         return done
 
     def _error(self) -> Exception | None:

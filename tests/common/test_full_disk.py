@@ -1,9 +1,10 @@
-"""A full disk: every kind of file that is written names itself, is whole or absent, and is written once there is room.
+"""A disk that is full or fails: every file that is written names itself, is whole or absent, and is written later.
 
 Libraries fail in their own ways, and few name the file. `/dev/full` takes the place of the temporary file, so that each
 library meets the error where it writes.
 """
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -22,8 +23,9 @@ from mav_lightning.cascade.clip_writer import write_clip
 from mav_lightning.common import whole_file as writing
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.json_files import write_json, write_text
-from mav_lightning.common.machine_faults import faults_are_user_errors
+from mav_lightning.common.machine_faults import fault_message, faults_are_user_errors
 from mav_lightning.common.manifest import ClipRecord, write_manifest
+from mav_lightning.common.output import check_output
 from mav_lightning.common.whole_file import new_folder, whole_file
 from mav_lightning.training.checkpoint_io import AtomicCheckpointIO
 
@@ -104,6 +106,30 @@ def test_a_file_without_room_names_itself_and_leaves_the_old_one(
     assert len(content(tmp_path)[name]) > 3
 
 
+@pytest.mark.parametrize(
+    ("call", "code", "message"),
+    [
+        ("fsync", errno.EIO, "Input/output error: its disk, or the connection to it, fails; check both"),
+        ("open", errno.EMFILE, "too many files are open in this process; raise the limit"),
+        ("open", errno.EFBIG, "File too large: the file system or a limit"),
+        ("replace", errno.ENOSPC, "the disk is full"),
+    ],
+)
+@pytest.mark.parametrize("name", [name for name in FILES if not name.startswith("0.")])
+def test_a_failing_disk_names_the_file_and_leaves_the_old_one(
+    name: str, call: str, code: int, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    (tmp_path / name).write_text("old")
+    monkeypatch.setattr(writing, "os", SimpleNamespace(**{**vars(os), call: fail}))
+    with pytest.raises(UserError) as caught:
+        FILES[name](tmp_path / name)
+    assert str(caught.value).startswith(str(tmp_path / name)) and message in str(caught.value)
+    assert content(tmp_path) == {name: b"old"}
+
+
 @pytest.mark.parametrize("replaces", [None, writing.FolderContent(("*.txt",), "*.txt")])
 def test_a_folder_without_room_names_itself_and_leaves_the_old_one(replaces: Any, tmp_path: Path) -> None:
     out = tmp_path / "shards"
@@ -120,6 +146,39 @@ def test_a_folder_without_room_names_itself_and_leaves_the_old_one(replaces: Any
         fill()
     assert sorted(path.name for path in tmp_path.iterdir()) == (["shards"] if replaces else [])
     assert not replaces or content(out) == {"a.txt": b"old"}
+
+
+def test_a_file_in_a_new_folder_is_named_as_it_will_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill() -> None:
+        with new_folder(tmp_path / "shards") as folder:
+            monkeypatch.setattr(writing, "_flush_to_disk", lambda _: Path("/dev/full").write_text("no room"))
+            write_json(folder / "index.json", {})
+
+    with pytest.raises(UserError, match=f"^{tmp_path}/shards/index.json: {FULL}$"):
+        fill()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_that_is_full_before_any_work_is_no_wrong_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_file(**_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("tempfile.TemporaryFile", no_file)
+    for kind, path in (("file", tmp_path / "a"), ("folder", tmp_path)):
+        with pytest.raises(UserError, match=f"^{path}: {FULL}$"):
+            check_output(path, kind)  # type: ignore[arg-type]
+
+
+def test_a_disk_with_room_but_for_no_more_files_is_described_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = SimpleNamespace(f_files=100, f_favail=0, f_bavail=1 << 20, f_frsize=4096)
+    monkeypatch.setattr("os.statvfs", lambda _: few)
+    error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path / "a"))
+    assert fault_message(error) == (
+        f"{tmp_path}/a: the disk is full (4.00 GiB and room for 0 files left); free some space and run the command "
+        "again."
+    )
 
 
 def test_an_error_that_names_no_file_gets_the_folder_that_was_written_to(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import subprocess
@@ -36,6 +37,21 @@ def test_a_claim_is_exclusive_until_it_is_released(tmp_path: Path) -> None:
     again = claim(tmp_path)
     assert again is not None
     again.release()
+
+
+def test_a_claim_without_room_is_one_message_and_leaves_the_folder_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(descriptor: int, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", write)
+        with pytest.raises(UserError, match=f"^{tmp_path}/lease.json: the disk is full"):
+            claim(tmp_path)
+    assert not held(tmp_path)
+    with claimed(tmp_path):
+        assert held(tmp_path)
 
 
 def test_looking_does_not_disturb_a_claim(tmp_path: Path) -> None:

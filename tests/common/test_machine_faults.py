@@ -32,7 +32,7 @@ def test_full_shared_memory_is_found_under_what_a_half_started_loader_raises() -
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (system_error(errno.EMFILE, "y"), "too many files are open in this process; raise the limit"),
+        (system_error(errno.EMFILE, "y"), "y: too many files are open in this process; raise the limit"),
         (RuntimeError("unable to open: Too many open files (24)"), "too many files are open"),
         (MemoryError(), "the memory is used up (no details); use a smaller batch"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 8 bytes"), "used up ([enf"),
@@ -46,7 +46,13 @@ def test_full_shared_memory_is_found_under_what_a_half_started_loader_raises() -
         (system_error(errno.EROFS, "y"), "y: Read-only file system. Check its permissions"),
         (system_error(errno.EEXIST, "y"), "y: File exists. A file is where a folder is expected"),
         (system_error(errno.ENOTDIR, "y"), "y: Not a directory. A file is where a folder is expected"),
-        (system_error(errno.EIO), "Input/output error."),
+        (system_error(errno.EIO), "Input/output error: its disk, or the connection to it, fails; check both"),
+        (system_error(errno.EIO, "y"), "y: Input/output error: its disk"),
+        (RuntimeError("I/O error: Input/output error (os error 5)"), "Input/output error: its disk"),
+        (
+            system_error(errno.EFBIG, "y"),
+            "y: File too large: the file system or a limit (`ulimit -f`) allows no larger",
+        ),
     ],
 )
 def test_each_fault_has_its_message(error: Exception, message: str) -> None:

@@ -1,13 +1,17 @@
+import errno
 import json
+import os
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from datamodules.index import Index, load_index
 from datamodules.packing import pack
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.retries import MachineError
 
 HEADER = "file\tcaption\tlabel\tgroup\n"
 
@@ -66,6 +70,23 @@ def test_a_caption_is_kept_whole_and_an_empty_one_counts_as_none(source: Path) -
     assert packed["a1.mp4"]["txt"].decode() == long.strip()
     assert "txt" not in packed["a2.mp4"] and "a2.mp4" in report.uncaptioned
     assert set(contents(load_index(source.parent / "out" / "images" / "train"))) == {"a1.mp4"}
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.EMFILE])
+@pytest.mark.parametrize("name", ["a1.mp4", "photo.png"])
+def test_a_fault_of_the_machine_leaves_no_file_out_but_ends_the_packing(
+    name: str, code: int, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(path: Path, *args: Any, **options: Any) -> Any:
+        if path.name == name:
+            raise OSError(code, os.strerror(code))
+        return original(path, *args, **options)
+
+    original = Path.open
+    monkeypatch.setattr(Path, "open", opened)
+    with pytest.raises(MachineError, match=f"^{source / name}: {os.strerror(code)}|too many files are open"):
+        pack(source, source / "captions.tsv", source.parent / "out")
+    assert not list(source.parent.glob("*out*"))
 
 
 def test_what_cannot_be_used_is_named_and_the_rest_goes_on(source: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mav_lightning.common.errors import UserError
 from mav_lightning.common.json_files import read_json
 from mav_lightning.common.lease import LEASE, claim
 from mav_lightning.runs.executor import Local, Running
@@ -102,6 +103,19 @@ def test_a_failure_stops_only_what_needs_it_and_is_tried_again(tmp_path: Path, c
     outcome = run(tmp_path, chain)
     assert (names(outcome.ran), names(outcome.reused)) == (["b", "c"], ["a", "d"])
     assert not Ledger(tmp_path).folder(chain[1]).failed_file.exists()
+
+
+@pytest.mark.parametrize("where", ["mav_lightning.runs.job.provenance", "mav_lightning.runs.job.write_json"])
+def test_a_full_disk_ends_the_driver_and_the_same_process_can_continue(
+    where: str, tmp_path: Path, chain: list[Stage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise UserError("the disk is full")
+
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="the disk is full"):
+        patch.setattr(where, full)
+        run(tmp_path, chain)
+    assert names(run(tmp_path, chain).ran) == ["a", "b", "c", "d"]
 
 
 def test_a_stage_that_leaves_no_cost_has_not_finished(tmp_path: Path, chain: list[Stage]) -> None:
