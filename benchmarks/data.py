@@ -3,12 +3,13 @@
     python benchmarks/data.py > data.md
 
 Videos of 10 s, 256 × 256, 30 fps in H.264, with key frames every 12, 30 and 250 frames; clips of 16 frames at random
-frame rates. Every reader makes the same batches in PyTorch's workers. decord and torchcodec are left out if they are
-not installed. Each cell is a process of its own. On a busy machine, compare clips per second of processor time.
+frame rates. Every reader makes the same batches in PyTorch's workers. decord and torchcodec are left out, with the
+reason on stderr, if they cannot be imported. Each cell is a process of its own. On a busy machine, compare clips per
+second of processor time.
 """
 
 import functools
-import importlib.util
+import importlib
 import io
 import multiprocessing
 import resource
@@ -17,7 +18,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import av
 import numpy as np
@@ -38,6 +39,7 @@ from mav_lightning.common.video_encoding import encode_mp4
 SIZE, FRAMES, FPS, SECONDS, BATCH, VIDEOS = 256, 16, 30.0, 10, 4, 2
 LOW, HIGH = 1.0, 30.0  # frames per second of the clips
 
+T = TypeVar("T")
 Read = Callable[[bytes, NDArray[np.float64]], NDArray[np.uint8]]
 
 
@@ -134,10 +136,19 @@ def measure(batches: Callable[[], Iterable[ClipBatch]], clips: int) -> Cell:
     return Cell(done, wall, processor, others.ru_maxrss / 1024)
 
 
-def alone(batches: Callable[[], Iterable[ClipBatch]], clips: int) -> Cell:
-    """Measure in a process of its own."""
+def import_problem(name: str) -> str | None:
+    """Return why a library cannot be imported, or None: torchcodec is often installed without FFmpeg's libraries."""
+    try:
+        importlib.import_module(name)
+    except Exception as error:
+        return " ".join(str(error).split())[:200]
+    return None
+
+
+def alone(call: Callable[[], T]) -> T:
+    """Call in a process of its own."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
-        return pool.submit(measure, batches, clips).result()
+        return pool.submit(call).result()
 
 
 def main(
@@ -151,7 +162,9 @@ def main(
     readers: dict[str, Callable[[Path, int], Iterable[ClipBatch]]] = {"this": of_this}
     readers["webdataset, PyAV"] = functools.partial(of_webdataset, read_all)
     for name, read in others.items():
-        if importlib.util.find_spec(name) is not None:
+        if problem := alone(functools.partial(import_problem, name)):
+            typer.echo(f"{name} is left out: {problem}", err=True)
+        else:
             readers[f"webdataset, {name}"] = functools.partial(of_webdataset, read)
     print(f"torch {torch.__version__}, av {av.__version__}, {clips} clips per cell\n")
     print("| key frame every | workers | reader | clips/s | clips per processor second | MiB per worker |")
@@ -166,7 +179,7 @@ def main(
             for count in workers or [1, 2]:
                 for name, batches in readers.items():
                     place = folder.parent.parent if name == "this" else folder
-                    cell = alone(functools.partial(batches, place, count), clips)
+                    cell = alone(functools.partial(measure, functools.partial(batches, place, count), clips))
                     rates = f"{cell.clips / cell.wall:.1f} | {cell.clips / cell.processor:.1f} | {cell.memory:.0f}"
                     print(f"| {interval} | {count} | {name} | {rates} |", flush=True)
 

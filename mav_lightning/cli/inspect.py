@@ -28,11 +28,11 @@ def inspect(
 
     Example: mav inspect clips/00000.mp4
     """
-    import hashlib
     import json
 
     from mav_lightning.cascade.clip_files import read_clip, read_facts
     from mav_lightning.cascade.mark import has_mark
+    from mav_lightning.common.hashing import file_sha256
     from mav_lightning.common.manifest import MANIFEST, read_manifest
 
     if (file / MANIFEST).is_file():
@@ -47,8 +47,7 @@ def inspect(
     frames, claims = read_clip(file, rates.get(file.name)), read_facts(file)
     verified: dict[str, object] = {"frames": len(frames), "visible_mark": has_mark(frames), "manifest_matches": None}
     if claims and manifest.is_file():
-        found = hashlib.sha256(manifest.read_bytes()).hexdigest()
-        verified["manifest_matches"] = found == claims["manifest_sha256"]
+        verified["manifest_matches"] = file_sha256(manifest) == claims["manifest_sha256"]
     verified["signature"] = _signature(file)
     echo(json.dumps({"claims": claims, "verified": verified}, indent=1))
 

@@ -86,6 +86,8 @@ def open_file(source: Source, limits: MediaLimits, *, pictures_only: bool = Fals
         if is_disk_fault(error):
             raise unreadable(source, error) from error
         raise MediaError(f"{name}: cannot be opened ({error.strerror}).") from error
+    except ValueError as error:  # a NUL or half of a character
+        raise MediaError(f"{name}: cannot be the name of a file.") from error
     with opened as file:
         head = file.read(HEAD_BYTES)
         file.seek(0)

@@ -105,6 +105,12 @@ def test_a_file_name_is_never_a_url_an_option_or_a_pattern(
     assert (probe(Path(name)).frames, len(read_frames(tmp_path / name))) == (4, 4)
 
 
+@pytest.mark.parametrize("name", ["a\0b.mp4", "\0", "\ud800.mp4", "a" * 5000, "a/" * 5000])
+def test_what_cannot_be_a_name_is_refused(name: str) -> None:
+    with pytest.raises(MediaError, match="cannot be the name of a file|cannot be opened"):
+        probe(Path(name))
+
+
 def test_a_name_that_is_no_utf_8_is_read_and_can_be_printed(tmp_path: Path) -> None:
     path = tmp_path / os.fsdecode(b"caf\xe9.mp4")
     path.write_bytes(make_film(4))
