@@ -52,7 +52,7 @@ AMPLE = 1 << 30
 PAGE = 4096
 HANDLES = 8  # open files in addition to the standard ones, at most
 # what differs between two runs that succeed: times and process ids
-VOLATILE = ("lease.json", "*/lease.json", "*tfevents*", "*cost.json", "*run.json", "out/checkpoints/*", "out/network.json")
+VOLATILE = ("*lease.json", "*tfevents*", "*cost.json", "*run.json", "out/checkpoints/*", "out/network.json")
 _TRAIN = "train stage/clip_tiny.yaml fit.steps=2 fit.checkpoint_every=1 data.batch_size=2 data.cache_mb=0 \
 module.clip.width=8 data.workers=0 needs.data=FROM/shapes"
 _GENERATE = "generate 'a red circle' 'a blue square' --pipeline FROM/pipeline --out DISK/out"
