@@ -8,7 +8,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mav_lightning.common.errors import UserError
@@ -98,10 +98,7 @@ def new_folder(out: Path, replaces: FolderContent | None = None) -> Iterator[Pat
                 os.replace(out, old)
             os.replace(partial, out)
         except BaseException as error:
-            if mark is not None:  # removing a folder needs a file handle, and there may be none
-                os.close(mark)
-                mark = None
-            shutil.rmtree(partial, ignore_errors=True)
+            _discard(partial)
             if isinstance(error, UserError):  # about a file in the temporary folder
                 error.message = error.message.replace(str(partial), str(out))
             raise
@@ -109,6 +106,14 @@ def new_folder(out: Path, replaces: FolderContent | None = None) -> Iterator[Pat
             if mark is not None:
                 os.close(mark)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _discard(partial: Path) -> None:
+    """Remove a temporary folder; if too many files are open, only an empty one can be removed."""
+    shutil.rmtree(partial, ignore_errors=True)
+    with suppress(OSError):
+        (partial / _OWNER).unlink(missing_ok=True)
+        partial.rmdir()
 
 
 def _remove_abandoned(out: Path) -> None:
