@@ -8,7 +8,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mav_lightning.common.errors import UserError
@@ -18,6 +18,7 @@ from mav_lightning.common.output import TEMPORARY, FolderContent, check_output, 
 __all__ = ["new_folder", "remove_partial_files", "whole_file"]
 
 _OWNER = ".mav-owner"  # locked by the process that fills a temporary folder
+_LEVELS = 4  # of folders, each of which takes a handle while it is removed; so many are kept for a process without any
 
 
 @contextmanager
@@ -88,27 +89,39 @@ def new_folder(out: Path, replaces: FolderContent | None = None) -> Iterator[Pat
         _remove_abandoned(out)
         partial, old = _temporary(out), _temporary(out)
         partial.mkdir()
-        mark = None
+        marks: list[int] = []
         try:
-            mark = os.open(partial / _OWNER, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            fcntl.flock(mark, fcntl.LOCK_EX)
+            marks.append(os.open(partial / _OWNER, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            fcntl.flock(marks[0], fcntl.LOCK_EX)
+            for _ in range(_LEVELS):
+                marks.append(os.dup(marks[0]))
             yield partial
             (partial / _OWNER).unlink()
             if replaces is not None and out.exists():
                 os.replace(out, old)
             os.replace(partial, out)
         except BaseException as error:
-            if mark is not None:  # removing a folder needs a file handle, and there may be none
-                os.close(mark)
-                mark = None
-            shutil.rmtree(partial, ignore_errors=True)
+            _close(marks)
+            _discard(partial)
             if isinstance(error, UserError):  # about a file in the temporary folder
                 error.message = error.message.replace(str(partial), str(out))
             raise
         finally:
-            if mark is not None:
-                os.close(mark)
+            _close(marks)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _close(descriptors: list[int]) -> None:
+    while descriptors:
+        os.close(descriptors.pop())
+
+
+def _discard(partial: Path) -> None:
+    """Remove a temporary folder, also if no file can be opened as long as it is empty."""
+    shutil.rmtree(partial, ignore_errors=True)
+    with suppress(OSError):
+        (partial / _OWNER).unlink(missing_ok=True)
+        partial.rmdir()
 
 
 def _remove_abandoned(out: Path) -> None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.machine_faults import is_disk_fault, unreadable
 from mav_lightning.common.terminal import visible
 from mav_lightning.common.text_files import composed
 
@@ -80,6 +81,7 @@ def list_folder(root: Path, *, recursive: bool = True) -> Listing:
 
     Raises:
         UserError: There is no such folder.
+        MachineError: The disk fails, or too many files are open.
     """
     if not root.is_dir():
         raise UserError(f"{visible(root)}: no such folder.")
@@ -204,6 +206,8 @@ class _Walk:
             with os.scandir(folder) as entries:
                 yield from sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
+            if is_disk_fault(error):  # what the folder holds would be missing from a result
+                raise unreadable(folder, error) from error
             self._leave_out(f"cannot be listed: {error.strerror}", folder)
 
     def _leave_out(self, reason: str, path: Path) -> None:

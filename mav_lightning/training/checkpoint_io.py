@@ -111,13 +111,16 @@ def newest_checkpoint(folder: Path) -> Path | None:
     Newer ones that do not match are renamed to ``*.corrupt`` with a warning, so that they no longer count as a
     generation. Call it for a training's own folder only.
     """
-    for path in checkpoints(folder):
+    found = checkpoints(folder)
+    for path in found:
         try:
             if is_intact(path):
                 return path
         except FileNotFoundError:  # another rank has just set it aside
             continue
         _set_aside(path)
+    if found:
+        rank_zero_warn(f"{folder}: no checkpoint matches its checksum, so the training begins anew.")
     return None
 
 

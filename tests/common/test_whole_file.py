@@ -1,6 +1,8 @@
 """Files and folders appear whole or not at all, and what belongs to others stays as it is."""
 
+import errno
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -69,3 +71,16 @@ def test_a_folder_that_fails_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "full" / "a").touch()
     with pytest.raises(UserError, match="already holds something"), new_folder(tmp_path / "full"):
         pass
+
+
+def test_a_folder_without_content_is_removed_without_a_file_handle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill() -> None:
+        with new_folder(tmp_path / "out"):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)  # it opens each folder, and ignores that it cannot
+    with pytest.raises(UserError, match=f"^{tmp_path}/out: too many files are open in this process"):
+        fill()
+    assert not list(tmp_path.iterdir())

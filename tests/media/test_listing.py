@@ -1,10 +1,13 @@
+import errno
 import os
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.retries import MachineError
 from mav_lightning.common.terminal import visible
 from mav_lightning.common.text_files import composed
 from mav_lightning.media.listing import (
@@ -171,3 +174,21 @@ def test_what_is_not_used_is_described_in_one_line() -> None:
     unused = {"hidden": ["._a.mp4"], "not media": ["a.txt", "b.txt", "c.txt", "d.txt"]}
     assert describe_unused(unused) == "5 not used: 1 hidden (`._a.mp4`); 4 not media (`a.txt`, `b.txt`, `c.txt`, …)"
     assert describe_unused({}) == ""
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.EMFILE])
+def test_a_folder_that_a_fault_of_the_machine_hides_is_not_left_out(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def scandir(folder: Path) -> Any:
+        if folder.name == "b":
+            raise OSError(code, os.strerror(code))
+        return listed(folder)
+
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0.mp4").touch()
+    listed = os.scandir
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(MachineError, match=f"^{tmp_path}/b: "):
+        list_folder(tmp_path)

@@ -149,3 +149,15 @@ def test_a_checksum_of_any_bytes_is_no_checksum(tmp_path: Path) -> None:
     (tmp_path / "step-00000004.ckpt.sha256").write_bytes(b"\xff\xfe\x00")
 
     assert not checkpoint_io.is_intact(tmp_path / "step-00000004.ckpt")
+
+
+def test_damaged_checkpoints_are_set_aside_and_a_training_without_any_other_begins_anew(tmp_path: Path) -> None:
+    for step in (2, 4):
+        IO.save_checkpoint(STATE, tmp_path / f"step-0000000{step}.ckpt")
+    (tmp_path / "step-00000004.ckpt").write_bytes(b"")
+    with pytest.warns(UserWarning, match="4.ckpt does not match its checksum"):
+        assert checkpoint_io.newest_checkpoint(tmp_path) == tmp_path / "step-00000002.ckpt"
+
+    (tmp_path / "step-00000002.ckpt").write_bytes(b"")
+    with pytest.warns(UserWarning, match="no checkpoint matches its checksum, so the training begins anew"):
+        assert checkpoint_io.newest_checkpoint(tmp_path) is None
