@@ -27,7 +27,7 @@ class FSDP2(DDPStrategy):
 
     Each block of the denoiser's network is sharded by itself, and what is outside of blocks together. Optimizers,
     `EMA` and clipping work on the shards. Each process writes its shards to its own file of a checkpoint, and resumes
-    from that file. Lightning's `ModelParallelStrategy` is not used, as its checkpoints are pickled and not atomic.
+    from that file. Lightning's `ModelParallelStrategy` is not the base, as a kill can leave half of its checkpoints.
 
     References:
         ZeRO (Rajbhandari et al., 2020), stage 3. https://arxiv.org/abs/1910.02054
@@ -41,8 +41,8 @@ class FSDP2(DDPStrategy):
         assert module is not None
         network = network_to_shard(module)
         _synchronize(module, self.root_device)
-        # weights in bfloat16 are gathered as such; autocast would keep a whole copy of them for the backward pass
         self._mesh = init_device_mesh(self.root_device.type, (self.world_size,))
+        # gathered in bfloat16, as autocast would keep a whole copy of the weights for the backward pass
         mixed = self.precision_plugin.precision == "bf16-mixed"
         policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
         options: dict[str, Any] = {"mesh": self._mesh, "mp_policy": policy if mixed else MixedPrecisionPolicy()}

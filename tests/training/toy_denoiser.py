@@ -87,20 +87,16 @@ class ToyDenoising(NetworkModule):
         return (self.denoiser(batch.x + noise) + noise).square().mean()
 
 
-class ToyWithMuon(ToyDenoising):
-    """Trains with Muon."""
-
-    def make_optimizer(self) -> torch.optim.Optimizer:
-        return Muon([p for p in self.parameters() if p.requires_grad])
-
-
-class OtherWeightsPerRank(ToyDenoising):
-    """Has other initial weights on every rank, which the first rank's replace."""
+class MuonAndOtherWeightsPerRank(ToyDenoising):
+    """Trains with Muon; has other initial weights on every rank, which the first rank's replace."""
 
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(int(os.environ.get("LOCAL_RANK", "0")))
         self.denoiser = ToyDenoiser()
+
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        return Muon([p for p in self.parameters() if p.requires_grad])
 
 
 class TrainsOutsideOfItsNetwork(ToyDenoising):
