@@ -132,7 +132,7 @@ def test_seed_zero_is_kept(config: Path) -> None:
         ("fit=5", "fit: must be a mapping"),
         ("trainer.precision=bf17-mixed", r"trainer.precision: must be .*. Did you mean `bf16-mixed`\?"),
         ("trainer.precision=bf16-true", "trainer.precision=bf16-true: it keeps the weights in less .*; use bf16-mixed"),
-        ("trainer.strategy=fsdp", "trainer.strategy=fsdp: it divides the weights .*; use ddp"),
+        ("trainer.strategy=fsdp", "trainer.strategy=fsdp: cannot be resumed exactly.*; use fsdp2"),
         ("trainer.barebones=true", "trainer.barebones=True: it turns off checkpoints"),
         ("trainer.log_every_n_steps=-1", "trainer.log_every_n_steps: must be a whole number ≥ 0, got -1"),
         ("module.clip.channels=many", "module.clip.channels: must be a whole number.*, got 'many'"),

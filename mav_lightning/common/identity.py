@@ -41,6 +41,8 @@ HARMLESS = frozenset({
     "trainer.strategy",
     "trainer.val_check_interval",
 })  # fmt: skip
+# Values of harmless keys that do count: FSDP2 sums gradient norms in another order than DDP.
+_COUNTING = {"trainer.strategy": "fsdp2"}
 # Class → arguments that were added since `RESULTS` was last raised, at the value at which the class computes what it
 # did without them. There they do not count, so that earlier stages keep their ids. Empty it when `RESULTS` is raised.
 _NOISE = {"frame_correlation": 0.0, "noise_offset": 0.0}
@@ -163,7 +165,7 @@ def _content(value: Any, path: str = "") -> Any:
         added = ADDED.get(str(value.get("_target_")), ADDED_TO_SECTIONS.get(path, {}))
         dropped |= {key for key, neutral in added.items() if key in value and value[key] == neutral}
         paths = {key: f"{path}.{key}" if path else str(key) for key in value if key not in dropped}
-        kept = {key: _content(value[key], paths[key]) for key in paths if not _is_harmless(paths[key])}
+        kept = {key: _content(value[key], paths[key]) for key in paths if not _is_harmless(paths[key], value[key])}
         return {key: item for key, item in kept.items() if item != {} or value[key] == {}}  # nothing left to count
     return [_content(item, path) for item in value] if isinstance(value, list | tuple) else value
 
@@ -176,7 +178,9 @@ def _filled(value: Any, path: str = "") -> Any:
     return [_filled(item, path) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _is_harmless(path: str) -> bool:
+def _is_harmless(path: str, value: Any) -> bool:
+    if path in _COUNTING and value == _COUNTING[path]:
+        return False
     section, name = path.partition(".")[0], path.rpartition(".")[2]
     harmless = {"data": _READING, "task": _READING, "module": _MEMORY}.get(section, frozenset())
     return path in HARMLESS or name in harmless

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mav_lightning.common.schema import Fraction, NonNegativeFloat, PositiveFloat
+from mav_lightning.common.sharding import is_sharded, shard_like, whole
 
 __all__ = ["Muon", "orthogonalize"]
 
@@ -24,7 +25,8 @@ class Muon(Optimizer):
     """Optimizer that steps along the orthogonalized momentum of every matrix.
 
     Convolution kernels are treated as matrices (out, in * k * k); PyTorch's own Muon supports matrices only. Vectors
-    (biases, normalization) use AdamW.
+    (biases, normalization) use AdamW. Of a sharded matrix, every process gathers the whole momentum, orthogonalizes it
+    and steps its own shard.
 
     References:
         Muon: an optimizer for hidden layers in neural networks (Jordan et al., 2024).
@@ -61,7 +63,10 @@ class Muon(Optimizer):
                 loss = closure()
         for group in self.param_groups:
             updated = [parameter for parameter in group["params"] if parameter.grad is not None]
-            self._step_matrices([parameter for parameter in updated if parameter.ndim >= 2], group)
+            matrices = [parameter for parameter in updated if parameter.ndim >= 2]
+            # one by one if sharded, so that at most one momentum is whole
+            for some in [[one] for one in matrices] if any(map(is_sharded, matrices)) else [matrices]:
+                self._step_matrices(some, group)
             self._step_vectors([parameter for parameter in updated if parameter.ndim < 2], group)
         return loss
 
@@ -71,10 +76,10 @@ class Muon(Optimizer):
         gradients, momenta = _gradients(parameters), self._states(parameters, "momentum")
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
         directions = torch._foreach_lerp(gradients, momenta, group["momentum"])
-        steps = orthogonalize([direction.flatten(1) for direction in directions])
+        steps = orthogonalize([whole(direction).flatten(1) for direction in directions])
         for parameter, step in zip(parameters, steps, strict=True):
             scale = max(1.0, step.shape[0] / step.shape[1]) ** 0.5
-            parameter.add_(step.reshape(parameter.shape), alpha=-group["lr"] * scale)
+            parameter.add_(shard_like(step.reshape(parameter.shape), parameter), alpha=-group["lr"] * scale)
 
     def _step_vectors(self, parameters: list[nn.Parameter], group: dict[str, Any]) -> None:
         if not parameters:

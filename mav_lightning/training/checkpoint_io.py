@@ -16,6 +16,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only, rank_zero_warn
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.units import memory
 from mav_lightning.common.whole_file import remove_partial_files, whole_file
+from mav_lightning.networks.checkpoint_parts import checkpoint_files
 from mav_lightning.networks.checkpoint_reader import read_checkpoint
 from mav_lightning.training.checkpoint_writer import nested_tensors
 
@@ -29,7 +30,7 @@ __all__ = [
     "remove_leftovers",
 ]
 
-_NAME = re.compile(r"step-[0-9]{8,}\.ckpt")
+_NAME = re.compile(r"step-([0-9]{8,})(-00001-of-[0-9]{5})?\.ckpt")  # of sharded ones, the first process's part
 SPARE_BYTES = 1 << 20  # pickle, zip headers and the checksum file, in addition to the tensors
 
 
@@ -75,15 +76,17 @@ class AtomicCheckpointIO(CheckpointIO):
                 is not a checkpoint of tensors and plain values.
         """
         path = _local(path)
-        if path.is_file() and _recorded_sha256(path) not in (None, _sha256(path)):
-            raise UserError(f"{path}: does not match its checksum in {_sidecar(path).name}; use an older checkpoint.")
+        for file in checkpoint_files(path):
+            if file.is_file() and _recorded_sha256(file) not in (None, _sha256(file)):
+                raise UserError(
+                    f"{file}: does not match its checksum in {_sidecar(file).name}; use an older checkpoint."
+                )
         return read_checkpoint(path, map_location)
 
     def remove_checkpoint(self, path: str | Path) -> None:
-        """Delete the checkpoint, then its checksum."""
-        path = _local(path)
-        path.unlink(missing_ok=True)
-        _sidecar(path).unlink(missing_ok=True)
+        """Delete the checkpoint, all its parts if it is sharded, and their checksums."""
+        for file in checkpoint_files(_local(path)):
+            _remove(file)
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
@@ -93,15 +96,16 @@ def checkpoint_path(folder: Path, step: int) -> Path:
 
 def checkpoint_step(path: Path) -> int:
     """Return the number of optimizer steps before a checkpoint."""
-    return int(path.stem.removeprefix("step-"))
+    return int(path.stem.split("-")[1])
 
 
 def checkpoints(folder: Path) -> list[Path]:
     """List the checkpoints in `folder`, newest first and unverified; empty if there is no such folder.
 
-    Files with other names, such as copies made by hand, do not count.
+    A sharded checkpoint is listed as its first part, once all parts are there. Files with other names, such as copies
+    made by hand, do not count.
     """
-    own = [path for path in folder.glob("step-*.ckpt") if _NAME.fullmatch(path.name) and path.is_file()]
+    own = [path for path in folder.glob("step-*.ckpt") if _NAME.fullmatch(path.name) and _is_complete(path)]
     return sorted(own, key=checkpoint_step, reverse=True)
 
 
@@ -127,24 +131,37 @@ def newest_checkpoint(folder: Path) -> Path | None:
 def remove_leftovers(folder: Path) -> None:
     """Delete what a killed process has left of a write or a removal. Call it while no other process writes here."""
     remove_partial_files(folder, "step-*.ckpt", "step-*.ckpt.sha256")
+    for part in folder.glob("step-*-of-*.ckpt"):
+        if not _is_complete(part):
+            _remove(part)
     for sidecar in folder.glob("step-*.ckpt.sha256"):
         if not sidecar.with_suffix("").exists():
             sidecar.unlink(missing_ok=True)
 
 
 def is_intact(path: Path) -> bool:
-    """Return whether a checkpoint matches its checksum; False without one.
+    """Return whether a checkpoint matches its checksum, all parts of it if it is sharded; False without one.
 
     Raises:
         FileNotFoundError: If there is no such file.
     """
-    return _recorded_sha256(path) == _sha256(path)
+    return all(_recorded_sha256(file) == _sha256(file) for file in checkpoint_files(path))
 
 
 @rank_zero_only
 def _set_aside(path: Path) -> None:
-    path.rename(path.with_name(f"{path.name}.corrupt"))
+    for file in checkpoint_files(path):
+        file.rename(file.with_name(f"{file.name}.corrupt"))
     rank_zero_warn(f"{path} does not match its checksum: set aside as {path.name}.corrupt.")
+
+
+def _is_complete(path: Path) -> bool:
+    return all(file.is_file() for file in checkpoint_files(path))
+
+
+def _remove(file: Path) -> None:
+    file.unlink(missing_ok=True)
+    _sidecar(file).unlink(missing_ok=True)
 
 
 def _local(path: str | Path) -> Path:

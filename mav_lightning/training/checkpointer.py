@@ -8,14 +8,13 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
-from torch import Tensor
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.lease import Lease
 from mav_lightning.common.slurm_queue import requeue
 from mav_lightning.networks.card import Card, write_card
 from mav_lightning.training.checkpoint_io import checkpoint_path, checkpoints
-from mav_lightning.training.checkpoint_writer import CheckpointWriter
+from mav_lightning.training.checkpoint_writer import CheckpointWriter, nested_tensors
 from mav_lightning.training.resume import warn_if_inexact
 from mav_lightning.training.signals import StopSignals
 from mav_lightning.training.step_callback import StepCallback
@@ -138,8 +137,7 @@ class Checkpointer(StepCallback, Checkpoint):
                     self.lease.check(self.folder.parent)
                 _refuse_nonfinite(checkpoint["state_dict"], trained, self.folder, step)
                 write(checkpoint)
-                for old in checkpoints(self.folder)[self.keep :]:
-                    trainer.strategy.remove_checkpoint(old)
+                self._remove_old(trainer)
 
             self._writer.submit(checkpoint, job)
 
@@ -149,11 +147,16 @@ class Checkpointer(StepCallback, Checkpoint):
         trainer.save_checkpoint(checkpoint_path(self.folder, step), weights_only=False, storage_options=begin)
         self._signals.progressed()
 
+    def _remove_old(self, trainer: Trainer) -> None:
+        for old in checkpoints(self.folder)[self.keep :]:
+            trainer.strategy.remove_checkpoint(old)
+
     def _finish_writing(self, trainer: Trainer) -> None:
-        """Wait until the first process has written the last checkpoint."""
+        """Wait until all processes have written the last checkpoint."""
         self._signals.progressed(saving=True)
         self._writer.wait()
         trainer.strategy.barrier()
+        self._remove_old(trainer)  # another process may have written its part last
         self._signals.progressed()
 
     def _end(self) -> None:
@@ -199,10 +202,10 @@ class CardWriter(Callback):
         checkpoint["network"] = self.card.network
 
 
-def _refuse_nonfinite(weights: Mapping[str, Tensor], trained: Iterable[str], folder: Path, step: int) -> None:
+def _refuse_nonfinite(weights: Mapping[str, Any], trained: Iterable[str], folder: Path, step: int) -> None:
     """Raise UserError if a trained weight is not finite: such a checkpoint must not replace a good one."""
     for name in trained:
-        if name in weights and not torch.isfinite(weights[name]).all():
+        if not all(torch.isfinite(tensor).all() for tensor in nested_tensors(weights.get(name))):
             raise UserError(
                 f"`{name}` is not finite at step {step}, so nothing is saved; "
                 f"{f'the checkpoints in {folder} are good' if checkpoints(folder) else 'there is no checkpoint yet'}. "

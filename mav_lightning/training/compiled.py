@@ -8,6 +8,7 @@ from torch import nn
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.modules.base import NetworkModule
+from mav_lightning.training.fsdp2 import FSDP2, FSDP2_NAME
 
 __all__ = ["CompileNetwork"]
 
@@ -19,7 +20,7 @@ class CompileNetwork(Callback):
         https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.compile
 
     Raises:
-        UserError: If the module has no denoiser, or the CPU has no C++ compiler.
+        UserError: If the module has no denoiser, its weights are sharded, or the CPU has no C++ compiler.
     """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -29,6 +30,10 @@ class CompileNetwork(Callback):
             raise UserError(
                 f"compiles the network of a denoiser, and {type(pl_module).__name__} trains none; remove it.",
                 argument="compile",
+            )
+        if isinstance(trainer.strategy, FSDP2):
+            raise UserError(
+                f"is not supported with trainer.strategy={FSDP2_NAME}; use one of the two.", argument="compile"
             )
         if trainer.strategy.root_device.type == "cpu" and not shutil.which(os.environ.get("CXX", "g++")):
             raise UserError("needs a C++ compiler on the CPU; install g++ or set CXX.", argument="compile")

@@ -9,6 +9,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.sharding import whole
 from mav_lightning.training.step_callback import StepCallback
 
 __all__ = ["EMA", "saved_ema", "state_dict_copy"]
@@ -20,7 +21,7 @@ class EMA(StepCallback):
     Frozen parameters and buffers are not averaged, so that a frozen text encoder does not drift and an integer table
     of timesteps is not rounded. The decay warms up as ``min(decay, (1 + n) / (10 + n))`` after *n* updates, so that the
     random initialization is forgotten. A checkpoint always holds the trained weights as weights and the average
-    separately.
+    separately. The average of a sharded weight is sharded alike.
 
     Args:
         decay: Fraction of the old average kept at each optimizer step, in [0, 1).
@@ -113,8 +114,8 @@ def saved_ema(checkpoint: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def state_dict_copy(module: nn.Module) -> dict[str, Tensor]:
-    """Return ``module.state_dict()`` as copies on the CPU that share no memory."""
-    return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
+    """Return ``module.state_dict()`` as whole copies on the CPU that share no memory; all processes must call it."""
+    return {name: whole(value.detach()).cpu().clone() for name, value in module.state_dict().items()}
 
 
 def _trained(module: nn.Module) -> dict[str, nn.Parameter]:

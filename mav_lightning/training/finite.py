@@ -15,6 +15,7 @@ from mav_lightning.common.counting import counted
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.json_files import write_json
 from mav_lightning.common.log_names import GRADIENT_NORM
+from mav_lightning.common.sharding import whole
 from mav_lightning.training.metric_log import gather
 
 __all__ = ["NONFINITE", "RECORDS", "FiniteGuard", "StepRecorder", "batch_record", "sample_keys", "unscaled"]
@@ -72,7 +73,7 @@ class FiniteGuard(StepRecorder):
             UserError: If more than `patience` consecutive steps were not finite; the message names the batches.
         """
         weights = [weight for group in optimizer.param_groups for weight in group["params"] if weight.grad is not None]
-        norm = get_total_norm([weight.grad for weight in weights])
+        norm = whole(get_total_norm([weight.grad for weight in weights]))
         finite = norm.isfinite()
         batches, losses = self.taken()
         for loss in losses:

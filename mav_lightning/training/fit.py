@@ -36,6 +36,7 @@ from mav_lightning.training.description import (
 )
 from mav_lightning.training.ema import EMA, state_dict_copy
 from mav_lightning.training.finite import NONFINITE, FiniteGuard
+from mav_lightning.training.fsdp2 import FSDP2, network_to_shard
 from mav_lightning.training.loggers import LoggerChoice, Tags, log_tags, make_loggers
 from mav_lightning.training.metric_log import MetricLog
 from mav_lightning.training.monitors import FpsHistogram, LearningRate, PlayingClips, TemporalActivity
@@ -139,7 +140,7 @@ def fit(
     deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     tried = bool(options.get("fast_dev_run"))
     with quiet_lightning(), faults_are_user_errors(out), ExitStack() as held:
-        run = _trainer(out, steps, options, cost, [*own, *given, *([] if tried else [checkpointer])])
+        run = _trainer(module, out, steps, options, cost, [*own, *given, *([] if tried else [checkpointer])])
         if tried:
             run.fit(module, datamodule=data)
             rank_zero_warn("trainer.fast_dev_run: the parts work together; nothing is kept.")
@@ -159,11 +160,17 @@ def fit(
             run.fit(module, datamodule=data, ckpt_path=place.newest, weights_only=True)
         if run.global_step < steps:
             raise unfinished(run, "the training data yield no batch, or a callback stopped it")
-        if run.is_global_zero:
-            _write_results(place, module, ema, cost.summary(module, steps))
+        _write_results(run, place, module, ema, cost)
 
 
-def _trainer(out: Path, steps: int, options: Mapping[str, Any], cost: Cost, callbacks: list[Callback]) -> Trainer:
+def _trainer(
+    module: LightningModule,
+    out: Path,
+    steps: int,
+    options: Mapping[str, Any],
+    cost: Cost,
+    callbacks: list[Callback],
+) -> Trainer:
     with lightning_accepts(options):
         run = Trainer(
             **{"profiler": cost.clock, **with_trainer_defaults(options)},
@@ -174,16 +181,22 @@ def _trainer(out: Path, steps: int, options: Mapping[str, Any], cost: Cost, call
             plugins=[AtomicCheckpointIO()],
         )
     check_on_device(run, options)
+    if isinstance(run.strategy, FSDP2):
+        network_to_shard(module)
     return run
 
 
-def _write_results(place: RunFolder, module: LightningModule, ema: EMA | None, cost: Mapping[str, Any]) -> None:
+def _write_results(run: Trainer, place: RunFolder, module: LightningModule, ema: EMA | None, cost: Cost) -> None:
     """Write the weights, averaged if there is an average, then the cost, then that the run is finished."""
+    if not (run.is_global_zero or isinstance(run.strategy, FSDP2)):  # its weights are gathered from all processes
+        return
     with ema.in_place(module) if ema else nullcontext():
         weights = state_dict_copy(module.network if isinstance(module, NetworkModule) else module)
+    if not run.is_global_zero:
+        return
     facts = module.training_facts() if isinstance(module, NetworkModule) else {}
     write_network(place.out, weights, trained=facts)
-    write_json(place.out / COST, cost)
+    write_json(place.out / COST, cost.summary(module, run.max_steps))
     place.finish()
 
 

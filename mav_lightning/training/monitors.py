@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
 
 from mav_lightning.common.log_names import LEARNING_RATE, TEMPORAL, TRAINED_FPS
+from mav_lightning.common.sharding import whole_weights
 from mav_lightning.training.logger_media import log_clips, log_histogram, log_scalars
 from mav_lightning.training.metric_log import gather
 from mav_lightning.training.step_callback import StepCallback
@@ -76,8 +77,11 @@ class TemporalActivity(StepCallback):
             self._log(trainer, pl_module)
 
     def _log(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.is_global_zero and trainer.loggers and isinstance(pl_module, HasActivity):
+        if not trainer.loggers or not isinstance(pl_module, HasActivity):
+            return
+        with whole_weights(pl_module):
             values = {f"{TEMPORAL}/{layer}": value for layer, value in pl_module.temporal_activity().items()}
+        if trainer.is_global_zero:
             log_scalars(trainer.loggers, values, max(trainer.global_step - 1, 0))
 
 

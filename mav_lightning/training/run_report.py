@@ -13,6 +13,7 @@ from torch import Tensor
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.hashing import file_sha256
 from mav_lightning.networks.card import CARD, WEIGHTS, read_card
+from mav_lightning.networks.checkpoint_parts import checkpoint_files
 from mav_lightning.networks.checkpoint_reader import read_checkpoint
 from mav_lightning.training.checkpoint_io import checkpoints, is_intact
 from mav_lightning.training.ema import saved_ema
@@ -90,11 +91,12 @@ def verify(path: Path) -> Iterator[FileCheck]:
 
 
 def _facts(file: Path) -> dict[str, str]:
-    status = file.stat()
+    parts = [part.stat() for part in checkpoint_files(file)]
+    saved = datetime.fromtimestamp(max(part.st_mtime for part in parts), UTC)
     return {
         "file": file.name,
-        "size": f"{status.st_size / 1e6:.1f} MB",
-        "saved": datetime.fromtimestamp(status.st_mtime, UTC).isoformat(sep=" ", timespec="seconds"),
+        "size": f"{sum(part.st_size for part in parts) / 1e6:.1f} MB",
+        "saved": saved.isoformat(sep=" ", timespec="seconds"),
         "checksum": "intact" if is_intact(file) else "does not match or is missing",
     }
 

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.networks.checkpoint_parts import checkpoint_files
 from mav_lightning.training.checkpoint_io import checkpoint_step, checkpoints, is_intact
 from mav_lightning.training.finite import NONFINITE, sample_keys, unscaled
 from mav_lightning.training.spikes import SPIKES
@@ -59,8 +60,9 @@ def replay_step(train: Callable[[Path, Callback], None], out: Path, step: int) -
     replayed = ReplayedStep(step, 0 if newest is None else checkpoint_step(newest), recorded=_recorded(out, step))
     with tempfile.TemporaryDirectory() as folder:
         (saved := Path(folder, "run", "checkpoints")).mkdir(parents=True)
-        for path in [] if newest is None else [newest, newest.with_name(f"{newest.name}.sha256")]:
-            (saved / path.name).symlink_to(path.resolve())
+        for path in [] if newest is None else checkpoint_files(newest):
+            for file in (path, path.with_name(f"{path.name}.sha256")):
+                (saved / file.name).symlink_to(file.resolve())
         try:
             train(saved.parent, _Observer(replayed))
         except _StepReachedError:

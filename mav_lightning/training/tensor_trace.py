@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from mav_lightning.common.hashing import tensors_sha256
+from mav_lightning.common.sharding import whole
 from mav_lightning.training.step_callback import StepCallback
 
 __all__ = ["TensorTrace", "TracedTensor", "first_mismatch"]
@@ -76,7 +77,7 @@ class TensorTrace(StepCallback):
         return record
 
     def _add(self, kind: str, name: str, tensor: Tensor) -> None:
-        self.seen.append(TracedTensor(self._step, kind, name, tensors_sha256({"": tensor})))
+        self.seen.append(TracedTensor(self._step, kind, name, tensors_sha256({"": whole(tensor)})))
 
 
 def first_mismatch(one: Sequence[TracedTensor], other: Sequence[TracedTensor]) -> TracedTensor | None:

@@ -13,6 +13,7 @@ from mav_lightning.common.errors import UserError, nearest
 from mav_lightning.common.identity import HARMLESS
 from mav_lightning.common.schema import Fraction, NonNegativeFloat, NonNegativeInt, PositiveInt, check
 from mav_lightning.training.description import describe
+from mav_lightning.training.fsdp2 import FSDP2, FSDP2_NAME
 from mav_lightning.training.validation import NEVER, Validation
 
 __all__ = [
@@ -75,6 +76,10 @@ def _strategy(*words: str) -> Callable[[Any], bool]:
     return test
 
 
+def _is_fsdp2(value: Any) -> bool:
+    return value == FSDP2_NAME or isinstance(value, FSDP2)
+
+
 def _partial(value: Any) -> bool:
     return not (type(value) is float and value == 1.0)
 
@@ -84,10 +89,9 @@ _REFUSED = (
     _Refusal("strategy", _strategy("spawn", "fork", "notebook"), "its processes cannot return results; use ddp."),
     _Refusal(
         "strategy",
-        _strategy("fsdp", "deepspeed", "model_parallel", "modelparallel"),
-        "it divides the weights among processes, and the average, the check of gradients and the checkpoints of a run "
-        "need whole ones; use ddp, and if memory is short, activation_checkpointing of the network and smaller batches "
-        "with trainer.accumulate_grad_batches.",
+        lambda value: not _is_fsdp2(value) and _strategy("fsdp", "deepspeed", "model_parallel", "modelparallel")(value),
+        "cannot be resumed exactly, with its average; use fsdp2, which divides the weights among processes as well, or "
+        "ddp.",
     ),
     _Refusal("strategy", _strategy("xla"), "TPUs are not supported; use ddp on GPUs, or a CPU."),
     _Refusal("accelerator", lambda value: value == "tpu", "TPUs are not supported; use gpu or cpu."),
@@ -175,10 +179,15 @@ def check_on_device(trainer: Trainer, options: Mapping[str, Any]) -> None:
         options: Its arguments as the caller gave them.
 
     Raises:
-        UserError: If float16 is requested on a CPU, where Lightning would compute in bfloat16 instead.
+        UserError: If float16 is requested on a CPU, where Lightning would compute in bfloat16 instead, or with FSDP2,
+            whose shards its scaler of losses does not know.
     """
     if str(options.get("precision")) in ("16", "16-mixed") and trainer.strategy.root_device.type == "cpu":
         raise UserError(f"trainer.precision={options['precision']}: needs a GPU; on a CPU use bf16-mixed or 32-true.")
+    if trainer.precision == "16-mixed" and isinstance(trainer.strategy, FSDP2):
+        raise UserError(
+            f"trainer.precision={options['precision']}: does not work with strategy={FSDP2_NAME}; use bf16-mixed."
+        )
 
 
 def with_trainer_defaults(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,6 +198,8 @@ def with_trainer_defaults(options: Mapping[str, Any]) -> dict[str, Any]:
         "use_distributed_sampler": False,  # the readers divide the data among ranks themselves
         "enable_model_summary": False,
         "log_every_n_steps": LOG_EVERY,
+        # gathered weights that are first allocated in inference mode cannot be trained
+        **({"inference_mode": False} if _is_fsdp2(options.get("strategy")) else {}),
         **options,
         # validation is a callback's; see `Validation`
         "check_val_every_n_epoch": None,
@@ -220,6 +231,8 @@ def trainer_identity(trainer: Trainer, options: Mapping[str, Any]) -> dict[str, 
         "gradient_clip_val": trainer.gradient_clip_val,
         "gradient_clip_algorithm": str(options.get("gradient_clip_algorithm") or "norm"),
     }
+    if isinstance(trainer.strategy, FSDP2):  # other strategies give the same bits
+        resolved["strategy"] = FSDP2_NAME
     known = inspect.signature(Trainer).parameters
     others = {
         name: describe(value)

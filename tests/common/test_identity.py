@@ -34,3 +34,8 @@ def test_the_first_key_that_differs_is_named_with_both_values(
 def test_harmless_keys_and_hashed_paths_do_not_count() -> None:
     config = {"name": "a", "trainer": {"accelerator": "cpu"}, "data": {"root": "x", "root_sha256": "1", "workers": 3}}
     assert without_harmless(config) == {"data": {"root_sha256": "1"}}
+
+
+def test_of_all_strategies_only_fsdp2_counts() -> None:
+    assert without_harmless({"trainer": {"strategy": "ddp"}}) == {}
+    assert without_harmless({"trainer": {"strategy": "fsdp2"}}) == {"trainer": {"strategy": "fsdp2"}}

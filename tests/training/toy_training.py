@@ -232,7 +232,7 @@ def fill_disk() -> None:
 
 def kill_in_save(moment: str, step: int) -> None:
     """Arms a kill in the middle of writing the checkpoint of `step`."""
-    name = f"step-{step:08d}.ckpt"
+    name = f"step-{step:08d}"  # and the number of a part if it is sharded
 
     def when(module: Any, function: str, hit: Callable[..., bool]) -> None:
         real = getattr(module, function)
@@ -245,19 +245,19 @@ def kill_in_save(moment: str, step: int) -> None:
         setattr(module, function, wrapped)
 
     if moment == "written":  # all bytes are there, under the temporary name
-        when(checkpoint_io, "_sha256", lambda path: path.name.startswith(f".{name}.") and path.suffix == ".partial")
+        when(checkpoint_io, "_sha256", lambda path: path.name.startswith(f".{name}") and path.suffix == ".partial")
     elif moment == "half":  # some bytes are there
         real_save = torch.save
 
         def half(value: Any, path: Path) -> None:
             real_save(value, path)
-            if path.name.startswith(f".{name}.") and path.suffix == ".partial":
+            if path.name.startswith(f".{name}") and path.suffix == ".partial":
                 os.truncate(path, path.stat().st_size // 2)
                 kill()
 
         checkpoint_io.torch.save = half  # type: ignore[assignment]
     elif moment == "sidecar":  # the checksum has its name, the checkpoint not yet
-        when(whole_file.os, "replace", lambda source, target: Path(target).name == name)
+        when(whole_file.os, "replace", lambda source, target: Path(target).match(f"{name}*.ckpt"))
     else:
         raise ValueError(moment)
 
@@ -319,7 +319,8 @@ def run(
     if fault == "kill-after-save":
         kill_after_save(at)
     elif fault.startswith("save-"):
-        kill_in_save(fault.removeprefix("save-"), at)
+        if int(env.get("LOCAL_RANK", 0)) == rank:
+            kill_in_save(fault.removeprefix("save-"), at)
     elif fault:
         rank_watch.LOST = 3.0 if fault == "suspend-in-step" else rank_watch.LOST
         callbacks.append(FAULTS[fault](at, rank))
