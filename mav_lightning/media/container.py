@@ -3,7 +3,7 @@
 import io
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from mav_lightning.media.formats import HEAD_BYTES, MediaFormat, recognize
 from mav_lightning.media.limits import Deadline, MediaError, MediaLimits
 from mav_lightning.media.mp4_tables import check_mp4
 
-__all__ = ["MediaFile", "OpenVideo", "Source", "open_file", "source_name"]
+__all__ = ["MediaFile", "OpenVideo", "Source", "open_file", "readable_tags", "source_name"]
 
 Source = bytes | Path
 """Encoded bytes, or the path of a file with them. A path is opened here and is never a URL, an option or a script."""
@@ -31,6 +31,8 @@ _DECODERS = (
 _WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders pass over alpha, which WebM stores beside
 _HDR = {16: "PQ", 18: "HLG"}  # transfer characteristics of H.273; shown as they are, such frames are gray and dim
 _FEWEST = 1 / 4  # packets of a film, as a fraction of those of the stream with the most
+# Since PyAV 19, tags in other encodings than UTF-8 are read like this; before, it is an option.
+_TAGS: Mapping[str, Any] = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "surrogateescape"}
 _NO_FILM = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
 
 
@@ -54,6 +56,11 @@ class MediaFile:
 def source_name(source: Source) -> str:
     """Return a name of a source for messages."""
     return f"<{len(source)} bytes>" if isinstance(source, bytes) else visible(source)
+
+
+def readable_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return tags as PyAV reads them by their names in lower case; bytes that are not UTF-8 become U+FFFD."""
+    return {name.lower(): text.encode(errors="surrogateescape").decode(errors="replace") for name, text in tags.items()}
 
 
 @contextmanager
@@ -147,7 +154,7 @@ class OpenVideo:
             codec = self.stream.codec_context
             self._limits.check_size(self.name, codec.width, codec.height)
             self.decoder: Any = codec
-            tags = {tag.lower(): value for tag, value in self.stream.metadata.items()}
+            tags = readable_tags(self.stream.metadata)
             if tags.get("alpha_mode") == "1" and codec.codec.canonical_name in _WITH_ALPHA:
                 self.decoder = av.CodecContext.create(_WITH_ALPHA[codec.codec.canonical_name], "r")
                 self.decoder.extradata, self.decoder.thread_count = codec.extradata, 1
@@ -160,7 +167,7 @@ class OpenVideo:
         self._file.file.seek(0)
         return av.open(
             _Watched(self._file.file, self.deadline), format=self._file.format.library_name, io_open=_refuse,
-            metadata_errors="replace", options={
+            **_TAGS, options={
                 "err_detect": "crccheck+explode", "max_pixels": str(self._limits.pixels),
                 "codec_whitelist": ",".join(_DECODERS), "format_whitelist": self._file.format.library_name,
             },

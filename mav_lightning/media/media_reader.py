@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mav_lightning.media.animation import Animation
-from mav_lightning.media.container import OpenVideo, Source, open_file
+from mav_lightning.media.container import OpenVideo, Source, open_file, readable_tags
 from mav_lightning.media.frame_series import ArrayFrames, FrameFolder
 from mav_lightning.media.limits import DEFAULT_LIMITS, MediaError, MediaLimits
 from mav_lightning.media.pictures import open_with_pillow, read_picture
@@ -190,7 +190,7 @@ def read_comment(source: Source, limits: MediaLimits = DEFAULT_LIMITS) -> str:
     with open_file(source, limits) as file:
         if file.format.kind == "video":
             with OpenVideo(file, limits) as video:
-                tags = {name.lower(): value for name, value in video.container.metadata.items()}
+                tags = readable_tags(video.container.metadata)
         else:
             with open_with_pillow(file.file, file.format.library_name, file.name, limits) as image:
                 tags = {str(name).lower(): value for name, value in image.info.items()}

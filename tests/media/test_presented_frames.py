@@ -54,7 +54,7 @@ EVEN: dict[str, Callable[[], bytes]] = {
     "av1 webm": lambda: make_film(24, container="webm", codec="libsvtav1", options=AV1),
     "av1 mp4": lambda: make_film(24, codec="libsvtav1", options=AV1),
     "av1 10 bit": lambda: make_film(
-        24, container="matroska", codec="libsvtav1", pixels="yuv420p10le", options=AV1
+        24, container="matroska", codec="libsvtav1", pixels="yuv420p10le", options=AV1 | {"preset": "6"}
     ),
     "mpeg1 ps": lambda: make_film(24, container="mpeg", codec="mpeg1video", options={"bf": "2", "g": "6", "b": "4M"}),
     "mpeg2 ps": lambda: make_film(24, container="mpeg", codec="mpeg2video", options={"bf": "2", "g": "6", "b": "4M"}),

@@ -9,7 +9,7 @@ import pytest
 from mav_lightning.common.shapes_world.scene import all_scenes, render
 from mav_lightning.common.video_encoding import encode_mp4, write_lossless, write_mp4
 from mav_lightning.media.limits import MediaError, MediaLimits
-from mav_lightning.media.media_reader import probe, read_frames, read_frames_at
+from mav_lightning.media.media_reader import probe, read_comment, read_frames, read_frames_at
 
 
 @pytest.fixture
@@ -49,6 +49,14 @@ def test_a_lossless_file_gives_back_what_went_in(tmp_path: Path) -> None:
     write_lossless(tmp_path / "noise.mkv", noise, 12.0)
     assert np.array_equal(read_frames(tmp_path / "noise.mkv"), noise)
     assert probe(tmp_path / "noise.mkv").fps == 12.0
+
+
+def test_a_comment_in_another_encoding_is_shown_with_replacements(numbered: np.ndarray, tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    write_mp4(path, numbered, 10.0, "cafe.")
+    content = path.read_bytes().replace(b"cafe.", b"caf\xe9.")
+    assert read_comment(content) == "caf\ufffd."
+    assert numbers(read_frames(content)) == list(range(30))
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 48), (33, 47)])
