@@ -41,6 +41,13 @@ def test_files_without_prompts_and_rows_without_ids_are_refused(tmp_path: Path, 
         read_prompts(tmp_path / "p")
 
 
+def test_what_no_text_encoder_takes_is_refused_before_anything_is_drawn() -> None:
+    for text, what in (("a caf\udce9", "half of a character"), ("a\0b", "a NUL")):
+        with pytest.raises(UserError, match=f"prompt: holds {what}"):
+            Prompt(text)
+    assert Prompt("cafe\u0301").text == "caf\u00e9"
+
+
 def test_a_prompt_that_comes_again_is_drawn_with_the_next_seeds() -> None:
     bow, dog = Prompt("a bow", {"prompt_id": "Archery-0000"}), Prompt("a dog")
     again = Prompt("a bow", {"prompt_id": "Archery-0001"})

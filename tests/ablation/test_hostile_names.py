@@ -24,7 +24,7 @@ from mav_lightning.common.terminal import visible
 # variant, metric, question, study, prompt
 NAMES = [
     ("</script><script>alert(1)</script>", "a$\\frac$b", "<h1>& | _Which_?", "=cmd()", "<!-- </title>"),
-    ("\\input{x} & y % | z", "__m__ [x]", "# $\\sum$ `q`", "*s*\nt", "\u202e\x1b[31m prompt\udce9"),
+    ("\\input{x} & y % | z", "__m__ [x]", "# $\\sum$ `q`", "*s*\nt", "\u202e\x1b[31m prompt"),
     ('"><img src=x onerror=alert(1)>', "=1+1", "\\\\", "-{[", "{{ 7 * 7 }}"),
     ("../../x" + "é" * 80, "a/b|c\td", "x" * 300, "\x00", "'\"&gt;"),
 ]

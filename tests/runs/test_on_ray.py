@@ -170,7 +170,7 @@ def test_a_worker_killed_in_a_stage_costs_a_retry_and_not_a_result(
 def test_a_worker_lost_more_often_than_is_tried_again_is_a_failure_that_is_told(
     cluster: OnRay, chain: list[Stage], tmp_path: Path
 ) -> None:
-    ledger = prepared(tmp_path, chain, a="kill -9 $PPID; sleep 60")
+    ledger = prepared(tmp_path, chain, a="kill -9 $PPID; exec sleep 60")
     outcome = run_stages(ledger, chain, OnRay(threads=1, retries=1, command=COMMAND), Silent(), poll=0.01)
 
     assert [stage.name for stage in outcome.failed] == ["a"] and [stage.name for stage in outcome.skipped] == ["b"]

@@ -116,7 +116,7 @@ def test_a_spoilt_checkpoint_is_set_aside_for_the_one_before(
     damage: str, launch: Any, undisturbed: Path, tmp_path: Path
 ) -> None:
     assert launch(tmp_path, fault="kill-after-step", at=15) == -9
-    newest, before = checkpoints(tmp_path / "checkpoints")
+    newest, before = checkpoints(tmp_path / "checkpoints")[:2]  # a third, if the kill came before its removal
     content = bytearray(newest.read_bytes())
     content[len(content) // 2] ^= 1
     if damage == "no checksum":
