@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.schema import located
+from mav_lightning.common.schema import check, located
 from mav_lightning.common.shapes_world.scene import GROUNDS, Scene, all_scenes, caption, render
 from mav_lightning.common.tables import Line, is_table, table_rows
 from mav_lightning.common.text_files import plain_text, read_lines
@@ -32,15 +32,16 @@ class Prompt:
         attributes: For Shapes World: colour, shape, ground. For a prompt of a table: `prompt_id`. Empty otherwise.
 
     Raises:
-        UserError: The text has a NUL or half of a character, as a command line that is not UTF-8 has.
+        UserError: The text is none, or has a NUL or half of a character, as a command line that is not UTF-8 has.
     """
 
     text: str
     attributes: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        text = check(self.text, str, "prompt")
         with located("prompt"):
-            object.__setattr__(self, "text", plain_text(self.text) or "")
+            object.__setattr__(self, "text", plain_text(text) or "")
 
 
 def read_prompts(file: Path) -> list[Prompt]:
