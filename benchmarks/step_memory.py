@@ -2,20 +2,20 @@
 
     python benchmarks/step_memory.py temporal_tiny:16 temporal_small:1 temporal_small:1:full > step_memory.md
 
-Each row is a process of its own: four steps with random weights and inputs, SGD with momentum, and a moving average.
+Each row is a process of its own: four steps with random weights, SGD with momentum, and a moving average.
 Tensors are what PyTorch's allocator held at most, weights and states included; the process is by how much its memory
 grew, which includes workspaces of libraries and what the C library keeps of freed memory.
 """
 
 import argparse
 import copy
+import itertools
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from mav_lightning.common.torchvision_shim import ensure_torchvision_imports
@@ -24,8 +24,8 @@ ensure_torchvision_imports()
 
 from mav_lightning.common.units import memory  # noqa: E402
 from mav_lightning.config import instantiate, load_config  # noqa: E402
-from mav_lightning.diffusion.denoiser import NetDenoiser, space_time_network  # noqa: E402
-from mav_lightning.flops import network_cost  # noqa: E402
+from mav_lightning.diffusion.denoiser import NetDenoiser  # noqa: E402
+from mav_lightning.flops import network_cost, training_inputs  # noqa: E402
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -34,17 +34,6 @@ def process_memory(field: str) -> int:
     """Return the bytes of this process: VmRSS now, or VmHWM at most since the peak was reset."""
     line = next(line for line in STATUS.read_text().splitlines() if line.startswith(field))
     return int(line.split()[1]) * 1024
-
-
-def samples(denoiser: NetDenoiser, size: int, frames: int | None, batch: int) -> tuple[Tensor | None, ...]:
-    """Return random training samples of a decoder: x, sigma, cond, fps and concat_cond."""
-    net = space_time_network(denoiser)
-    shape = (size, size) if frames is None else (frames, size, size)
-    further = net.in_channels - denoiser.channels
-    concat_cond = torch.rand(batch, further, *shape) if further else None
-    fps = None if frames is None else torch.full((batch,), 8.0)
-    x, cond = torch.rand(batch, denoiser.channels, *shape), torch.rand(batch, net.cond_channels)
-    return x, torch.ones(batch), cond, fps, concat_cond
 
 
 def warm_up() -> None:
@@ -64,7 +53,7 @@ def measure(config: dict[str, Any], batch: int) -> tuple[int, int]:
     optimizer = torch.optim.SGD(denoiser.parameters(), lr=1e-4, momentum=0.9, foreach=False)
     of_clips = "frames" in config["data"].get("clips", config["data"])
     size, frames = config["module"].get("crop", config["size"]), config["frames"] if of_clips else None
-    inputs = samples(denoiser, size, frames, batch)
+    inputs = training_inputs(denoiser, size, frames, batch)
 
     def step() -> None:
         loss = denoiser(*inputs).x0.square().mean()
@@ -89,11 +78,7 @@ def peak_of(record: profile) -> int:
     """Return the most bytes that were allocated above those before the profiled work."""
     assert record.profiler is not None and record.profiler.kineto_results is not None
     events = [event for event in record.profiler.kineto_results.events() if event.name() == "[memory]"]
-    held = most = 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        held += event.nbytes()
-        most = max(most, held)
-    return most
+    return max(itertools.accumulate(event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())))
 
 
 def row(case: str) -> str:

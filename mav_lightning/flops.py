@@ -24,7 +24,7 @@ from mav_lightning.networks.card import read_card
 from mav_lightning.networks.catalogue import build_network
 from mav_lightning.nn.base import PriorNetwork
 
-__all__ = ["NetworkCost", "denoiser_cost", "network_cost"]
+__all__ = ["NetworkCost", "denoiser_cost", "network_cost", "training_inputs"]
 
 
 @dataclass(frozen=True)
@@ -94,12 +94,12 @@ def denoiser_cost(denoiser: NetDenoiser, size: int, frames: int | None = None, b
     prior = isinstance(denoiser.net, PriorNetwork)
     temporal = {} if prior else space_time_network(denoiser).temporal_parameters()
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        denoiser(*_inputs(denoiser, size, frames, batch_size)).x0.square().mean().backward()
+        denoiser(*training_inputs(denoiser, size, frames, batch_size)).x0.square().mean().backward()
     denoiser.zero_grad()
     fake = copy.deepcopy(denoiser)
     with torch.device("cpu"), FakeTensorMode(allow_non_fake_inputs=True):  # such as constants of your own networks
         fake.to_empty(device="cpu")
-        inputs = _inputs(fake, size, frames, batch_size)
+        inputs = training_inputs(fake, size, frames, batch_size)
         with Allocations(without=fake.parameters()) as allocations:
             loss = fake(*inputs).x0.square().mean()
             kept, forward = allocations.alive(), allocations.peak
@@ -132,10 +132,17 @@ def _on_meta(node: Mapping[str, Any], stage: str) -> NetDenoiser:
     return denoiser
 
 
-def _inputs(
+def training_inputs(
     denoiser: NetDenoiser, size: int, frames: int | None, batch: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
-    """Return training samples: x, sigma, cond, fps and concat_cond."""
+    """Return what a denoiser is trained with, filled with constants: x, sigma, cond, fps and concat_cond.
+
+    Args:
+        denoiser: The denoiser.
+        size: Height and width of the samples, in pixels. Ignored for a prior.
+        frames: Number of frames of the samples. None for images and for a prior.
+        batch: Number of samples.
+    """
     sigma = torch.ones(batch)
     if isinstance(denoiser.net, PriorNetwork):
         channels, length = denoiser.net.channels, denoiser.net.length

@@ -64,7 +64,7 @@ class Muon(Optimizer):
         for group in self.param_groups:
             updated = [parameter for parameter in group["params"] if parameter.grad is not None]
             matrices = [parameter for parameter in updated if parameter.ndim >= 2]
-            # one by one if sharded, so that at most one momentum is whole
+            # each by itself if sharded: no more than one momentum is gathered at a time
             for some in [[one] for one in matrices] if any(map(is_sharded, matrices)) else [matrices]:
                 self._step_matrices(some, group)
             self._step_vectors([parameter for parameter in updated if parameter.ndim < 2], group)
