@@ -1,7 +1,7 @@
 """Tasks that turn networks trained elsewhere into stages."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from mav_lightning.common.tracking import Track
 from mav_lightning.common.transformers_library import transformers_library
 from mav_lightning.modules.huggingface_clip import MEAN, STD, HuggingFaceCLIP
 from mav_lightning.networks.huggingface_encoder import read_encoder, write_encoder
-from mav_lightning.networks.stored import write_network
+from mav_lightning.networks.stored import weight_mismatches, write_network
 
 __all__ = ["AdoptCLIP", "AdoptNetwork"]
 
@@ -46,9 +46,8 @@ class AdoptCLIP(Task):
         Raises:
             UserError: If a file is missing, the hash differs, or the extra `clip` is not installed.
         """
-        source = Path(self.source)
-        model, tokenizer = _pretrained(source, self.source_sha256)
-        write_encoder(place, HuggingFaceCLIP, model, tokenizer, source.name, **_normalization(source))
+        model, tokenizer = _pretrained(self.source, self.source_sha256)
+        write_encoder(place, HuggingFaceCLIP, model, self.source.name, tokenizer, **_normalization(self.source))
 
 
 @dataclass(frozen=True)
@@ -83,14 +82,13 @@ class AdoptNetwork(Task):
             UserError: If the file is missing, the hash differs, or the weights do not fit: the number of unexpected,
                 missing, differently shaped and not finite ones, and the first of each.
         """
-        source = Path(self.source)
-        if not source.is_file():
-            raise UserError(f"{source} does not exist; give weights as safetensors.", argument="source")
-        _check_sha256(source, self.source_sha256)
+        if not self.source.is_file():
+            raise UserError(f"{self.source} does not exist; give weights as safetensors.", argument="source")
+        _check_sha256(self.source, self.source_sha256)
         try:
-            stored = load_file(source)
+            stored = load_file(self.source)
         except SafetensorError as error:
-            raise UserError(f"{source} is not a safetensors file ({error}).", argument="source") from error
+            raise UserError(f"{self.source} is not a safetensors file ({error}).", argument="source") from error
         weights, expected = self._renamed(stored), self.network.state_dict()
         self._check(weights, expected)
         write_network(place, {name: value.to(expected[name].dtype) for name, value in weights.items()})
@@ -115,14 +113,9 @@ class AdoptNetwork(Task):
         return weights
 
     def _check(self, weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-        common = weights.keys() & expected.keys()
-        problems = {
-            "unexpected": weights.keys() - expected.keys(),
-            "missing": expected.keys() - weights.keys(),
-            "of another shape": {name for name in common if weights[name].shape != expected[name].shape},
-            "not finite": {name for name in common if not bool(weights[name].isfinite().all())},
-        }
-        found = [_summary(problem, names) for problem, names in problems.items() if names]
+        found = weight_mismatches(weights, expected)
+        if infinite := [name for name, value in weights.items() if not bool(value.isfinite().all())]:
+            found.append(f"{len(infinite)} not finite, first `{min(infinite)}`")
         if found:
             raise UserError(
                 f"{self.source} does not fit the network: {'; '.join(found)}. Change `names` or the network's sizes.",
@@ -142,11 +135,6 @@ def _pretrained(source: Path, sha256: str) -> tuple[Any, Any]:
             )
     _check_sha256(source / "model.safetensors", sha256)
     return read_encoder(transformers.CLIPModel, source, transformers.AutoTokenizer, source, "CLIP")
-
-
-def _summary(problem: str, names: Iterable[str]) -> str:
-    ordered = sorted(names)
-    return f"{len(ordered)} {problem}, first `{ordered[0]}`"
 
 
 def _normalization(source: Path) -> dict[str, list[float]]:

@@ -23,6 +23,7 @@ __all__ = [
     "FrameFeatures",
     "LoadedExtractor",
     "Measurement",
+    "MeasurementSettings",
     "TextExtractor",
 ]
 
@@ -117,3 +118,13 @@ class ExtractorSettings(ABC):
         Raises:
             UserError: If weights are missing or are not those that the settings pin.
         """
+
+
+class MeasurementSettings(ExtractorSettings):
+    """Base of settings of measurements, which have no weights."""
+
+    network: ClassVar[type[Measurement]]
+
+    def load(self, weights: Path) -> LoadedExtractor:
+        """Return the measurement; `weights` is not used."""
+        return LoadedExtractor(self.network())

@@ -16,6 +16,7 @@ from evaluation.clip_sources import Clip
 from evaluation.extractors.base import ExtractorSettings, LoadedExtractor, TextExtractor
 from evaluation.resize import check_frames
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.hashing import file_sha256
 from mav_lightning.common.transformers_library import transformers_library
 
 __all__ = ["CLIP", "CLIPIdentity", "CLIPSettings", "clip_identity"]
@@ -118,8 +119,7 @@ def clip_identity(folder: Path) -> CLIPIdentity:
     """
     digest, hashes = hashlib.sha256(), {}
     for path in _files(folder):
-        with path.open("rb") as file:
-            hashes[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+        hashes[path.name] = file_sha256(path)
         digest.update(f"{path.name}\0{hashes[path.name]}\n".encode())
     return CLIPIdentity(digest.hexdigest(), hashes[_weights(folder).name])
 

@@ -1,13 +1,12 @@
 """Frames themselves, for measures of reconstruction."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from evaluation.clip_sources import Clip
-from evaluation.extractors.base import ExtractorSettings, LoadedExtractor, Measurement
+from evaluation.extractors.base import Measurement, MeasurementSettings
 from evaluation.resize import check_frames
 
 __all__ = ["FramePixels", "FramePixelsSettings"]
@@ -27,12 +26,8 @@ class FramePixels(Measurement):
 
 
 @dataclass(frozen=True)
-class FramePixelsSettings(ExtractorSettings):
+class FramePixelsSettings(MeasurementSettings):
     """Settings of `FramePixels`; there are none."""
 
     kind = "frames"
     network = FramePixels
-
-    def load(self, weights: Path) -> LoadedExtractor:
-        """Return the measurement; `weights` is not used."""
-        return LoadedExtractor(FramePixels())

@@ -1,13 +1,12 @@
 """Motion measures by optical flow, computed per clip as an extractor, so that they are cached like any features."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from evaluation.clip_sources import Clip
-from evaluation.extractors.base import ExtractorSettings, LoadedExtractor, Measurement
+from evaluation.extractors.base import Measurement, MeasurementSettings
 from evaluation.motion.flow_measures import (
     freeze_share,
     loop_closure,
@@ -60,12 +59,8 @@ class MotionMeasures(Measurement):
 
 
 @dataclass(frozen=True)
-class MotionMeasuresSettings(ExtractorSettings):
+class MotionMeasuresSettings(MeasurementSettings):
     """Settings of `MotionMeasures`; there are none."""
 
     kind = "motion"
     network = MotionMeasures
-
-    def load(self, weights: Path) -> LoadedExtractor:
-        """Return the measurement; `weights` is not used."""
-        return LoadedExtractor(MotionMeasures())

@@ -1,13 +1,12 @@
 """Area of the Shapes World object, measured per frame."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from evaluation.clip_sources import Clip
-from evaluation.extractors.base import ExtractorSettings, LoadedExtractor, Measurement
+from evaluation.extractors.base import Measurement, MeasurementSettings
 from evaluation.ground_truth.ghosting import object_area
 from evaluation.resize import check_frames
 
@@ -24,13 +23,9 @@ class ObjectAreas(Measurement):
 
 
 @dataclass(frozen=True)
-class ObjectAreasSettings(ExtractorSettings):
+class ObjectAreasSettings(MeasurementSettings):
     """Settings of `ObjectAreas`; there are none."""
 
     kind = "shapes-areas"
     network = ObjectAreas
     metric_prefix = "shapes-"
-
-    def load(self, weights: Path) -> LoadedExtractor:
-        """Return the measurement; `weights` is not used."""
-        return LoadedExtractor(ObjectAreas())

@@ -1,7 +1,6 @@
 """Overlap of the Shapes World object's outline with every shape, measured per frame."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -9,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from evaluation.clip_sources import Clip
-from evaluation.extractors.base import ExtractorSettings, LoadedExtractor, Measurement
+from evaluation.extractors.base import Measurement, MeasurementSettings
 from evaluation.ground_truth.object_tracking import CORE, chroma, object_weight, track
 from evaluation.resize import check_frames
 from mav_lightning.common.shapes_world.scene import SHAPES, Scene, render
@@ -56,13 +55,9 @@ class ObjectOutlines(Measurement):
 
 
 @dataclass(frozen=True)
-class ObjectOutlinesSettings(ExtractorSettings):
+class ObjectOutlinesSettings(MeasurementSettings):
     """Settings of `ObjectOutlines`; there are none."""
 
     kind = "shapes-outlines"
     network = ObjectOutlines
     metric_prefix = "shapes-"
-
-    def load(self, weights: Path) -> LoadedExtractor:
-        """Return the measurement; `weights` is not used."""
-        return LoadedExtractor(ObjectOutlines())

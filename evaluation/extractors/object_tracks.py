@@ -1,14 +1,13 @@
 """Centre and flicker of the Shapes World object, measured per clip."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from evaluation.clip_sources import Clip
-from evaluation.extractors.base import ExtractorSettings, LoadedExtractor, Measurement
+from evaluation.extractors.base import Measurement, MeasurementSettings
 from evaluation.ground_truth.flicker import flicker
 from evaluation.ground_truth.object_tracking import track
 from evaluation.resize import check_frames
@@ -31,13 +30,9 @@ class ObjectTracks(Measurement):
 
 
 @dataclass(frozen=True)
-class ObjectTracksSettings(ExtractorSettings):
+class ObjectTracksSettings(MeasurementSettings):
     """Settings of `ObjectTracks`; there are none."""
 
     kind = "shapes-tracks"
     network = ObjectTracks
     metric_prefix = "shapes-"
-
-    def load(self, weights: Path) -> LoadedExtractor:
-        """Return the measurement; `weights` is not used."""
-        return LoadedExtractor(ObjectTracks())

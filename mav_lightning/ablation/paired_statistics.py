@@ -235,18 +235,19 @@ def _corrected(p: list[float | None]) -> list[float | None]:
 
 
 def _student(differences: NDArray[np.float64]) -> float | None:
-    return float(student_p(differences)) if _interval(differences) else None
+    return float(student_p(differences)) if varies(differences) else None
 
 
 def _interval(differences: NDArray[np.float64]) -> tuple[float, float] | None:
-    half = student_half_width(differences)
-    assert half is not None  # callers have at least three pairs
     if not varies(differences):
         return None  # an interval of zero width would be misleading
+    half = student_half_width(differences)
+    assert half is not None  # callers have at least three pairs
     return float(differences.mean() - half), float(differences.mean() + half)
 
 
 def _effect(differences: NDArray[np.float64]) -> float | None:
-    spread = differences.std(ddof=1) if _interval(differences) else 0.0
+    if not varies(differences):
+        return None
     correction = 1.0 - 3.0 / (4.0 * (len(differences) - 1) - 1.0)
-    return float(differences.mean() / spread * correction) if spread > 0 else None
+    return float(differences.mean() / differences.std(ddof=1) * correction)

@@ -1,5 +1,6 @@
 """Results of a study's trials, read from their stage folders."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from mav_lightning.runs.ledger import Ledger, State
 from mav_lightning.runs.records import read_scores
 from mav_lightning.runs.stage_folder import Stage, StageFolder
 
-__all__ = ["StudyResults", "TrialResult", "read_results"]
+__all__ = ["StudyResults", "TrialResult", "mean_of_known", "read_results"]
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,12 @@ class StudyResults:
     def folder(self, stage: Stage) -> StageFolder:
         """Return the folder of a stage."""
         return Ledger(self.root).folder(stage)
+
+
+def mean_of_known(values: Iterable[float | None]) -> float | None:
+    """Return the mean of the values that are not None; None without any."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def read_results(root: Path, plan: Plan) -> StudyResults:

@@ -6,15 +6,26 @@ from typing import Generic, TypeVar
 import torch
 from torch import nn
 
-from mav_lightning.cascade.roles import Role, missing_network
+from mav_lightning.cascade.roles import ROLES, Role
 from mav_lightning.common.errors import UserError
 from mav_lightning.diffusion.denoiser import NetDenoiser, space_time_network
 from mav_lightning.nn.base import ImageAutoencoder, ImagePrior, TextImageEncoder
 
-__all__ = ["Cascade", "TrainedNetwork", "of_kind", "required"]
+__all__ = ["KINDS", "Cascade", "TrainedNetwork", "of_kind"]
 
 N = TypeVar("N", bound=nn.Module, covariant=True)
 M = TypeVar("M", bound=nn.Module)
+
+# Role → class that the network in it must have.
+KINDS: dict[Role, type[nn.Module]] = {
+    "clip": TextImageEncoder,
+    "prior": ImagePrior,
+    "decoder": NetDenoiser,
+    "vae": ImageAutoencoder,
+    "interpolator": NetDenoiser,
+    "sr_low": NetDenoiser,
+    "sr_high": NetDenoiser,
+}
 
 
 @dataclass(frozen=True)
@@ -66,11 +77,8 @@ class Cascade:
 
     def __post_init__(self) -> None:
         """Check the kind of each network and switch it to evaluation mode."""
-        kinds: dict[Role, type[nn.Module]] = {
-            "clip": TextImageEncoder, "prior": ImagePrior, "vae": ImageAutoencoder,
-        }  # fmt: skip
         for role, member in self.members.items():
-            of_kind(member.network, kinds.get(role, NetDenoiser), role).eval()
+            of_kind(member.network, KINDS[role], role).eval()
         self._check_latents()
         if self.prior.network.keeps_captions and not space_time_network(self.decoder.network).reads_captions:
             raise UserError(
@@ -102,24 +110,13 @@ class Cascade:
     @property
     def members(self) -> dict[Role, TrainedNetwork[nn.Module]]:
         """The networks that the cascade has, by role, in the order in which they run."""
-        every: dict[Role, TrainedNetwork[nn.Module] | None] = {
-            "clip": self.clip,
-            "prior": self.prior,
-            "decoder": self.decoder,
-            "vae": self.vae,
-            "interpolator": self.interpolator,
-            "sr_low": self.sr_low,
-            "sr_high": self.sr_high,
-        }
-        return {role: member for role, member in every.items() if member is not None}
+        return {role: member for role in ROLES if (member := getattr(self, role)) is not None}
 
     @property
     def denoisers(self) -> dict[Role, TrainedNetwork[NetDenoiser]]:
         """The denoisers that the cascade has, by role, in the order in which they run."""
-        every: dict[Role, TrainedNetwork[NetDenoiser] | None] = {
-            "decoder": self.decoder, "interpolator": self.interpolator, "sr_low": self.sr_low, "sr_high": self.sr_high,
-        }  # fmt: skip
-        return {role: member for role, member in every.items() if member is not None}
+        roles = (role for role in ROLES if KINDS[role] is NetDenoiser)
+        return {role: member for role in roles if (member := getattr(self, role)) is not None}
 
     @property
     def ids(self) -> dict[str, str]:
@@ -156,19 +153,3 @@ def of_kind(network: nn.Module, kind: type[M], name: str) -> M:
     if not isinstance(network, kind):
         raise UserError(f"must be a {kind.__name__}, got a {type(network).__name__}.", argument=name)
     return network
-
-
-def required(member: TrainedNetwork[M] | None, role: Role, purpose: str) -> M:
-    """Return the network of an optional role.
-
-    Args:
-        member: The network. None if the cascade has none.
-        role: Its role.
-        purpose: What it is needed for, for the message.
-
-    Raises:
-        UserError: If the cascade has no such network.
-    """
-    if member is None:
-        raise missing_network(role, purpose)
-    return member.network

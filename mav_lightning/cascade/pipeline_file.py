@@ -6,9 +6,9 @@ Light on purpose: the command line checks requests against it before it imports 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from mav_lightning.cascade.roles import Role
+from mav_lightning.cascade.roles import ROLES, Role
 from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.identity import identity_sha256
@@ -19,9 +19,7 @@ from mav_lightning.networks.card import NETWORK, read_card
 __all__ = ["CONFIG", "PIPELINE", "READY_MADE", "NetworkIds", "PipelineFile", "read_pipeline_file", "trained_rates"]
 
 CONFIG = "pipeline.json"
-PIPELINE = FolderContent(
-    (CONFIG, *(f"{role}/{file}" for role in get_args(Role) for file in NETWORK.files)), sign=CONFIG
-)
+PIPELINE = FolderContent((CONFIG, *(f"{role}/{file}" for role in ROLES for file in NETWORK.files)), sign=CONFIG)
 READY_MADE = Path(__file__).parents[1] / "weights" / "tiny"  # trained by recipe/tiny.yaml; see its README.md
 
 
@@ -86,4 +84,4 @@ def trained_rates(folder: Path) -> dict[Role, tuple[float, float] | None]:
         UserError: If the folder is not a pipeline, or a network lacks its description.
     """
     ids = asdict(read_pipeline_file(folder).checkpoints)
-    return {role: read_card(folder / role).trained.fps for role in get_args(Role) if ids[role] is not None}
+    return {role: read_card(folder / role).trained.fps for role in ROLES if ids[role] is not None}

@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from torch import nn
 
-from mav_lightning.cascade.cascade import Cascade, TrainedNetwork, of_kind
+from mav_lightning.cascade.cascade import KINDS, Cascade, TrainedNetwork, of_kind
 from mav_lightning.cascade.clip_requests import TextRequest
 from mav_lightning.cascade.network_calls import check_request
 from mav_lightning.cascade.pipeline_file import CONFIG, PipelineFile, read_pipeline_file
-from mav_lightning.cascade.roles import Role
+from mav_lightning.cascade.roles import ROLES, Role
 from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.cascade.sampling_check import check_sampling
 from mav_lightning.common.errors import UserError
@@ -19,10 +19,8 @@ from mav_lightning.common.identity import identity_sha256
 from mav_lightning.common.json_files import write_json
 from mav_lightning.common.task import Task
 from mav_lightning.common.tracking import Track
-from mav_lightning.diffusion.denoiser import NetDenoiser
 from mav_lightning.networks.card import network_id, read_card
 from mav_lightning.networks.stored import copy_network, load_network
-from mav_lightning.nn.base import ImageAutoencoder, ImagePrior, TextImageEncoder
 
 __all__ = [
     "NetworkFolders",
@@ -31,8 +29,6 @@ __all__ = [
     "read_pipeline",
     "write_pipeline",
 ]
-
-M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -60,16 +56,7 @@ class NetworkFolders:
     @property
     def by_role(self) -> dict[Role, Path]:
         """The folders that are given, by role."""
-        every: dict[Role, Path | None] = {
-            "clip": self.clip,
-            "prior": self.prior,
-            "decoder": self.decoder,
-            "vae": self.vae,
-            "interpolator": self.interpolator,
-            "sr_low": self.sr_low,
-            "sr_high": self.sr_high,
-        }
-        return {role: folder for role, folder in every.items() if folder is not None}
+        return {role: folder for role in ROLES if (folder := getattr(self, role)) is not None}
 
 
 @dataclass(frozen=True)
@@ -158,23 +145,11 @@ def _network_folders(folder: Path, stored: PipelineFile) -> NetworkFolders:
 
 
 def _load(folders: NetworkFolders) -> Cascade:
-    return Cascade(
-        _member(folders.clip, "clip", TextImageEncoder),
-        _member(folders.prior, "prior", ImagePrior),
-        _member(folders.decoder, "decoder", NetDenoiser),
-        None if folders.vae is None else _member(folders.vae, "vae", ImageAutoencoder),
-        _optional(folders.interpolator, "interpolator"),
-        _optional(folders.sr_low, "sr_low"),
-        _optional(folders.sr_high, "sr_high"),
-    )
+    return Cascade(**{role: _member(folder, role) for role, folder in folders.by_role.items()})  # type: ignore[arg-type]
 
 
-def _optional(folder: Path | None, role: Role) -> TrainedNetwork[NetDenoiser] | None:
-    return None if folder is None else _member(folder, role, NetDenoiser)
-
-
-def _member(folder: Path, role: Role, kind: type[M]) -> TrainedNetwork[M]:
-    network = of_kind(load_network(folder), kind, f"{folder}: {role}")
+def _member(folder: Path, role: Role) -> TrainedNetwork[nn.Module]:
+    network = of_kind(load_network(folder), KINDS[role], f"{folder}: {role}")
     trained = read_card(folder).trained
     words = None if trained.words is None else frozenset(trained.words)
     return TrainedNetwork(network, network_id(folder), trained.fps, words, trained.conditioned is True, trained.vae)

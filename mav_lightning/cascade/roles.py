@@ -1,12 +1,13 @@
 """The roles of networks in a cascade."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from mav_lightning.common.errors import UserError
 
-__all__ = ["Role", "missing_network"]
+__all__ = ["ROLES", "Role", "missing_network"]
 
 Role = Literal["clip", "prior", "decoder", "vae", "interpolator", "sr_low", "sr_high"]
+ROLES: tuple[Role, ...] = get_args(Role)  # in the order in which the networks run
 
 
 def missing_network(role: Role, purpose: str) -> UserError:

@@ -19,7 +19,6 @@ from mav_lightning.diffusion.conditioning import augment_conditioning, upsample
 from mav_lightning.diffusion.denoised import Denoised
 from mav_lightning.diffusion.denoiser import Denoiser, NetDenoiser, space_time_network
 from mav_lightning.diffusion.guidance import Guided
-from mav_lightning.diffusion.interpolation_baselines import INTERPOLATIONS
 from mav_lightning.diffusion.masks import MaskedDenoiser, MaskedFrames
 from mav_lightning.diffusion.noise import SeededNoise
 from mav_lightning.diffusion.noise_levels import karras_sigmas, trained_sigmas
@@ -33,7 +32,6 @@ __all__ = [
     "noise_levels",
     "fill_frames",
     "interpolate_clips",
-    "interpolate_without_network",
     "reads_noise_level",
     "sample_decoder",
     "super_resolve_clips",
@@ -77,9 +75,8 @@ def sample_decoder(
     channels, side = (3, sampling.size) if vae is None else (vae.channels, sampling.size // vae.factor)
     shape = (channels, sampling.frames, side, side)
     noise = SeededNoise(seeds, shape, cond.device, _DECODER, decoder.frame_correlation)
-    solver, guided = sampling.solver("decoder"), Guided(decoder, sampling.guidance_scale)
-    sigmas = noise_levels(decoder, sampling, solver.steps)
-    clips = _sample(guided, noise, sigmas, cond, fps, solver.sampler, sampling, on_step)
+    guided = Guided(decoder, sampling.guidance_scale)
+    clips = _sample("decoder", decoder, guided, noise, cond, fps, sampling, on_step)
     return clips if vae is None else _decoded(vae, clips)
 
 
@@ -119,11 +116,6 @@ def interpolate_clips(
     return windows.join(fill_frames(interpolator, known, cond, fps, seeds, sampling, on_step), len(clips))
 
 
-def interpolate_without_network(clips: Tensor, sampling: Sampling) -> Tensor:
-    """Insert `Sampling.skip` - 1 frames by the baseline `Sampling.interpolation`, ``linear`` or ``repeat``."""
-    return INTERPOLATIONS[sampling.interpolation](clips, sampling.skip)
-
-
 def fill_frames(
     interpolator: NetDenoiser,
     known: MaskedFrames,
@@ -150,9 +142,8 @@ def fill_frames(
     shape = (len(known.pixels) // len(seeds), *known.pixels.shape[1:])
     noise = SeededNoise(seeds, shape, cond.device, _INTERPOLATOR, interpolator.frame_correlation)
     draw = lambda: rearrange(noise(), "b n c t h w -> (b n) c t h w")  # noqa: E731
-    solver, masked = sampling.solver("interpolator"), MaskedDenoiser(interpolator, known)
-    sigmas = noise_levels(interpolator, sampling, solver.steps)
-    return _sample(masked, draw, sigmas, cond, fps, solver.sampler, sampling, on_step)
+    masked = MaskedDenoiser(interpolator, known)
+    return _sample("interpolator", interpolator, masked, draw, cond, fps, sampling, on_step)
 
 
 def super_resolve_clips(
@@ -264,28 +255,28 @@ def _super_resolve(
     concat = large
     if reads_noise_level(network):
         concat = augment_conditioning(large, large.new_full((len(large),), sampling.augmentation), draw())
-    solver = sampling.solver(role)
-    sigmas = noise_levels(network, sampling, solver.steps)
     if cond is None:
         cond = large.new_zeros(len(large), space_time_network(network).cond_channels)
 
     def given(x: Tensor, sigma: Tensor, cond: Tensor, fps: Tensor) -> Denoised:
         return denoiser(x, sigma, cond, fps, concat)
 
-    return _sample(given, draw, sigmas, cond, fps, solver.sampler, sampling, on_step)
+    return _sample(role, network, given, draw, cond, fps, sampling, on_step)
 
 
 def _sample(
+    role: Role,
+    network: NetDenoiser,
     denoiser: Callable[[Tensor, Tensor, Tensor, Tensor], Denoised],
     draw: Callable[[], Tensor],
-    sigmas: Tensor,
     cond: Tensor,
     fps: Tensor,
-    sampler: str,
     sampling: Sampling,
     on_step: Step,
 ) -> Tensor:
-    evaluations = itertools.count()
+    """Sample from a denoiser that wraps a network, with the sampler and the noise levels of the network's role."""
+    sampler, steps = sampling.solver(role)
+    sigmas, evaluations = noise_levels(network, sampling, steps), itertools.count()
     per_step = 2 if sampler == "heun" else 1
 
     def denoise(x: Tensor, sigma: Tensor) -> Denoised:

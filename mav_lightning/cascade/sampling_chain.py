@@ -9,7 +9,7 @@ from einops import rearrange, reduce
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from mav_lightning.cascade.cascade import Cascade, TrainedNetwork, required
+from mav_lightning.cascade.cascade import Cascade, TrainedNetwork
 from mav_lightning.cascade.clip_batches import RequestedClips, in_batches, padded
 from mav_lightning.cascade.clip_check import LARGEST_JUMP, jump_sizes
 from mav_lightning.cascade.clip_requests import (
@@ -27,7 +27,6 @@ from mav_lightning.cascade.sample_networks import (
     Step,
     fill_frames,
     interpolate_clips,
-    interpolate_without_network,
     no_step,
     sample_decoder,
     super_resolve_clips,
@@ -37,6 +36,7 @@ from mav_lightning.cascade.sampling import Sampling
 from mav_lightning.common.hashing import derived_seed
 from mav_lightning.common.pixels import from_uint8, to_uint8
 from mav_lightning.diffusion.denoiser import NetDenoiser
+from mav_lightning.diffusion.interpolation_baselines import INTERPOLATIONS
 from mav_lightning.diffusion.masks import MaskedFrames, every, first, last
 
 __all__ = ["SamplingChain"]
@@ -111,14 +111,14 @@ class SamplingChain:
         if isinstance(request, ExtrapolateRequest | PrecedeRequest):
             overlap = min(pixels.shape[2], frames // 2)
             if isinstance(request, PrecedeRequest):
-                window = self._fill(pixels[:, :, :overlap], last(overlap, frames), fps, seeds, request.use)
+                window = self._fill(pixels[:, :, :overlap], last(overlap, frames), fps, seeds)
                 return torch.cat([window[:, :, :-overlap], pixels], dim=2)
-            window = self._fill(pixels[:, :, -overlap:], first(overlap, frames), fps, seeds, request.use)
+            window = self._fill(pixels[:, :, -overlap:], first(overlap, frames), fps, seeds)
             return torch.cat([pixels, window[:, :, overlap:]], dim=2)
         if isinstance(request, AnimateRequest):
-            return self._fill(pixels, first(1, frames), fps, seeds, request.use)
+            return self._fill(pixels, first(1, frames), fps, seeds)
         if isinstance(request, MorphRequest):
-            return self._fill(pixels, self._ends(), fps, seeds, request.use)
+            return self._fill(pixels, self._ends(), fps, seeds)
         return pixels
 
     def _closed(self, clips: RequestedClips, until: Until) -> Tensor:
@@ -128,7 +128,7 @@ class SamplingChain:
         for attempt in range(LOOP_ATTEMPTS):
             chain = self if attempt == 0 else replace(self, on_step=no_step)
             own = derived_seed(seed, f"loop {attempt}") if attempt else seed
-            back = chain._fill(clip[:, :, [-1, 0]], self._ends(), fps, [own], "loop")
+            back = chain._fill(clip[:, :, [-1, 0]], self._ends(), fps, [own])
             closed = torch.cat([clip, back[:, :, 1:-1]], dim=2)
             closed = chain._super_resolved(replace(clips, pixels=closed), until)
             seam = float(jump_sizes(to_uint8(closed)[0], loop=True)[clip.shape[2] - 1 :].max())
@@ -138,23 +138,21 @@ class SamplingChain:
         return min(loops, key=lambda loop: loop[0])[1]
 
     def _super_resolved(self, clips: RequestedClips, until: Until) -> Tensor:
-        s, cascade, seeds = self.sampling, self.cascade, clips.seeds
+        s, networks, seeds = self.sampling, self.cascade.denoisers, clips.seeds
         made, fps = clips.pixels, self._output_fps(clips, until)
         if until in ("sr_low", "sr_high") and s.low_factor > 1:
-            sr_low = required(cascade.sr_low, "sr_low", "low_factor")
-            own = self._sr_condition(cascade.sr_low, made, clips.cond)
-            made = super_resolve_clips(sr_low, made, fps, seeds, s, self.on_step, own)
+            sr_low = networks["sr_low"]
+            cond = self._sr_condition(sr_low, made, clips.cond)
+            made = super_resolve_clips(sr_low.network, made, fps, seeds, s, self.on_step, cond)
         if until == "sr_high" and s.high_factor > 1:
-            sr_high = required(cascade.sr_high, "sr_high", "high_factor")
-            own = self._sr_condition(cascade.sr_high, made, clips.cond)
-            made = super_resolve_frames(sr_high, made, fps, seeds, s, self.on_step, own)
+            sr_high = networks["sr_high"]
+            cond = self._sr_condition(sr_high, made, clips.cond)
+            made = super_resolve_frames(sr_high.network, made, fps, seeds, s, self.on_step, cond)
         return made
 
-    def _sr_condition(
-        self, network: TrainedNetwork[NetDenoiser] | None, clips: Tensor, cond: Tensor | None
-    ) -> Tensor | None:
+    def _sr_condition(self, network: TrainedNetwork[NetDenoiser], clips: Tensor, cond: Tensor | None) -> Tensor | None:
         """Return embeddings (B, D) for a network that was trained with them: the decoder's, or those of the clips."""
-        if network is None or not network.conditioned:
+        if not network.conditioned:
             return None
         return self._embed(clips) if cond is None else cond
 
@@ -165,13 +163,13 @@ class SamplingChain:
 
     def _interpolate(self, clip: Tensor, cond: Tensor, fps: Tensor, seeds: Sequence[int]) -> Tensor:
         if self.sampling.interpolation != "network":
-            return interpolate_without_network(clip, self.sampling)
-        network = required(self.cascade.interpolator, "interpolator", "skip")
+            return INTERPOLATIONS[self.sampling.interpolation](clip, self.sampling.skip)
+        network = self.cascade.denoisers["interpolator"].network
         return interpolate_clips(network, clip, cond, fps, seeds, self.sampling, self.on_step)
 
-    def _fill(self, frames: Tensor, mask: Tensor, fps: Tensor, seeds: Sequence[int], purpose: str) -> Tensor:
+    def _fill(self, frames: Tensor, mask: Tensor, fps: Tensor, seeds: Sequence[int]) -> Tensor:
         """Put frames (B, 3, K, H, W) where `mask` (T,) is True, and sample the other frames."""
-        network = required(self.cascade.interpolator, "interpolator", purpose)
+        network = self.cascade.denoisers["interpolator"].network
         clip = frames.new_zeros(*frames.shape[:2], len(mask), *frames.shape[3:])
         clip[:, :, mask] = frames
         known = MaskedFrames(clip, mask.to(clip.device).expand(len(clip), -1))

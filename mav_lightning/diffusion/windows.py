@@ -9,6 +9,7 @@ from torch import Tensor
 from mav_lightning.common.errors import UserError
 from mav_lightning.diffusion.denoised import Denoised
 from mav_lightning.diffusion.denoiser import Denoiser
+from mav_lightning.diffusion.frame_skip import check_skip
 from mav_lightning.diffusion.masks import MaskedFrames, every
 
 __all__ = ["SlidingDenoiser", "Windows"]
@@ -32,7 +33,7 @@ class Windows:
     skip: int
 
     def __post_init__(self) -> None:
-        every(self.skip, self.frames)  # raises an error that lists the legal skips
+        check_skip(self.skip, self.frames)
 
     @property
     def steps(self) -> int:

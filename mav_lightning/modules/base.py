@@ -11,6 +11,7 @@ from lightning import LightningModule
 from torch import Tensor, nn
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.log_names import loss_name
 from mav_lightning.networks.catalogue import build_network
 from mav_lightning.networks.checkpoint_reader import read_checkpoint
 
@@ -45,6 +46,27 @@ class NetworkModule(LightningModule):
     def training_facts(self) -> dict[str, Any]:
         """Return what is known of the training data only after training, as fields of `networks.card.Trained`."""
         return {}
+
+    def log_loss(self, loss: Tensor, split: str, size: int) -> Tensor:
+        """Log the loss of a batch, and return it.
+
+        Args:
+            loss: The loss, a scalar.
+            split: ``train``, ``val`` or ``test``.
+            size: Number of samples in the batch.
+        """
+        self.log(loss_name(split), loss, batch_size=size, sync_dist=split != "train", prog_bar=True)
+        return loss
+
+    def prediction_seeds(self, batch_idx: int, size: int) -> range:
+        """Return a seed for each sample of a batch to predict, which no other batch of any process has.
+
+        Args:
+            batch_idx: Number of the batch in this process.
+            size: Number of samples in the batch.
+        """
+        first = (batch_idx * self.trainer.world_size + self.trainer.global_rank) << 16  # room for any batch size
+        return range(first, first + size)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Record which part of the state dict is the network, and the arguments that are plain values."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from datamodules.batch import ImageBatch
-from mav_lightning.common.log_names import SCORE, loss_name
+from mav_lightning.common.log_names import SCORE
 from mav_lightning.common.schema import check
 from mav_lightning.modules.base import NetworkModule
 from mav_lightning.modules.optim import DEFAULT_OPTIMIZER, DEFAULT_SCHEDULE, MakeOptimizer, Schedule, optimization
@@ -43,19 +43,19 @@ class CLIPModule(NetworkModule):
         """Compute the contrastive loss of a batch."""
         for caption in batch.captions():
             self.words.update(split_words(caption, self.clip.length))
-        return self._loss(self._embedded(batch), len(batch), "train")
+        return self.log_loss(self.clip.contrast(*self._embedded(batch)), "train", len(batch))
 
     def validation_step(self, batch: ImageBatch, batch_idx: int) -> None:
         """Log the loss on held-out pairs, and the retrieval accuracy: is a caption's nearest image one of its own?"""
-        images, texts, ids = embedded = self._embedded(batch)
-        self._loss(embedded, len(batch), "val")
+        images, texts, ids = self._embedded(batch)
+        self.log_loss(self.clip.contrast(images, texts, ids), "val", len(batch))
         nearest = (texts @ images.T).argmax(dim=1)
         accuracy = (ids[nearest] == ids).float().mean()
         self.log(f"{SCORE}/retrieval", accuracy, batch_size=len(batch), sync_dist=True)
 
     def test_step(self, batch: ImageBatch, batch_idx: int) -> None:
         """Log the loss of test pairs."""
-        self._loss(self._embedded(batch), len(batch), "test")
+        self.log_loss(self.clip.contrast(*self._embedded(batch)), "test", len(batch))
 
     def predict_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
         """Return the embeddings of a batch's images, shape (B, D)."""
@@ -84,11 +84,6 @@ class CLIPModule(NetworkModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return one optimizer for both encoders."""
         return optimization(self, self.make_optimizer, self.schedule)
-
-    def _loss(self, embedded: tuple[Tensor, Tensor, Tensor], size: int, stage: str) -> Tensor:
-        loss = self.clip.contrast(*embedded)
-        self.log(loss_name(stage), loss, batch_size=size, sync_dist=stage != "train", prog_bar=True)
-        return loss
 
     def _embedded(self, batch: ImageBatch) -> tuple[Tensor, Tensor, Tensor]:
         """Embed the images and captions of all processes, among which the loss contrasts; with the captions' ids."""

@@ -74,12 +74,7 @@ class TemporalDecoder(DenoisingModule[ClipBatch | JointBatch]):
         if isinstance(batch, JointBatch):
             images = batch.images
             cond = self.condition(images.pixels, images.embedding)
-            return torch.cat(
-                [
-                    self.losses(batch.clips),
-                    self.denoiser.loss(images.pixels, self.denoising.noise(len(images), self.device), cond),
-                ]
-            )
+            return torch.cat([self.losses(batch.clips), self.denoiser.loss(images.pixels, self.levels(images), cond)])
         cond = self.condition_of_clips(batch)
         return self.denoiser.loss(batch.pixels, self.levels(batch), cond, batch.fps)
 

@@ -1,6 +1,6 @@
 """What all trainings of denoisers of images and clips share: conditioning, noise, optimizer, and a parent network."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, TypeVar
 
@@ -13,7 +13,6 @@ from torch.nn import functional as F  # noqa: N812
 from datamodules.batch import ClipBatch, ImageBatch, JointBatch
 from mav_lightning.common.arguments import check_argument
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.log_names import loss_name
 from mav_lightning.common.schema import Fraction, NonNegativeFloat
 from mav_lightning.diffusion.denoised import Denoised
 from mav_lightning.diffusion.denoiser import EDMDenoiser, NetDenoiser, space_time_network
@@ -23,6 +22,7 @@ from mav_lightning.diffusion.samplers import dpm_solver_pp_2m
 from mav_lightning.modules.base import ImageEncoder, NetworkModule
 from mav_lightning.modules.optim import DEFAULT_OPTIMIZER, DEFAULT_SCHEDULE, MakeOptimizer, Schedule, optimization
 from mav_lightning.modules.transfer import TransferReport, freeze_spatial, transfer
+from mav_lightning.networks.catalogue import node_of
 from mav_lightning.nn.base import SpaceTimeNetwork
 
 __all__ = ["BoundDenoiser", "ClipCondition", "Denoising", "DenoisingModule"]
@@ -175,8 +175,7 @@ class DenoisingModule(NetworkModule, Generic[B]):
     def network_config(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the config of the denoiser."""
         node = super().network_config(config)
-        kind = f"{EDMDenoiser.__module__}.{EDMDenoiser.__name__}"
-        return {"_target_": kind, "net": node, "sigma_data": 0.5} if self._wraps_network else node
+        return node_of(EDMDenoiser, net=node, sigma_data=0.5) if self._wraps_network else node
 
     def losses(self, batch: B) -> Tensor:
         """Compute the loss of each sample, shape (B,)."""
@@ -206,9 +205,8 @@ class DenoisingModule(NetworkModule, Generic[B]):
             Samples in [-1, 1], or latents, shape of the batch's pixels.
         """
         one = batch.clips if isinstance(batch, JointBatch) else batch
-        first = (batch_idx * self.trainer.world_size + self.trainer.global_rank) << 16  # room for any batch size
         correlation = 0.0 if isinstance(one, ImageBatch) else self.denoiser.frame_correlation
-        seeds = range(first, first + len(one))
+        seeds = self.prediction_seeds(batch_idx, len(one))
         draw = SeededNoise(seeds, one.pixels.shape[1:], self.device, correlation=correlation)
         cond, denoise = self.sampling_condition(one), self.sampling_denoiser(one)
         fps = None if isinstance(one, ImageBatch) else one.fps
@@ -239,8 +237,8 @@ class DenoisingModule(NetworkModule, Generic[B]):
             lambda name: 1.0 if name in full else self.spatial_lr,
         )
 
-    def levels(self, batch: B) -> Tensor:
-        """Draw a noise level for each sample, shape (B,)."""
+    def levels(self, batch: Sized) -> Tensor:
+        """Draw a noise level for each sample of a batch, shape (B,)."""
         return self.denoising.noise(len(batch), self.device)
 
     def condition(self, images: Tensor, cached: Tensor | None) -> Tensor:
@@ -284,9 +282,7 @@ class DenoisingModule(NetworkModule, Generic[B]):
                 argument="embeddings",
             )
 
-    def _step(self, batch: B, stage: str) -> Tensor:
+    def _step(self, batch: B, split: str) -> Tensor:
         for part in (batch.clips, batch.images) if isinstance(batch, JointBatch) else (batch,):
             self._check_batch(part)
-        loss = self.losses(batch).mean()
-        self.log(loss_name(stage), loss, batch_size=len(batch), sync_dist=stage != "train", prog_bar=True)
-        return loss
+        return self.log_loss(self.losses(batch).mean(), split, len(batch))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from datamodules.batch import ImageBatch
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.log_names import SCORE, loss_name
+from mav_lightning.common.log_names import SCORE
 from mav_lightning.common.schema import Fraction
 from mav_lightning.diffusion.diffusion_prior import DiffusionPrior
 from mav_lightning.diffusion.noise_levels import LogNormalNoise
@@ -59,11 +59,11 @@ class PriorModule(NetworkModule):
 
     def training_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
         """Compute the squared error of the predicted embeddings, scaled to unit variance."""
-        return self._loss(batch, "train")
+        return self.log_loss(self.losses(batch).mean(), "train", len(batch))
 
     def validation_step(self, batch: ImageBatch, batch_idx: int) -> None:
         """Log the loss on held-out pairs, and the cosine similarity of sampled embeddings to those of the images."""
-        self._loss(batch, "val")
+        self.log_loss(self.losses(batch).mean(), "val", len(batch))
         captions = self.encoder.encode_words(batch.captions(), self.device)
         samples = self.denoiser.predict(captions, [zlib.crc32(key.encode()) for key in batch.key])
         similarity = (samples * self._images(batch)).sum(dim=1).mean()
@@ -71,13 +71,12 @@ class PriorModule(NetworkModule):
 
     def test_step(self, batch: ImageBatch, batch_idx: int) -> None:
         """Log the loss of test pairs."""
-        self._loss(batch, "test")
+        self.log_loss(self.losses(batch).mean(), "test", len(batch))
 
     def predict_step(self, batch: ImageBatch, batch_idx: int) -> Tensor:
         """Sample an image embedding, shape (B, D), for each caption of a batch."""
         captions = self.encoder.encode_words(batch.captions(), self.device)
-        first = (batch_idx * self.trainer.world_size + self.trainer.global_rank) << 16  # room for any batch size
-        return self.denoiser.predict(captions, range(first, first + len(batch)))
+        return self.denoiser.predict(captions, self.prediction_seeds(batch_idx, len(batch)))
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return one optimizer for the network."""
@@ -92,8 +91,3 @@ class PriorModule(NetworkModule):
 
     def _images(self, batch: ImageBatch) -> Tensor:
         return self.encoder(batch.pixels) if batch.embedding is None else batch.embedding
-
-    def _loss(self, batch: ImageBatch, stage: str) -> Tensor:
-        loss = self.losses(batch).mean()
-        self.log(loss_name(stage), loss, batch_size=len(batch), sync_dist=stage != "train", prog_bar=True)
-        return loss

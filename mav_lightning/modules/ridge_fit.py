@@ -49,7 +49,7 @@ class FitRidge(Task):
             UserError: If samples have no captions.
         """
         self.fit(track)
-        _write(self.network, place)
+        write_network(place, self.network.state_dict())
 
     @torch.inference_mode()
     def fit(self, track: Track | None = None) -> float:
@@ -88,11 +88,8 @@ class IdentityPrior(Task):
             seed: Ignored, since nothing is random.
             track: Ignored, since nothing takes time.
         """
-        _write(self.network.set_identity(), place)
-
-
-def _write(prior: RidgePrior, place: Path) -> None:
-    write_network(place, prior.state_dict())
+        self.network.set_identity()
+        write_network(place, self.network.state_dict())
 
 
 def _endless(data: LightningDataModule) -> Iterator[ImageBatch]:

@@ -6,8 +6,8 @@ neither imported nor called. The only exception is a class of a package that the
 
 import collections.abc
 import functools
-import importlib
-from collections.abc import Iterator, Mapping
+import pkgutil
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, get_origin
 
 from torch import nn
@@ -17,7 +17,7 @@ from mav_lightning.common.errors import UserError, nearest
 from mav_lightning.common.hints import Misfit, WrongClass, describe
 from mav_lightning.common.schema import check_call
 
-__all__ = ["CATALOGUE", "build_network", "describe_network"]
+__all__ = ["CATALOGUE", "build_network", "describe_network", "node_of"]
 
 _LARGEST, _LONGEST = 1 << 20, 64  # no network has a larger size or a longer list among its arguments
 
@@ -47,6 +47,16 @@ CATALOGUE = {
     "UnclipPriorNetwork": "mav_lightning.pretrained.unclip_prior.UnclipPriorNetwork",
     "UnclipTextEncoder": "mav_lightning.pretrained.unclip_text.UnclipTextEncoder",
 }
+
+
+def node_of(kind: Callable[..., Any], /, **arguments: Any) -> dict[str, Any]:
+    """Return the config node that builds an object of a class.
+
+    Args:
+        kind: The class.
+        **arguments: Its arguments: plain values and nodes.
+    """
+    return {"_target_": f"{kind.__module__}.{kind.__qualname__}", **arguments}
 
 
 def describe_network(node: Mapping[str, Any], path: str = "network") -> dict[str, Any]:
@@ -123,7 +133,8 @@ def _class(name: object, path: str) -> type[nn.Module]:
     if not isinstance(name, str):
         raise UserError(f"{path}: must be the name of a network, got {name!r}.")
     if name in CATALOGUE:
-        return _shipped(CATALOGUE[name])
+        shipped: type[nn.Module] = pkgutil.resolve_name(CATALOGUE[name])
+        return shipped
     if "." not in name:
         raise UserError(
             f"{path}: there is no network `{name}`; there are {', '.join(CATALOGUE)}.",
@@ -132,13 +143,6 @@ def _class(name: object, path: str) -> type[nn.Module]:
     found = import_class(name)
     if not issubclass(found, nn.Module):
         raise UserError(f"{path}: `{name}` is not a torch.nn.Module.")
-    return found
-
-
-@functools.cache
-def _shipped(dotted: str) -> type[nn.Module]:
-    module, _, name = dotted.rpartition(".")
-    found: type[nn.Module] = getattr(importlib.import_module(module), name)
     return found
 
 

@@ -11,6 +11,7 @@ from torch import nn
 from mav_lightning.common.counting import counted
 from mav_lightning.common.errors import UserError
 from mav_lightning.networks.card import Card
+from mav_lightning.networks.catalogue import node_of
 from mav_lightning.networks.stored import write_network
 
 __all__ = ["read_encoder", "read_model", "write_encoder"]
@@ -95,22 +96,21 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
 
 
-def write_encoder(place: Path, kind: type[nn.Module], model: Any, tokenizer: Any, name: str, **further: Any) -> None:
-    """Store a model and its tokenizer as a network that does not need the folder they were read from.
+def write_encoder(
+    place: Path, kind: type[nn.Module], model: Any, name: str, tokenizer: Any = None, **further: Any
+) -> None:
+    """Store a model as a network that does not need the folder it was read from.
 
     Args:
         place: Folder for the network.
         kind: Class of the network, which holds the model as ``model``.
         model: The model.
-        tokenizer: Its tokenizer.
         name: What the source is called in the network's description.
+        tokenizer: Tokenizer of the model, an argument of `kind`. None for a model that reads no texts.
         **further: Arguments of `kind` besides ``config`` and ``tokenizer``.
     """
-    node = {
-        "_target_": f"{kind.__module__}.{kind.__name__}",
-        "config": json.loads(model.config.to_json_string(use_diff=False)),
-        "tokenizer": tokenizer.backend_tokenizer.to_str(),
-        **further,
-    }
+    if tokenizer is not None:
+        further["tokenizer"] = tokenizer.backend_tokenizer.to_str()
+    node = node_of(kind, config=json.loads(model.config.to_json_string(use_diff=False)), **further)
     weights = {f"model.{key}": value for key, value in model.state_dict().items()}
     write_network(place, weights, Card.of(node, {"name": name}))

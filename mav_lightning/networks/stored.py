@@ -22,7 +22,7 @@ from mav_lightning.networks.card import CARD, WEIGHTS, Card, read_card, require_
 from mav_lightning.networks.catalogue import build_network
 from mav_lightning.nn.initialization import without_draws
 
-__all__ = ["copy_network", "load_network", "write_network"]
+__all__ = ["copy_network", "load_network", "weight_mismatches", "write_network"]
 
 
 def write_network(
@@ -77,6 +77,25 @@ def copy_network(source: Path, target: Path) -> None:
     for file in (WEIGHTS, CARD):
         with whole_file(target / file) as partial:
             shutil.copyfile(source / file, partial)
+
+
+def weight_mismatches(found: Mapping[str, Tensor], needed: Mapping[str, Tensor]) -> list[str]:
+    """Describe how weights differ from those of a network in name and shape: the number of each kind, and the first.
+
+    Args:
+        found: Name → weight.
+        needed: Name → weight of the network; only shapes are read.
+
+    Example:
+        >>> weight_mismatches({"a": torch.zeros(1), "b": torch.zeros(2)}, {"b": torch.zeros(3)})
+        ['1 unexpected, first `a`', '1 of another shape, first `b`']
+    """
+    problems = {
+        "missing": needed.keys() - found.keys(),
+        "unexpected": found.keys() - needed.keys(),
+        "of another shape": {n for n in needed.keys() & found.keys() if needed[n].shape != found[n].shape},
+    }
+    return [f"{len(names)} {problem}, first `{min(names)}`" for problem, names in problems.items() if names]
 
 
 def _verified(folder: Path, card: Card) -> dict[str, Tensor]:

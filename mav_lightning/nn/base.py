@@ -89,6 +89,32 @@ class SpaceTimeNetwork(Network):
         A network with further input channels starts from this weight, padded with zeros.
         """
 
+    def check_input(self, x: Tensor, fps: Tensor | None) -> int | None:
+        """Check the shape of images or clips, and return the number of frames of clips, None for images.
+
+        Args:
+            x: Images (B, C, H, W) or clips (B, C, T, H, W).
+            fps: Frame rate of each clip, shape (B,). None for images.
+
+        Raises:
+            ValueError: If the shape is not supported, or clips come without `fps`.
+        """
+        kind, shape = type(self).__name__, tuple(x.shape)
+        if x.ndim not in (4, 5):
+            raise ValueError(f"{kind} expects images (B, C, H, W) or clips (B, C, T, H, W), got {shape}.")
+        if x.shape[1] != self.in_channels:
+            raise ValueError(
+                f"{kind}: has {self.in_channels} input channels in the second dimension, got {x.shape[1]} in {shape}."
+            )
+        if x.shape[-1] % self.downsampling or x.shape[-2] % self.downsampling:
+            raise ValueError(
+                f"{kind}: height and width must be multiples of {self.downsampling}, got {shape[-2]}×{shape[-1]} "
+                "pixels."
+            )
+        if x.ndim == 5 and fps is None:
+            raise ValueError(f"{kind}: clips need `fps`, shape (B,), in frames per second.")
+        return x.shape[2] if x.ndim == 5 else None
+
     def temporal_layers(self) -> dict[str, TemporalLayer]:
         """Return the layers that mix frames, by name, in the order they were built."""
         layers = {name: layer for name, layer in self.named_modules() if isinstance(layer, TemporalLayer)}

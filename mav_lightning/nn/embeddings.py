@@ -1,6 +1,7 @@
 """Embeddings of numbers: noise level, frame rate, and frame times in seconds."""
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +10,9 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import PositiveFloat, PositiveInt
 from mav_lightning.nn.initialization import zero_init
 
-__all__ = ["FRAME_FEATURES", "FourierFeatures", "FrameTime", "NumberEmbedding"]
+__all__ = ["FRAME_FEATURES", "FourierFeatures", "FpsConditioning", "FrameTime", "NumberEmbedding"]
+
+FpsConditioning = Literal["off", "embedding", "seconds", "only_seconds"]
 
 FRAME_FEATURES = 32  # of the index of a frame, and of its time in seconds: cosines, then sines
 
@@ -67,15 +70,16 @@ class FrameTime(nn.Module):
     of motion in seconds looks the same at every frame rate.
 
     Args:
-        index: If True, include the index.
-        seconds: If True, include the time in seconds.
+        fps: Frame-rate conditioning of the network: ``seconds`` adds the time in seconds to the index, ``only_seconds``
+            replaces the index.
 
     Attributes:
         channels: Total number of features.
     """
 
-    def __init__(self, index: bool = True, seconds: bool = True) -> None:
+    def __init__(self, fps: FpsConditioning) -> None:
         super().__init__()
+        index, seconds = fps != "only_seconds", fps in ("seconds", "only_seconds")
         self.index = FourierFeatures(FRAME_FEATURES, 0.05, 1.5) if index else None
         self.seconds = FourierFeatures(FRAME_FEATURES, 0.3, 24.0) if seconds else None
         self.channels = FRAME_FEATURES * (index + seconds)

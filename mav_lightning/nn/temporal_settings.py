@@ -55,36 +55,35 @@ class TemporalSettings:
         """
         ordered = attention and len(spatial_levels) > 0 or self.convolution and self.factorized
         needs = (
-            ("temporal_attention_everywhere", everywhere, attention, "without `temporal_attention`"),
+            ("temporal_attention_everywhere", everywhere, attention, " without `temporal_attention`"),
             (
                 "temporal_attention",
                 attention,
                 len(spatial_levels) > 0 or everywhere,
-                "as `attention` lists no level; list some, or set `temporal_attention_everywhere`",
+                ", as `attention` lists no level; list some, or set `temporal_attention_everywhere`",
             ),
-            ("factorized", not self.factorized, self.convolution, "without a temporal_kernel_size above 1"),
+            ("factorized", not self.factorized, self.convolution, " without a temporal_kernel_size above 1"),
             (
                 "temporal_placement",
                 self.placement != "after",
                 ordered,
-                "without a temporal layer that follows a spatial one",
+                " without a temporal layer that follows a spatial one",
             ),
             (
                 "temporal_causal",
                 self.causal,
                 attention or self.convolution,
-                "without temporal convolution and attention",
+                " without temporal convolution and attention",
             ),
-            ("temporal_attention_window", self.window > 1, attention, "without `temporal_attention`"),
-            ("temporal_position", self.position != "absolute", attention, "without `temporal_attention`"),
+            ("temporal_attention_window", self.window > 1, attention, " without `temporal_attention`"),
+            ("temporal_position", self.position != "absolute", attention, " without `temporal_attention`"),
             (
                 "identity_init",
                 not self.identity_init,
                 attention or self.convolution or further,
-                "as nothing in the network is temporal",
+                ", as nothing in the network is temporal",
             ),
         )
         for argument, used, effective, reason in needs:
             if used and not effective:
-                comma = "," if reason.startswith("as ") else ""
-                raise UserError(f"has no effect{comma} {reason}.", argument=argument)
+                raise UserError(f"has no effect{reason}.", argument=argument)

@@ -1,7 +1,6 @@
 """One U-Net for images and clips."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Literal
 
 import torch
 from einops import rearrange, repeat
@@ -13,15 +12,13 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import NonNegativeInt, PositiveInt
 from mav_lightning.nn.activation_checkpointing import ActivationCheckpointing, run_layer
 from mav_lightning.nn.base import SpaceTimeNetwork, TemporalLayer, check_levels
-from mav_lightning.nn.embeddings import FrameTime, NumberEmbedding
+from mav_lightning.nn.embeddings import FpsConditioning, FrameTime, NumberEmbedding
 from mav_lightning.nn.initialization import init_by_name, zero_init
 from mav_lightning.nn.temporal_settings import Placement, TemporalSettings
 from mav_lightning.nn.time_position import TimePosition
 from mav_lightning.nn.unet_blocks import LayerFactory, Resample, ResidualBlock
 
 __all__ = ["SpaceTimeUNet"]
-
-FpsConditioning = Literal["off", "embedding", "seconds", "only_seconds"]
 
 
 class SpaceTimeUNet(SpaceTimeNetwork):
@@ -108,7 +105,11 @@ class SpaceTimeUNet(SpaceTimeNetwork):
             temporal_position, identity_init,
         )  # fmt: skip
         timed = temporal.convolution or temporal_attention or temporal_layer is not None
-        _check_levels(channels, multipliers, attention)
+        if channels % 8:
+            raise UserError(
+                f"must be a multiple of 8, the number of normalization groups, got {channels}.", argument="channels"
+            )
+        check_levels(multipliers, attention)
         temporal.check(temporal_attention, temporal_attention_everywhere, attention, timed or fps != "off")
         widths, emb = [channels * multiplier for multiplier in multipliers], 4 * channels
         self.in_channels, self.out_channels, self.cond_channels = in_channels, out_channels, cond_channels
@@ -128,7 +129,7 @@ class SpaceTimeUNet(SpaceTimeNetwork):
         )
         self.conv_in = layers.conv(in_channels * patch_size**2, widths[0])
         self.down_blocks, skips = _down_blocks(layers, widths, blocks)
-        mid = (layers.block(widths[-1], widths[-1], len(widths) - 1) for _ in range(mid_blocks))
+        mid = (ResidualBlock(layers, widths[-1], widths[-1], len(widths) - 1) for _ in range(mid_blocks))
         self.mid_blocks = nn.ModuleList(mid)
         self.up_blocks = _up_blocks(layers, widths, blocks, skips)
         self.norm_out = nn.GroupNorm(8, widths[0])
@@ -142,7 +143,7 @@ class SpaceTimeUNet(SpaceTimeNetwork):
         self.context_proj = nn.Linear(self.cond_channels, self.context_tokens * emb) if self.context_tokens else None
         self.fps_embedding = NumberEmbedding(emb, 0.3, 6.0, zero=identity_init) if fps != "off" else None
         self.emb_mlp = nn.Sequential(nn.SiLU(), nn.Linear(emb, emb))
-        self.frame_time = FrameTime(index=fps != "only_seconds", seconds=fps in ("seconds", "only_seconds"))
+        self.frame_time = FrameTime(fps)
         # Tells all layers which frame they process, so that motion can be compared with where an object should be.
         self.time_proj = nn.Linear(self.frame_time.channels, emb) if timed else None
         if self.time_proj is not None and identity_init:
@@ -183,8 +184,13 @@ class SpaceTimeUNet(SpaceTimeNetwork):
         Raises:
             ValueError: If the shape of `x` or `cond` is not supported, or clips come without `fps`.
         """
-        self._check_input(x, cond, fps)
-        frames = x.shape[2] if x.ndim == 5 else None
+        frames = self.check_input(x, fps)
+        if not isinstance(cond, Tensor) or cond.shape != (len(x), self.cond_channels):
+            found = tuple(cond.shape) if isinstance(cond, Tensor) else repr(cond)
+            raise ValueError(
+                f"SpaceTimeUNet: `cond` must be image embeddings of shape {(len(x), self.cond_channels)}, got {found}; "
+                "rows of zeros mean no condition."
+            )
         emb, context, time = self._embed(noise, cond, fps, frames)
         if frames is not None:
             x = rearrange(x, "b c t h w -> (b t) c h w")
@@ -221,30 +227,6 @@ class SpaceTimeUNet(SpaceTimeNetwork):
             emb = emb + self.time_proj(time).flatten(0, 1)
         return emb, None if context is None else repeat(context, "b n d -> (b t) n d", t=frames), time
 
-    def _check_input(self, x: Tensor, cond: Tensor, fps: Tensor | None) -> None:
-        if x.ndim not in (4, 5):
-            raise ValueError(
-                f"SpaceTimeUNet expects images (B, C, H, W) or clips (B, C, T, H, W), got {tuple(x.shape)}."
-            )
-        if x.shape[1] != self.in_channels:
-            raise ValueError(
-                f"SpaceTimeUNet: has {self.in_channels} input channels in the second dimension, got {x.shape[1]} in "
-                f"{tuple(x.shape)}."
-            )
-        if x.shape[-1] % self.downsampling or x.shape[-2] % self.downsampling:
-            raise ValueError(
-                f"SpaceTimeUNet: height and width must be multiples of {self.downsampling}, got "
-                f"{x.shape[-2]}×{x.shape[-1]} pixels."
-            )
-        if not isinstance(cond, Tensor) or cond.shape != (len(x), self.cond_channels):
-            found = tuple(cond.shape) if isinstance(cond, Tensor) else repr(cond)
-            raise ValueError(
-                f"SpaceTimeUNet: `cond` must be image embeddings of shape {(len(x), self.cond_channels)}, got {found}; "
-                "rows of zeros mean no condition."
-            )
-        if x.ndim == 5 and fps is None:
-            raise ValueError("SpaceTimeUNet: clips need `fps`, shape (B,), in frames per second.")
-
 
 def _down_blocks(layers: LayerFactory, widths: list[int], blocks: int) -> tuple[nn.ModuleList, list[int]]:
     """Build the downsampling half; also return the channels of its skip connections."""
@@ -253,7 +235,7 @@ def _down_blocks(layers: LayerFactory, widths: list[int], blocks: int) -> tuple[
         if level:
             down.append(Resample(layers.conv(width, width, stride=2), up=False))
         for _ in range(blocks):
-            down.append(layers.block(width, level_width, level))
+            down.append(ResidualBlock(layers, width, level_width, level))
             width = level_width
             skips.append(width)
     return down, skips
@@ -264,17 +246,9 @@ def _up_blocks(layers: LayerFactory, widths: list[int], blocks: int, skips: list
     up, width, skips = nn.ModuleList(), widths[-1], list(skips)
     for level, level_width in reversed(list(enumerate(widths))):
         for _ in range(blocks):
-            up.append(layers.block(width + skips.pop(), level_width, level))
+            up.append(ResidualBlock(layers, width + skips.pop(), level_width, level))
             width = level_width
         if level:
             up.append(Resample(layers.conv(width, widths[level - 1]), up=True))
             width = widths[level - 1]
     return up
-
-
-def _check_levels(channels: int, multipliers: Sequence[int], attention: Sequence[int]) -> None:
-    if channels % 8:
-        raise UserError(
-            f"must be a multiple of 8, the number of normalization groups, got {channels}.", argument="channels"
-        )
-    check_levels(multipliers, attention)

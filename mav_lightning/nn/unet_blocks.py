@@ -45,10 +45,6 @@ class LayerFactory:
         """Build a convolution."""
         return PseudoConv3d(in_channels, out_channels, stride=stride, temporal=self.temporal)
 
-    def block(self, in_channels: int, out_channels: int, level: int) -> "ResidualBlock":
-        """Build a residual block of a level, counted from 0 at the finest."""
-        return ResidualBlock(self, in_channels, out_channels, level)
-
     def attention(self, channels: int, level: int) -> PseudoAttention3d | None:
         """Build the attention of a level. None if it has none."""
         spatial, temporal = level in self.spatial_levels, level in self.temporal_levels
@@ -80,7 +76,14 @@ class LayerFactory:
 
 
 class ResidualBlock(nn.Module):
-    """Norm, convolution, conditioning, norm, convolution, residual; then attention and a further temporal layer."""
+    """Norm, convolution, conditioning, norm, convolution, residual; then attention and a further temporal layer.
+
+    Args:
+        layers: Builds the layers.
+        in_channels: Number of input channels.
+        out_channels: Number of output channels.
+        level: Level of the U-Net, counted from 0 at the finest.
+    """
 
     def __init__(self, layers: LayerFactory, in_channels: int, out_channels: int, level: int) -> None:
         super().__init__()

@@ -19,6 +19,7 @@ from torch import Tensor
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.hashing import file_sha256
 from mav_lightning.common.schema import read_json
+from mav_lightning.networks.stored import weight_mismatches
 
 __all__ = [
     "CONFIG", "MODEL_WEIGHTS", "Part", "check_pipeline", "check_sha256", "demand_same_weights", "files_sha256",
@@ -37,7 +38,7 @@ class Part:
 
     Attributes:
         kind: Name of its class in diffusers.
-        config: Arguments of the class.
+        config: Arguments of the class, and ``_diffusers_version`` if it is recorded.
         weights: State dict, floating-point values as float32.
         files: The files that were read.
     """
@@ -46,6 +47,17 @@ class Part:
     config: dict[str, Any]
     weights: dict[str, Tensor]
     files: tuple[Path, ...]
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of the class."""
+        return {key: value for key, value in self.config.items() if not key.startswith("_")}
+
+    @property
+    def size(self) -> int | None:
+        """Height and width of the images that it was trained on. None if they are not recorded as one number."""
+        size = self.config.get("sample_size")
+        return size if isinstance(size, int) else None
 
 
 def read_part(folder: Path, kinds: Iterable[str]) -> Part:
@@ -265,15 +277,9 @@ def demand_same_weights(where: Path, found: Mapping[str, Tensor], needed: Mappin
     Raises:
         UserError: With the number of missing, unexpected and differently shaped weights, and the first of each.
     """
-    problems = {
-        "missing": needed.keys() - found.keys(),
-        "unexpected": found.keys() - needed.keys(),
-        "of another shape": {n for n in needed.keys() & found.keys() if needed[n].shape != found[n].shape},
-    }
-    listed = [f"{len(names)} {problem}, first `{min(names)}`" for problem, names in problems.items() if names]
-    if listed:
+    if listed := "; ".join(weight_mismatches(found, needed)):
         raise UserError(
-            f"{where}: the weights are not those of the network that is described: {'; '.join(listed)}; use a complete "
-            "copy, of one version.",
+            f"{where}: the weights are not those of the network that is described: {listed}; use a complete copy, of "
+            "one version.",
             argument="source",
         )

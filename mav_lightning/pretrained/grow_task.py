@@ -1,6 +1,5 @@
 """Tasks that turn an image network of diffusers into a space-time network of this project."""
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from torch import nn
 from mav_lightning.certificate import Certificate
 from mav_lightning.common.diffusers_library import diffusers_version
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.json_files import write_json
 from mav_lightning.common.task import Task
 from mav_lightning.common.tracking import Track
 from mav_lightning.networks.card import Card
@@ -60,13 +60,10 @@ class GrowDiffusers(Task):
             UserError: If a file is missing or not what it should be, the hash differs, the network cannot be extended,
                 or the certificate does not hold.
         """
-        source = read_grown_source(
-            Path(self.source), self.grown, None if self.scheduler is None else Path(self.scheduler)
-        )
-        temporal = None if self.temporal is None else Path(self.temporal)
-        files = [*source.files, *([] if temporal is None else [_existing(temporal)])]
-        check_sha256(files, self.source_sha256, Path(self.source))
-        _write(place, source, source.complete(temporal), self.source_sha256)
+        source = read_grown_source(self.source, self.grown, self.scheduler)
+        temporal = [] if self.temporal is None else [_existing(self.temporal)]
+        check_sha256([*source.files, *temporal], self.source_sha256, self.source)
+        _write(place, source, source.complete(self.temporal), self.source_sha256)
 
 
 @dataclass(frozen=True)
@@ -97,7 +94,7 @@ class GrowTrained(Task):
                 does not hold.
         """
         folder = place / "diffusers"
-        export_diffusers(Path(self.network), folder, overwrite=True)
+        export_diffusers(self.network, folder, overwrite=True)
         further = read_weights(folder / TEMPORAL)
         if kept := sorted(name for name, value in further.items() if bool(value.any())):
             raise UserError(
@@ -111,11 +108,11 @@ class GrowTrained(Task):
 
 def _write(place: Path, source: GrownSource, certificate: Certificate | None, sha256: str) -> None:
     """Write the extended network and the report."""
-    trained = {"name": source.folder.name, **({} if source.size is None else {"size": source.size})}
+    trained = {"name": source.folder.name, "size": source.size}
     write_network(place, source.denoiser.state_dict(), Card.of(source.node, trained))
     report = {"source": source.folder.name, "source_sha256": sha256, "diffusers": diffusers_version()}
-    report |= _report(source.denoiser.net, bool(source.captions), certificate)
-    (place / GROWN).write_text(json.dumps(report, indent=1) + "\n")
+    report |= _report(source.net, bool(source.captions), certificate)
+    write_json(place / GROWN, report)
 
 
 def _existing(temporal: Path) -> Path:
@@ -126,17 +123,14 @@ def _existing(temporal: Path) -> Path:
     return temporal
 
 
-def _report(net: nn.Module, captions: bool, certificate: Certificate | None) -> dict[str, Any]:
-    assert isinstance(net, GrownUNet)
-    grown, pointwise = net.temporal_layers(), []
-    for name, module in net.unet.named_modules():
-        if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1):
-            pointwise.append(name)
+def _report(net: GrownUNet, captions: bool, certificate: Certificate | None) -> dict[str, Any]:
+    convolutions = [(name, one) for name, one in net.unet.named_modules() if isinstance(one, nn.Conv2d)]
+    pointwise = [name for name, one in convolutions if one.kernel_size == (1, 1)]
     source = set(net.source_names()) | {
         name for name in net.state_dict() if name.startswith(("conditioning.text_proj.", "conditioning.embedding_"))
     }
     return {
-        "temporal_layers": {name: type(layer).__name__ for name, layer in grown.items()},
+        "temporal_layers": {name: type(layer).__name__ for name, layer in net.temporal_layers().items()},
         "not_extended": {name.replace(".spatial", ""): "1×1 convolution: mixes channels only" for name in pointwise},
         "new_weights": sorted(net.state_dict().keys() - source),
         "empty_caption": "of the source's text encoder" if captions else "zeros: no text encoder next to the source",

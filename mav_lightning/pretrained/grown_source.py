@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mav_lightning.certificate import TOLERANCE, Certificate, certify_frames
 from mav_lightning.common.errors import UserError
 from mav_lightning.diffusion.denoiser import EpsDenoiser, HybridDenoiser, NetDenoiser, VDenoiser, X0Denoiser
+from mav_lightning.networks.catalogue import node_of
 from mav_lightning.pretrained.diffusers_folder import (
     Part,
     demand_same_weights,
@@ -49,19 +50,19 @@ class GrownSource:
 
     Attributes:
         folder: The source's folder.
-        denoiser: The extended network, with the source's weights.
+        denoiser: Denoiser of `net`.
+        net: The extended network, with the source's weights.
         node: Config node that builds it.
         size: Height and width of the images it was trained on. None if unknown.
-        levels: Content of the ``scheduler_config.json`` of its training.
         captions: Files of the text encoder that the empty caption is encoded with; empty if there is none.
         files: All files that the source was read from.
     """
 
     folder: Path
     denoiser: NetDenoiser
+    net: GrownUNet
     node: dict[str, Any]
     size: int | None
-    levels: dict[str, Any]
     captions: list[Path]
     files: list[Path]
 
@@ -78,11 +79,11 @@ class GrownSource:
             UserError: If the text encoder or the temporal weights do not fit, or the certificate does not hold.
         """
         if self.captions:
-            _fill_empty_caption(self.denoiser.net, self.folder)
+            _fill_empty_caption(self.net, self.folder)
         if temporal is not None:
-            _load_temporal(self.denoiser.net, temporal)
+            _load_temporal(self.net, temporal)
             return None
-        return _certify(self.denoiser, self.folder)
+        return _certify(self.denoiser, self.folder) if self.net.identity_init else None
 
 
 def read_grown_source(source: Path, grown: Callable[..., GrownUNet], scheduler: Path | None = None) -> GrownSource:
@@ -109,15 +110,19 @@ def read_grown_source(source: Path, grown: Callable[..., GrownUNet], scheduler: 
     if captions:
         arguments["text_tokens"] = caption_length(source)
     if noising is not None:
-        arguments["image_noising"] = asdict(noising.schedule)
-    denoiser, node = _denoiser(grown, arguments, levels)
-    _load(denoiser.net, source, part, text_proj)
+        arguments["image_noising"] = noising.schedule
+    kind, options = _prediction(levels, arguments["schedule"])
+    net = grown(**arguments)
+    described = {**(grown.keywords if isinstance(grown, partial) else {}), **arguments}
+    node = node_of(
+        kind, net=node_of(GrownUNet, **{name: _described(value) for name, value in described.items()}), **options
+    )
+    _load(net, source, part, text_proj)
     if noising is not None:
-        _load_normalizer(denoiser.net, noising.normalizer)
-    size = part.config.get("sample_size")
+        _load_normalizer(net, noising.normalizer)
     files = [*part.files, scheduler, *captions, *(text_proj.files if text_proj else ())]
     files += noising.files if noising else []
-    return GrownSource(source, denoiser, node, size if isinstance(size, int) else None, levels, captions, files)
+    return GrownSource(source, kind(net, **options), net, node, part.size, captions, files)
 
 
 def _arguments(part: Part, schedule: NoiseSchedule, text_proj: Part | None) -> dict[str, Any]:
@@ -126,11 +131,9 @@ def _arguments(part: Part, schedule: NoiseSchedule, text_proj: Part | None) -> d
         check_unet_config(part.kind, part.config)
     except UserError as error:
         raise UserError(f"{part.files[0]}: {error.message}", argument="source") from error
-    plain = {key: value for key, value in part.config.items() if not key.startswith("_")}
-    found: dict[str, Any] = {"kind": part.kind, "config": plain, "schedule": asdict(schedule)}
+    found: dict[str, Any] = {"kind": part.kind, "config": part.arguments, "schedule": schedule}
     if text_proj is not None:
-        described = {key: value for key, value in text_proj.config.items() if not key.startswith("_")}
-        found["text_proj"] = described
+        found["text_proj"] = text_proj.arguments
     return found
 
 
@@ -165,9 +168,8 @@ def _noising(source: Path) -> _Noising | None:
     return _Noising(noise_schedule(read_scheduler(scheduler), scheduler), normalizer, [*normalizer.files, scheduler])
 
 
-def _load_normalizer(net: nn.Module, normalizer: Part) -> None:
+def _load_normalizer(net: GrownUNet, normalizer: Part) -> None:
     """Set the mean and the standard deviation by which image embeddings are scaled before they get noise."""
-    assert isinstance(net, GrownUNet)
     conditioning = net.get_submodule("conditioning")
     needed = {name: conditioning.get_buffer(f"embedding_{name}")[None] for name in ("mean", "std")}
     demand_same_weights(normalizer.files[0].parent, normalizer.weights, needed)
@@ -175,48 +177,34 @@ def _load_normalizer(net: nn.Module, normalizer: Part) -> None:
         place.copy_(normalizer.weights[name])
 
 
-def _denoiser(
-    grown: Callable[..., GrownUNet], arguments: Mapping[str, Any], levels: Mapping[str, Any]
-) -> tuple[NetDenoiser, dict[str, Any]]:
-    """Build the denoiser that reads the network's output as its training meant it, and the node that describes it."""
-    schedule = NoiseSchedule(**arguments["schedule"])
+def _prediction(levels: Mapping[str, Any], schedule: NoiseSchedule) -> tuple[type[NetDenoiser], dict[str, Any]]:
+    """Return the denoiser that reads the network's output as its training meant it, and the denoiser's arguments."""
     prediction, variance = str(levels.get("prediction_type", "epsilon")), str(levels.get("variance_type"))
     if prediction not in PREDICTIONS or variance == "learned":
         raise UserError(
             f"prediction_type={prediction!r} with variance_type={variance!r} is not supported.", argument="scheduler"
         )
-    kind = PREDICTIONS[prediction]
     options: dict[str, Any] = {"sigma_data": 1.0}  # a variance-preserving process
-    if variance == "learned_range":
-        if prediction != "epsilon":
-            raise UserError(f"learns a variance but predicts {prediction!r}, not the noise.", argument="scheduler")
-        sigmas = schedule.sigmas()
-        kind = HybridDenoiser
-        options |= {
-            "steps": schedule.num_train_timesteps, "sigma_min": float(sigmas[0]), "sigma_max": float(sigmas[-1]),
-        }  # fmt: skip
-    given = dict(grown.keywords) if isinstance(grown, partial) else {}
-    merged = {**given, **arguments}
-    noising = arguments.get("image_noising")
-    typed = {"schedule": schedule, **({} if noising is None else {"image_noising": NoiseSchedule(**noising)})}
-    net = grown(**{**arguments, **typed})
-    target = f"{GrownUNet.__module__}.{GrownUNet.__name__}"
-    described = {"_target_": target, **{key: _as_node(value) for key, value in merged.items()}}
-    node = {"_target_": f"{kind.__module__}.{kind.__name__}", "net": described, **options}
-    return kind(net, **options), node
+    if variance != "learned_range":
+        return PREDICTIONS[prediction], options
+    if prediction != "epsilon":
+        raise UserError(f"learns a variance but predicts {prediction!r}, not the noise.", argument="scheduler")
+    sigmas = schedule.sigmas()
+    lowest, highest = float(sigmas[0]), float(sigmas[-1])
+    return HybridDenoiser, {
+        **options, "steps": schedule.num_train_timesteps, "sigma_min": lowest, "sigma_max": highest,
+    }  # fmt: skip
 
 
-def _as_node(value: Any) -> Any:
-    """Return the node of a class that the network completes, such as a temporal layer; other values as they are."""
-    if isinstance(value, partial):
-        kind = value.func
-        return {"_target_": f"{kind.__module__}.{kind.__qualname__}", "_partial_": True, **value.keywords}
-    return value
+def _described(value: Any) -> Any:
+    """Return an argument of a network as its config node has it."""
+    if isinstance(value, partial):  # a class that the network completes, such as a temporal layer
+        return node_of(value.func, _partial_=True, **value.keywords)
+    return asdict(value) if isinstance(value, NoiseSchedule) else value
 
 
-def _load(net: nn.Module, source: Path, part: Part, text_proj: Part | None) -> None:
+def _load(net: GrownUNet, source: Path, part: Part, text_proj: Part | None) -> None:
     """Replace the weights of the image network by the source's."""
-    assert isinstance(net, GrownUNet)
     state = net.state_dict()
     names = {theirs: ours for ours, theirs in net.source_names().items()}
     demand_same_weights(source, part.weights, {theirs: state[ours] for theirs, ours in names.items()})
@@ -229,9 +217,8 @@ def _load(net: nn.Module, source: Path, part: Part, text_proj: Part | None) -> N
         model.load_state_dict(text_proj.weights)
 
 
-def _load_temporal(net: nn.Module, file: Path) -> None:
+def _load_temporal(net: GrownUNet, file: Path) -> None:
     """Replace the weights that the source does not have by those of an exported network."""
-    assert isinstance(net, GrownUNet)
     kept = set(net.source_names()) | net.adapter_parameters().keys()
     own = {
         name: value
@@ -243,18 +230,14 @@ def _load_temporal(net: nn.Module, file: Path) -> None:
     net.load_state_dict(weights, strict=False)
 
 
-def _fill_empty_caption(net: nn.Module, source: Path) -> None:
-    assert isinstance(net, GrownUNet)
+def _fill_empty_caption(net: GrownUNet, source: Path) -> None:
     projected = isinstance(net.conditioning, UnclipConditioning)
     place: Tensor = net.conditioning.null_text if projected else net.conditioning.null_context  # type: ignore[assignment]
     fill_empty_caption(place, source, projected)
 
 
-def _certify(denoiser: NetDenoiser, source: Path) -> Certificate | None:
-    """Check that a clip equals its frames; None for temporal layers that do not start as the identity."""
-    assert isinstance(denoiser.net, GrownUNet)
-    if not denoiser.net.identity_init:
-        return None
+def _certify(denoiser: NetDenoiser, source: Path) -> Certificate:
+    """Check that a clip equals its frames."""
     found = certify_frames(copy.deepcopy(denoiser))
     if not found.holds:
         raise UserError(

@@ -1,9 +1,9 @@
 """An image network of diffusers, extended by time."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any
 
-from einops import repeat
+from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from mav_lightning.common.arguments import checked
@@ -11,7 +11,7 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import NonNegativeInt, PositiveFloat, PositiveInt
 from mav_lightning.nn.activation_checkpointing import ActivationCheckpointing
 from mav_lightning.nn.base import SpaceTimeNetwork, TemporalLayer
-from mav_lightning.nn.embeddings import FrameTime, NumberEmbedding
+from mav_lightning.nn.embeddings import FpsConditioning, FrameTime, NumberEmbedding
 from mav_lightning.nn.initialization import init_by_name, zero_init
 from mav_lightning.nn.temporal_settings import Placement, TemporalSettings
 from mav_lightning.nn.time_position import TimePosition
@@ -96,7 +96,7 @@ class GrownUNet(SpaceTimeNetwork):
         temporal_attention: bool = True,
         temporal_attention_everywhere: bool = False,
         head_channels: PositiveInt = 32,
-        fps: Literal["off", "embedding", "seconds", "only_seconds"] = "seconds",
+        fps: FpsConditioning = "seconds",
         factorized: bool = True,
         identity_init: bool = True,
         temporal_layer: Callable[[int, int], TemporalLayer] | None = None,
@@ -121,7 +121,7 @@ class GrownUNet(SpaceTimeNetwork):
         self.reads_captions = isinstance(self.conditioning, UnclipConditioning)
         self.timestep = TimestepOfNoise(schedule)
         self.fps_embedding = NumberEmbedding(emb, 0.3, 6.0, zero=identity_init) if fps != "off" else None
-        self.frame_time = FrameTime(index=fps != "only_seconds", seconds=fps in ("seconds", "only_seconds"))
+        self.frame_time = FrameTime(fps)
         timed = temporal_kernel_size > 1 or temporal_attention or temporal_layer is not None
         self.time_proj = nn.Linear(self.frame_time.channels, emb) if timed else None
         if self.time_proj is not None and identity_init:
@@ -177,18 +177,20 @@ class GrownUNet(SpaceTimeNetwork):
         Raises:
             ValueError: If the shape of `x` or `cond` is not supported, or clips come without `fps`.
         """
-        frames = self._frames(x, cond, fps)
+        frames = self.check_input(x, fps)
+        if cond.ndim != 2 and not (cond.ndim == 3 and self.conditioning.text):
+            raise ValueError(f"GrownUNet: conditions must have the shape (B, D), got {tuple(cond.shape)}.")
         emb, arguments = self.conditioning(cond * self.cond_norm if cond.shape[1:] == (self.cond_channels,) else cond)
         timestep, time = self.timestep(noise), None
         if frames is not None and fps is not None:
             time = self.frame_time(frames, fps)
             emb = self._frame_embedding(emb, time, fps)
-            x = x.transpose(1, 2).flatten(0, 1)
+            x = rearrange(x, "b c t h w -> (b t) c h w")
             timestep = timestep.repeat_interleave(frames)
             arguments = {name: value.repeat_interleave(frames, 0) for name, value in arguments.items()}
         with self.clip.running(time, emb):
             out: Tensor = self.unet(x, timestep, **arguments, return_dict=False)[0]
-        return out if frames is None else out.unflatten(0, (-1, frames)).transpose(1, 2)
+        return out if frames is None else rearrange(out, "(b t) c h w -> b c t h w", t=frames)
 
     def _frame_embedding(self, emb: Tensor | None, time: Tensor, fps: Tensor) -> Tensor | None:
         """Return what is added to the embedding of the noise level of each frame, shape (B·T, E)."""
@@ -200,21 +202,6 @@ class GrownUNet(SpaceTimeNetwork):
             return frames
         of_time: Tensor = self.time_proj(time).flatten(0, 1)
         return of_time if frames is None else frames + of_time
-
-    def _frames(self, x: Tensor, cond: Tensor, fps: Tensor | None) -> int | None:
-        """Return the number of frames of clips; None for images."""
-        if x.ndim not in (4, 5):
-            raise ValueError(f"GrownUNet expects images (B, C, H, W) or clips (B, C, T, H, W), got {tuple(x.shape)}.")
-        if x.shape[-1] % self.downsampling or x.shape[-2] % self.downsampling:
-            raise ValueError(
-                f"GrownUNet: height and width must be multiples of {self.downsampling}, got "
-                f"{x.shape[-2]}×{x.shape[-1]} pixels."
-            )
-        if x.ndim == 5 and fps is None:
-            raise ValueError("GrownUNet: clips need `fps`, shape (B,), in frames per second.")
-        if cond.ndim != 2 and not (cond.ndim == 3 and self.conditioning.text):
-            raise ValueError(f"GrownUNet: conditions must have the shape (B, D), got {tuple(cond.shape)}.")
-        return x.shape[2] if x.ndim == 5 else None
 
 
 def _conditioning(

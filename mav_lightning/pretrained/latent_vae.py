@@ -13,6 +13,7 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.common.task import Task
 from mav_lightning.common.tracking import Track
 from mav_lightning.networks.card import Card
+from mav_lightning.networks.catalogue import node_of
 from mav_lightning.networks.stored import write_network
 from mav_lightning.nn.base import ImageAutoencoder
 from mav_lightning.pretrained.diffusers_folder import Part, check_sha256, demand_same_weights, read_part
@@ -78,8 +79,8 @@ class AdoptAutoencoder(Task):
         Raises:
             UserError: If a file is missing or not what it should be, or the hash differs.
         """
-        part = read_part(Path(self.source), ("AutoencoderKL",))
-        check_sha256(part.files, self.source_sha256, Path(self.source))
+        part = read_part(self.source, ("AutoencoderKL",))
+        check_sha256(part.files, self.source_sha256, self.source)
         write_autoencoder(part, place)
 
 
@@ -93,7 +94,6 @@ def write_autoencoder(part: Part, place: Path) -> None:
     Raises:
         UserError: If its description or its weights are not what they should be.
     """
-    config = {key: value for key, value in part.config.items() if not key.startswith("_")}
     try:
         with torch.device("meta"):
             needed = LatentVAE(part.config).model.state_dict()
@@ -103,7 +103,5 @@ def write_autoencoder(part: Part, place: Path) -> None:
         raise UserError(f"{part.files[0]}: does not describe an AutoencoderKL ({error}).", argument="source") from error
     source = part.files[0].parent
     demand_same_weights(source, part.weights, needed)
-    node = {"_target_": f"{LatentVAE.__module__}.{LatentVAE.__name__}", "config": config}
-    size = config.get("sample_size")
-    trained = {"name": source.name, **({"size": size} if isinstance(size, int) else {})}
-    write_network(place, {f"model.{name}": value for name, value in part.weights.items()}, Card.of(node, trained))
+    card = Card.of(node_of(LatentVAE, config=part.arguments), {"name": source.name, "size": part.size})
+    write_network(place, {f"model.{name}": value for name, value in part.weights.items()}, card)

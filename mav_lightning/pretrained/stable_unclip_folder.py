@@ -1,6 +1,5 @@
 """The folder of a Stable unCLIP pipeline of diffusers as the networks of a cascade that makes clips of given ones."""
 
-import json
 from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,8 @@ from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import PositiveFloat, check, read_json
 from mav_lightning.common.transformers_library import transformers_library
 from mav_lightning.networks.card import Card, network_id
-from mav_lightning.networks.huggingface_encoder import read_model
+from mav_lightning.networks.catalogue import node_of
+from mav_lightning.networks.huggingface_encoder import read_model, write_encoder
 from mav_lightning.networks.stored import write_network
 from mav_lightning.pretrained.diffusers_folder import CONFIG, check_pipeline, read_part, weights_file
 from mav_lightning.pretrained.grown_source import read_grown_source
@@ -89,19 +89,13 @@ def _write_image_encoder(source: Path, place: Path) -> None:
     model = read_model(transformers_library().CLIPVisionModelWithProjection, folder, "image encoder")
     file = source / "feature_extractor" / "preprocessor_config.json"
     stored = read_json(file, dict[str, Any], missing="give a complete copy of the pipeline")
-    node = {
-        "_target_": f"{StableUnclipImageEncoder.__module__}.{StableUnclipImageEncoder.__name__}",
-        "config": json.loads(model.config.to_json_string(use_diff=False)),
-        "mean": check(stored.get("image_mean"), list[float], f"{file}.image_mean"),
-        "std": check(stored.get("image_std"), list[PositiveFloat], f"{file}.image_std"),
-    }
-    weights = {f"model.{name}": value for name, value in model.state_dict().items()}
-    write_network(place, weights, Card.of(node, {"name": source.name}))
+    mean = check(stored.get("image_mean"), list[float], f"{file}.image_mean")
+    std = check(stored.get("image_std"), list[PositiveFloat], f"{file}.image_std")
+    write_encoder(place, StableUnclipImageEncoder, model, source.name, mean=mean, std=std)
 
 
 def _write_no_prior(source: Path, place: Path) -> None:
-    node = {"_target_": f"{AbsentPrior.__module__}.{AbsentPrior.__name__}"}
-    write_network(place, {}, Card.of(node, {"name": source.name}))
+    write_network(place, {}, Card.of(node_of(AbsentPrior), {"name": source.name}))
 
 
 def _write_vae(source: Path, place: Path) -> None:

@@ -13,7 +13,7 @@ from mav_lightning.common.diffusers_library import diffusers_class, known_argume
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import PositiveFloat, PositiveInt, check, read_json
 from mav_lightning.networks.card import Card
-from mav_lightning.networks.catalogue import build_network
+from mav_lightning.networks.catalogue import build_network, node_of
 from mav_lightning.networks.huggingface_encoder import write_encoder
 from mav_lightning.networks.stored import write_network
 from mav_lightning.pretrained.diffusers_folder import (
@@ -24,7 +24,7 @@ from mav_lightning.pretrained.diffusers_folder import (
     read_scheduler,
     weights_file,
 )
-from mav_lightning.pretrained.empty_caption import encode_caption, read_text_encoder
+from mav_lightning.pretrained.empty_caption import fill_empty_caption, read_text_encoder
 from mav_lightning.pretrained.grown_source import PREDICTIONS, GrownSource, read_grown_source
 from mav_lightning.pretrained.grown_unet import GrownUNet
 from mav_lightning.pretrained.last_step_expert import LastStepExpert
@@ -121,7 +121,7 @@ def _write_text_encoder(source: Path, place: Path) -> None:
             f"reads {encoder.config.max_position_embeddings}; give a complete copy of one pipeline.",
             argument="source",
         )
-    write_encoder(place, UnclipTextEncoder, encoder, tokenizer, source.name)
+    write_encoder(place, UnclipTextEncoder, encoder, source.name, tokenizer)
 
 
 def _write_prior(source: Path, place: Path) -> None:
@@ -129,17 +129,18 @@ def _write_prior(source: Path, place: Path) -> None:
     if levels.variance_type != "fixed_small_log":
         raise UserError(f"{source}: a prior that learns its variance is not supported.", argument="source")
     kind = diffusers_class("diffusers.models.transformers.prior_transformer", "PriorTransformer")
-    net = {
-        "_target_": f"{UnclipPriorNetwork.__module__}.{UnclipPriorNetwork.__name__}",
-        "config": _known(kind, part.config, part.files[0]),
-        "schedule": {"num_train_timesteps": levels.num_train_timesteps, "beta_schedule": levels.beta_schedule},
-    }
-    predicts = PREDICTIONS[levels.prediction_type]
-    node = {
-        "_target_": f"{UnclipPrior.__module__}.{UnclipPrior.__name__}",
-        "denoiser": {"_target_": f"{predicts.__module__}.{predicts.__name__}", "net": net, "sigma_data": 1.0},
-        "steps": _PRIOR_STEPS, "guidance_scale": _PRIOR_GUIDANCE, "clip_range": levels.clip_range,
-    }  # fmt: skip
+    net = node_of(
+        UnclipPriorNetwork,
+        config=_known(kind, part.config, part.files[0]),
+        schedule={"num_train_timesteps": levels.num_train_timesteps, "beta_schedule": levels.beta_schedule},
+    )
+    node = node_of(
+        UnclipPrior,
+        denoiser=node_of(PREDICTIONS[levels.prediction_type], net=net, sigma_data=1.0),
+        steps=_PRIOR_STEPS,
+        guidance_scale=_PRIOR_GUIDANCE,
+        clip_range=levels.clip_range,
+    )
     card = Card.of(node, {"name": source.name})
     with torch.device("meta"):
         needed = build_network(card.network, str(part.files[0])).state_dict()
@@ -147,48 +148,29 @@ def _write_prior(source: Path, place: Path) -> None:
     demand_same_weights(
         source / "prior", part.weights, {one.removeprefix(prefix): needed[one] for one in needed if one != null}
     )
-    empty = encode_caption(source / "prior", "", projected=True)
-    if empty.shape != needed[null].shape:
-        raise UserError(
-            f"{source}: the text encoder makes {tuple(empty.shape)} of a caption, and the prior takes "
-            f"{tuple(needed[null].shape)}; give a complete copy of one pipeline.",
-            argument="source",
-        )
+    empty = torch.zeros(needed[null].shape)
+    fill_empty_caption(empty, source / "prior", projected=True)
     write_network(place, {f"{prefix}{name}": value for name, value in part.weights.items()} | {null: empty}, card)
 
 
 def _write_decoder(source: Path, place: Path) -> None:
     # Conditions that are image embeddings alone are unit vectors; with a caption they have their own norm.
     grown = _grown(source / "decoder", partial(GrownUNet, cond_norm=_embedding_norm(source)))
-    write_network(place, grown.denoiser.state_dict(), Card.of(grown.node, _trained(source, grown)))
+    write_network(place, grown.denoiser.state_dict(), Card.of(grown.node, {"name": source.name, "size": grown.size}))
 
 
 def _write_super_resolution(source: Path, place: Path) -> None:
     first, last = (_grown(source / name, GrownUNet) for name in ("super_res_first", "super_res_last"))
-    node = {
-        **first.node,
-        "net": {
-            "_target_": f"{LastStepExpert.__module__}.{LastStepExpert.__name__}",
-            "first": first.node["net"],
-            "last": last.node["net"],
-        },
-    }
-    both = LastStepExpert(first.denoiser.net, last.denoiser.net)  # type: ignore[arg-type]
-    write_network(
-        place,
-        {f"net.{name}": value for name, value in both.state_dict().items()},
-        Card.of(node, _trained(source, first)),
-    )
+    node = {**first.node, "net": node_of(LastStepExpert, first=first.node["net"], last=last.node["net"])}
+    both = LastStepExpert(first.net, last.net)
+    weights = {f"net.{name}": value for name, value in both.state_dict().items()}
+    write_network(place, weights, Card.of(node, {"name": source.name, "size": first.size}))
 
 
 def _grown(source: Path, grown: Callable[..., GrownUNet]) -> GrownSource:
     found = read_grown_source(source, grown)
     found.complete()
     return found
-
-
-def _trained(source: Path, grown: GrownSource) -> dict[str, Any]:
-    return {"name": source.name, **({} if grown.size is None else {"size": grown.size})}
 
 
 def _embedding_norm(source: Path) -> float:

@@ -11,10 +11,12 @@ from torch import Tensor
 
 from mav_lightning.common.diffusers_library import diffusers_class, diffusers_version, known_arguments
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.json_files import write_json
 from mav_lightning.common.schema import PositiveInt
 from mav_lightning.common.task import Task
 from mav_lightning.common.tracking import Track
 from mav_lightning.networks.card import Card
+from mav_lightning.networks.catalogue import node_of
 from mav_lightning.networks.stored import write_network
 from mav_lightning.pretrained.diffusers_folder import (
     Part,
@@ -34,12 +36,13 @@ VIDEO = "video.json"
 
 
 class _Source(NamedTuple):
-    """A video network of diffusers: its class, the class's arguments, weights, and the files that were read."""
+    """A video network of diffusers: class, arguments, size of its images, weights, and the files that were read."""
 
     kind: VideoKind
     config: dict[str, Any]
+    size: int | None
     weights: dict[str, Tensor]
-    files: list[Path]
+    files: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
@@ -72,9 +75,9 @@ class AdoptVideoNetwork(Task):
         Raises:
             UserError: If a file is missing or not what it should be, or the hash differs.
         """
-        source = Path(self.source)
-        found = _read(source, None if self.adapter is None else Path(self.adapter))
-        scheduler = find_scheduler(source) if self.scheduler is None else Path(self.scheduler)
+        source = self.source
+        found = _read(source, self.adapter)
+        scheduler = find_scheduler(source) if self.scheduler is None else self.scheduler
         levels, captions = read_scheduler(scheduler), caption_files(source)
         check_sha256([*found.files, scheduler, *captions], self.source_sha256, source)
         if (prediction := str(levels.get("prediction_type", "epsilon"))) not in PREDICTIONS:
@@ -90,23 +93,19 @@ class AdoptVideoNetwork(Task):
         }
         net = VideoNetwork(found.kind, found.config, schedule, **settings)
         _fill(net, found.weights, source, bool(captions))
-        described = {"kind": found.kind, "config": found.config, "schedule": asdict(schedule), **settings}
-        target, kind = f"{VideoNetwork.__module__}.{VideoNetwork.__name__}", PREDICTIONS[prediction]
-        node = {
-            "_target_": f"{kind.__module__}.{kind.__name__}",
-            "net": {"_target_": target, **described},
-            "sigma_data": 1.0,  # a variance-preserving process
-        }
+        described = node_of(VideoNetwork, kind=found.kind, config=found.config, schedule=asdict(schedule), **settings)
+        node = node_of(PREDICTIONS[prediction], net=described, sigma_data=1.0)  # a variance-preserving process
         weights = {f"net.{name}": value for name, value in net.state_dict().items()}
-        write_network(place, weights, Card.of(node, {"name": source.name, **_size(found.config)}))
-        report: dict[str, Any] = {
+        write_network(place, weights, Card.of(node, {"name": source.name, "size": found.size}))
+        report = {
             "source": source.name,
             "source_sha256": self.source_sha256,
             "diffusers": diffusers_version(),
             "class": found.kind,
+            "temporal": sorted(net.temporal_names()),
+            "frame_rate": "not read",
         }
-        report |= {"temporal": sorted(net.temporal_names()), "frame_rate": "not read"}
-        (place / VIDEO).write_text(json.dumps(report, indent=1) + "\n")
+        write_json(place / VIDEO, report)
 
 
 def _read(source: Path, adapter: Path | None) -> _Source:
@@ -114,7 +113,7 @@ def _read(source: Path, adapter: Path | None) -> _Source:
         part = read_part(source, VIDEO_MODULES)
         kind: VideoKind = "UNetMotionModel" if part.kind == "UNetMotionModel" else "UNet3DConditionModel"
         _built(part, source, VIDEO_MODULES[kind])
-        return _Source(kind, _plain(part.config), part.weights, list(part.files))
+        return _Source(kind, part.arguments, part.size, part.weights, part.files)
     image, motion = read_part(source, ("UNet2DConditionModel",)), read_part(adapter, ("MotionAdapter",))
     module = VIDEO_MODULES["UNetMotionModel"]
     unet = _built(image, source, "diffusers.models.unets.unet_2d_condition")
@@ -125,7 +124,8 @@ def _read(source: Path, adapter: Path | None) -> _Source:
         raise UserError(
             f"{adapter}: does not fit the network in {source} ({str(error).splitlines()[0]}).", argument="adapter"
         ) from error
-    return _Source("UNetMotionModel", _plain(model.config), model.state_dict(), [*image.files, *motion.files])
+    made: dict[str, Any] = json.loads(json.dumps({k: v for k, v in model.config.items() if not k.startswith("_")}))
+    return _Source("UNetMotionModel", made, image.size, model.state_dict(), (*image.files, *motion.files))
 
 
 def _built(part: Part, folder: Path, module: str) -> Any:
@@ -151,14 +151,3 @@ def _fill(net: VideoNetwork, weights: Mapping[str, Tensor], source: Path, captio
             state[ours].copy_(weights[theirs])
     if captions:
         fill_empty_caption(net.conditioning.null_context, source, projected=False)
-
-
-def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a config as JSON keeps it, without diffusers' own entries."""
-    kept: dict[str, Any] = json.loads(json.dumps({k: v for k, v in config.items() if not k.startswith("_")}))
-    return kept
-
-
-def _size(config: Mapping[str, Any]) -> dict[str, int]:
-    size = config.get("sample_size")
-    return {"size": size} if isinstance(size, int) else {}

@@ -1,7 +1,6 @@
 """Experiment loggers by name, stored in the run's folder and offline by default."""
 
 import csv
-import json
 import os
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -13,9 +12,9 @@ from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoa
 from lightning_utilities.core.rank_zero import rank_zero_only
 
 from mav_lightning.common.errors import UserError, nearest
+from mav_lightning.common.json_files import write_json
 from mav_lightning.common.log_names import board_folder
 from mav_lightning.common.schema import read_json
-from mav_lightning.common.whole_file import whole_file
 from mav_lightning.training.continued_board import continue_board
 
 __all__ = ["LoggerChoice", "LoggerName", "Tags", "log_tags", "make_loggers", "with_offline_loggers"]
@@ -46,8 +45,7 @@ def make_loggers(choice: LoggerChoice, out: Path, step: int | None, tags: Tags, 
         choice = ["tensorboard"] if choice else []
     if isinstance(choice, str | Logger):
         choice = [choice]
-    loggers = [one if isinstance(one, Logger) else _by_name(one, out, step, tags, name) for one in choice]
-    return loggers
+    return [one if isinstance(one, Logger) else _by_name(one, out, step, tags, name) for one in choice]
 
 
 def with_offline_loggers(settings: Mapping[str, Any], out: Path) -> dict[str, Any]:
@@ -196,6 +194,4 @@ def _read_ids(out: Path) -> dict[str, str]:
 @rank_zero_only
 def _keep_id(out: Path, name: str, value: str | None) -> None:
     if value is not None:
-        ids = _read_ids(out) | {name: value}
-        with whole_file(out / IDS) as partial:
-            partial.write_text(json.dumps(ids))
+        write_json(out / IDS, _read_ids(out) | {name: value})

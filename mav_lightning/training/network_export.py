@@ -1,12 +1,12 @@
 """Export of networks from finished and unfinished trainings, in the form they are shared in."""
 
-import hashlib
 from pathlib import Path
 
 from lightning_utilities.core.rank_zero import rank_zero_warn
 from torch import Tensor
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.hashing import file_sha256
 from mav_lightning.common.whole_file import new_folder
 from mav_lightning.networks.card import CARD, NETWORK, SUMS, WEIGHTS, read_card
 from mav_lightning.networks.stored import copy_network, write_network
@@ -40,7 +40,7 @@ def export_network(run: Path, out: Path, step: int | None = None, overwrite: boo
             copy_network(run, folder)
         else:
             write_network(folder, _averaged(newest), card)
-        sums = [f"{hashlib.sha256((folder / file).read_bytes()).hexdigest()}  {file}\n" for file in (WEIGHTS, CARD)]
+        sums = [f"{file_sha256(folder / file)}  {file}\n" for file in (WEIGHTS, CARD)]
         (folder / SUMS).write_text("".join(sums))
     return None if newest is None else checkpoint_step(newest)
 

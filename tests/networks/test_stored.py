@@ -2,6 +2,7 @@
 
 import json
 import os
+import pkgutil
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import nn
 from mav_lightning.cascade.pipeline_file import READY_MADE
 from mav_lightning.common.errors import UserError
 from mav_lightning.networks.card import CARD, WEIGHTS, Card, network_id, read_card, write_card
-from mav_lightning.networks.catalogue import CATALOGUE, _shipped, build_network, describe_network
+from mav_lightning.networks.catalogue import CATALOGUE, build_network, describe_network
 from mav_lightning.networks.stored import copy_network, load_network, write_network
 
 NODE = {
@@ -62,7 +63,7 @@ def test_a_copy_has_the_same_id_and_another_network_another(folder: Path, tmp_pa
 @pytest.mark.parametrize("name", sorted(CATALOGUE))
 def test_the_catalogue_holds_networks_and_nothing_else(name: str) -> None:
     pytest.importorskip("diffusers") if name == "DiffusersUNet" else None
-    assert issubclass(_shipped(CATALOGUE[name]), nn.Module)
+    assert issubclass(pkgutil.resolve_name(CATALOGUE[name]), nn.Module)
 
 
 HOSTILE: list[tuple[Any, str]] = [

@@ -15,7 +15,7 @@ from mav_lightning.ablation.report.figures import draw_figures
 from mav_lightning.ablation.report.marks import marks
 from mav_lightning.ablation.report.rendering import COLORS, FOLDER, Plot, inline_svg, write_figures
 from mav_lightning.ablation.report.result_tables import csv_table, latex_table
-from mav_lightning.ablation.report.shown import cost_columns, shown, shown_as
+from mav_lightning.ablation.report.shown import cost_columns, shown
 from mav_lightning.ablation.results import read_results
 from mav_lightning.ablation.study_plan import read_plan
 from mav_lightning.common import units
@@ -88,7 +88,6 @@ def _environment(escape: Callable[[object], str]) -> Environment:
         "duration": units.duration,
         "plain": text.plain,
         "shown": shown,
-        "shown_as": shown_as,
         "cost_columns": cost_columns,
         "script_json": script_json,
         "code": lambda value: Markup(markdown_code(value)),

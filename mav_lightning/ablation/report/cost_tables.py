@@ -3,7 +3,7 @@
 from typing import Any
 
 from mav_lightning.ablation.budget import training_flops
-from mav_lightning.ablation.results import StudyResults, TrialResult
+from mav_lightning.ablation.results import StudyResults, TrialResult, mean_of_known
 from mav_lightning.common.errors import UserError
 from mav_lightning.runs.stage_folder import Stage
 
@@ -84,8 +84,4 @@ def _trial_cost(results: StudyResults, result: TrialResult) -> dict[str, Any]:
 
 
 def _means(records: list[dict[str, Any]]) -> dict[str, float | None]:
-    def mean(key: str) -> float | None:
-        known = [record[key] for record in records if record.get(key) is not None]
-        return sum(known) / len(known) if known else None
-
-    return {key: mean(key) for key in _NUMBERS}
+    return {key: mean_of_known(record.get(key) for record in records) for key in _NUMBERS}

@@ -12,7 +12,7 @@ from mav_lightning.ablation.report.cost_tables import stage_costs, variant_costs
 from mav_lightning.ablation.report.marks import marks
 from mav_lightning.ablation.report.origins import origins
 from mav_lightning.ablation.report.text import decimals
-from mav_lightning.ablation.results import StudyResults
+from mav_lightning.ablation.results import StudyResults, mean_of_known
 from mav_lightning.ablation.study import StudyMetric
 from mav_lightning.runs.ledger import State
 
@@ -114,12 +114,11 @@ def _comparison(one: Comparison) -> dict[str, Any]:
 def _values(results: StudyResults, metric: StudyMetric, variant: str) -> dict[str, Any]:
     trials = results.of(variant).values()
     values = [result.value(metric.name) for result in trials]
-    known = [value for value in values if value is not None]
     return {
         "values": values,
         "intervals": [result.interval(metric.name) for result in trials],
-        "mean": sum(known) / len(known) if known else None,
-        "n": len(known),
+        "mean": mean_of_known(values),
+        "n": len(values) - values.count(None),
     }
 
 

@@ -1,7 +1,7 @@
 """Marks for the best and the second-best variant of a metric, if the seeds support them."""
 
 from mav_lightning.ablation.paired_statistics import compare, goodness
-from mav_lightning.ablation.results import StudyResults
+from mav_lightning.ablation.results import StudyResults, mean_of_known
 from mav_lightning.ablation.study import StudyMetric
 
 __all__ = ["marks"]
@@ -21,7 +21,7 @@ def marks(results: StudyResults, metric: StudyMetric) -> dict[str, str]:
     left = {name: results.values(metric.name, name) for name in results.plan.study.order}
     found: dict[str, str] = {}
     for mark in ("best", "second"):
-        means = {name: _mean(list(values.values())) for name, values in left.items()}
+        means = {name: mean_of_known(values.values()) for name, values in left.items()}
         known = {name: goodness(mean, metric.better) for name, mean in means.items() if mean is not None}
         if len(known) < 2:
             break
@@ -32,8 +32,3 @@ def marks(results: StudyResults, metric: StudyMetric) -> dict[str, str]:
         found[first] = mark
         del left[first]
     return found
-
-
-def _mean(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None

@@ -1,11 +1,11 @@
 """What the tables of a report show: columns and metrics without any value are left out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mav_lightning.common import units
 
-__all__ = ["CostColumn", "cost_columns", "shown", "shown_as"]
+__all__ = ["CostColumn", "cost_columns", "shown"]
 
 _OPTIONAL = ("interval", "effect", "p_holm", "t_holm")  # columns of a comparison that need enough seeds
 
@@ -16,22 +16,22 @@ class CostColumn(NamedTuple):
     Attributes:
         key: Key of the rows.
         head: Heading.
-        kind: Name of the function in `mav_lightning.common.units` that formats its values.
+        show: Formats a value; None as a dash.
     """
 
     key: str
     head: str
-    kind: str
+    show: Callable[[float | None], str]
 
 
 _COSTS = (
-    CostColumn("parameters", "parameters", "count"),
-    CostColumn("steps", "steps", "count"),
-    CostColumn("flops", "training FLOPs", "operations"),
-    CostColumn("step_seconds", "time per step", "duration"),
-    CostColumn("seconds", "time", "duration"),
-    CostColumn("peak_rss_bytes", "peak memory", "memory"),
-    CostColumn("peak_cuda_bytes", "peak GPU memory", "memory"),
+    CostColumn("parameters", "parameters", units.count),
+    CostColumn("steps", "steps", units.count),
+    CostColumn("flops", "training FLOPs", units.operations),
+    CostColumn("step_seconds", "time per step", units.duration),
+    CostColumn("seconds", "time", units.duration),
+    CostColumn("peak_rss_bytes", "peak memory", units.memory),
+    CostColumn("peak_cuda_bytes", "peak GPU memory", units.memory),
 )
 
 
@@ -56,9 +56,3 @@ def shown(groups: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def cost_columns(rows: Sequence[Mapping[str, Any]]) -> list[CostColumn]:
     """Return the columns of a cost table in which some row has a value."""
     return [column for column in _COSTS if any(row[column.key] is not None for row in rows)]
-
-
-def shown_as(value: float | None, kind: str) -> str:
-    """Format a value by the function of the name `kind` in `mav_lightning.common.units`."""
-    formatted: str = getattr(units, kind)(value)
-    return formatted
