@@ -235,7 +235,7 @@ def _number(value: Any, where: str) -> float:
     if isinstance(value, int | float):
         return value
     try:
-        return math.nan if value is None else float(value)
+        return math.nan if value is None else float(value.item() if hasattr(value, "item") else value)
     except (TypeError, ValueError, RuntimeError):
         raise UserError(f"{where}: must be one number, got {str(value)[:80]}.") from None
 

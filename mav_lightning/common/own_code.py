@@ -45,9 +45,10 @@ def is_own_file(file: Path) -> bool:
 
 
 def raised_at(error: BaseException) -> str:
-    """Return what an error of somebody's code is, and the file and line that raised it."""
+    """Return what an error is, and the last line of the user's own code that led to it."""
     frames = traceback.extract_tb(error.__traceback__)
-    where = "" if isinstance(error, SyntaxError) else f" ({frames[-1].filename}, line {frames[-1].lineno})"
+    own = [frame for frame in frames if is_own_file(Path(frame.filename))] or frames
+    where = "" if isinstance(error, SyntaxError) else f" ({own[-1].filename}, line {own[-1].lineno})"
     return f"{type(error).__name__}: {error}{where}"
 
 
