@@ -179,7 +179,7 @@ class Evaluation:
             UserError: See `evaluate`.
         """
         self.extraction.run(track)
-        return self._assemble([one.measure(name, self) for name, one in self.protocol.metrics.items()])
+        return self._assemble([one.measured(name, self) for name, one in self.protocol.metrics.items()])
 
     def cuts(self, side: Side) -> Sequence[Cut]:
         """Return the clips of a side, ordered by id."""

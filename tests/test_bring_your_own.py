@@ -18,7 +18,8 @@ from mav_lightning.ablation.run import load_plan
 from mav_lightning.cli.app import app
 from mav_lightning.common import allowed
 from mav_lightning.common.errors import UserError
-from mav_lightning.config import load_config
+from mav_lightning.config import instantiate, load_config
+from mav_lightning.runs.ids import packages_of
 
 ROOT = Path(__file__).parent.parent
 
@@ -150,3 +151,45 @@ def test_a_temporal_layer_of_ones_own_keeps_the_certificate_and_is_knocked_out(m
     assert certify_frames(EDMDenoiser(net)).holds
     own = [name for name in net.temporal_layers() if name.endswith("temporal_layer")]
     assert own and set(knock_out(net, ["*temporal_layer"])) == set(own)
+
+
+def test_what_the_package_imports_of_the_users_own_counts_as_well(here: Path) -> None:
+    (here / "hers.py").write_text("GAIN = 1\n")
+    layer = here / "mylab" / "layers.py"
+    layer.write_text(f"import hers\nimport json\nimport torchmetrics\n{layer.read_text()}")
+    allowed.allow(["mylab"])
+    config = {"module": {"_target_": "mylab.layers.GatedShift"}}
+    before = packages_of(config)
+    (here / "hers.py").write_text("GAIN = 2\n")
+    after = packages_of(config)
+
+    assert before.keys() == {"mylab", "hers"}
+    assert before["mylab"] == after["mylab"] and before["hers"] != after["hers"]
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        ("def (:", r"`mylab.layers.GatedShift` cannot be imported; its file raises SyntaxError: .*layers.py, line 1"),
+        ("x = y", r"cannot be imported; its file raises NameError: name 'y' is not defined \(.*layers.py, line 1\)"),
+        ("import torch; torch.no_such", r"its file raises AttributeError: .* \(.*layers.py, line 1\)"),
+        ("raise SystemError('gone')", r"its file raises SystemError: gone \(.*layers.py, line 1\)"),
+    ],
+)
+def test_a_file_that_cannot_be_imported_is_one_message_with_its_line(broken: str, message: str, here: Path) -> None:
+    allowed.allow(["mylab"])
+    (here / "mylab" / "layers.py").write_text(broken)
+
+    with pytest.raises(UserError, match=message):
+        allowed.import_class("mylab.layers.GatedShift")
+
+
+def test_a_class_that_raises_while_it_is_built_is_one_message_with_its_line(here: Path) -> None:
+    allowed.allow(["mylab"])
+    file = here / "mylab" / "strict.py"
+    file.write_text("class Strict:\n    def __init__(self, size: int) -> None:\n        assert size % 8 == 0, 'size'\n")
+
+    with pytest.raises(
+        UserError, match=r"x: Strict cannot be built; it raises AssertionError: size .*strict.py, line 3"
+    ):
+        instantiate({"_target_": "mylab.strict.Strict", "size": 5}, path="x")

@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -14,6 +14,7 @@ from evaluation.cuts import Cut
 from evaluation.extractors.base import Extractor
 from evaluation.intervals import Interval
 from evaluation.jackknife import Jackknife
+from mav_lightning.common.errors import UserError
 
 __all__ = [
     "Direction",
@@ -166,6 +167,28 @@ class Metric(ABC):
             UserError: If there are too few clips, unless `extracted.force`.
         """
 
+    def measured(self, name: str, extracted: ExtractedFeatures) -> MetricResult:
+        """Compute the metric, and check what the subclass returns.
+
+        Args:
+            name: Name of the metric in the protocol.
+            extracted: Features of both sides.
+
+        Returns:
+            The result, with tensors and arrays of one number as numbers.
+
+        Raises:
+            UserError: If it is no `MetricResult`, a score was not declared, or a value is not a number.
+        """
+        result, where = self.measure(name, extracted), f"metric `{name}` ({type(self).__name__})"
+        if not isinstance(result, MetricResult):
+            raise UserError(f"{where}: `measure` must return a MetricResult, got a {type(result).__name__}.")
+        declared = self.declared(name, extracted.rates)
+        if unknown := sorted(result.scores.keys() - declared.keys()):
+            raise UserError(f"{where}: gives `{unknown[0]}` and declares {', '.join(declared)}; add it to `numbers`.")
+        values = {key: _number(score.value, f"{where}: `{key}`") for key, score in result.scores.items()}
+        return replace(result, scores={key: replace(result.scores[key], value=values[key]) for key in values})
+
     def fewest_clips(self, shape_of: Callable[[str], tuple[int, int]]) -> int:
         """Return how many clips of each side the metric needs, so that too few are found before they are extracted.
 
@@ -205,6 +228,16 @@ class Metric(ABC):
         """
         better, unit = cls.numbers[pattern]
         return Score(value, interval, interval_kind, n, better or "neither", unit)
+
+
+def _number(value: Any, where: str) -> float:
+    """Return a score's value as a number; NaN stands for none."""
+    if isinstance(value, int | float):
+        return value
+    try:
+        return math.nan if value is None else float(value.item() if hasattr(value, "item") else value)
+    except (TypeError, ValueError, RuntimeError):
+        raise UserError(f"{where}: must be one number, got {str(value)[:80]}.") from None
 
 
 def to_plain(value: Any) -> Any:

@@ -1,14 +1,18 @@
 """Packages of the user's own whose classes configs, studies and protocols may name."""
 
+import ast
 import hashlib
 import importlib
 import importlib.util
+import sys
 from collections.abc import Iterable
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.own_code import is_own_file, raised_at
 
-__all__ = ["allow", "allowed_packages", "import_class", "is_allowed", "source_sha256"]
+__all__ = ["allow", "allowed_packages", "import_class", "is_allowed", "own_imports", "source_sha256"]
 
 _SOURCES = (".py", ".so", ".pyd")
 _allowed: dict[str, None] = {}
@@ -64,7 +68,11 @@ def import_class(name: str) -> type:
     except ImportError as error:
         raise UserError(f"`{name}` cannot be imported ({error}).") from error
     except AttributeError as error:
-        raise UserError(f"`{module_name}` has no class `{attribute}`.") from error
+        if error.obj is sys.modules.get(module_name):
+            raise UserError(f"`{module_name}` has no class `{attribute}`.") from error
+        raise UserError(f"`{name}` cannot be imported; its file raises {raised_at(error)}.") from error
+    except Exception as error:  # whatever the file of somebody else raises
+        raise UserError(f"`{name}` cannot be imported; its file raises {raised_at(error)}.") from error
     if not isinstance(found, type) or not is_allowed(found.__module__):
         raise UserError(f"`{name}` must be a class defined in an allowed package.")
     return found
@@ -83,12 +91,42 @@ def source_sha256(package: str) -> str:
     return digest.hexdigest()
 
 
+def own_imports(package: str) -> list[str]:
+    """Return the top-level packages of the user's own that the source of a package imports.
+
+    Raises:
+        UserError: If there is no such package, or it cannot be parsed.
+    """
+    found: dict[str, None] = {}
+    for _, file in _files(package):
+        if file.suffix != ".py" or not is_own_file(file):
+            continue
+        try:
+            tree = ast.parse(file.read_bytes())
+        except (SyntaxError, ValueError) as error:
+            raise UserError(f"{file}: cannot be parsed ({error}).", argument="allow") from error
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                found |= dict.fromkeys(alias.name.partition(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found[node.module.partition(".")[0]] = None
+    return sorted(name for name in found if name != package.partition(".")[0] and _is_own_package(name))
+
+
+def _is_own_package(name: str) -> bool:
+    spec = PathFinder.find_spec(name)
+    places = [] if spec is None else [spec.origin] if spec.origin else list(spec.submodule_search_locations or ())
+    return any(place is not None and is_own_file(Path(place)) for place in places)
+
+
 def _files(package: str) -> list[tuple[str, Path]]:
     """Return the source files of a package as (relative path, file), sorted."""
     try:
         spec = importlib.util.find_spec(package)
     except (ImportError, ValueError):
         spec = None
+    except Exception as error:  # whatever the file of the parent package raises
+        raise UserError(f"`{package}` cannot be imported; it raises {raised_at(error)}.", argument="allow") from error
     if spec is None or (spec.origin in (None, "built-in", "frozen") and not spec.submodule_search_locations):
         raise UserError(
             f"there is no package `{package}` to import; install it, or add its parent folder to PYTHONPATH.",

@@ -14,6 +14,7 @@ from typing import Any, TypeVar, get_args, get_origin
 from mav_lightning.common.configs import leaves
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.hints import Misfit, WrongClass, describe
+from mav_lightning.common.own_code import raised_at
 from mav_lightning.common.schema import check, check_call, located
 from mav_lightning.config.targets import locate
 
@@ -132,11 +133,19 @@ def _visit(value: Any, hint: Any, path: str, build: bool) -> Any:
         return value
     if partial:
         return functools.partial(target, **arguments)
+    return _built(target, arguments, path)
+
+
+def _built(target: type, arguments: Mapping[str, Any], path: str) -> Any:
     try:
         with located(path):
             return target(**arguments)
+    except (UserError, RuntimeError, OSError, MemoryError):
+        raise
     except (ValueError, TypeError) as error:
         raise UserError(f"{path}: {error}" if path else str(error)) from error
+    except Exception as error:  # whatever a class of the user's own raises
+        raise UserError(f"{path}: {target.__name__} cannot be built; it raises {raised_at(error)}.") from error
 
 
 def _network(value: Mapping[str, Any], hint: Any, path: str, build: bool) -> Any:

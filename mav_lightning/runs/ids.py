@@ -5,7 +5,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from mav_lightning.common.allowed import allowed_packages, source_sha256
+from mav_lightning.common.allowed import allowed_packages, own_imports, source_sha256
 from mav_lightning.common.configs import leaves
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.hashing import file_sha256
@@ -69,13 +69,16 @@ def run_identity(config: Mapping[str, Any], needs: Mapping[str, Path]) -> dict[s
 
 
 def packages_of(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return the allowed packages whose classes a config names → sha256 of their source.
+    """Return the allowed packages whose classes a config names, and what they import → sha256 of their source.
 
-    Changed code of a user's own package thereby changes the ids of the stages that use it.
+    Changed code of a user's own package thereby changes the ids of the stages that use it. Of what it imports, packages
+    that are neither installed nor this project's count.
     """
     # targets, samplers, and the kinds of metrics and extractors are all named by text
     named = [value for _, value in leaves(config) if isinstance(value, str)]
     used = [one for one in allowed_packages() if any(name.startswith(f"{one}.") for name in named)]
+    for package in used:  # it grows
+        used += [one for one in own_imports(package) if one not in used]
     return {package: source_sha256(package) for package in used}
 
 

@@ -18,7 +18,7 @@ from mav_lightning.common.units import memory
 from mav_lightning.common.whole_file import remove_partial_files, whole_file
 from mav_lightning.networks.checkpoint_parts import checkpoint_files
 from mav_lightning.networks.checkpoint_reader import read_checkpoint
-from mav_lightning.training.checkpoint_writer import nested_tensors
+from mav_lightning.training.checkpoint_writer import nested_tensors, other_objects
 
 __all__ = [
     "AtomicCheckpointIO",
@@ -193,7 +193,7 @@ def _write(path: Path, checkpoint: dict[str, Any]) -> None:
     try:
         with whole_file(path) as partial_file:
             torch.save(checkpoint, partial_file)
-            _refuse_unsafe(path, partial_file)
+            _refuse_unsafe(path, partial_file, checkpoint)
             with whole_file(_sidecar(path)) as sidecar:
                 sidecar.write_text(f"{_sha256(partial_file)}  {path.name}\n")
     except (OSError, RuntimeError) as error:
@@ -213,13 +213,14 @@ def _refuse_full_disk(path: Path, needed: int) -> None:
         )
 
 
-def _refuse_unsafe(path: Path, written: Path) -> None:
+def _refuse_unsafe(path: Path, written: Path, checkpoint: dict[str, Any]) -> None:
     """Unpickle what was written, without the tensors' bytes, as resuming will."""
     try:
         torch.load(written, weights_only=True, mmap=True, map_location="meta")
     except pickle.UnpicklingError as error:
-        reason = next((line.strip() for line in str(error).splitlines() if "GLOBAL" in line or "type" in line), "")
+        lines = (line.strip() for line in str(error).splitlines() if "GLOBAL" in line or "type" in line)
+        found = next((f"`{key}` is of the class {kind}" for key, kind in other_objects(checkpoint)), next(lines, ""))
         raise UserError(
-            f"{path}: the checkpoint would hold objects that a safe load rejects ({reason}); restrict hyperparameters "
-            "and callback states to tensors, numbers, strings, lists and dicts."
+            f"{path}: the checkpoint would hold an object that a safe load rejects: {found}; save tensors, numbers, "
+            "strings, lists and dicts only."
         ) from error

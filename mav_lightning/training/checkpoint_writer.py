@@ -2,6 +2,7 @@
 
 import copy
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,9 +12,11 @@ from torch import Tensor
 
 from mav_lightning.common.errors import UserError
 
-__all__ = ["CheckpointWriter", "nested_tensors"]
+__all__ = ["CheckpointWriter", "nested_tensors", "other_objects"]
 
 Checkpoint = dict[str, Any]
+_CONTAINERS = (dict, OrderedDict, list, tuple, torch.Size)
+_PLAIN = (bool, int, float, complex, str, bytes, set, type(None), torch.dtype, torch.device)
 
 
 class CheckpointWriter:
@@ -109,6 +112,20 @@ def nested_tensors(value: Any) -> Iterator[Tensor]:
     elif isinstance(value, dict | list | tuple):
         for item in value.values() if isinstance(value, dict) else value:
             yield from nested_tensors(item)
+
+
+def other_objects(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the dotted key and class of each object that is neither a tensor nor plain data, which no safe load reads.
+
+    Args:
+        value: Nested dicts, lists and tuples.
+        key: Key of `value`.
+    """
+    if isinstance(value, dict | list | tuple) and type(value) in _CONTAINERS:
+        for name, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from other_objects(item, f"{key}.{name}" if key else str(name))
+    elif not (type(value) in _PLAIN or isinstance(value, Tensor)):
+        yield key, type(value).__name__
 
 
 def _into(old: Tensor | None, tensor: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from mav_lightning.common.errors import UserError
@@ -14,19 +14,24 @@ from mav_lightning.common.lease import Lease
 from mav_lightning.common.slurm_queue import requeue
 from mav_lightning.networks.card import Card, write_card
 from mav_lightning.training.checkpoint_io import checkpoint_path, checkpoints
-from mav_lightning.training.checkpoint_writer import CheckpointWriter, nested_tensors
+from mav_lightning.training.checkpoint_writer import CheckpointWriter, nested_tensors, other_objects
 from mav_lightning.training.resume import warn_if_inexact
 from mav_lightning.training.signals import StopSignals
-from mav_lightning.training.step_callback import StepCallback
+from mav_lightning.training.step_callback import StepCallback, is_last_step
 
 __all__ = ["CardWriter", "Checkpointer", "unfinished"]
+
+
+# Lightning saves them for `load_from_checkpoint`, which has to be given those that are no plain data.
+_HYPERPARAMETERS = {LightningModule.CHECKPOINT_HYPER_PARAMS_KEY, LightningDataModule.CHECKPOINT_HYPER_PARAMS_KEY}
 
 
 class Checkpointer(StepCallback, Checkpoint):
     """Save every `every` optimizer steps, after the last one, and on a stop signal before exiting.
 
-    Lightning calls checkpoint callbacks after all others, so a checkpoint includes what they did in this step.
-    Checkpoints are saved between optimizer steps only, never during gradient accumulation or validation.
+    Checkpoints are saved between optimizer steps only, never during gradient accumulation or validation. A checkpoint
+    includes all that happens at its step. Lightning's last hook of callbacks does not: the module's own
+    ``on_train_batch_end``, schedulers that follow a metric, and what ends a pass over the data come after it.
 
     Args:
         folder: Folder of the checkpoints.
@@ -45,7 +50,9 @@ class Checkpointer(StepCallback, Checkpoint):
         self.lease: Lease | None = None
         self._writer = CheckpointWriter(background)
         self._signals = StopSignals()
-        self._last_batch, self._empty_passes = -1, 0
+        self._last, self._empty_passes = (-1, -1), 0
+        self._trained: list[str] = []
+        self._metrics: dict[str, Any] = {}
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Install the signal handlers, in place of those that Lightning has just installed."""
@@ -54,13 +61,16 @@ class Checkpointer(StepCallback, Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Install the signal handlers."""
         super().on_train_start(trainer, pl_module)
+        trainer._logger_connector._callback_metrics.update(self._metrics)
+        for name, weight in pl_module.named_parameters() if self._trained else ():
+            weight.requires_grad_(name in self._trained)  # callbacks unfreeze at a step that may be over
+        call_after_batches(trainer, lambda: self.count_steps(trainer, pl_module))
         warn_if_inexact(trainer)
         self._signals.install(trainer)
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
         """Record the progress, which a stop signal waits for."""
         self._signals.progressed()
-        super().on_train_batch_end(trainer, *args)
 
     def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
         """Record the progress, which a stop signal waits for."""
@@ -75,10 +85,10 @@ class Checkpointer(StepCallback, Checkpoint):
                 training before its last step, once the checkpoint is on disk.
         """
         self._writer.check()
-        stop, last = self._signals.received(trainer), trainer.global_step == trainer.max_steps
+        stop, last = self._signals.received(trainer), is_last_step(trainer)
         # callbacks decide this alike on all ranks
         early = trainer.should_stop and not last
-        if stop or early or last or trainer.global_step % self.every == 0:
+        if stop or early or last or self.completes(self.every):
             self._save(trainer, pl_module)
         if stop or early:
             self._finish_writing(trainer)
@@ -109,27 +119,35 @@ class Checkpointer(StepCallback, Checkpoint):
         self._end()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop a training whose data yield nothing, which would begin pass after pass.
+        """Stop a training whose data yield nothing, or that takes no steps, which would begin pass after pass.
 
         Raises:
-            UserError: If two passes in a row had no batch; the first after resuming may have none left.
+            UserError: If two passes in a row had no batch, as the first after resuming may have none left, or ten no
+                optimizer step, as a module may accumulate gradients by hand.
         """
-        self._empty_passes = 0 if trainer.fit_loop.total_batch_idx != self._last_batch else self._empty_passes + 1
-        self._last_batch = trainer.fit_loop.total_batch_idx
-        if self._empty_passes == 2:
+        now = (trainer.fit_loop.total_batch_idx, trainer.global_step)
+        (batch, step), self._last = self._last, now
+        self._empty_passes = 0 if now[0] != batch and now[1] != step else self._empty_passes + 1
+        if now[0] == batch and self._empty_passes >= 2:
             raise unfinished(trainer, "the training data yield no batch")
+        if self._empty_passes >= 10:
+            raise unfinished(trainer, "no optimizer takes a step")
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Leave out the clock of ``trainer.max_time``: it counts each attempt alone, or a resumed run ended at once."""
         checkpoint["callbacks"].pop("Timer", None)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the identity of the run."""
-        return {"run": self.run}
+        """Return the identity of the run, the trained weights, and logged values, which schedules may follow."""
+        return {"run": self.run, "trained": self._trained, "metrics": self._metrics}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore which weights are trained, and the logged values; earlier checkpoints hold neither."""
+        self._trained, self._metrics = state_dict.get("trained", []), dict(state_dict.get("metrics", {}))
 
     def _save(self, trainer: Trainer, pl_module: LightningModule) -> None:
         step = trainer.global_step
-        trained = [name for name, weight in pl_module.named_parameters() if weight.requires_grad]
+        trained = self._trained = [name for name, weight in pl_module.named_parameters() if weight.requires_grad]
 
         def begin(checkpoint: dict[str, Any], write: Callable[[dict[str, Any]], None]) -> None:
             def job(checkpoint: dict[str, Any]) -> None:
@@ -139,9 +157,13 @@ class Checkpointer(StepCallback, Checkpoint):
                 write(checkpoint)
                 self._remove_old(trainer)
 
+            for key in _HYPERPARAMETERS & checkpoint.keys():
+                given = dict(checkpoint[key])
+                checkpoint[key] = {name: value for name, value in given.items() if not any(other_objects(value))}
             self._writer.submit(checkpoint, job)
 
         self._signals.progressed(saving=True)
+        self._metrics = dict(trainer._logger_connector._callback_metrics)
         for logger in trainer.loggers:
             logger.save()  # the curves up to this step are on disk before a run can resume behind it
         trainer.save_checkpoint(checkpoint_path(self.folder, step), weights_only=False, storage_options=begin)
@@ -163,6 +185,35 @@ class Checkpointer(StepCallback, Checkpoint):
         self._signals.progressed(saving=True)
         self._writer.close()
         self._signals.restore()
+
+
+def call_after_batches(trainer: Trainer, call: Callable[[], None]) -> None:
+    """Call a function after each training batch, once Lightning has done all that belongs to it.
+
+    At the end of a pass over the data that includes its hooks and schedulers, so that a training which resumes from
+    there begins the next pass.
+
+    Args:
+        trainer: The Trainer, within its hook ``on_train_start``.
+        call: The function.
+    """
+    passes = trainer.fit_loop
+    batches = passes.epoch_loop
+    batch_ends, pass_ends = batches.on_advance_end, passes.on_advance_end
+
+    def on_batch_end(data_fetcher: Any) -> None:
+        batches._skip_next_val = trainer.should_stop  # `Validation` has done what Lightning does when it stops
+        batch_ends(data_fetcher)
+        if not batches._num_ready_batches_reached():
+            call()
+
+    def on_pass_end() -> None:
+        pass_ends()
+        if batches._num_ready_batches_reached():
+            batches.reset()  # as the next pass does, so that a checkpoint is resumed there
+        call()
+
+    batches.on_advance_end, passes.on_advance_end = on_batch_end, on_pass_end  # type: ignore[method-assign]
 
 
 def unfinished(trainer: Trainer, reason: str) -> UserError:

@@ -19,9 +19,10 @@ class EMA(StepCallback):
     """Average trainable floating-point parameters in float32, and validate with the average.
 
     Frozen parameters and buffers are not averaged, so that a frozen text encoder does not drift and an integer table
-    of timesteps is not rounded. The decay warms up as ``min(decay, (1 + n) / (10 + n))`` after *n* updates, so that the
-    random initialization is forgotten. A checkpoint always holds the trained weights as weights and the average
-    separately. The average of a sharded weight is sharded alike.
+    of timesteps is not rounded. A weight that is unfrozen later joins at the value it has then. The decay warms up as
+    ``min(decay, (1 + n) / (10 + n))`` after *n* updates, so that the random initialization is forgotten. A checkpoint
+    always holds the trained weights as weights and the average separately. The average of a sharded weight is sharded
+    alike.
 
     Args:
         decay: Fraction of the old average kept at each optimizer step, in [0, 1).
@@ -35,27 +36,28 @@ class EMA(StepCallback):
         self.decay = decay
         self.updates = 0
         self.average: dict[str, Tensor] = {}
-        self._weights: list[nn.Parameter] = []  # searching the module takes as long as averaging a small one
+        self._all: dict[str, nn.Parameter] = {}  # searching the module takes as long as averaging a small one
+        self._weights: list[nn.Parameter] = []
+        self._trained: list[bool] = []
         self._in_place = ExitStack()
         self._swapped = False
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Initialize from the weights, or from the checkpoint's average, on the device of the weights."""
-        weights = _trained(pl_module)
-        if not self.average:
-            self.average = {name: weight.detach().float().clone() for name, weight in weights.items()}
-        elif self.average.keys() != weights.keys():
-            changed = sorted(self.average.keys() ^ weights.keys())
+        self._all = {name: weight for name, weight in pl_module.named_parameters() if weight.is_floating_point()}
+        if unknown := sorted(self.average.keys() - self._all.keys()):
             raise UserError(
-                f"The checkpoint's average is of other weights than the module trains ({len(changed)} differ, first "
-                f"`{changed[0]}`); restore the module's config or use another `out`."
+                f"The checkpoint's average is of other weights than the module has ({len(unknown)} differ, first "
+                f"`{unknown[0]}`); restore the module's config or use another `out`."
             )
-        self.average = {name: self.average[name].to(weight.device) for name, weight in weights.items()}
-        self._weights = list(weights.values())
+        self.average = {name: mean.to(self._all[name].device) for name, mean in self.average.items()}
+        self._follow()
 
     @torch.no_grad()
     def on_step_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Update the average."""
+        if self._trained != [weight.requires_grad for weight in self._all.values()]:
+            self._follow()
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         weights = [weight.float() for weight in self._weights]
@@ -64,7 +66,7 @@ class EMA(StepCallback):
     @contextmanager
     def in_place(self, module: nn.Module) -> Iterator[None]:
         """Put the average into `module`; the trained weights are restored on leaving, also after an exception."""
-        weights = _trained(module)
+        weights = {name: weight for name, weight in module.named_parameters() if name in self.average}
         trained = {name: weight.detach().clone() for name, weight in weights.items()}
         try:
             self._swapped = True
@@ -73,6 +75,14 @@ class EMA(StepCallback):
         finally:
             _assign(weights, trained)
             self._swapped = False
+
+    def _follow(self) -> None:
+        """Average the weights that are trained by now."""
+        self._trained = [weight.requires_grad for weight in self._all.values()]
+        for name, weight in self._all.items():
+            if weight.requires_grad and name not in self.average:
+                self.average[name] = weight.detach().float().clone()
+        self._weights = [self._all[name] for name in self.average]
 
     def ema_state_dict(self, module: nn.Module) -> dict[str, Tensor]:
         """Return ``module.state_dict()`` with the average in place of the trained weights, as copies on the CPU."""
@@ -116,10 +126,6 @@ def saved_ema(checkpoint: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def state_dict_copy(module: nn.Module) -> dict[str, Tensor]:
     """Return ``module.state_dict()`` as whole copies on the CPU that share no memory; all processes must call it."""
     return {name: whole(value.detach()).cpu().clone() for name, value in module.state_dict().items()}
-
-
-def _trained(module: nn.Module) -> dict[str, nn.Parameter]:
-    return {name: p for name, p in module.named_parameters() if p.requires_grad and p.is_floating_point()}
 
 
 @torch.no_grad()

@@ -66,6 +66,18 @@ class FiniteGuard(StepRecorder):
         self._in_a_row: list[str] = []
         self._records: list[dict[str, Any]] = []
 
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        """Record the loss.
+
+        Raises:
+            UserError: If it is not a single number, or no weight has a gradient of it.
+        """
+        if loss.numel() != 1 or not loss.requires_grad:
+            shape = f"has shape {tuple(loss.shape)}; return its mean"
+            found = shape if loss.numel() != 1 else "depends on no trained weight; return it before `detach` or `item`"
+            raise UserError(f"{type(pl_module).__name__}.training_step: the loss {found}.")
+        super().on_before_backward(trainer, pl_module, loss)
+
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Drop the gradients of a non-finite step; log the gradient norm of any other whose curves have a point.
 

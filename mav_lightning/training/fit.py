@@ -40,6 +40,7 @@ from mav_lightning.training.fsdp2 import FSDP2, network_to_shard
 from mav_lightning.training.loggers import LoggerChoice, Tags, log_tags, make_loggers
 from mav_lightning.training.metric_log import MetricLog
 from mav_lightning.training.monitors import FpsHistogram, LearningRate, PlayingClips, TemporalActivity
+from mav_lightning.training.parts import can_be_trained, check_parts
 from mav_lightning.training.progress_bar import TrainingProgress
 from mav_lightning.training.quiet import quiet_lightning
 from mav_lightning.training.rank_watch import RankWatch
@@ -57,6 +58,7 @@ from mav_lightning.training.trainer_options import (
     validation_of,
     with_trainer_defaults,
 )
+from mav_lightning.training.unsaved import UnsavedState
 
 __all__ = ["fit"]
 
@@ -134,7 +136,8 @@ def fit(
     checkpointer = Checkpointer(out / "checkpoints", checkpoint_every, background=background_checkpoints)
     curves = MetricLog(options.get("log_every_n_steps", LOG_EVERY))
     own = [cost, *_guards(out, seed, compile, ema, options), *_monitors(checkpoint_every, options, given)]
-    own += [curves, validation_of(options, checkpoint_every)]
+    own += [curves, validation_of(options, checkpoint_every), UnsavedState(checkpoint_every)]
+    check_parts(module, data, given, logger, [*own, checkpointer])
 
     # a debugging aid of torch that costs a few per cent
     deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
@@ -142,7 +145,8 @@ def fit(
     with quiet_lightning(), faults_are_user_errors(out), ExitStack() as held:
         run = _trainer(module, out, steps, options, cost, [*own, *given, *([] if tried else [checkpointer])])
         if tried:
-            run.fit(module, datamodule=data)
+            with can_be_trained():
+                run.fit(module, datamodule=data)
             rank_zero_warn("trainer.fast_dev_run: the parts work together; nothing is kept.")
             return
         if run.is_global_zero:  # it claims the folder for all ranks
@@ -156,7 +160,7 @@ def fit(
         run.loggers = make_loggers(logger, out, place.step, tags, name or out.resolve().name)
         log_tags(run.loggers, tags)
         held.callback(run.fit_loop.teardown)  # Lightning keeps the workers of the train loader if validation fails
-        with curves.attached(module):
+        with curves.attached(module), can_be_trained():
             run.fit(module, datamodule=data, ckpt_path=place.newest, weights_only=True)
         if run.global_step < steps:
             raise unfinished(run, "the training data yield no batch, or a callback stopped it")

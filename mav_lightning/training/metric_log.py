@@ -67,7 +67,7 @@ class MetricLog(StepCallback):
     def on_step_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the step's means."""
         sums, self._sums = self._sums, defaultdict(lambda: [0.0, 0.0])
-        if not self._is_due(trainer.global_step):
+        if not (self.every and self.completes(self.every)):
             return
         mine = {name: (float(total), float(count)) for name, (total, count) in sums.items()}
         totals: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
@@ -88,13 +88,14 @@ class MetricLog(StepCallback):
             size = arguments.get("batch_size") or (extract_batch_size(self._batch) if self._batch is not None else 1)
             arguments |= {"batch_size": float(size), "sync_dist": True}
         elif mean and trainer.training and _is_of_a_step(module, arguments):
-            if self._is_due(trainer.global_step + 1) and arguments.get("logger") is not False:
+            due = self._may_be_due(trainer.global_step + 1, module)
+            if due and arguments.get("logger") is not False:
                 self._add(arguments["name"], value, arguments.get("batch_size") or 1)
             arguments["logger"] = False
         log(**arguments)
 
-    def _is_due(self, step: int) -> bool:
-        return self.every > 0 and step % self.every == 0
+    def _may_be_due(self, step: int, module: LightningModule) -> bool:
+        return self.every > 0 and (step % self.every == 0 or not module.automatic_optimization)
 
     def _add(self, name: str, value: Any, size: int) -> None:
         sums = self._sums[name]

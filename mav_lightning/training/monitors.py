@@ -13,7 +13,7 @@ from mav_lightning.common.log_names import LEARNING_RATE, TEMPORAL, TRAINED_FPS
 from mav_lightning.common.sharding import whole_weights
 from mav_lightning.training.logger_media import log_clips, log_histogram, log_scalars
 from mav_lightning.training.metric_log import gather
-from mav_lightning.training.step_callback import StepCallback
+from mav_lightning.training.step_callback import StepCallback, is_last_step
 
 __all__ = ["FpsHistogram", "HasActivity", "HasClips", "LearningRate", "PlayingClips", "TemporalActivity"]
 
@@ -71,9 +71,7 @@ class TemporalActivity(StepCallback):
 
     def on_step_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log a point if one is due; the first step's place is that of the point before it."""
-        if trainer.global_step > 1 and (
-            trainer.global_step % self.every == 0 or trainer.global_step == trainer.max_steps
-        ):
+        if trainer.global_step > 1 and (self.completes(self.every) or is_last_step(trainer)):
             self._log(trainer, pl_module)
 
     def _log(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -104,7 +102,7 @@ class FpsHistogram(StepCallback):
 
     def on_step_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log what was recorded on all processes if a histogram is due, and after the last step."""
-        if not self._seen or (trainer.global_step % self.every and trainer.global_step != trainer.max_steps):
+        if not self._seen or not (self.completes(self.every) or is_last_step(trainer)):
             return
         parts = gather(trainer, torch.cat(self._seen).float().cpu().numpy())
         if trainer.is_global_zero:

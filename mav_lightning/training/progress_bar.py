@@ -83,7 +83,7 @@ class TrainingProgress(ProgressBar):
         """Count the batch, and redraw if it is due."""
         self._samples += _samples_in(batch) * trainer.world_size
         now = time.monotonic()
-        if self._enabled and (now - self._shown >= self._interval or trainer.global_step == trainer.max_steps):
+        if self._enabled and (now - self._shown >= self._interval or trainer.global_step >= trainer.max_steps):
             self._show(trainer, _note(outputs, batch, self._rate(now), self._seconds_left(trainer, now)))
             self._shown = now
             self._recent.append((now, self._samples))

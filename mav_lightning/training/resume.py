@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning_utilities.core.rank_zero import rank_zero_warn
-from torch import nn
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.networks.checkpoint_reader import read_checkpoint
@@ -26,8 +26,10 @@ def saved_run(path: Path) -> dict[str, Any]:
     return found
 
 
-def refuse_other_network(path: Path, module: nn.Module) -> None:
+def refuse_other_network(path: Path, module: LightningModule) -> None:
     """Reject a verified checkpoint whose weights have other names or shapes, without reading its tensors.
+
+    A module that builds layers in ``setup`` or ``configure_model`` may lack them yet.
 
     Args:
         path: Path of the checkpoint.
@@ -39,7 +41,8 @@ def refuse_other_network(path: Path, module: nn.Module) -> None:
     saved = read_checkpoint(path, "meta", mmap=True)
     had = {name: tuple(value.shape) for name, value in saved["state_dict"].items()}
     has = {name: tuple(value.shape) for name, value in module.state_dict().items()}
-    for name in sorted(had.keys() | has.keys()):
+    grows = any(is_overridden(hook, module, LightningModule) for hook in ("setup", "configure_model"))
+    for name in sorted(has.keys() if grows else had.keys() | has.keys()):
         if had.get(name) != has.get(name):
             raise UserError(
                 f"{path}: a checkpoint of another network: `{name}` has shape {had.get(name, 'none')} there and "

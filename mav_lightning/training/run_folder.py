@@ -111,7 +111,7 @@ class RunFolder:
         damaged = damaged_artifact(self.out, record)
         if damaged is None:
             return True
-        if self.step != steps:
+        if self.step is None or self.step < steps:
             raise UserError(
                 f"{self.out / damaged}: is missing or damaged, and the last checkpoint, to write it from, is gone; "
                 "restore the file, or remove the folder and train again."

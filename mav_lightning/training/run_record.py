@@ -95,6 +95,8 @@ def refuse_other_run(where: Path, was: Mapping[str, Any], now: Mapping[str, Any]
             "Only the same machine computes the same bits; restore it, use another `out`, or accept other bits with "
             "`any_machine` (--any-machine)."
         )
+    elif found.key.rpartition(".")[2] == "code" or found.key.startswith("packages."):
+        way_out = "This is the hash of code of your own, which has changed; restore it, or use another `out`."
     elif found.key == "fit.steps":
         way_out = "Use another `out`, or continue the run to more steps with `extend` (--extend)."
     else:

@@ -156,6 +156,8 @@ def batch_sizes(batch: Any, depth: int = 3) -> list[int]:
 
 def _backward(tensor: Tensor, gradient: Tensor | None = None, **options: Any) -> None:
     """Do what `Tensor.backward` does. An edge of the graph, unlike a tensor, does not pass through the mode again."""
+    if not tensor.requires_grad or (gradient is None and tensor.numel() != 1):
+        torch.autograd.backward([tensor])  # raises
     edge = torch.autograd.graph.get_gradient_edge(tensor)
     torch.autograd.backward([edge], [torch.ones_like(tensor) if gradient is None else gradient], **options)
 

@@ -1,11 +1,13 @@
 """Arguments of `lightning.Trainer` in a run: which are set by the run itself, which defaults differ, which count."""
 
 import inspect
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal, NamedTuple
 
 from annotated_types import Ge, Gt, Le
+from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 
@@ -50,6 +52,7 @@ _TYPES = {
     "enable_progress_bar": bool,
     "fast_dev_run": bool | NonNegativeInt,
     "gradient_clip_val": NonNegativeFloat,
+    "gradient_clip_algorithm": Literal["norm", "value"],
     "limit_val_batches": NonNegativeInt | Fraction,
     "log_every_n_steps": NonNegativeInt,
     "num_nodes": PositiveInt,
@@ -151,6 +154,12 @@ def check_trainer_options(options: Mapping[str, Any]) -> None:
             raise UserError(f"trainer.{name}={shown}: {refused.why}")
         if name in _TYPES:
             check(value, _TYPES[name], f"trainer.{name}")
+    if options.get("gradient_clip_algorithm") is not None and not options.get("gradient_clip_val"):
+        raise UserError("trainer.gradient_clip_algorithm: clips nothing without trainer.gradient_clip_val; set both.")
+    if options.get("val_check_interval") is not None and (options.get("check_val_every_n_epoch") or 1) != 1:
+        raise UserError(
+            "trainer.check_val_every_n_epoch: has no effect next to trainer.val_check_interval; set one of them."
+        )
 
 
 @contextmanager
@@ -179,11 +188,18 @@ def check_on_device(trainer: Trainer, options: Mapping[str, Any]) -> None:
         options: Its arguments as the caller gave them.
 
     Raises:
-        UserError: If float16 is requested on a CPU, where Lightning would compute in bfloat16 instead, or with FSDP2,
-            whose shards its scaler of losses does not know.
+        UserError: If several machines are requested of a process that nothing connects with them, or float16 on a CPU,
+            where Lightning would compute in bfloat16 instead, or with FSDP2, whose shards its scaler of losses does not
+            know.
     """
     if str(options.get("precision")) in ("16", "16-mixed") and trainer.strategy.root_device.type == "cpu":
         raise UserError(f"trainer.precision={options['precision']}: needs a GPU; on a CPU use bf16-mixed or 32-true.")
+    environment = getattr(trainer.strategy, "cluster_environment", None)
+    if trainer.num_nodes > 1 and isinstance(environment, LightningEnvironment) and "MASTER_ADDR" not in os.environ:
+        raise UserError(
+            f"trainer.num_nodes={trainer.num_nodes}: the other machines cannot find this one, so it would wait in "
+            "vain; start the training on each with torchrun or SLURM, or set MASTER_ADDR and NODE_RANK there."
+        )
     if trainer.precision == "16-mixed" and isinstance(trainer.strategy, FSDP2):
         raise UserError(
             f"trainer.precision={options['precision']}: does not work with strategy={FSDP2_NAME}; use bf16-mixed."

@@ -4,7 +4,7 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 
-from mav_lightning.training.step_callback import StepCallback
+from mav_lightning.training.step_callback import StepCallback, is_last_step
 
 __all__ = ["NEVER", "Validation"]
 
@@ -39,7 +39,7 @@ class Validation(StepCallback):
     def on_step_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Validate if it is due."""
         batches = trainer.fit_loop.total_batch_idx + 1
-        due = trainer.global_step == trainer.max_steps or self._is_due(trainer, batches)
+        due = is_last_step(trainer) or self._is_due(trainer, batches)
         self._batches_before = batches
         if due and trainer.enable_validation:
             self._run(trainer, pl_module)
@@ -54,7 +54,7 @@ class Validation(StepCallback):
 
     def _is_due(self, trainer: Trainer, batches: int) -> bool:
         if self.batches is None and self.passes is None:
-            return trainer.global_step % self.every == 0
+            return self.completes(self.every)
         interval = self.batches
         if not isinstance(interval, int):
             interval = max(int((interval or self.passes or 1) * trainer.num_training_batches), 1)

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from evaluation import Clip, evaluate, load_protocol
 from evaluation.discovery import known_kinds
 from evaluation.extractors.motion_measures import NAMES
 from evaluation.extractors.shapes_image import ShapesImage
-from evaluation.metrics.base import Features, Metric, Number, Score
+from evaluation.metrics.base import Features, Metric, MetricResult, Number, Score
 from evaluation.metrics.frame_consistency import FrameConsistency
 from evaluation.metrics.ghosts import Ghosts
 from evaluation.metrics.inception_score import InceptionScore
@@ -237,3 +238,46 @@ def test_ghosts_can_be_asked_for_by_a_protocol(tmp_path: Path) -> None:
     file.write_text(text + "  shapes-ghosts: {kind: ghosts, of: areas, every: 4}\n")
 
     assert load_protocol(file).numbers()["shapes-ghosts"].better == "lower"
+
+
+class Odd(Metric):
+    """Returns whatever it was given."""
+
+    numbers = {"{name}": Number(None, "")}
+    roles = {}
+
+    def __init__(self, value: Any, result: Any = None, suffix: str = "") -> None:
+        self.value, self.result, self.suffix = value, result, suffix
+
+    def measure(self, name: str, extracted: Any) -> Any:
+        score = self.score("{name}", self.value, None, "none", 1)
+        return self.result if self.result is not None else MetricResult({f"{name}{self.suffix}": score})
+
+
+NOTHING: Any = SimpleNamespace(rates=())
+
+
+@pytest.mark.parametrize("value", [2, 2.0, np.float32(2), np.array([2.0]), torch.tensor(2.0), torch.tensor([[2]])])
+def test_a_tensor_or_array_of_one_number_is_a_number(value: Any) -> None:
+    found = Odd(value).measured("mine", NOTHING).scores["mine"].to_dict()["value"]
+
+    assert found == 2 and isinstance(found, int | float)
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), torch.tensor(float("nan"))])
+def test_none_and_nan_are_no_value(value: Any) -> None:
+    assert np.isnan(Odd(value).measured("mine", NOTHING).scores["mine"].value)
+
+
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        (Odd(torch.zeros(2)), r"metric `mine` \(Odd\): `mine`: must be one number, got tensor\(\[0., 0.\]\)"),
+        (Odd("high"), r"metric `mine` \(Odd\): `mine`: must be one number, got high"),
+        (Odd(1.0, 1.0), r"metric `mine` \(Odd\): `measure` must return a MetricResult, got a float"),
+        (Odd(1.0, suffix="-x"), r"metric `mine` \(Odd\): gives `mine-x` and declares mine; add it to `numbers`"),
+    ],
+)
+def test_anything_else_is_an_error_that_names_the_metric(metric: Metric, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        metric.measured("mine", NOTHING)

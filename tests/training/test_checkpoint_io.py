@@ -62,7 +62,7 @@ def test_a_write_that_fails_halfway_leaves_the_old_checkpoint(tmp_path: Path) ->
 
 
 def test_what_could_not_be_loaded_again_is_refused_on_saving(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"safe load rejects \(.*PosixPath.*\); restrict hyperparameters .*to tensors"):
+    with pytest.raises(UserError, match=r"a safe load rejects: `.*` is of the class PosixPath; save tensors"):
         IO.save_checkpoint({"hyper_parameters": {"root": Path("/")}}, tmp_path / "a.ckpt")
 
     assert not os.listdir(tmp_path)

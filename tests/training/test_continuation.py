@@ -18,10 +18,10 @@ STEPS = 23  # as in toy_training.run: four epochs of five batches and a bit; a c
 
 
 def final_state(out: Path) -> dict[str, Any]:
-    """Everything in the last checkpoint but the time it took and how often epochs and validations were begun."""
+    """Everything in the last checkpoint but the time it took and how often validations were begun."""
     state = torch.load(checkpoints(out / "checkpoints")[0], weights_only=True)
     del state["callbacks"]["Cost"], state["loops"]["validate_loop"]
-    for name in [name for name in state["loops"]["fit_loop"] if "val_loop" in name or name == "epoch_progress"]:
+    for name in [name for name in state["loops"]["fit_loop"] if "val_loop" in name]:
         del state["loops"]["fit_loop"][name]
     return state
 

@@ -1,12 +1,19 @@
 """Objects as plain data: equal for equal arguments, different for what changes results."""
 
+import copy
 import functools
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch import LightningModule
+from torch.optim.lr_scheduler import LambdaLR, SequentialLR
 from toy_training import ToyData, ToyModule
 
 from datamodules.datamodule import ClipData, ImageData
@@ -157,3 +164,93 @@ def test_other_values_become_plain() -> None:
     circular: list[Any] = []
     circular.append(circular)
     assert describe(circular) == [[[[[[[[None]]]]]]]]
+
+
+class Choice(Enum):
+    """Two settings."""
+
+    ONE, TWO = 1, 2
+
+
+class Private:
+    """Keeps an argument under a private name, behind a property."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+
+    @property
+    def rate(self) -> float:
+        return self._rate
+
+
+@dataclass(slots=True)
+class Slotted:
+    """Has no dictionary of attributes."""
+
+    rate: float
+
+
+def decaying(rate: float) -> Any:
+    return lambda step: rate**step
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Choice.ONE, Choice.TWO),
+        (Private(1.0), Private(2.0)),
+        (Slotted(1.0), Slotted(2.0)),
+        (torch.float16, torch.float32),
+        (range(2), range(3)),
+        (b"a", b"b"),
+        (1 + 2j, 1 + 3j),
+        (timedelta(1), timedelta(2)),
+        (np.float32(1), np.float32(2)),
+        (np.array(["a"]), np.array(["b"])),
+        (np.array([1, "a"], dtype=object), np.array([2, "a"], dtype=object)),
+        (torch.eye(2).to_sparse(), torch.ones(2, 2).to_sparse()),
+        (decaying(0.5), decaying(0.9)),
+        (Private(1.0).__init__, Private(2.0).__init__),  # type: ignore[misc]
+        ([0] * 2000, [0] * 1999 + [1]),
+    ],
+    ids=str,
+)
+def test_settings_of_every_kind_count(one: Any, other: Any) -> None:
+    assert describe(one) != describe(other)
+    assert describe(one) == describe(copy.deepcopy(one))
+    assert len(json.dumps(describe(one))) < 200
+
+
+def test_schedules_by_functions_count_by_what_these_compute() -> None:
+    class Scheduled(ToyModule):
+        def __init__(self, rate: float, wrapped: bool) -> None:
+            super().__init__()
+            self.make, self.wrapped = decaying(rate), wrapped
+
+        def configure_optimizers(self) -> Any:
+            optimizer = torch.optim.SGD(self.net.parameters(), lr=1.0)
+            schedule = LambdaLR(optimizer, self.make)
+            parts = [LambdaLR(optimizer, lambda step: 1.0), schedule]
+            return [optimizer], [SequentialLR(optimizer, parts, [3]) if self.wrapped else schedule]
+
+    for wrapped in (False, True):
+        half, again, slow = (describe_optimizers(Scheduled(rate, wrapped))[1] for rate in (0.5, 0.5, 0.9))
+        assert half == again != slow
+
+
+def test_layers_count_by_code_of_ones_own() -> None:
+    class Layer(torch.nn.Module):
+        pass
+
+    class Other(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x
+
+    Other.__qualname__, Other.__name__ = Layer.__qualname__, Layer.__name__
+    described = []
+    for kind in (Layer, Layer, Other):
+        module = ToyModule()
+        module.extra = kind()
+        described.append(describe_module(module)["layers"]["extra"])
+    assert described[0] == described[1] != described[2]
+    assert "code=" in described[0]

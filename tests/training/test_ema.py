@@ -126,10 +126,34 @@ def test_a_checkpoint_is_refused_while_the_average_is_in_place(tmp_path: Path) -
 
 def test_a_checkpoint_that_averages_other_weights_is_refused() -> None:
     ema, net = started()
-    net.a.bias.requires_grad_(False)
+    del net.a
 
-    with pytest.raises(UserError, match=r"average is of other weights .* \(1 differ, first `a.bias`\)"):
+    with pytest.raises(UserError, match=r"average is of other weights .* \(2 differ, first `a.bias`\)"):
         ema.on_fit_start(NO_TRAINER, net)
+
+
+def test_a_weight_that_is_unfrozen_joins_the_average_at_its_value() -> None:
+    ema, net = started()
+    before = net.frozen.bias.detach().clone()
+    net.frozen.bias.requires_grad_(True)
+    ema.on_step_end(NO_TRAINER, net)
+    assert torch.equal(ema.average["frozen.bias"], before)
+
+    move(net)
+    ema.on_step_end(NO_TRAINER, net)
+
+    torch.testing.assert_close(ema.average["frozen.bias"], before + 1 - 3 / 12)  # the decay of the second step
+
+
+def test_an_average_of_an_unfrozen_weight_is_resumed_by_a_module_that_freezes_it_at_first() -> None:
+    ema, net = started()
+    net.frozen.bias.requires_grad_(True)
+    ema.on_step_end(NO_TRAINER, net)
+    resumed, frozen = EMA(0.9), Net()
+    resumed.load_state_dict(ema.state_dict())
+    resumed.on_fit_start(NO_TRAINER, frozen)  # type: ignore[arg-type]
+
+    assert torch.equal(resumed.ema_state_dict(frozen)["frozen.bias"], ema.average["frozen.bias"])
 
 
 @pytest.mark.parametrize("decay", [-0.1, 1.0])

@@ -50,7 +50,9 @@ REJECTED: list[tuple[str, Any, str]] = [
     ("accumulate_grad_batches", 1.5, "trainer.accumulate_grad_batches: must be a whole number above 0, got 1.5"),
     ("gradient_clip_val", "x", "trainer.gradient_clip_val: must be a finite number ≥ 0, got 'x'"),
     ("gradient_clip_val", -1, "trainer.gradient_clip_val: must be a finite number ≥ 0, got -1"),
-    ("gradient_clip_algorithm", "nrom", "cannot work here with .*gradient_clip_algorithm=nrom: .* Allowed algorithms"),
+    ("gradient_clip_algorithm", "nrom", "gradient_clip_algorithm: must be one of `norm`, `value`"),
+    ("gradient_clip_algorithm", "value", "gradient_clip_algorithm: clips nothing without trainer.gradient_clip_val"),
+    ("num_nodes", 2, "trainer.num_nodes=2: the other machines cannot find this one, .* torchrun or SLURM"),
     ("deterministic", "warned", "trainer.deterministic: must be true or false or one of `warn`"),
     ("profiler", "simpel", "cannot work here with .*profiler=simpel: "),
     ("num_sanity_val_steps", -3, "trainer.num_sanity_val_steps: must be a whole number ≥ -1"),
@@ -85,7 +87,7 @@ WORKING = {
     "limit_val_batches": 1,
     "num_sanity_val_steps": -1,
     "accumulate_grad_batches": 2,
-    "gradient_clip_algorithm": "value",
+    "gradient_clip_val": 0.5,
     "deterministic": True,
     "benchmark": False,
     "inference_mode": False,
@@ -104,6 +106,12 @@ def test_the_others_train_to_the_last_step(name: str, tmp_path: Path) -> None:
     run(tmp_path, steps=2, trainer={name: WORKING[name]}, trace=False)
 
     assert (tmp_path / "weights.safetensors").exists()
+
+
+def test_two_ways_to_say_when_to_validate_are_rejected_together() -> None:
+    check_trainer_options({"val_check_interval": 2, "check_val_every_n_epoch": 1})
+    with pytest.raises(UserError, match="check_val_every_n_epoch: has no effect next to trainer.val_check_interval"):
+        check_trainer_options({"val_check_interval": 2, "check_val_every_n_epoch": 3})
 
 
 def test_none_is_lightnings_default() -> None:
