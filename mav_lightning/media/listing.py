@@ -232,7 +232,10 @@ def _inode(folder: Path) -> tuple[int, int]:
 
 
 def _numbers_by_value(part: str) -> tuple[tuple[int, str], ...]:
-    """Return text pieces and numbers, (number of digits, digits) without leading zeros; numbers sort before text."""
-    pieces = enumerate(re.split(r"([0-9]+)", ascii_digits(part)))
+    """Return text pieces and numbers, (number of digits, digits) without leading zeros; numbers sort before text.
+
+    Spaces before a number pad it as zeros do: ``frame  9`` comes before ``frame 10``.
+    """
+    pieces = enumerate(re.split(r" *([0-9]+)", ascii_digits(part)))
     digits = ((number % 2, piece.lstrip("0") if number % 2 else piece) for number, piece in pieces if piece)
     return tuple((len(piece), piece) if is_number else (_TEXT, piece) for is_number, piece in digits)

@@ -42,6 +42,7 @@ def names(listing: Listing) -> list[str]:
         ["1_9.png", "1_10.png", "2_1.png"],
         ["00000000000000000001.png", "00000000000000000002.png", "3.png"],
         ["0.png", "00.png", "a.png"],
+        ["frame   9.png", "frame  10.png", "frame  11.png", "frame 100.png"],
     ],
 )
 def test_numbers_are_ordered_by_value_and_no_width_matters(order: list[str]) -> None:
