@@ -14,8 +14,9 @@ from typing import Any
 
 from datamodules.annotations import Annotations, Row
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.schema import located
 from mav_lightning.common.tables import read_table
-from mav_lightning.common.text_files import composed, read_text
+from mav_lightning.common.text_files import plain_text, read_text
 
 __all__ = ["AnnotatedVideo", "draw_caption", "read_described", "read_msrvtt"]
 
@@ -124,15 +125,21 @@ def _read_json(path: Path, text: str) -> dict[str, AnnotatedVideo]:
         known = json.loads(text)
         captions: dict[str, list[tuple[int, str]]] = defaultdict(list)
         for sentence in known["sentences"]:
-            captions[sentence["video_id"]].append((int(sentence["sen_id"]), _one_line(sentence["caption"])))
-        return {
-            video["video_id"]: AnnotatedVideo(
-                split=str(video["split"]),
-                captions=tuple(caption for _, caption in sorted(captions[video["video_id"]]) if caption),
-                url=str(video.get("url") or ""),
+            with located(f"{path}: caption of {sentence['video_id']}"):
+                captions[sentence["video_id"]].append((int(sentence["sen_id"]), _one_line(sentence["caption"])))
+        described = dict[str, AnnotatedVideo]()
+        for video in known["videos"]:
+            name, split = video["video_id"], str(video["split"])
+            texts = tuple(caption for _, caption in sorted(captions.pop(name, [])) if caption)
+            if name in described:
+                raise UserError(f"{path}: {name} is listed twice; get the official file.")
+            described[name] = AnnotatedVideo(split, texts, str(video.get("url") or ""))
+        if captions:
+            raise UserError(
+                f"{path}: has captions of {len(captions)} videos that `videos` does not list, such as "
+                f"{next(iter(captions))!r}; get the official file."
             )
-            for video in known["videos"]
-        }
+        return described
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise UserError(
             f"{path}: not MSR-VTT's annotation ({type(error).__name__}: {error}); it must hold `videos` with "
@@ -154,4 +161,4 @@ def _read_rows(path: Path) -> dict[str, AnnotatedVideo]:
 
 def _one_line(caption: Any) -> str:
     """Return the caption without tabs and line breaks, which a table of prompts could not hold."""
-    return " ".join(composed(caption).split())
+    return " ".join((plain_text(caption) or "").split())

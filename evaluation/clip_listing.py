@@ -18,6 +18,9 @@ __all__ = ["ClipListing", "list_clips"]
 
 _KINDS = {"tar": "shard", "npy": "array"} | dict.fromkeys(VIDEO_SUFFIXES, "video")
 _KINDS |= dict.fromkeys(PICTURE_SUFFIXES, "picture")
+_UNREAD = dict.fromkeys(UNREAD_SUFFIXES, "of formats that are not read; convert them to .mp4 or .png") | dict.fromkeys(
+    ("npz", "pt", "pth", "mat", "h5", "hdf5"), "arrays that are not read; write each clip with numpy.save"
+)
 
 
 @dataclass(frozen=True)
@@ -115,8 +118,8 @@ def _by_kind(listing: Listing) -> tuple[dict[str, list[Path]], dict[str, list[Pa
             others[LISTED_TWICE].append(path)
         elif kind is not None:
             kinds[kind].append(path)
-        elif path.suffix[1:].lower() in UNREAD_SUFFIXES:
-            others["of formats that are not read; convert them to .mp4 or .png"].append(path)
+        elif (unread := _UNREAD.get(path.suffix[1:].lower())) is not None:
+            others[unread].append(path)
         elif not _is_own(path, kind_of):
             others["not media"].append(path)
     return kinds, others

@@ -104,12 +104,13 @@ def check_frames(frames: NDArray[np.uint8]) -> None:
         UserError: If the dtype or the shape is another.
     """
     if frames.dtype != np.uint8:
-        raise UserError(
-            f"frames must be uint8 in 0..255, got {frames.dtype}; convert x in [-1, 1] by "
-            "numpy.round((x + 1) * 127.5).clip(0, 255).astype(numpy.uint8)."
-        )
+        convert = "x in [-1, 1] by numpy.round((x + 1) * 127.5).clip(0, 255).astype(numpy.uint8)"
+        if frames.dtype.kind in "iu":
+            convert = "integers from 0 to 255 by astype(numpy.uint8)"
+        raise UserError(f"frames must be uint8 in 0..255, got {frames.dtype}; convert {convert}.")
     if frames.ndim != 4 or frames.shape[-1] != 3 or 0 in frames.shape[1:]:
-        raise UserError(f"frames must have shape (T, H, W, 3), got {frames.shape}; put the color channels last.")
+        fix = "put the color channels last" if frames.ndim == 4 else "give each clip an array of its own, in color"
+        raise UserError(f"frames must have shape (T, H, W, 3), got {frames.shape}; {fix}.")
 
 
 def _resized(frames: NDArray[np.uint8], name: str, size: int) -> Tensor:

@@ -10,7 +10,6 @@ References:
 """
 
 import hashlib
-import math
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -40,6 +39,7 @@ CUSTOM_DIMENSIONS = (
     "imaging_quality", "temporal_flickering",
 )  # fmt: skip
 _PERCENT = ("imaging_quality",)  # clips are given in percent, their mean is not
+_ROUNDING = 1e-4  # of a mean that VBench writes
 _LONGEST = 240  # bytes of a file's stem
 
 
@@ -123,7 +123,10 @@ def import_vbench(file: Path) -> dict[str, Any]:
         names = [PurePosixPath(path.replace("\\", "/")) for path in each]
         folders |= {str(name.parent) for name in names}
         for name, score in zip(names, each.values(), strict=True):
-            clips.setdefault(name.name, {})[dimension] = score
+            own = clips.setdefault(name.name, {})
+            if dimension in own:
+                raise UserError(f"{file}: {dimension}: has `{name.name}` of two folders; import each by itself.")
+            own[dimension] = score
         scores = np.array(list(each.values()), dtype=np.float64)
         _, interval = intervals.grouped_mean(scores, [re.sub(r"-\d+$", "", name.stem) for name in names])
         kind = "Student's t of the mean over prompts of VBench's scores of clips, 95 %"
@@ -152,8 +155,12 @@ def _dimension(found: Any, where: str, scale: float) -> tuple[float, dict[str, f
         score = float(clip.video_results) / scale
         if each.setdefault(clip.video_path, score) != score:
             raise UserError(f"{where}.1.{number}: another score of {clip.video_path}; the file is damaged.")
-    if not math.isfinite(value):
-        raise UserError(f"{where}.0: must be finite, got {value}.")
+    low, high = min(each.values(), default=value), max(each.values(), default=value)
+    if not low - _ROUNDING <= value <= high + _ROUNDING:
+        raise UserError(
+            f"{where}: the score {value:g} is not between those of its clips, {low:g} to {high:g}; the file is "
+            "damaged, or of a version of VBench with other units."
+        )
     return value, each
 
 

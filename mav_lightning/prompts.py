@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.schema import check, located
 from mav_lightning.common.shapes_world.scene import GROUNDS, Scene, all_scenes, caption, render
-from mav_lightning.common.tables import Line, is_table, table_rows
+from mav_lightning.common.tables import Line, is_quoted, is_table, tab_cell, table_rows
 from mav_lightning.common.text_files import plain_text, read_lines
 from mav_lightning.common.whole_file import whole_file
 
@@ -76,7 +76,8 @@ def write_prompts(file: Path, prompts: Iterable[tuple[str, str]]) -> None:
         prompts: Pairs (id, prompt), without tabs and line breaks.
     """
     with whole_file(file) as partial:
-        partial.write_text("\n".join([_HEADER, *map("\t".join, prompts), ""]), encoding="utf-8", newline="\n")
+        rows = ("\t".join(map(tab_cell, row)) for row in prompts)
+        partial.write_text("\n".join([_HEADER, *rows, ""]), encoding="utf-8", newline="\n")
 
 
 def shapes_prompts(per_pair: int = 1) -> list[Prompt]:
@@ -117,6 +118,11 @@ def _plain(file: Path, lines: Iterable[Line]) -> Iterator[Prompt]:
             raise UserError(
                 f"{file}: line {number} has a tab, but the first line names no columns; begin it with `id<TAB>prompt`, "
                 "or write one prompt per line."
+            )
+        if is_quoted(line.strip()):
+            raise UserError(
+                f"{file}: line {number} is in quotation marks, as in CSV, but the first line names no columns; begin "
+                "it with the line `prompt`, or remove the marks."
             )
         yield Prompt(line.strip())
 

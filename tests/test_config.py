@@ -117,6 +117,7 @@ def test_seed_zero_is_kept(config: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
+        ("size=010", r"override `size`: the value is not YAML \(line 1: `010` is octal or sexagesimal"),
         ("sizee=4", r"override `sizee`: no such key in .*mine.yaml. Did you mean `size`\?"),
         ("module.clip.chanels=4", r"override `module.clip.chanels`: no such key .*. Did you mean `channels`\?"),
         ("modul.size=4", "has no `modul` to set it in"),
@@ -186,6 +187,10 @@ def test_a_wrong_override_is_rejected_with_the_way_out(config: Path, override: s
         ),
         ("name: x\nkind: train\nmodule: 5\n", "module: must be a node with `_target_` that builds a LightningModule"),
         ("name: x\nkind: train\nseed: ${nothing}\n", "refers to `nothing`, and there is no such key"),
+        ("name: x\nkind: train\nseed: 010\n", "line 3: `010` is octal or sexagesimal in YAML; write a decimal number"),
+        ("name: x\nkind: train\nfit: {steps: -0_7}\n", "line 3: `-0_7` is octal or sexagesimal"),
+        ("name: x\nkind: train\nseed: 1:30\n", "line 3: `1:30` is octal or sexagesimal"),
+        ("name: x\nkind: train\nseed: 1:30.5\n", "line 3: `1:30.5` is octal or sexagesimal"),
         ("name: ${name}\nkind: train\n", "refers to itself"),
         ("name: ${oc.env:HOME}\nkind: train\n", "only references to keys are allowed"),
         ("name: '${ oc.env:HOME}'\nkind: train\n", "only references to keys are allowed"),

@@ -21,6 +21,19 @@ def test_a_table_is_read_as_it_was_written_and_ids_are_kept(tmp_path: Path) -> N
     ]  # fmt: skip
 
 
+def test_a_prompt_in_quotation_marks_survives_a_table(tmp_path: Path) -> None:
+    texts = ['"a dog"', '"a" dog', '"a dog', 'a "dog"']
+    write_prompts(tmp_path / "p.tsv", [(str(number), text) for number, text in enumerate(texts)])
+
+    assert [prompt.text for prompt in read_prompts(tmp_path / "p.tsv")] == texts
+
+
+def test_a_single_column_is_read_as_tools_write_it(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text('prompt\n"a cat, red"\na dog, brown\n"a ""big"" cat"\n')
+
+    assert [prompt.text for prompt in read_prompts(tmp_path / "p.csv")] == ["a cat, red", "a dog, brown", 'a "big" cat']
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -31,6 +44,11 @@ def test_a_table_is_read_as_it_was_written_and_ids_are_kept(tmp_path: Path) -> N
         ("id\tprompt\nv1\ta\tdog\n", "line 2 has 3 columns, its header 2; separate by tabs"),
         ("v1\ta dog\n", "line 1 has a tab, but the first line names no columns; begin it with `id<TAB>prompt`"),
         ("a dog\nid\tprompt\n", "line 2 has a tab"),
+        ('"a cat, red"\na dog\n', "line 1 is in quotation marks, as in CSV, but the first line names no columns"),
+        ("caption\na cat\n", "has no column `prompt`"),
+        ("sep=;\na cat\n", "has no column `prompt`"),
+        ('prompt\n"a cat\non a mat"\n', 'line 2 has a text that begins with " and does not end on this line'),
+        ('{"prompt": ["a cat", "a dog"]}\n', "`prompt` must be one text, got 2; write a row for each"),
         ("id\tprompts\nv1\ta dog\n", "has no column `prompt`.* Did you mean `prompts`"),
     ],
 )

@@ -24,6 +24,7 @@ from annotated_types import Ge, Gt, Le
 from mav_lightning.common.errors import UserError, nearest
 from mav_lightning.common.hints import Misfit, fit
 from mav_lightning.common.machine_faults import unreadable
+from mav_lightning.common.terminal import shorten
 
 __all__ = [
     "Fraction",
@@ -167,11 +168,11 @@ def read_json(file: Path, hint: Any, missing: str = "give a file that exists") -
         missing: How to fix a file that is missing, for the message.
 
     Raises:
-        UserError: If the file is missing, is not a regular file, is too large, is not JSON, is nested too deeply, or
-            its content does not fit.
+        UserError: If the file is missing, is not a regular file, is too large, is not JSON, has a key twice in one
+            object, is nested too deeply, or its content does not fit.
     """
     try:
-        content = json.loads(_small_file(file))
+        content = json.loads(_small_file(file), object_pairs_hook=_object)
     except FileNotFoundError as error:
         raise UserError(f"{file}: no such file; {missing}.") from error
     except OSError as error:
@@ -181,6 +182,15 @@ def read_json(file: Path, hint: Any, missing: str = "give a file that exists") -
     except ValueError as error:
         raise UserError(f"{file}: not valid JSON ({error}).") from error
     return check(content, hint, str(file))
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build an object of JSON, which Python would build of the last of several values of a key."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        name = next(name for number, (name, _) in enumerate(pairs) if name in dict(pairs[:number]))
+        raise ValueError(f"`{shorten(name)}` twice in one object")
+    return found
 
 
 def _small_file(file: Path) -> bytes:

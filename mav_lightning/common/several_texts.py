@@ -17,6 +17,8 @@ from mav_lightning.common.text_files import plain_texts
 __all__ = ["first_text", "listed_texts", "plural", "several_texts"]
 
 _LIST = re.compile(r"\[\s*[\"'].*\]", re.DOTALL)
+_LITERAL = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
+_NUMPY = re.compile(rf"\[\s*{_LITERAL}(?:\s+{_LITERAL})+\s*\]")  # lists without commas
 
 
 def plural(name: str) -> str:
@@ -53,7 +55,7 @@ def several_texts(content: Mapping[str, Any], name: str) -> list[str]:
 
 
 def listed_texts(cell: str) -> str | list[str | None]:
-    """Return the texts of a cell that holds a list as JSON or Python writes it; any other cell as it is.
+    """Return the texts of a cell that holds a list as JSON, Python or NumPy writes it; any other cell as it is.
 
     Example:
         >>> listed_texts('["a cat", "a dog"]'), listed_texts("['a cat', 'a dog']"), listed_texts("[music]")
@@ -61,12 +63,14 @@ def listed_texts(cell: str) -> str | list[str | None]:
     """
     if not _LIST.fullmatch(cell):
         return cell
+    if _NUMPY.fullmatch(cell):
+        return [ast.literal_eval(text) for text in re.findall(_LITERAL, cell)]
     for parse in (json.loads, ast.literal_eval):
         try:
             found = parse(cell)
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
-        # Python joins strings without a comma between them; numpy writes lists without commas
+        # Python joins strings without a comma between them
         is_list = parse is json.loads or repr(found) == cell
         if is_list and all(text is None or isinstance(text, str) for text in found):
             return list(found)

@@ -13,11 +13,15 @@ from mav_lightning.common.several_texts import first_text, listed_texts, plural,
 from mav_lightning.common.terminal import shorten
 from mav_lightning.common.text_files import read_lines
 
-__all__ = ["Cells", "Line", "is_table", "read_table", "table_rows"]
+__all__ = ["Cells", "Line", "is_quoted", "is_table", "read_table", "tab_cell", "table_rows"]
 
 Line = tuple[int, str]  # number from 1, text
 _DELIMITERS = {"\t": "tabs", ",": "commas", ";": "semicolons"}
-_NAME = re.compile(r"#?[\w .-]{1,40}")
+_SEPARATOR = re.compile(r'"?sep=.?"?[,;\s]*', re.IGNORECASE)  # line before the header, by which Excel splits columns
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')
+_ARRAY = re.compile(r"\[\s*(?:[\[{\"]|$)")
+# Words of which one is in the header of tables of texts, if the table has one.
+_TEXTS = frozenset("caption captions text texts prompt prompts description descriptions sentence sentences".split())
 
 
 class Cells(dict[str, str]):
@@ -25,13 +29,14 @@ class Cells(dict[str, str]):
 
     Args:
         values: Column → text or list of texts.
-        columns: Columns that may hold lists. One that is missing is read from its plural, if that is one of them.
+        columns: Columns that may hold lists, after the one that names the row. One that is missing is read from its
+            plural, if that is one of them.
 
     Attributes:
         several: Column → the texts of its list; see `several_texts`.
 
     Raises:
-        UserError: A value is neither text nor a list of texts.
+        UserError: A value is neither text nor a list of texts, or is a list of several where one text is needed.
     """
 
     def __init__(self, values: Mapping[str, Any], columns: Sequence[str]) -> None:
@@ -39,6 +44,8 @@ class Cells(dict[str, str]):
         self.several = dict[str, list[str]]()
         for name in columns:
             own = {field: values[field] for field in (name, plural(name)) if field in columns and field in values}
+            if name == columns[0] and len(texts := several_texts(own, name)) > 1:
+                raise UserError(f"`{name}` must be one text, got {len(texts)}; write a row for each")
             if own:
                 self[name] = first_text(own, name) or ""
                 self.several.update({name: texts} if (texts := several_texts(own, name)) else {})
@@ -51,12 +58,25 @@ def is_table(first: str, columns: Sequence[str]) -> bool:
         first: First line that is not blank.
         columns: Known columns; the first alone is a header, too.
     """
-    if first.lstrip().startswith("{"):
+    if first.lstrip().startswith("{") or _ARRAY.match(first.lstrip()) or _SEPARATOR.fullmatch(first.strip()):
         return True
     cells = _header(first, columns)[1]
-    return cells == [columns[0]] or (
-        len(cells) > 1 and all(map(_NAME.fullmatch, cells)) and not {*cells}.isdisjoint(columns)
-    )
+    if cells == [columns[0]] or (len(cells) > 1 and not {*cells}.isdisjoint(columns)):
+        return True
+    names = [
+        name.strip().strip('"').casefold() for name in re.split(r"[\t,;|]", first)
+    ]  # of other columns, for an error
+    return any(name in _TEXTS or ("_" in name and not _TEXTS.isdisjoint(re.split(r"\W|_", name))) for name in names)
+
+
+def is_quoted(text: str) -> bool:
+    """Return whether a text is in quotation marks as a whole, as spreadsheets write cells: ``"a ""big"" cat"``."""
+    return _QUOTED.fullmatch(text) is not None
+
+
+def tab_cell(text: str) -> str:
+    """Return a text without tabs and line breaks as a cell that is read as this text; see `read_table`."""
+    return '"' + text.replace('"', '""') + '"' if text.lstrip().startswith('"') else text
 
 
 def read_table(
@@ -65,8 +85,8 @@ def read_table(
     """Yield the number of each row's line, from 1, and its cells.
 
     Columns are found by name, whatever their order and case; other columns are yielded, too. A cell may hold a list of
-    texts, also as JSON or Python writes it within a cell. Only CSV has quoting: in a table with tabs a caption may hold
-    quotes, but no tab.
+    texts, also as JSON, Python or NumPy writes it within a cell. A cell that is quoted as a whole loses its quotation
+    marks; in a table with tabs, a caption may hold others, but no tab and no line break.
 
     Args:
         path: The table.
@@ -99,7 +119,10 @@ def table_rows(path: Path, lines: Iterable[Line], columns: Sequence[str], needed
         needed: Number of required columns.
     """
     lines = iter(lines)
-    first = next(((number, line) for number, line in lines if line.strip()), None)
+    filled = (one for one in lines if one[1].strip())
+    first = next(filled, None)
+    if first is not None and _SEPARATOR.fullmatch(first[1].strip()):
+        first = next(filled, None)
     if first is not None and first[1].lstrip().startswith("["):
         raise UserError(f"{path}: is a JSON array; write one object on each line, for example with `jq -c '.[]'`.")
     if first is not None:
@@ -112,7 +135,7 @@ def _cell_rows(
 ) -> Iterator[tuple[int, Cells]]:
     delimiter, header = _header(first[1], columns)
     _check_header(path, header, columns, needed)
-    split = _tab_rows(lines) if delimiter == "\t" else _csv_rows(path, lines, delimiter)
+    split = _tab_rows(path, lines) if delimiter == "\t" else _csv_rows(path, lines, delimiter)
     for number, cells in split:
         if len(cells) != len(header):
             raise UserError(
@@ -127,8 +150,20 @@ def _cell_rows(
         yield number, row
 
 
-def _tab_rows(lines: Iterable[Line]) -> Iterator[tuple[int, list[str]]]:
-    return ((number, line.split("\t")) for number, line in lines if line.strip())
+def _tab_rows(path: Path, lines: Iterable[Line]) -> Iterator[tuple[int, list[str]]]:
+    for number, line in lines:
+        if any(cell.lstrip().startswith('"') and cell.count('"') % 2 for cell in line.split("\t")):
+            raise UserError(
+                f'{path}: line {number} has a text that begins with " and does not end on this line; write each '
+                'text on one line, and if it begins with " as CSV does: in quotation marks, those within doubled.'
+            )
+        if line.strip():
+            yield number, _tab_cells(line)
+
+
+def _tab_cells(line: str) -> list[str]:
+    cells = map(str.strip, line.split("\t"))
+    return [cell[1:-1].replace('""', '"') if is_quoted(cell) else cell for cell in cells]
 
 
 def _csv_rows(path: Path, lines: Iterable[Line], delimiter: str) -> Iterator[tuple[int, list[str]]]:
@@ -140,7 +175,7 @@ def _csv_rows(path: Path, lines: Iterable[Line], delimiter: str) -> Iterator[tup
             yield line + "\n"
 
     try:
-        for cells in csv.reader(texts(), delimiter=delimiter, strict=True):
+        for cells in csv.reader(texts(), delimiter=delimiter, strict=True, skipinitialspace=True):
             if any(cell.strip() for cell in cells):
                 yield read[0], cells
     except csv.Error as error:
@@ -158,6 +193,8 @@ def _json_rows(
             if not isinstance(row, dict):
                 raise UserError("is no object")
             values = {_canonical(name, columns): value for name, value in row.items()}
+            if len(values) < len(row):
+                raise UserError(f"names a column twice, in capitals and without: {', '.join(row)}")
             cells = Cells({name: value for name, value in values.items() if name in columns}, columns)
         except (ValueError, RecursionError, UserError) as error:
             raise UserError(
@@ -174,7 +211,8 @@ def _header(line: str, columns: Sequence[str]) -> tuple[str, list[str]]:
     found = {}
     for delimiter in _DELIMITERS:
         try:
-            cells = line.split("\t") if delimiter == "\t" else next(csv.reader([line], delimiter=delimiter), [""])
+            reader = csv.reader([line], delimiter=delimiter, skipinitialspace=True)
+            cells = _tab_cells(line) if delimiter == "\t" else next(reader, [""])
         except csv.Error:
             continue
         found[delimiter] = [_canonical(cell.strip(), columns) for cell in cells]

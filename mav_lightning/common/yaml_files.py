@@ -8,14 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from mav_lightning.common.errors import UserError
 
-__all__ = ["read_mapping", "resolve_references"]
+__all__ = ["check_numbers", "read_mapping", "resolve_references"]
 
+_MISTAKABLE = re.compile(r"(?<![\w.-])[-+]?(?:0[0-7_]+|[1-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?)(?![\w.])")
 _REFERENCE = re.compile(r"\$\{([A-Za-z_]\w*(?:\.\w+)*)\}")
 
 
@@ -28,7 +29,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     """
     try:
         content = copy.deepcopy(_parsed(path.read_text(encoding="utf-8")))
-    except (OmegaConfBaseException, YAMLError, ValueError, OSError) as error:
+    except (OmegaConfBaseException, yaml.YAMLError, ValueError, OSError) as error:
         raise UserError(f"{path}: not a readable YAML file ({error}).") from error
     except RecursionError as error:
         raise UserError(f"{path}: nested too deeply; a config has a few levels.") from error
@@ -41,7 +42,23 @@ def read_mapping(path: Path) -> dict[str, Any]:
 @functools.lru_cache(maxsize=256)  # a study reads each file once per trial, and parsing took a third of its planning
 def _parsed(text: str) -> Any:
     """Parse YAML text; references stay as they are."""
+    check_numbers(text)
     return OmegaConf.to_container(OmegaConf.load(io.StringIO(text)), resolve=False)
+
+
+def check_numbers(text: str) -> None:
+    """Check that YAML text holds no number that readers take for another: octal ``010`` is 8, sexagesimal ``1:30`` 90.
+
+    Raises:
+        ValueError: It holds one.
+    """
+    for token in yaml.scan(text) if _MISTAKABLE.search(text) else ():
+        value = token.value if isinstance(token, yaml.ScalarToken) and token.plain else ""
+        if _MISTAKABLE.fullmatch(value):
+            raise ValueError(
+                f"line {token.start_mark.line + 1}: `{value}` is octal or sexagesimal in YAML; write a decimal number, "
+                "or quote a text"
+            )
 
 
 def resolve_references(config: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from yaml import YAMLError
 from mav_lightning.common.configs import conf_root, find_protocol
 from mav_lightning.common.errors import UserError, nearest
 from mav_lightning.common.schema import build, parameters
-from mav_lightning.common.yaml_files import read_mapping, resolve_references
+from mav_lightning.common.yaml_files import check_numbers, read_mapping, resolve_references
 from mav_lightning.config.nodes import check_arguments, check_networks, check_node
 from mav_lightning.config.targets import locate
 from mav_lightning.config.trunk import SECTIONS, Trunk
@@ -171,6 +171,7 @@ def parse_override(word: str) -> tuple[str, Any]:
     if not equals or not key:
         raise UserError(f"override `{word}`: must read key=value, for example `seed=1` or `fit.steps=500`.")
     try:
+        check_numbers(text)
         parsed: Any = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]), resolve=False)
         return key, parsed["value"]
     except (OmegaConfBaseException, YAMLError, ValueError, KeyError, RecursionError) as error:

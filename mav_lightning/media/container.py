@@ -16,6 +16,7 @@ from mav_lightning.common.machine_faults import is_disk_fault, unreadable
 from mav_lightning.common.terminal import visible
 from mav_lightning.media.formats import HEAD_BYTES, MediaFormat, recognize
 from mav_lightning.media.limits import Deadline, MediaError, MediaLimits
+from mav_lightning.media.matroska_size import check_matroska
 from mav_lightning.media.mp4_tables import check_mp4
 
 __all__ = ["MediaFile", "OpenVideo", "Source", "open_file", "readable_tags", "source_name"]
@@ -131,6 +132,8 @@ class OpenVideo:
         self.deadline = Deadline(file.name, limits.seconds)
         if file.format.library_name == "mov":
             self.is_verified |= check_mp4(file.file, file.size, file.name)
+        if file.format.library_name == "matroska":
+            check_matroska(file.file, file.size, file.name)
 
     def __enter__(self) -> "OpenVideo":
         try:

@@ -23,6 +23,7 @@ __all__ = ["ArrayFrames", "FrameFolder", "frame_files", "numbered_series", "read
 _NO_ARRAY = (
     ValueError, OSError, EOFError, SyntaxError, TokenError, OverflowError, TypeError, MemoryError, BadZipFile,
 )  # fmt: skip
+_NUMPY = b"\x93NUMPY"
 _MOST_GAPS = 5  # of a series, one in so many steps: more are a choice of frames, not missing ones
 
 
@@ -80,6 +81,9 @@ def read_array(file: Path) -> NDArray[np.uint8]:
     """
     name = visible(file)
     try:
+        with file.open("rb") as opened:
+            if (head := opened.read(len(_NUMPY))) and head != _NUMPY and not head.startswith(b"PK"):
+                raise ValueError("it does not begin as one")  # numpy would advise to unpickle it
         frames = np.load(file, mmap_mode="r", allow_pickle=False)
     except _NO_ARRAY as error:
         raise MediaError(f"{name}: no readable array ({error}); write it with numpy.save.") from error
@@ -120,7 +124,7 @@ def numbered_series(files: Iterable[Path]) -> list[list[Path]]:
 
 
 def _without_numbers(stem: str) -> str:
-    return re.sub(r"[0-9]+", "#", stem)
+    return re.sub(r" *[0-9]+", "#", stem)
 
 
 def _check_series(folder: Path, files: Sequence[Path]) -> None:
@@ -129,7 +133,7 @@ def _check_series(folder: Path, files: Sequence[Path]) -> None:
     for file in files:
         stem = ascii_digits(composed(file.stem))
         series[_without_numbers(stem)].append(file)
-        stems[re.sub(r"[0-9]+", lambda digits: digits.group().lstrip("0") or "0", stem)].append(file)
+        stems[re.sub(r" *[0-9]+", lambda digits: digits.group().lstrip(" 0") or "0", stem)].append(file)
     kinds = [named for named in series if "#" in named]
     if kinds and len(series) > 1:
         raise MediaError(

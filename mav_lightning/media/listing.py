@@ -80,11 +80,12 @@ def list_folder(root: Path, *, recursive: bool = True) -> Listing:
         recursive: If False, list only the files directly in `root`.
 
     Raises:
-        UserError: There is no such folder.
+        UserError: There is no such folder, or it is the cache of several revisions of a repository.
         MachineError: The disk fails, or too many files are open.
     """
     if not root.is_dir():
         raise UserError(f"{visible(root)}: no such folder.")
+    _check_revisions(root)
     walk = _Walk(root)
     walk.visit(root, recursive)
     key = {path: natural_key(path.relative_to(root).as_posix()) for path in walk.files}
@@ -140,6 +141,18 @@ def describe_unused(unused: Mapping[str, Iterable[str]]) -> str:
         first = ", ".join(f"`{visible(name)}`" for name in names[:_SHOWN])
         told.append(f"{len(names)} {reason} ({first}{', …' if len(names) > _SHOWN else ''})")
     return f"{sum(map(len, groups.values()))} not used: {'; '.join(told)}" if told else ""
+
+
+def _check_revisions(root: Path) -> None:
+    """Raise a `UserError` if a folder is Hugging Face's cache of several revisions of one dataset: all would count."""
+    snapshots = root / "snapshots"
+    if snapshots.is_dir() and (root / "blobs").is_dir() and (root / "refs").is_dir():
+        revisions = sorted(path.name for path in snapshots.iterdir() if path.is_dir())
+        if len(revisions) > 1:
+            raise UserError(
+                f"{visible(root)}: holds {len(revisions)} revisions of a Hugging Face repository; give one of them, "
+                f"such as {visible(snapshots / revisions[0])}; files in `refs` name the revision of each branch."
+            )
 
 
 class _Walk:
@@ -232,7 +245,10 @@ def _inode(folder: Path) -> tuple[int, int]:
 
 
 def _numbers_by_value(part: str) -> tuple[tuple[int, str], ...]:
-    """Return text pieces and numbers, (number of digits, digits) without leading zeros; numbers sort before text."""
-    pieces = enumerate(re.split(r"([0-9]+)", ascii_digits(part)))
+    """Return text pieces and numbers, (number of digits, digits) without leading zeros; numbers sort before text.
+
+    Spaces before a number pad it as zeros do: ``frame  9`` comes before ``frame 10``.
+    """
+    pieces = enumerate(re.split(r" *([0-9]+)", ascii_digits(part)))
     digits = ((number % 2, piece.lstrip("0") if number % 2 else piece) for number, piece in pieces if piece)
     return tuple((len(piece), piece) if is_number else (_TEXT, piece) for is_number, piece in digits)

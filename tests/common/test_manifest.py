@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from special_files import SPECIAL, make_huge, make_special
 
 from mav_lightning.common.errors import UserError
 from mav_lightning.common.manifest import ClipRecord, display_only, read_manifest, write_manifest
@@ -142,18 +143,13 @@ def test_prompts_are_composed_and_hold_no_marks(tmp_path: Path, encoding: str) -
     assert (clip.prompt, clip.attributes) == ("caf\u00e9", {"caf\u00e9": "\u00e9"})
 
 
-@pytest.mark.parametrize("kind", ["pipe", "device", "link to itself", "link to nothing", "folder", "large"])
+@pytest.mark.parametrize("kind", [*SPECIAL, "folder", "large"])
 def test_a_manifest_that_is_no_small_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "manifest.json"
-    if kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "folder":
+    if kind == "folder":
         path.mkdir()
-    elif kind == "large":
-        with path.open("wb") as file:
-            file.truncate(1 << 40)
     else:
-        path.symlink_to({"device": "/dev/zero", "link to itself": path, "link to nothing": "b"}[kind])
+        make_huge(path) if kind == "large" else make_special(path, kind)
     with pytest.raises(UserError, match=r"manifest\.json: (no such manifest|1099511627776 bytes, more than the limit)"):
         read_manifest(tmp_path)
     with pytest.raises(UserError, match=r"manifest\.json: (is not|no such file|cannot be read|1099511627776 bytes)"):

@@ -119,6 +119,7 @@ def test_the_default_is_suggested_where_nothing_is_near() -> None:
         ("[" * 100_000 + "]" * 100_000, "nested too deeply"),
         ('{"steps": "5"}', "steps: must be a whole number above 0|steps: must be a whole number"),
         ('{"steps": NaN}', "must be a whole number"),
+        ('{"steps": 5, "name": "a", "steps": 6}', r"not valid JSON \(`steps` twice in one object\)"),
         ("[]", "must be"),
         ("null", "must be"),
     ],

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mav_lightning.common.errors import UserError
@@ -43,7 +44,7 @@ def test_what_is_no_text_is_named() -> None:
 
 @pytest.mark.parametrize(
     "cell",
-    ["a cat", "[music]", "[1, 2]", "[]", "[", "['a cat' 'a dog']", "['a', 2]", '["a"] and "b"', "[['a']]", "('a', 'b')",
+    ["a cat", "[music]", "[1, 2]", "[]", "[", "['a cat' 2]", "['a', 2]", '["a"] and "b"', "[['a']]", "('a', 'b')",
      "{'a'}", "['a'", "['a',\n 'b']", '["a"' + "[" * 9000 + "]", "['" + "[" * 9000 + "]", "[f'a']",
      "[b'a']", "['a'+'b']"],
 )  # fmt: skip
@@ -55,6 +56,11 @@ def test_other_cells_stay_as_they_are(cell: str) -> None:
 def test_lists_are_read_as_json_and_python_write_them(texts: list[str | None]) -> None:
     assert listed_texts(json.dumps(texts)) == listed_texts(str(texts)) == texts
     assert listed_texts(json.dumps(texts, ensure_ascii=False, indent=1)) == texts
+
+
+@pytest.mark.parametrize("texts", [PAIR, ['it\'s "so"', "b"], ["\n", "猫"], ["a, b", ""], ["x " * 60, "y " * 60]])
+def test_lists_are_read_as_tables_of_pandas_hold_them(texts: list[str]) -> None:
+    assert listed_texts(str(np.array(texts, object))) == texts
 
 
 @pytest.mark.parametrize("name", ["caption", "captions"])

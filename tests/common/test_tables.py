@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mav_lightning.common.errors import UserError
-from mav_lightning.common.tables import is_table, read_table
+from mav_lightning.common.tables import is_table, read_table, tab_cell
 
 COLUMNS = ("file", "caption", "label")
 
@@ -31,6 +31,12 @@ def rows(tmp_path: Path, text: str, comment: str | None = None) -> list[tuple[in
         '{"file": "a.mp4", "caption": "a cat, a dog"}\n',
         '\n{"caption": ["a cat, a dog", "another"], "file": "a.mp4", "boxes": [1, 2], "extra": {"a": 1}}\n\n',
         '{"File": "a.mp4", "CAPTION": "a cat, a dog"}',
+        "sep=;\r\nfile;caption\r\na.mp4;a cat, a dog\r\n",
+        '"sep=,",,\nfile,caption\na.mp4,"a cat, a dog"\n',
+        'file, caption\na.mp4, "a cat, a dog"\n',
+        'file\tcaption\na.mp4\t"a cat, a dog"\n',
+        '"file"\t"caption"\n"a.mp4"\t "a cat, a dog" \n',
+        ',file,caption\n0,a.mp4,"a cat, a dog"\n',
     ],
 )
 def test_format_order_and_case_are_recognized(tmp_path: Path, text: str) -> None:
@@ -62,6 +68,17 @@ def test_captions_are_kept_as_they_are(tmp_path: Path, inside: str, form: str) -
     }[form]
 
     assert [cells["caption"] for _, cells in rows(tmp_path, text)] == [caption, "x"]
+
+
+@pytest.mark.parametrize("text", ['"a" cat', 'a "cat"', '"a"b"c"', '"', '"a', '"a cat"', '""', 'a""b', '"a" "b"'])
+def test_what_is_written_as_a_cell_is_read_as_it_was(tmp_path: Path, text: str) -> None:
+    assert rows(tmp_path, f"file\tcaption\na\t{tab_cell(text)}\n")[0][1]["caption"] == text
+
+
+def test_a_cell_of_tabs_loses_the_quotation_marks_around_it_only(tmp_path: Path) -> None:
+    table = 'file\tcaption\na\t"a ""big"" cat"\nb\t"big" cat\nc\t"a" or "b"\n'
+
+    assert [cells["caption"] for _, cells in rows(tmp_path, table)] == ['a "big" cat', '"big" cat', '"a" or "b"']
 
 
 def test_quoted_texts_of_csv_span_lines(tmp_path: Path) -> None:
@@ -97,6 +114,17 @@ def test_quoted_texts_of_csv_span_lines(tmp_path: Path) -> None:
         ("{" * 100_000, "line 1 is not JSON Lines"),
         ('{"a":' * 100_000, "line 1 is not JSON Lines"),
         ('[{"file": "a"}]', "is a JSON array; write one object on each line, for example with `jq -c"),
+        ('file\tcaption\na\t"two\nlines"\n', 'line 2 has a text that begins with " and does not end on this line'),
+        (
+            '{"file": ["a", "b"], "caption": "x"}',
+            "line 1 is not JSON Lines .`file` must be one text, got 2; write a row",
+        ),
+        ("file\tcaption\n['a', 'b']\tx\n", "line 2: `file` must be one text, got 2; write a row for each"),
+        (
+            '{"file": "a", "caption": "x", "Caption": "y"}',
+            "names a column twice, in capitals and without: file, caption",
+        ),
+        ("file|caption\na|x\n", "has no column `file`"),
         ("file\tcaption\ra\tb\r", "line 1 holds CR alone"),
     ],
 )
@@ -108,7 +136,10 @@ def test_what_cannot_be_read_is_named_with_the_right_form(tmp_path: Path, text: 
 @pytest.mark.parametrize(
     "first",
     ["id\tprompt", "prompt\tid", "ID,Prompt", "id;prompt;seed", '"id","prompt"', "Prompt", " prompt ", "#prompt\tid",
-     "id\tprompts", "prompt,negative prompt,seed", '{"prompt": "x"}', "\ufeffid\tprompt".strip("\ufeff")],
+     "id\tprompts", "prompt,negative prompt,seed", '{"prompt": "x"}', "\ufeffid\tprompt".strip("\ufeff"), ",prompt",
+     ",id,prompt", "prompt,score (0-1)", "prompt," + "x" * 50, "sep=;", '"sep=,",', "prompts", "text", '"caption"',
+     "file,caption", "prompt_en,category", "id|prompt", "| id | prompt |", "video_caption", "[", '["a cat", "a dog"]',
+     '[{"prompt_en": "a cat"}]'],
 )  # fmt: skip
 def test_headers_are_never_taken_for_prompts(first: str) -> None:
     assert is_table(first, ("prompt", "id"))
@@ -117,7 +148,9 @@ def test_headers_are_never_taken_for_prompts(first: str) -> None:
 @pytest.mark.parametrize(
     "first",
     ["a cat", "a cat, a dog", "id", "a prompt", "a cat; a dog", "prompting, a portrait", "x", "a “prompt”",
-     "a photo of a prompt, sharp!", "[a cat]", "1", "an id card, on a table"],
+     "a photo of a prompt, sharp!", "[a cat]", "1", "an id card, on a table",
+     "a text, a caption of a photo", "sepia", "sep 11", "video, file, path", "snake_case",
+     "(masterpiece:1.2), [a cat]"],
 )  # fmt: skip
 def test_prompts_are_never_taken_for_headers(first: str) -> None:
     assert not is_table(first, ("prompt", "id"))

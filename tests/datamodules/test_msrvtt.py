@@ -106,14 +106,14 @@ def test_captions_become_one_line_and_empty_ones_are_dropped(tmp_path: Path) -> 
     text = official(captions=0) | {
         "sentences": [
             {"video_id": "video0", "sen_id": number, "caption": caption}
-            for number, caption in enumerate(["a\tman \u2028 runs\n", "  "])
+            for number, caption in enumerate(["a\tman \u2028 runs\n", "  ", None, 7])
         ]
     }
     (tmp_path / "a.json").write_text(json.dumps(text, ensure_ascii=False), encoding="utf-8")
 
     described = read_described(tmp_path / "a.json")
 
-    assert described["video0"].captions == ("a man runs",)
+    assert described["video0"].captions == ("a man runs", "7")
     assert described["video7010"].captions == ()
 
 
@@ -125,6 +125,21 @@ def test_captions_become_one_line_and_empty_ones_are_dropped(tmp_path: Path) -> 
         ("a.json", '{"videos": []}', "not MSR-VTT's annotation .*sentences.*; it must hold `videos`"),
         ("a.json", "[]", "not MSR-VTT's annotation"),
         ("a.json", json.dumps(official()).replace('"validate"', '"dev"'), "video6513: the split must be .*, got `dev`"),
+        (
+            "a.json",
+            json.dumps(official() | {"videos": 2 * official()["videos"]}),
+            "video0 is listed twice; get the official file",
+        ),
+        (
+            "a.json",
+            json.dumps(official() | {"sentences": [{"video_id": 0, "sen_id": 1, "caption": "a"}]}),
+            "has captions of 1 videos that `videos` does not list, such as 0; get the official file",
+        ),
+        (
+            "a.json",
+            json.dumps(official() | {"sentences": [{"video_id": "video0", "sen_id": 1, "caption": "a\ud800"}]}),
+            "a.json: caption of video0: holds half of a character",
+        ),
         ("a.tsv", "video_id\tcaption\nvideo0\ta car\n", "has no column `official_split`"),
         ("a.tsv", TABLE + "video0\ttest\ta car\n", "line 5 puts video0 in `test`, another in `train`"),
         ("a.tsv", TABLE.replace("video", "film").replace("film_id", "video_id"), "none of its 3 videos exists"),

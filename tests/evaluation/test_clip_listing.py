@@ -209,6 +209,14 @@ def test_an_animated_png_is_a_clip_like_an_animated_webp(tmp_path: Path) -> None
     assert [(source.id, len(source.read())) for source in open_clips(tmp_path)] == [("a.png", 4), ("b.webp", 4)]
 
 
+def test_arrays_that_are_not_read_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_video(tmp_path / "a.mp4")
+    np.savez(tmp_path / "b.npz", ramp())
+    with caplog.at_level(logging.WARNING):
+        assert ids(tmp_path) == ["a.mp4"]
+    assert "1 arrays that are not read; write each clip with numpy.save (`b.npz`)" in caplog.text
+
+
 def test_loose_images_are_no_clip(tmp_path: Path) -> None:
     write_frames(tmp_path, SERIES["one width"])
     with pytest.raises(UserError, match=r"loose \.jpg files; put the frames of each clip into a folder of its own"):

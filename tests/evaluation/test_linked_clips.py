@@ -2,13 +2,12 @@
 
 import json
 import logging
-import os
-import socket
 from pathlib import Path
 
 import numpy as np
 import pytest
 from clip_folders import SERIES, ids, numbers, ramp, write_frames, write_shard, write_video
+from special_files import SPECIAL, make_huge, make_special
 
 from evaluation.folders import open_clips
 from mav_lightning.common.errors import UserError
@@ -151,24 +150,16 @@ def test_a_shard_that_is_gone_is_not_passed_over(root: Path) -> None:
         open_clips(root)
 
 
-@pytest.mark.parametrize("kind", ["a pipe", "a socket", "a device", "a link to itself", "a link to nothing", "nothing"])
+@pytest.mark.parametrize("kind", SPECIAL)
 def test_a_manifest_names_regular_files_and_folders_only(kind: str, tmp_path: Path) -> None:
-    path = tmp_path / "a.mkv"
-    if kind == "a pipe":
-        os.mkfifo(path)
-    elif kind == "a socket":
-        with socket.socket(socket.AF_UNIX) as one:
-            one.bind(str(path))
-    elif kind != "nothing":
-        path.symlink_to({"a device": "/dev/zero", "a link to itself": "a.mkv", "a link to nothing": "b"}[kind])
+    make_special(tmp_path / "a.mkv", kind)
     write_manifest(tmp_path, [ClipRecord("a", "a.mkv", 8.0)])
     with pytest.raises(UserError, match="clip `a`: no file `a.mkv` in the folder; generate it again"):
         open_clips(tmp_path)
 
 
 def test_a_clip_of_a_terabyte_is_not_hashed(tmp_path: Path) -> None:
-    with (tmp_path / "a.mkv").open("wb") as file:
-        file.truncate(1 << 40)
+    make_huge(tmp_path / "a.mkv")
     write_manifest(tmp_path, [ClipRecord("a", "a.mkv", 8.0)])
     (clip,) = open_clips(tmp_path)
     with pytest.raises(UserError, match=r"a\.mkv: 1099511627776 bytes, more than the limit of 2147483648; cut it"):

@@ -185,6 +185,11 @@ def test_wrong_names_sizes_and_frames_are_refused() -> None:
         resize(np.zeros((2, 4, 4, 3), np.float32))
     with pytest.raises(UserError, match=r"shape \(T, H, W, 3\), got \(2, 3, 4, 4\); put the color channels last"):
         resize(np.zeros((2, 3, 4, 4), np.uint8))
+    with pytest.raises(UserError, match=r"got int64; convert integers from 0 to 255 by astype\(numpy.uint8\)"):
+        resize(np.zeros((2, 4, 4, 3), np.int64))
+    for shape in ((5, 2, 4, 4, 3), (2, 4, 4)):
+        with pytest.raises(UserError, match="give each clip an array of its own, in color"):
+            resize(np.zeros(shape, np.uint8))
 
 
 def test_the_advice_for_float_frames_undoes_the_scaling() -> None:

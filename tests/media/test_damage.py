@@ -13,6 +13,7 @@ from mav_lightning.common.mp4_checksum import checksum_matches, with_checksum
 from mav_lightning.common.video_encoding import encode_mp4, write_lossless
 from mav_lightning.media.ffv1_slices import damaged_packets, has_valid_slices
 from mav_lightning.media.limits import MediaError
+from mav_lightning.media.matroska_size import stated_end
 from mav_lightning.media.media_reader import probe, read_frames
 
 NOISE = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
@@ -82,6 +83,33 @@ def test_a_download_that_was_cut_off_is_refused_by_name(container: str, part: fl
     data = index_first(make_film(numbered(24), container=container, options={"g": "6"}))
     with pytest.raises(MediaError, match=r"lists 24 frames, but holds \d+: cut off|cannot be decoded"):
         probe(data[: int(part * len(data))])
+
+
+@pytest.mark.parametrize("part", [0.4, 0.7, 0.95])
+@pytest.mark.parametrize(("container", "codec"), [("matroska", "libx264"), ("webm", "libvpx")])
+def test_a_cut_matroska_file_is_refused_unless_it_states_no_size(container: str, codec: str, part: float) -> None:
+    data = make_film(24, container=container, codec=codec)
+    assert stated_end(data) == len(data) and probe(data).frames == 24
+    with pytest.raises(MediaError, match=f"states {len(data)} bytes, but has .*: cut off; fetch it again, or remux"):
+        probe(data[: int(part * len(data))])
+
+    recorded = make_film(24, container=container, codec=codec, container_options={"live": "1"})
+    assert stated_end(recorded) is None
+    assert 0 < probe(recorded[: int(0.8 * len(recorded))]).frames < 24
+
+
+def test_a_matroska_size_is_read_from_any_header() -> None:
+    header = b"\x1a\x45\xdf\xa3\x82ab"
+    assert stated_end(header + b"\xec\x81\0" + b"\x18\x53\x80\x67\x40\x05") == len(header) + 3 + 6 + 5
+    for head in (
+        b"",
+        header,
+        header[:4],
+        header + b"\x18\x53\x80\x67\xff",
+        header + b"\x18\x53\x80\x67\0\0",
+        b"\0" * 99,
+    ):
+        assert stated_end(head) is None
 
 
 @pytest.mark.parametrize("container", ["mp4", "mov"])

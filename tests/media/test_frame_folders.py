@@ -31,6 +31,9 @@ def in_script(zero: int, number: int) -> str:
     "names",
     [
         [f"frame ({number}).png" for number in range(1, 13)],
+        [f"frame {number:4}.png" for number in range(8, 12)],
+        [f"{number:3}.png" for number in range(98, 102)],
+        [f"frame{number:3}_{10 * number:5}.png" for number in range(8, 12)],
         [f"{in_script(FULL_WIDTH, number)}.png" for number in range(12)],
         [f"{in_script(ARABIC, number)}.png" for number in range(12)],
         [f"{number * 5}.jpg" for number in range(12)],
@@ -52,6 +55,7 @@ def test_numbers_of_any_script_and_kind_tell_the_order(names: list[str], tmp_pat
     [
         ([f"cam{camera}_{number:03}.png" for camera in range(2) for number in range(4)], "holds 2 series of frames"),
         ([f"{number:04}_{eye}.png" for number in range(4) for eye in range(2)], "holds 4 series of frames"),
+        (["frame  1.png", "frame1.png", "frame 2.png"], "holds a frame twice"),
         ([f"{number * 0.25}.png" for number in range(12)], "the order of its frames is not clear"),
         (
             [f"{number}.png" for number in range(13) if number != 5],
@@ -86,6 +90,7 @@ def test_arrays_that_hold_nothing_or_damage_are_named(tmp_path: Path) -> None:
         (buffer.getvalue()[:200], "no readable array"),
         (b"", "no readable array"),
         (b"PK\x03\x04 no archive", "no readable array"),
+        (bytes(4096), r"no readable array \(it does not begin as one\); write it with numpy.save"),
     ):
         (tmp_path / "a.npy").write_bytes(data)
         with pytest.raises(MediaError, match=reason):

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from films import box, make_film, numbered
 from PIL import Image
+from special_files import SPECIAL, make_special
 
 from mav_lightning.media.limits import Deadline, MediaError, MediaLimits
 from mav_lightning.media.media_reader import open_media, probe, read_frames
@@ -133,13 +134,10 @@ def test_a_name_of_any_script_is_read_where_the_locale_knows_none(tmp_path: Path
     assert done.stdout == "[4]\n", done.stderr
 
 
-@pytest.mark.parametrize("kind", ["pipe", "folder of nothing", "nothing", "device"])
+@pytest.mark.parametrize("kind", ["folder of nothing", *(kind for kind in SPECIAL if kind != "a socket")])
 def test_what_is_no_regular_file_is_refused(kind: str, tmp_path: Path) -> None:
-    path = Path("/dev/zero") if kind == "device" else tmp_path / "x.mp4"
-    if kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "folder of nothing":
-        path.mkdir()
+    path = tmp_path / "x.mp4"
+    path.mkdir() if kind == "folder of nothing" else make_special(path, kind)
     with pytest.raises(MediaError, match="not a regular file|cannot be opened|holds no frames"):
         probe(path)
 

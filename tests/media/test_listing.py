@@ -42,6 +42,7 @@ def names(listing: Listing) -> list[str]:
         ["1_9.png", "1_10.png", "2_1.png"],
         ["00000000000000000001.png", "00000000000000000002.png", "3.png"],
         ["0.png", "00.png", "a.png"],
+        ["frame   9.png", "frame  10.png", "frame  11.png", "frame 100.png"],
     ],
 )
 def test_numbers_are_ordered_by_value_and_no_width_matters(order: list[str]) -> None:
@@ -150,6 +151,15 @@ def test_links_to_nothing_and_special_files_are_named(tmp_path: Path) -> None:
     listing = list_folder(tmp_path)
     assert names(listing) == ["a.mp4"]
     assert listing.unused == {"a link to nothing": ("gone.mp4",), "not a regular file": ("pipe.mp4",)}
+
+
+def test_a_cache_of_several_revisions_is_not_one_dataset(tmp_path: Path) -> None:
+    touch(tmp_path, "blobs/0f3a", "refs/main", "snapshots/5c9e/a.mp4")
+    assert names(list_folder(tmp_path)) == ["blobs/0f3a", "refs/main", "snapshots/5c9e/a.mp4"]
+    touch(tmp_path, "snapshots/77b2/a.mp4")
+    with pytest.raises(UserError, match="holds 2 revisions of a Hugging Face repository; give one .*snapshots/5c9e;"):
+        list_folder(tmp_path)
+    assert names(list_folder(tmp_path / "snapshots" / "77b2")) == ["a.mp4"]
 
 
 def test_names_are_compared_in_one_unicode_form() -> None:
