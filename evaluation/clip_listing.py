@@ -22,7 +22,7 @@ _KINDS |= dict.fromkeys(PICTURE_SUFFIXES, "picture")
 
 @dataclass(frozen=True)
 class ClipListing:
-    """Clips below a folder. No kind hides another: all of them are clips.
+    """Clips below a folder, of all kinds: videos, frame folders and arrays.
 
     Attributes:
         shards: Tar files, also compressed ones, which `shard_paths` rejects.
@@ -58,7 +58,7 @@ class ClipListing:
 
 
 def list_clips(root: Path) -> ClipListing:
-    """Sort out what is below a folder, at any depth.
+    """Find all clips below a folder, at any depth.
 
     Images are the frames of one clip if no clip of another kind is in their folder or below it; beside clips, or with
     the names of videos, they are previews. Of a file that links lead to twice, the first name counts.

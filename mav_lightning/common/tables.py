@@ -21,7 +21,7 @@ _NAME = re.compile(r"#?[\w .-]{1,40}")
 
 
 class Cells(dict[str, str]):
-    """Cells of a row by column, without white space around them; of a list, the first text that is not blank.
+    """Cells of a row by column, without surrounding white space; for a cell with a list, its first non-blank text.
 
     Args:
         values: Column → text or list of texts.
@@ -45,7 +45,7 @@ class Cells(dict[str, str]):
 
 
 def is_table(first: str, columns: Sequence[str]) -> bool:
-    """Return whether the first line of a file is that of a table, whose columns may have any order, case and company.
+    """Return whether the first line of a file is the header of a table; columns may have any order and case.
 
     Args:
         first: First line that is not blank.
@@ -156,7 +156,7 @@ def _json_rows(
         try:
             row = json.loads(line)
             if not isinstance(row, dict):
-                raise UserError("is no object")
+                raise UserError("is not an object")
             values = {_canonical(name, columns): value for name, value in row.items()}
             cells = Cells({name: value for name, value in values.items() if name in columns}, columns)
         except (ValueError, RecursionError, UserError) as error:

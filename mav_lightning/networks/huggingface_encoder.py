@@ -26,7 +26,7 @@ def read_encoder(kind: Any, folder: Path, tokenizer_kind: Any, tokenizer_folder:
         folder: Folder of the model.
         tokenizer_kind: Class of the tokenizer in transformers.
         tokenizer_folder: Folder of the tokenizer.
-        what: What the model is called in messages.
+        what: Name of the model in messages.
 
     Returns:
         The model in float32, in evaluation mode, and the tokenizer.
@@ -43,7 +43,7 @@ def read_model(kind: Any, folder: Path, what: str) -> Any:
     Args:
         kind: Class of the model in transformers.
         folder: Folder of the model.
-        what: What the model is called in messages.
+        what: Name of the model in messages.
 
     Returns:
         The model in float32, in evaluation mode.
@@ -102,8 +102,8 @@ def write_encoder(place: Path, kind: type[nn.Module], model: Any, tokenizer: Any
         place: Folder for the network.
         kind: Class of the network, which holds the model as ``model``.
         model: The model.
-        tokenizer: Its tokenizer.
-        name: What the source is called in the network's description.
+        tokenizer: Tokenizer of the model.
+        name: Name of the source in the network's description.
         **further: Arguments of `kind` besides ``config`` and ``tokenizer``.
     """
     node = {

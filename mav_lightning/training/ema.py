@@ -47,8 +47,8 @@ class EMA(StepCallback):
         elif self.average.keys() != weights.keys():
             changed = sorted(self.average.keys() ^ weights.keys())
             raise UserError(
-                f"The checkpoint's average is of other weights than the module trains ({len(changed)} differ, first "
-                f"`{changed[0]}`); restore the module's config or use another `out`."
+                f"The averaged weights in the checkpoint are not those that the module trains ({len(changed)} "
+                f"differ, first `{changed[0]}`); restore the module's config or use another `out`."
             )
         self.average = {name: self.average[name].to(weight.device) for name, weight in weights.items()}
         self._weights = list(weights.values())
@@ -63,7 +63,7 @@ class EMA(StepCallback):
 
     @contextmanager
     def in_place(self, module: nn.Module) -> Iterator[None]:
-        """Put the average into `module`; the trained weights are restored on leaving, also after an exception."""
+        """Use the averaged weights in `module` inside a ``with`` block, and restore the trained weights at its end."""
         weights = _trained(module)
         trained = {name: weight.detach().clone() for name, weight in weights.items()}
         try:

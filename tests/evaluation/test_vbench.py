@@ -79,7 +79,7 @@ def test_results_keep_vbench_values_and_get_intervals_over_prompts(tmp_path: Pat
         ({"color": [0.5]}, "color: must be a value and a list of clips, got 1"),
         ({"color": [0.5, [{"video_path": "a.mp4"}]]}, "color.1.0"),
         ({"color": ["high", []]}, "color.0"),
-        ({"color": [0.5, [*rows(a=0.5), *rows(a=0.6)]]}, r"color\.1\.1: another score of \./videos/a\.mp4"),
+        ({"color": [0.5, [*rows(a=0.5), *rows(a=0.6)]]}, r"color\.1\.1: a second score of \./videos/a\.mp4"),
     ],
 )
 def test_other_files_are_refused(content: dict[str, Any], message: str, tmp_path: Path) -> None:
