@@ -15,7 +15,7 @@ ALLOWED = {
     "evaluation": {"evaluation", "mav_lightning.shards", "mav_lightning.media", "mav_lightning.common"},
     "mav_lightning.nn": {"mav_lightning.nn", "mav_lightning.common"},
     "mav_lightning.diffusion": {"mav_lightning.diffusion", "mav_lightning.nn.base", "mav_lightning.common"},
-    "mav_lightning.networks": {"mav_lightning.networks", "mav_lightning.common"},
+    "mav_lightning.networks": {"mav_lightning.networks", "mav_lightning.nn.initialization", "mav_lightning.common"},
     "mav_lightning.config": {
         "mav_lightning.config", "mav_lightning.networks", "mav_lightning.training", "mav_lightning.common",
         "evaluation.version", "evaluation.protocol",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mav_lightning.ablation.study_plan import Plan, Trial
-from mav_lightning.common.identity import with_added
+from mav_lightning.common.identity import is_harmless, with_added
 
 __all__ = ["config_differences", "settings"]
 
@@ -22,7 +22,7 @@ def config_differences(plan: Plan) -> dict[str, list[dict[str, Any]]]:
 
 
 def settings(trial: Trial) -> dict[str, dict[str, Any]]:
-    """Return all settings of a trial: stage → dotted key → value.
+    """Return all settings of a trial that can change its results: stage → dotted key → value.
 
     A stage's needs are given by name, since the id of a stage changes with everything it needs. A stage of an earlier
     version has the arguments that were added since, at the value that it was computed with.
@@ -30,7 +30,7 @@ def settings(trial: Trial) -> dict[str, dict[str, Any]]:
     names = {stage.id: name for name, stage in trial.stages.items()}
     return {
         name: {
-            **_flatten(with_added({key: value for key, value in stage.config.items() if key != "needs"})),
+            **_flatten(with_added(stage.config)),
             **{f"needs.{role}": names[needed] for role, needed in stage.needs.items()},
         }
         for name, stage in trial.stages.items()
@@ -54,5 +54,7 @@ def _differences(baseline: dict[str, dict[str, Any]], other: dict[str, dict[str,
 def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in config.items():
-        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+        path = f"{prefix}{key}"
+        if not is_harmless(path, value):
+            flat |= _flatten(value, f"{path}.") if isinstance(value, Mapping) else {path: value}
     return flat

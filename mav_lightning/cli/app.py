@@ -35,6 +35,7 @@ from mav_lightning.cli import (
 from mav_lightning.cli.help_pages import RootGroup, lay_out_help
 from mav_lightning.cli.printing import echo
 from mav_lightning.common.errors import UserError
+from mav_lightning.common.machine import limit_busy_waiting
 from mav_lightning.common.machine_faults import fault_message
 from mav_lightning.common.shadowing import check_not_shadowed
 
@@ -103,6 +104,7 @@ def command_line() -> TyperGroup:
 
 def main() -> None:
     """Run the command line. Errors that the user can fix end in one message and exit code 2."""
+    limit_busy_waiting()
     command = None
     try:
         check_not_shadowed()

@@ -9,7 +9,7 @@ from mav_lightning.common.configs import leaves
 
 __all__ = [
     "ADDED", "ADDED_TO_SECTIONS", "HARMLESS", "NOTHING", "RESULTS", "Difference", "first_difference",
-    "identity_sha256", "with_added", "without_harmless",
+    "identity_sha256", "is_harmless", "with_added", "without_harmless",
 ]  # fmt: skip
 
 # Raise when code changes results that no config key describes: all ids change, and nothing old is reused or resumed.
@@ -152,6 +152,20 @@ def first_difference(was: Mapping[str, Any], now: Mapping[str, Any]) -> Differen
     return None
 
 
+def is_harmless(path: str, value: Any) -> bool:
+    """Return whether a config's value cannot change a result.
+
+    Args:
+        path: Dotted key.
+        value: Its value, as plain data.
+    """
+    if path in _COUNTING and value == _COUNTING[path]:
+        return False
+    section, name = path.partition(".")[0], path.rpartition(".")[2]
+    harmless = {"data": _READING, "task": _READING, "module": _MEMORY}.get(section, frozenset())
+    return path in HARMLESS or name in harmless
+
+
 def _emptied(value: Any) -> Any:
     """Give empty containers a leaf, which `leaves` would otherwise not yield."""
     if isinstance(value, Mapping):
@@ -165,7 +179,7 @@ def _content(value: Any, path: str = "") -> Any:
         added = ADDED.get(str(value.get("_target_")), ADDED_TO_SECTIONS.get(path, {}))
         dropped |= {key for key, neutral in added.items() if key in value and value[key] == neutral}
         paths = {key: f"{path}.{key}" if path else str(key) for key in value if key not in dropped}
-        kept = {key: _content(value[key], paths[key]) for key in paths if not _is_harmless(paths[key], value[key])}
+        kept = {key: _content(value[key], paths[key]) for key in paths if not is_harmless(paths[key], value[key])}
         return {key: item for key, item in kept.items() if item != {} or value[key] == {}}  # nothing left to count
     return [_content(item, path) for item in value] if isinstance(value, list | tuple) else value
 
@@ -176,11 +190,3 @@ def _filled(value: Any, path: str = "") -> Any:
         own = {**value, **{key: neutral for key, neutral in added.items() if key not in value}}
         return {key: _filled(item, f"{path}.{key}" if path else str(key)) for key, item in own.items()}
     return [_filled(item, path) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _is_harmless(path: str, value: Any) -> bool:
-    if path in _COUNTING and value == _COUNTING[path]:
-        return False
-    section, name = path.partition(".")[0], path.rpartition(".")[2]
-    harmless = {"data": _READING, "task": _READING, "module": _MEMORY}.get(section, frozenset())
-    return path in HARMLESS or name in harmless

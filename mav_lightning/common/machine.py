@@ -1,12 +1,23 @@
 """Properties of this machine and its environment: memory, device, installed packages."""
 
+import os
 import platform
 import resource
 import sys
 from importlib import metadata
 from pathlib import Path
 
-__all__ = ["cpu_name", "default_device", "machine_identity", "package_version", "peak_rss_bytes"]
+__all__ = [
+    "cpu_name",
+    "default_device",
+    "limit_busy_waiting",
+    "machine_identity",
+    "package_version",
+    "peak_rss_bytes",
+]
+
+# The fewest that make sampling and training on an idle machine no slower: see benchmarks/contention.py.
+_SPINS = "5000"
 
 
 def cpu_name() -> str:
@@ -23,6 +34,17 @@ def default_device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def limit_busy_waiting() -> None:
+    """Let PyTorch's CPU threads sleep sooner while they wait for each other. Call it before PyTorch is imported.
+
+    By default GNU OpenMP's threads check 300,000 times before they sleep. If other programs use the cores, they check
+    instead of letting the thread run that they wait for, and small networks become more than ten times slower.
+    ``GOMP_SPINCOUNT`` and ``OMP_WAIT_POLICY`` of the user's environment are kept.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
 
 
 def machine_identity(device: str) -> dict[str, str | int]:

@@ -20,6 +20,7 @@ from mav_lightning.common.hashing import file_sha256
 from mav_lightning.common.whole_file import whole_file
 from mav_lightning.networks.card import CARD, WEIGHTS, Card, read_card, require_file, write_card
 from mav_lightning.networks.catalogue import build_network
+from mav_lightning.nn.initialization import without_draws
 
 __all__ = ["copy_network", "load_network", "write_network"]
 
@@ -58,7 +59,7 @@ def load_network(folder: str | Path) -> nn.Module:
     card = read_card(folder)
     stored = _verified(folder, card)
     where = f"{folder / CARD}: network"
-    with torch.random.fork_rng(devices=[]):  # the initial weights are replaced; drawing them must move no other draw
+    with torch.random.fork_rng(devices=[]), without_draws():  # whatever is drawn all the same moves no other draw
         with torch.device("meta"):  # compared before memory is taken
             _demand_same(folder, build_network(card.network, where).state_dict(), stored)
         network = build_network(card.network, where)

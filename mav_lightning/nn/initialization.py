@@ -2,16 +2,38 @@
 
 import functools
 import hashlib
-from collections.abc import Callable
-from typing import Concatenate, ParamSpec, Protocol, TypeVar, runtime_checkable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-__all__ = ["init_by_name", "zero_init"]
+__all__ = ["init_by_name", "without_draws", "zero_init"]
 
 N = TypeVar("N", bound=nn.Module)
 P = ParamSpec("P")
+
+
+_UNDRAWN: ContextVar[bool] = ContextVar("_UNDRAWN", default=False)
+# What PyTorch's layers fill their weights by; of `nn.init`, those that hand over to a mode before they draw.
+_DRAWS = {nn.init.kaiming_uniform_, nn.init.normal_, nn.init.uniform_, Tensor.normal_, Tensor.uniform_}
+
+
+class _NoDraws(TorchFunctionMode):
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in _DRAWS:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 @runtime_checkable
@@ -31,6 +53,8 @@ def init_by_name(init: Callable[Concatenate[N, P], None]) -> Callable[Concatenat
 
     @functools.wraps(init)
     def seeded(self: N, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        if _UNDRAWN.get():
+            return init(self, *args, **kwargs)
         seed = int(torch.randint(2**62, (), device="cpu"))
         with torch.random.fork_rng(devices=[]):
             init(self, *args, **kwargs)
@@ -38,6 +62,21 @@ def init_by_name(init: Callable[Concatenate[N, P], None]) -> Callable[Concatenat
                 _reset(layer, f"{seed}/{name}")
 
     return seeded
+
+
+@contextmanager
+def without_draws() -> Iterator[None]:
+    """Build networks whose random initial weights are left as allocated, because stored ones replace all of them.
+
+    Drawing them takes far longer than reading them: nearly all of the time in which a network of millions of weights
+    is built.
+    """
+    token = _UNDRAWN.set(True)
+    try:
+        with _NoDraws():
+            yield
+    finally:
+        _UNDRAWN.reset(token)
 
 
 def zero_init(layer: nn.Linear | nn.Conv2d) -> None:

@@ -10,7 +10,8 @@ import pytest
 from stub_study import STUB_COMMAND
 from stub_study import write_study as write_study_files
 
-from mav_lightning.ablation.report import build_report
+from mav_lightning.ablation.report import build, build_report
+from mav_lightning.ablation.report.rendering import write_figures
 from mav_lightning.ablation.run import run_study
 from mav_lightning.ablation.study import Study
 from mav_lightning.common.lease import held
@@ -34,6 +35,18 @@ def stubs() -> Callable[[Study], Executor]:
 
 def _writer(folder: Path) -> Callable[..., Path]:
     return partial(write_study_files, folder)
+
+
+@pytest.fixture(autouse=True)
+def one_figure_file(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each report's first figure alone becomes files, which take half of a report's time; `all_figures` writes all."""
+    if "all_figures" not in request.fixturenames:
+        monkeypatch.setattr(build, "write_figures", lambda plots, folder: write_figures(plots[:1], folder))
+
+
+@pytest.fixture
+def all_figures() -> None:
+    """Asks for every figure of a report as files."""
 
 
 @pytest.fixture

@@ -108,6 +108,7 @@ def test_a_number_that_no_trial_has_at_any_rate_has_no_figure_by_rate(finished_s
     assert figures["fps"] == [] and len(figures["pairs"]) == len(results.plan.study.metrics)
 
 
+@pytest.mark.usefixtures("all_figures")
 def test_the_same_study_gives_the_same_files(finished_study: Path, finished_report: Path) -> None:
     pages = [build_report(finished_study), finished_report]
 

@@ -48,8 +48,8 @@ def test_overrides_reach_all_variants_and_a_variants_own_deltas_win(write_study:
 def test_differences_are_those_of_the_resolved_configs(write_study: Write) -> None:
     edit = (
         "per_frame: {sample.needs.decoder: spatial}",
-        "small: {temporal.frames: 5}\n  none: {sample.needs.decoder: spatial}",
-    )
+        "small: {temporal.frames: 5, temporal.name: short}\n  none: {sample.needs.decoder: spatial}",
+    )  # a name changes no result
 
     assert config_differences(plan(write_study(edit))) == {
         "small": [{"key": "temporal.frames", "baseline": 9, "value": 5}],

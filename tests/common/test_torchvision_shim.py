@@ -5,8 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from mav_lightning.common.torchvision_shim import HOOK, shim_is_needed, write_hook
 
 ROOT = Path(__file__).parent.parent.parent
@@ -38,11 +36,13 @@ def test_the_command_writes_the_hook_where_it_is_needed(tmp_path: Path) -> None:
     assert (tmp_path / HOOK).exists() == shim_is_needed()
 
 
-@pytest.mark.parametrize("first", ["mav_lightning", "datamodules", "evaluation"])
-def test_each_package_of_this_project_makes_torchvision_importable(first: str) -> None:
-    script = "import sys; sys.meta_path[:] = [f for f in sys.meta_path if type(f).__name__ != '_Hook']\n"
+def test_each_package_of_this_project_makes_torchvision_importable() -> None:
+    script = "import os, sys, torch; sys.meta_path[:] = [f for f in sys.meta_path if type(f).__name__ != '_Hook']\n"
     script += "[sys.modules.pop(name) for name in list(sys.modules) if name.startswith('mav_lightning')]\n"
-    script += f"import {first}, torchvision; print(torchvision.__version__)"
+    script += "for first in ('mav_lightning', 'datamodules', 'evaluation'):\n"
+    script += "    if not (child := os.fork()):\n"  # each package is the first one, and torch is imported once
+    script += "        __import__(first), __import__('torchvision'), os._exit(0)\n"
+    script += "    assert os.waitpid(child, 0)[1] == 0, first"
 
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
 

@@ -94,7 +94,7 @@ def test_lines_fit_into_120_columns_but_for_tables_and_links() -> None:
 def test_the_table_of_costs_is_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
     rows = [line for line in (ROOT / "docs" / "cascade.md").read_text().splitlines() if line.startswith("| stage/")]
     assert len(rows) == 21
-    shown = [row for row in rows if "_paper" not in row]  # those of the scale `paper` take long to count
+    shown = [row for row in rows if "_paper" not in row]  # tests/test_flops.py costs those of `paper`, which take long
     app([*["cost"], *(row.split()[1] for row in shown), "--batch-size", "1"], standalone_mode=False)
     assert capsys.readouterr().out.splitlines()[2:] == shown
 

@@ -1,8 +1,9 @@
 """Initial weights by the layer's own name."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from mav_lightning.nn.initialization import without_draws
 from mav_lightning.nn.unet import SpaceTimeUNet
 
 
@@ -86,3 +87,23 @@ def test_the_generator_moves_on_by_the_same_amount_whatever_is_built() -> None:
         after.append(torch.rand(()).item())
 
     assert after == [after[0]] * 3
+
+
+def test_a_network_whose_weights_are_replaced_is_built_without_drawing_any() -> None:
+    drawn = net()
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    with without_draws():
+        undrawn = SpaceTimeUNet(channels=8, multipliers=(1, 2), attention=(1,), head_channels=8, cond_channels=8)
+        layers = [
+            nn.Linear(3, 3),
+            nn.Conv2d(3, 3, 3),
+            nn.Conv3d(3, 3, 3),
+            nn.Embedding(3, 3),
+            nn.MultiheadAttention(4, 2),
+        ]
+    assert torch.equal(torch.get_rng_state(), before) and len(layers) == 5
+    undrawn.load_state_dict(drawn.state_dict())
+    given = torch.randn(2, 3, 5, 8, 8), torch.rand(2), torch.randn(2, 8), torch.full((2,), 8.0)
+    assert torch.equal(undrawn(*given), drawn(*given))
+    assert not torch.equal(weights(net(1))["conv_in.spatial.weight"], weights(drawn)["conv_in.spatial.weight"])
