@@ -55,12 +55,12 @@ def decode_samples(
 def demand_cache(
     path: Path, what: tuple[str, str], others: Iterable[str], belongs: tuple[str, str], remedy: str
 ) -> Mapping[str, str]:
-    """Return the metadata of a cache, which must exist and belong to the shards.
+    """Return the metadata of a cache; raise an error if it does not exist or does not belong to the shards.
 
     Args:
-        path: Its file.
-        what: What it holds and what computes that, in the plural, for messages.
-        others: Those of which there is such a cache here, for messages.
+        path: File of the cache.
+        what: Content of the cache and the network that computes it, plural nouns for the messages.
+        others: Networks of which a cache exists in this folder, for the messages.
         belongs: Key and value of the metadata by which it belongs to the shards.
         remedy: Command that writes it, for messages.
 
@@ -70,7 +70,7 @@ def demand_cache(
     found = read_metadata(path)
     if found is None:
         listed = ", ".join(sorted(others)) or "none"
-        raise UserError(f"{path}: no such {what[0]} (of other {what[1]}: {listed}); {remedy}.")
+        raise UserError(f"{path}: no such {what[0]} (found those of other {what[1]}: {listed}); {remedy}.")
     if found.get(belongs[0]) != belongs[1]:
         raise UserError(f"{path}: made for other shards; {remedy}.")
     return found

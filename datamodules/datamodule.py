@@ -49,10 +49,10 @@ class ShardData(LightningDataModule, Generic[B]):
             carry them. None leaves embedding to the training module.
         timeout: Seconds without any movement of the workers, which then are stuck on disk or network, after which
             training ends with the shards that they were reading.
-        limits: What servers of remote shards may do. None takes the defaults; only for the streaming reader.
+        limits: Limits of remote shards. None takes the defaults; only for the streaming reader.
         where: Condition on the metadata of the samples that are read, in all splits, such as ``pwatermark <= 0.5``; see
             `datamodules.selection.select`. None reads all; only for the indexed reader.
-        latents: What identifies the latents that `mav data encode` has stored next to the shards, see `latents_name`;
+        latents: Id of the latents that `mav data encode` stored next to the shards, see `latents_name`;
             batches then hold them in place of pixels. None reads pixels.
 
     Raises:
@@ -226,7 +226,7 @@ class ImageData(ShardData[ImageBatch]):
 
 
 class ClipData(ShardData[ClipBatch]):
-    """Unlabeled clips cut from videos by time.
+    """Data module of clips without captions, cut from videos at times that fit a sampled frame rate.
 
     Args:
         root: Dataset folder with ``clips/train`` and ``clips/val``, or such a ``clips`` folder itself; see `ShardData`

@@ -35,12 +35,12 @@ class Example:
     """One decoded sample.
 
     Attributes:
-        key: Its name.
+        key: Name of the sample.
         frames: Shape (T, H, W, 3), uint8, or cached latents, shape (T, C, height, width), float16; T is 1 for an
             image.
-        caption: Its text, or None where none was read.
+        caption: Caption of the sample. None if it was not read.
         fps: Frames per second as cut; None for an image.
-        embedding: Its CLIP image embedding, shape (D,); None where they are not cached.
+        embedding: CLIP image embedding, shape (D,). None if embeddings are not cached.
     """
 
     key: str
@@ -51,7 +51,7 @@ class Example:
 
 
 class Decoder(Protocol[B_co]):
-    """Contract of decoders: one kind of sample, from encoded members to a batch.
+    """Base class of decoders, which turn the encoded files of one kind of sample into a batch.
 
     Attributes:
         suffixes: Suffixes of the members it reads.
@@ -63,8 +63,8 @@ class Decoder(Protocol[B_co]):
         """Return why a sample cannot be used, or None if it can.
 
         Args:
-            suffixes: Suffixes of its members; ``txt`` stands for a caption that can be read, in whatever member.
-            media: Properties of its video or image. None if they are not known yet.
+            suffixes: Suffixes of its members; ``txt`` means a readable caption, whichever member holds it.
+            media: Properties of its video or image. None if they must be read first.
         """
 
     def decode(
@@ -74,8 +74,8 @@ class Decoder(Protocol[B_co]):
 
         Args:
             key: Name of the sample.
-            members: Suffix → bytes.
-            media: Properties of its video or image. None if they are not known yet.
+            members: Content of the sample's files: suffix → bytes.
+            media: Properties of its video or image. None if they must be read first.
             context: Source of randomness, and training progress.
             cache: Cache of decoded frames.
 
@@ -119,7 +119,7 @@ class ImageDecoder:
     def decode(
         self, key: str, members: Mapping[str, bytes], media: Media | None, context: SampleContext, cache: FrameCache
     ) -> Example:
-        """Decode, crop and resize the image; nothing is random but the choice of a caption in a subclass."""
+        """Decode, crop and resize the image; only a subclass's choice of a caption is random."""
         caption = self._caption(members, context) if self.captioned else None
         held = [*(members.keys() - {"txt"}), *(() if caption is None else ("txt",))]
         data = members[_require(self.refusal(held, media), find_media(members, IMAGE_SUFFIXES))]
@@ -143,7 +143,7 @@ class ImageDecoder:
 
 
 class DrawnCaptionDecoder(ImageDecoder):
-    """Decoder of images that draws one of several captions, another in each pass; see `read_captions_of`."""
+    """Decoder of images that samples one of several captions in each pass; see `read_captions_of`."""
 
     def _caption(self, members: Mapping[str, bytes], context: SampleContext) -> str | None:
         captions = read_captions_of(members)
@@ -152,7 +152,7 @@ class DrawnCaptionDecoder(ImageDecoder):
 
 @dataclass(frozen=True)
 class ClipDecoder:
-    """Decoder of clips cut from videos by time: frames at ``t0 + i / fps`` with random start and frame rate.
+    """Decoder of clips cut from videos: frames at ``t0 + i / fps`` with random start and frame rate.
 
     Attributes:
         size: Side of the square crop in pixels.

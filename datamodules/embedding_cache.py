@@ -109,7 +109,7 @@ def read_embeddings(index: Index, encoder: str) -> Embeddings:
     """Read cached embeddings.
 
     Raises:
-        UserError: There are none of this encoder, they are damaged, or they belong to other shards.
+        UserError: No embeddings of this encoder exist, or they are damaged or of other shards.
     """
     path = _path(index.folder, encoder)
     remedy = f"run `mav data embed {index.folder} --clip <folder of the CLIP>`"

@@ -14,7 +14,7 @@ __all__ = ["BetaFps", "FpsSampler", "UniformFps", "truncate_fps"]
 
 
 class FpsSampler(Protocol):
-    """Contract of samplers of frame rates, which also count the rates trained on."""
+    """Base class of samplers of frame rates, which also count the rates trained on."""
 
     def sample(self, rng: np.random.Generator, clips: int | None = None) -> float:
         """Sample a frame rate in frames per second.
@@ -81,7 +81,7 @@ class UniformFps(_Range):
 
 
 class BetaFps(_Range):
-    """Curriculum of Make-A-Video (§3.3) from high frame rates, with little motion, to low ones, with much.
+    """Curriculum of Make-A-Video (§3.3) from high frame rates (little motion) to low ones (large motion).
 
     Frame rates are ``low + (high - low) * b`` with b from a Beta distribution whose mean falls linearly from `first` to
     `last` over training. The paper gives no parameters; these are our choice. Outside training, every phase of the

@@ -185,8 +185,8 @@ def load_index(folder: Path) -> Index:
     for shard in present:
         if (size := shard.stat().st_size) != indexed[shard.name]:
             raise UserError(
-                f"{shard}: {size} bytes, but {indexed[shard.name]} when it was indexed: cut or rewritten since. "
-                f"Restore the shard; if the change is meant, {remedy}."
+                f"{shard}: {size} bytes, but {indexed[shard.name]} when it was indexed; it was truncated or "
+                f"rewritten since. Restore the shard; if the change is intended, {remedy}."
             )
     return index
 

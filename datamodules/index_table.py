@@ -139,7 +139,7 @@ class SampleTable:
 
     @classmethod
     def load(cls, path: Path, version: str) -> tuple[dict[str, Any], "SampleTable"]:
-        """Map an index file into memory; return what `save` was given, and the samples.
+        """Map an index file into memory; return the data passed to `save`, and the samples.
 
         Raises:
             UserError: The file is damaged or of another version.
@@ -164,7 +164,7 @@ class SampleTable:
             save_file(self.columns, partial, {_ABOUT: json.dumps(content)})
 
     def with_errors(self, errors: Mapping[int, str]) -> "SampleTable":
-        """Return the samples with more of them marked as unusable, by number; earlier errors are kept."""
+        """Return the samples with further ones marked as unusable, given by number; earlier errors are kept."""
         known = {int(number): self.error(int(number)) or "" for number in self.columns["bad"]}
         return SampleTable({**self.columns, **_error_columns({**errors, **known})}, self.suffixes) if errors else self
 

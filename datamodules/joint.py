@@ -14,7 +14,7 @@ __all__ = ["JointData", "JointLoader"]
 
 
 class JointLoader:
-    """Loader of one batch of clips and one of images per step; resumes within a pass.
+    """Loader that yields one batch of clips and one batch of images per step; it can resume within a pass.
 
     Args:
         clips: Loader of clips; a pass over it is a pass of this loader.

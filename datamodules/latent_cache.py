@@ -48,7 +48,7 @@ class _Encoded(NamedTuple):
 
 
 def latents_name(vae: str, size: int) -> str:
-    """Return what identifies latents: the autoencoder, and the side of the square that was encoded, in pixels."""
+    """Return the id of latents: the id of the autoencoder, and the side of the encoded square in pixels."""
     return f"{vae}-{size}"
 
 
@@ -91,13 +91,13 @@ class Latents:
 
     Args:
         index: Index of the shards.
-        name: What identifies the latents, see `latents_name`.
+        name: Id of the latents; see `latents_name`.
 
     Attributes:
         present: For each sample, whether it has latents, shape (N,).
 
     Raises:
-        UserError: There are none of this autoencoder and size, or they are damaged or belong to other shards.
+        UserError: No latents of this autoencoder and size exist, or they are damaged or of other shards.
     """
 
     def __init__(self, index: Index, name: str) -> None:

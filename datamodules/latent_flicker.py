@@ -32,7 +32,7 @@ class Flicker:
     Attributes:
         original: Change of the clips.
         decoded: Change of the same clips after encoding and decoding.
-        added: Change of the error that encoding and decoding make. It is 0 if the error stands still.
+        added: Change from frame to frame of the reconstruction error. 0 if the error is constant over time.
         static_original: Change of static films: the first frame of each clip, with noise of at most one gray level.
         static_decoded: Change of the static films after encoding and decoding.
         clips: Number of clips.

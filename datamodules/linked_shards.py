@@ -36,14 +36,14 @@ class LinkShards(Task):
 
         Args:
             place: Path of the link.
-            seed: Not used, as nothing is random.
-            track: Not used, as linking takes no time.
+            seed: Ignored; the task is deterministic.
+            track: Ignored; the task reports no progress.
 
         Raises:
             UserError: There are no shards, or their content has changed since the study was planned.
         """
         if self.root is None or self.root_sha256 is None:
-            raise UserError("give the folder of your shards.", argument="root")
+            raise UserError("is not set; give the folder of your shards.", argument="root")
         found = folder_sha256(Path(self.root))
         if found != self.root_sha256:
             raise UserError(
@@ -60,7 +60,7 @@ def link_shards(root: Path, out: Path) -> list[Path]:
 
     Args:
         root: Dataset, or one folder of shards.
-        out: New folder, or one that an earlier call filled.
+        out: New folder, or one written by an earlier call.
 
     Returns:
         The folders of links, in the order of `shard_folders`.
@@ -78,7 +78,7 @@ def link_shards(root: Path, out: Path) -> list[Path]:
         shards = {shard.name: shard.resolve() for shard in shard_paths(folder)}
         for link in place.glob("*.tar"):
             if not link.is_symlink():
-                raise UserError(f"{link}: is no link; choose an empty folder.", argument="index")
+                raise UserError(f"{link}: is not a link; choose an empty folder.", argument="index")
             link.unlink()
         for name, shard in shards.items():
             (place / name).symlink_to(shard)

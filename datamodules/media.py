@@ -34,7 +34,7 @@ class Media:
 
 
 def find_media(suffixes: Iterable[str], kinds: Iterable[str] = (*VIDEO_SUFFIXES, *IMAGE_SUFFIXES)) -> str | None:
-    """Return the suffix of a sample's video, or else of its image.
+    """Return the suffix of a sample's video or, without one, of its image.
 
     Args:
         suffixes: Suffixes of the sample's members.

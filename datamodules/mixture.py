@@ -28,7 +28,7 @@ _BLOCKS = 1 << 31  # number of no dataset: seeds the arrangement of blocks
 
 @dataclass(frozen=True)
 class MixtureOrder:
-    """Endless stream of samples of several datasets, taken as often as their weights demand.
+    """Endless order of samples of several datasets, in proportion to the datasets' weights.
 
     The stream is cut into blocks. After every block, the number of samples of a dataset differs from its exact share by
     at most 1; within a block, the order of the datasets is shuffled. Each dataset is read in passes of its own, every
@@ -69,7 +69,7 @@ class MixtureOrder:
         return sum(self.sizes) // (self.batch_size * self.world)
 
     def batch(self, step: int) -> list[Draw]:
-        """Return this rank's batch at `step`, counted from the start of training, numbered through the datasets."""
+        """Return this rank's batch at `step`, counted from the start of training, as numbers of `MixtureReader`."""
         start = (step * self.world + self.rank) * self.batch_size
         return [self._draw(place) for place in range(start, start + self.batch_size)]
 
@@ -79,7 +79,7 @@ class MixtureOrder:
 
     @cached_property
     def block(self) -> int:
-        """Places per block: enough that the rarest dataset is in each."""
+        """Samples per block: enough that every block has a sample of the rarest dataset."""
         shares = self._shares
         return ceil(2 / min(end - start for start, end in zip([Fraction(0), *shares], shares, strict=False)))
 
@@ -123,11 +123,11 @@ def _arrangement(order: MixtureOrder, block: int) -> NDArray[np.int64]:
 
 
 class MixtureReader(Generic[B]):
-    """Random access to the samples of several datasets, numbered through them in the order of their names.
+    """Random access to the samples of several datasets, numbered consecutively in the order of the datasets' names.
 
     Args:
         readers: Name → reader of the dataset.
-        weights: Name → how often its samples are taken in training, relative to the others.
+        weights: Name → how often the dataset's samples are drawn in training, relative to the others.
     """
 
     def __init__(self, readers: Mapping[str, SampleReader[B]], weights: Mapping[str, float]) -> None:

@@ -95,7 +95,7 @@ class TrainOrder:
 
 @dataclass(frozen=True)
 class EvalOrder:
-    """One pass in which every sample occurs exactly once over all ranks, and every rank has as many steps.
+    """One pass in which every sample occurs exactly once over all ranks, and all ranks have the same number of steps.
 
     Attributes:
         samples: Number of samples.

@@ -23,7 +23,7 @@ def cores() -> int:
 
 
 def in_parallel(function: Callable[[T], R], items: Sequence[T], processes: int | None = None) -> Iterator[R]:
-    """Yield ``function(item)`` for each item, in order, computed by processes that end with this one.
+    """Yield ``function(item)`` for each item, in order, computed by worker processes that end when this one does.
 
     Args:
         function: A function that can be pickled.

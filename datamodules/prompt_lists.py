@@ -30,7 +30,9 @@ def caption_prompts(annotation: Path, per_video: str, seed: int = 0) -> list[tup
     else:
         prompts = [(f"{v}-{number:02d}", text) for v, captions in test.items() for number, text in enumerate(captions)]
     if not prompts:
-        raise UserError(f"{annotation}: has no captions of the test split; give the annotation of all 10,000 videos.")
+        raise UserError(
+            f"{annotation}: has no captions of the test split; use the annotation file of all 10,000 videos."
+        )
     return prompts
 
 

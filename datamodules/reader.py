@@ -159,7 +159,7 @@ class EvalLoader(Generic[B]):
 
 
 class TrainLoader(EvalLoader[B]):
-    """Loader of endless passes, each from where the last one stopped; with `state_dict` training resumes exactly."""
+    """Loader of endless passes over the samples; with `state_dict`, training resumes at the next batch."""
 
     def __init__(
         self, reader: Samples[B], order: TrainOrder | MixtureOrder, workers: int = 0, timeout: float = TIMEOUT
@@ -180,7 +180,7 @@ class TrainLoader(EvalLoader[B]):
             yield batch
 
     def state_dict(self) -> dict[str, Any]:
-        """Return ``step``, the number of batches yielded, and what its meaning depends on."""
+        """Return ``step``, the number of batches yielded, and the settings under which it identifies a sample."""
         return {"step": self._step, **self._identity}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -33,7 +33,7 @@ _BUSY = (408, 425, 429, 500, 502, 503, 504)  # statuses of servers that may answ
 
 @dataclass(frozen=True, kw_only=True)
 class StreamLimits:
-    """What a server of shards may do.
+    """Limits on what a server of remote shards may send, and from where.
 
     Attributes:
         private: Whether addresses of this machine and of private networks are allowed.
@@ -133,7 +133,7 @@ def _ask(url: str, limits: StreamLimits) -> Any:
             raise UserError(f"{shown_url(url)}: the server answered {response.status}; check the address.")
         url = urljoin(url, response.headers["Location"])
         _check_redirect(parts, urlsplit(url), allowed)
-    raise UserError(f"{shown_url(first.geturl())}: more than {_REDIRECTS} redirects.")
+    raise UserError(f"{shown_url(first.geturl())}: more than {_REDIRECTS} redirects; use the final address.")
 
 
 def _check_size(name: str, size: int, limits: StreamLimits) -> None:
@@ -144,7 +144,10 @@ def _check_size(name: str, size: int, limits: StreamLimits) -> None:
 def _check_redirect(before: SplitResult, after: SplitResult, allowed: set[str]) -> None:
     host = (after.hostname or "").lower()
     if after.scheme not in ("http", "https") or before.scheme == "https" and after.scheme == "http":
-        raise UserError(f"{shown_url(before.geturl())}: redirects to `{after.scheme}:`, which is not followed.")
+        raise UserError(
+            f"{shown_url(before.geturl())}: redirects to `{after.scheme}:`, which is not followed; use the final "
+            "address."
+        )
     if host not in allowed:
         raise UserError(
             f"{shown_url(before.geturl())}: redirects to the host {host}, which is not followed; if it is known to be "
@@ -184,12 +187,12 @@ def _address(host: str, port: int, limits: StreamLimits) -> str:
     try:
         found = [str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
     except UnicodeError as error:
-        raise UserError(f"`{host}` is no name of a host ({error}).") from error
+        raise UserError(f"`{host}` is not a valid host name ({error}); check the address.") from error
     for address in found:
         if limits.private or _is_public(address):
             return address
     raise UserError(
-        f"{host}: its address {found[0]} is private or of this machine, which shards are not fetched from; if it is "
+        f"{host}: its address {found[0]} is private or local, from where shards are not fetched; if it is "
         "your own server, allow it: private=True."
     )
 

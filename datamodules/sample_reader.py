@@ -41,7 +41,7 @@ class SampleReader(Generic[B]):
         encoder: Id of the encoder whose cached embeddings are read; see `read_embeddings`. None reads none.
         where: Condition on the metadata of the samples that are read; see `select`. None reads all.
         name: Name of the dataset in a mixture, put before the keys of its samples. Empty adds nothing.
-        latents: What identifies the cached latents that are read in place of pixels; see `latents_name`. None reads
+        latents: Id of the cached latents that are read in place of pixels; see `latents_name`. None reads
             pixels.
 
     Attributes:
@@ -76,7 +76,7 @@ class SampleReader(Generic[B]):
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the content: that of the index, and of the choice if there is a condition."""
+        """Hash of the content: of the index and, with a condition, of the selected samples."""
         if not self._chosen:
             return self.index.sha256
         return hashlib.sha256(f"{self.index.sha256} {self.numbers.tolist()}".encode()).hexdigest()

@@ -155,7 +155,7 @@ class _Samples:
         return np.random.default_rng([self.seed, _PARTS.index((self.kind, self.split)), *numbers])
 
     def _scene(self, number: int) -> Scene:
-        """Return a scene; all occur equally often, shuffled anew for each round."""
+        """Return a scene; all occur equally often, shuffled in every round."""
         scenes = [scene for scene in all_scenes() if not (self._without_text and scene.held_out)]
         turn, place = divmod(number, len(scenes))
         return scenes[int(self._rng(1, turn).permutation(len(scenes))[place])]

@@ -24,15 +24,15 @@ __all__ = ["ShardScan", "scan_shard"]
 
 @dataclass(frozen=True)
 class ShardScan:
-    """What was found in one shard.
+    """Result of scanning one shard.
 
     Attributes:
         bytes: File size.
         sha256: Hash of the file.
-        columns: Its samples.
+        columns: Columns of the shard's samples.
         key_hashes: 64 bits of hash of each sample's key.
         hidden: Number of hidden members, which are skipped.
-        problem: Why the shard cannot be read; nothing else counts then. None if it can.
+        problem: Why the shard cannot be read; all other fields are then meaningless. None if it can be read.
     """
 
     bytes: int = 0
@@ -57,7 +57,7 @@ def scan_shard(path: Path) -> ShardScan:
 
 @dataclass(frozen=True)
 class _Found:
-    """A member, and what its bytes showed while they were at hand."""
+    """A member, and the properties read from its bytes during the scan."""
 
     member: Member
     media: Media | None = None

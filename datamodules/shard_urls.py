@@ -71,12 +71,12 @@ def _check(url: str) -> None:
             f"`{'chains of stores' if scheme in STORES else f'{scheme}:'}`; download or mount them."
         )
     if not url or one_line(url) != url:
-        raise UserError(f"`{shorten(url)}` is no address of a shard; write {{00000..00099}}.tar.")
+        raise UserError(f"`{shorten(url)}` is not the address of a shard; write {{00000..00099}}.tar.")
     if is_http(url):
         try:
             host, _ = urlsplit(url).hostname, urlsplit(url).port
         except ValueError as error:
-            raise UserError(f"`{shorten(url)}` is no address of a shard ({error}).") from error
+            raise UserError(f"`{shorten(url)}` is not the address of a shard ({error}).") from error
         if not host:
             raise UserError(f"`{shorten(url)}` names no host; write https://host/{{00000..00099}}.tar.")
 

@@ -13,7 +13,7 @@ _SHARD_BYTES = 1 << 30
 def write_shards(folder: Path, samples: Iterable[Mapping[str, bytes]], samples_per_shard: int) -> int:
     """Write ``00000.tar``, ``00001.tar``, … of at most `samples_per_shard` samples or 1 GiB each.
 
-    Keys are consecutive numbers of nine digits. The same samples give the same bytes: no times, no owners.
+    Keys are consecutive numbers of nine digits. The same samples give the same bytes, as no times are stored.
 
     Args:
         folder: New folder of the shards.

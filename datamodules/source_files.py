@@ -20,9 +20,9 @@ class SourceFile:
     """One file to pack.
 
     Attributes:
-        path: Where it is.
-        name: Its path relative to the source folder, with forward slashes, in Unicode form NFC.
-        row: Its annotation.
+        path: Path of the file.
+        name: Path relative to the source folder, with forward slashes, in Unicode form NFC.
+        row: Annotation of the file.
     """
 
     path: Path
@@ -42,7 +42,7 @@ class SourceFile:
 
 
 def find_files(src: Path, captions: Path | Annotator) -> tuple[list[SourceFile], Annotations, dict[str, list[str]]]:
-    """Find what a folder holds; see `datamodules.packing.pack`.
+    """Find the files of a folder to pack; see `datamodules.packing.pack`.
 
     Args:
         src: The folder.

@@ -29,8 +29,8 @@ class WeightedDataset:
     """One dataset of a mixture.
 
     Attributes:
-        path: Its folder.
-        weight: How often its samples are taken in training, relative to the other datasets.
+        path: Folder of the dataset.
+        weight: How often the dataset's samples are drawn in training, relative to the other datasets.
         where: Condition on the metadata of its samples; see `Where`. None reads all.
 
     Raises:
@@ -166,19 +166,19 @@ class DatasetMixture:
 
 
 def report_same_samples(split: str, samples: _Samples, trained: _Samples | None) -> None:
-    """Warn if the samples of a split are those that are trained on, for example by a link.
+    """Warn if the samples of a split are those of the training split, for example because of a link.
 
     Args:
         split: Name of the split, for the message.
-        samples: Its samples.
+        samples: Samples of the split.
         trained: Training samples. None if they are not read.
     """
     if trained is not None and trained.sha256 == samples.sha256:
-        log.warning("the split %s holds the same samples as train, so it cannot show what was memorized.", split)
+        log.warning("the split %s holds the same samples as train, so its loss does not reveal overfitting.", split)
 
 
 def open_root(root: Root, kind: str, where: str | None) -> DatasetFolder | DatasetMixture:
-    """Return what a data module's argument `root` names.
+    """Return the folder or mixture that a data module's argument `root` describes.
 
     Args:
         root: Folder of a dataset, or datasets of a mixture by name; these may also be plain mappings.

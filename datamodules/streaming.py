@@ -48,7 +48,7 @@ class StreamingLoader(Generic[B]):
         rank: Rank of this process.
         world: Number of processes.
         workers: Processes that read ahead. 0 reads in this process.
-        limits: What the servers may do.
+        limits: Limits on what the servers may send.
         timeout: Seconds without any movement of the workers, beyond the silence that servers may keep, after which
             reading fails; see `Watchdog`.
         shuffle: Size of each worker's shuffle buffer in encoded samples.

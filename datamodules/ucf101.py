@@ -46,7 +46,9 @@ def read_ucf101(lists: Path, files: Sequence[str], *, split: int = 1, prompts: P
     for side, file in (("train", f"trainlist{split:02d}.txt"), ("val", f"testlist{split:02d}.txt")):
         for name, row in _read_list(lists / file, classes, captions):
             if sides.setdefault(name, side) != side:
-                raise UserError(f"{lists / file}: `{name}` is on the other side of the split too; get official files.")
+                raise UserError(
+                    f"{lists / file}: `{name}` is in both the training and the test list; download the official files."
+                )
             listed[name] = row
     found = _match(files, listed)
     if not found:
@@ -124,7 +126,7 @@ def _read_list(path: Path, classes: dict[str, str], captions: dict[str, str]) ->
         if index and index[0] != classes[label]:
             raise UserError(
                 f"{path}: line {number} gives the class {label} the number {index[0]}, classInd.txt {classes[label]}; "
-                "get files of one release."
+                "use files of one release."
             )
         yield name, Row(captions[label], label, match["group"])
 

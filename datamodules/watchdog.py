@@ -24,7 +24,7 @@ _PID, _BEATS, _PLACE, _BUSY = range(4)
 
 
 class Watchdog:
-    """Shared notes of what each worker does, and the wait for their batches.
+    """Detects hanging loader workers: each records what it reads, and the wait for their batches has a time limit.
 
     A worker moves while it starts a sample or uses processor time. Time in which this process is suspended does not
     count.

@@ -64,7 +64,7 @@ class Where:
         _check_truth(self._tree, self.text)
 
     def holds(self, facts: Mapping[str, Any], lacking: Lacking) -> bool | None:
-        """Return whether the condition is true for a sample; None if fields that it compares do not decide it.
+        """Return whether the condition is true for a sample; None if it is undecided because fields are missing.
 
         Args:
             facts: Metadata of the sample, as JSON gives it; null and NaN count as missing.
@@ -74,7 +74,7 @@ class Where:
 
     @cached_property
     def fields(self) -> dict[str, int]:
-        """Fields that are compared, and not only asked whether they are missing → their first position, from 1."""
+        """Fields that the condition compares, not only tests with ``is missing`` → their first position, from 1."""
         asked = {
             id(node.left)
             for node in ast.walk(self._tree)

@@ -83,7 +83,10 @@ def write_baseline(
             suggestion=nearest(kind, KINDS),
         )
     if kind == "shuffled" and protocol.frames < 2:
-        raise UserError(f"shuffled: protocol {protocol.name} has clips of one frame, which has no order; take another.")
+        raise UserError(
+            f"shuffled: protocol {protocol.name} has clips of a single frame, which cannot be shuffled; use another "
+            "protocol."
+        )
     rng = np.random.default_rng((_STREAM, seed))
     with new_folder(out, _CONTENT if overwrite else None) as folder:
         sources = open_clips(source, split)

@@ -36,7 +36,7 @@ class ClipMetric(torchmetrics.Metric):
         extractor: Network or measurement that turns clips into features.
         frames: Frames of a clip that are measured, from its start. None takes all.
         resize: Steps by which frames are resized before the extractor resizes them.
-        batch: Clips that the extractor processes at once; it moves the last digit.
+        batch: Clips that the extractor processes at once; it can change the last digits of results.
         kwargs: Arguments of the metric and of `torchmetrics.Metric`.
 
     Attributes:
@@ -100,7 +100,7 @@ class ClipMetric(torchmetrics.Metric):
         return cls(loaded.extractor, frames=found.frames, resize=found.resize, batch=found.batch, **own, **kwargs)
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
-        """Add clips as `update` does and return NaN: a batch has no value of its own, see `compute`."""
+        """Add clips as `update` does and return NaN: the metric has no value for a single batch, see `compute`."""
         self.update(*args, **kwargs)
         undefined = torch.tensor(float("nan"), dtype=torch.float64)
         self._forward_cache: Any = undefined  # what Lightning logs on a step
@@ -175,7 +175,9 @@ def _channels_last(clips: PixelClips) -> NDArray[np.uint8]:
     try:
         found: NDArray[Any] = clips.detach().cpu().numpy() if isinstance(clips, Tensor) else np.asarray(clips)
     except ValueError as error:
-        raise UserError("must have one size and one number of frames; add others apart.", argument="clips") from error
+        raise UserError(
+            "must all have the same size and number of frames; pass others in a call of their own.", argument="clips"
+        ) from error
     if found.dtype != np.uint8:
         raise UserError(
             f"must be uint8 in 0..255, got {found.dtype}; convert x in [-1, 1] by "

@@ -25,7 +25,7 @@ _UNREAD = dict.fromkeys(UNREAD_SUFFIXES, "of formats that are not read; convert 
 
 @dataclass(frozen=True)
 class ClipListing:
-    """Clips below a folder. No kind hides another: all of them are clips.
+    """Clips below a folder, of all kinds: videos, frame folders and arrays.
 
     Attributes:
         shards: Tar files, also compressed ones, which `shard_paths` rejects.
@@ -61,7 +61,7 @@ class ClipListing:
 
 
 def list_clips(root: Path) -> ClipListing:
-    """Sort out what is below a folder, at any depth.
+    """Find all clips below a folder, at any depth.
 
     Images are the frames of one clip if no clip of another kind is in their folder or below it; beside clips, or with
     the names of videos, they are previews. Of a file that links lead to twice, the first name counts.

@@ -54,7 +54,7 @@ class FVD(ClipDistance, FrechetStates):
     """Fréchet video distance between generated and real clips, by one feature vector per clip.
 
     A number is an FVD of the protocol it was built from, and of its number of clips. `FVD` with an extractor of your
-    own is a distance of its own name.
+    own is a distance of another name.
 
     References:
         Towards Accurate Generative Models of Video (Unterthiner et al., 2018). https://arxiv.org/abs/1812.01717

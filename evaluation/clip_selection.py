@@ -23,7 +23,7 @@ def plan_generated(sources: Sequence[VideoSource], protocol: Protocol, force: bo
 
     Args:
         sources: The generated videos.
-        protocol: Gives number, length, frame rates and seed.
+        protocol: Protocol with the number, length, frame rates and seed of clips.
         force: Accept fewer videos, and frame rates outside the protocol.
 
     Raises:
@@ -46,8 +46,8 @@ def plan_real(sources: Sequence[VideoSource], protocol: Protocol, real: RealClip
 
     Args:
         sources: The real videos, ordered by id.
-        protocol: Gives length and seed.
-        real: Gives number, choice and start.
+        protocol: Protocol with the length of clips and the seed.
+        real: Number, choice and start of the real clips.
         rates: Frame rate of each generated clip, whose proportions the real clips keep. Empty if the protocol has a
             stride instead.
 
@@ -119,8 +119,8 @@ def enough_real(sources: Sequence[VideoSource], protocol: Protocol, real: RealCl
 
     Args:
         sources: The real videos.
-        protocol: Gives length, and stride if it has one.
-        real: Gives number and choice.
+        protocol: Protocol with the length and, if it has one, the stride of clips.
+        real: Required number of real clips, and how they are chosen.
         rates: Frame rates of the generated clips.
 
     Raises:

@@ -93,7 +93,7 @@ class Clip:
     """A decoded clip.
 
     Attributes:
-        id: Unique on its side.
+        id: Name, unique among the generated or among the real clips.
         pixels: Shape (T, H, W, 3), uint8.
         fps: Frames per second.
         prompt: The caption, or None.
@@ -133,7 +133,7 @@ class ArraySource(VideoSource):
 
 
 def with_content(sources: Sequence[VideoSource]) -> list[VideoSource]:
-    """Return the videos with the hashes of their bytes."""
+    """Compute the sha256 of each video's bytes and return the videos with it."""
     with ThreadPoolExecutor() as pool:
         hashes = pool.map(lambda source: source.sha256(), sources)
         return [replace(source, content=own) for source, own in zip(sources, hashes, strict=True)]

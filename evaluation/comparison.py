@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ComparedScore", "copy_warnings", "count_warnings", "read_results", "require_comparable", "version_warnings"]
 
-# Fields of a protocol that move no number, or follow from the others.
+# Fields of a protocol that affect no number, or follow from the others.
 _NOT_COMPARED = ("name", "hash", "follows", "unknown")
 _MOST_NAMED = 5  # differing fields in one message
 _LONGEST_VALUE = 80  # characters: a sha256 is shown whole
@@ -23,7 +23,7 @@ _LONGEST_VALUE = 80  # characters: a sha256 is shown whole
 
 @dataclass(frozen=True)
 class StoredJackknife:
-    """A jackknife as it is read from a results file; see `evaluation.jackknife.Jackknife`."""
+    """A jackknife read from a results file; see `evaluation.jackknife.Jackknife`."""
 
     value: float
     without: tuple[tuple[float, ...], tuple[float, ...]]
@@ -31,7 +31,7 @@ class StoredJackknife:
 
 @dataclass(frozen=True)
 class ComparedScore:
-    """A score as it is read from a results file; see `evaluation.metrics.base.Score`. NaN was written as null."""
+    """A score read from a results file; see `evaluation.metrics.base.Score`. NaN was written as null."""
 
     value: float | None
     interval: tuple[float, float] | None
@@ -75,8 +75,8 @@ def read_results(path: Path) -> dict[str, Any]:
 def require_comparable(names: Sequence[str], results: Sequence[dict[str, Any]]) -> None:
     """Check that results were measured in the same way, against the same real clips.
 
-    What moves no number may differ: real clips if no metric needs them, and the number of clips if all metrics are
-    independent of it. Metrics of packages that are not allowed here count as moved by both.
+    Fields that affect no number may differ: real clips if no metric needs them, and the number of clips if all metrics
+    are independent of it. Metrics of packages that are not allowed here count as moved by both.
 
     Args:
         names: Name of each result in messages.
@@ -97,7 +97,7 @@ def require_comparable(names: Sequence[str], results: Sequence[dict[str, Any]]) 
 
 
 def count_warnings(names: Sequence[str], results: Sequence[dict[str, Any]]) -> list[str]:
-    """Describe results of other numbers of clips, which `require_comparable` accepts for metrics without a bias by it.
+    """Warn of results of different numbers of clips, which `require_comparable` accepts for unbiased metrics.
 
     Args:
         names: Name of each result.
@@ -113,7 +113,7 @@ def count_warnings(names: Sequence[str], results: Sequence[dict[str, Any]]) -> l
 
 
 def version_warnings(names: Sequence[str], results: Sequence[dict[str, Any]]) -> list[str]:
-    """Describe results that were computed with other versions of packages, which can move the last digits.
+    """Warn of results that were computed with other versions of packages, which can change the last digits.
 
     Args:
         names: Name of each result.
@@ -128,7 +128,7 @@ def version_warnings(names: Sequence[str], results: Sequence[dict[str, Any]]) ->
 
 
 def copy_warnings(names: Sequence[str], results: Sequence[dict[str, Any]]) -> list[str]:
-    """Describe results of the same generated clips, whose numbers say nothing about two systems.
+    """Warn of results of the same generated clips, which cannot differ between systems.
 
     Args:
         names: Name of each result.

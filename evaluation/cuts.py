@@ -35,7 +35,7 @@ class Cut:
 
     @property
     def choice(self) -> str:
-        """Frames and frame rate as text: equal for equal pixels of one video."""
+        """Frames and frame rate as text; equal texts mean equal pixels of one video."""
         return f"{self.numbers} {self.seconds} {self.fps}"
 
 

@@ -73,7 +73,7 @@ def kind_of(one: object) -> str:
 
 
 def source_of(one: object) -> dict[str, str]:
-    """Return ``{"source_sha256": …}`` for an object of an allowed package, whose code moves numbers; else nothing."""
+    """Return ``{"source_sha256": …}`` for an object of an allowed package, else ``{}``; its code affects numbers."""
     name = f"{type(one).__module__}."
     packages = [package for package in allowed_packages() if name.startswith(f"{package}.")]
     return {"source_sha256": source_sha256(max(packages, key=len))} if packages else {}

@@ -41,7 +41,7 @@ class Extracting(LightningModule):
         return _Readings(self.extraction, missing)
 
     def on_predict_start(self) -> None:
-        """Tell the extraction the device."""
+        """Move the extractors to this process's device."""
         self.extraction.to(self.device)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
@@ -49,7 +49,7 @@ class Extracting(LightningModule):
         return batch
 
     def predict_step(self, batch: Reading | None, batch_idx: int) -> None:
-        """Extract once a batch is full; None is an empty share."""
+        """Add a clip, and extract features once a batch is full; None if this process has no clips."""
         if batch is not None:
             self.extraction.take(batch)
 

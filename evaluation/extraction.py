@@ -54,7 +54,7 @@ class Extraction:
     Args:
         wanted: Clips with hashed sources, and the names of the extractors of each.
         prompts: Texts for extractors that embed texts.
-        protocol: Gives frame size and batch size.
+        protocol: Protocol with the frame size and the batch size.
         loaded: Name → extractor.
         folder: Folder of all features.
         workers: Number of threads that read and prepare clips. None: one per core, at most 8.

@@ -26,7 +26,7 @@ class Failures:
 
         Args:
             total: Number of clips that were tried.
-            what: What they are, such as "generated clips".
+            what: Plural noun for the clips in messages, such as "generated clips".
             then: Last sentence of the message: how to fix it, or what was kept.
 
         Raises:

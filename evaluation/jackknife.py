@@ -17,7 +17,7 @@ LIMIT = "distance of infinitely many clips"
 
 @dataclass(frozen=True)
 class Jackknife:
-    """A statistic of independent sets, and its values without each block of clips.
+    """Jackknife of a statistic of independent sets: its value, and its values with one block of clips left out.
 
     A bootstrap would add to the bias of a Fréchet distance, since it draws with replacement.
 
@@ -34,7 +34,7 @@ class Jackknife:
 
     @property
     def extrapolated(self) -> float:
-        """The value without its bias of order 1/n: an estimate for infinitely many clips.
+        """Estimate for infinitely many clips: the value minus its bias of order 1/n.
 
         It may be negative if the truth is near 0, as an unbiased estimate must.
         """
@@ -64,7 +64,7 @@ class Jackknife:
 
         Args:
             a: Jackknife over generated and real clips.
-            b: Jackknife over other generated and the same real clips, in the same blocks.
+            b: Jackknife of the other system: other generated clips, the same real clips in the same blocks.
         """
         (of_a, real_a), (of_b, real_b) = a.without, b.without
         return cls(a.value - b.value, (of_a - b.value, a.value - of_b, real_a - real_b))

@@ -12,7 +12,7 @@ __all__ = ["clip_notes", "shapes_notes"]
 
 
 def clip_notes(generated: Sequence[Cut], real: Sequence[Cut], display: str | None) -> list[str]:
-    """Return notes on the clips: made for display, several real ones of one video, or with the same bytes.
+    """Return warnings about clips made for display, real clips cut from one video, and clips with the same bytes.
 
     Args:
         generated: The generated clips, with hashed sources.
@@ -49,7 +49,7 @@ def _copy_notes(generated: Sequence[Cut], real: Sequence[Cut]) -> list[str]:
 
 
 def shapes_notes(protocol: Protocol, generated: Sequence[Cut], metrics: Mapping[str, Any]) -> list[str]:
-    """Return a note that names numbers measured with networks of Shapes World on other clips.
+    """Warn if numbers were measured with Shapes World's networks on clips of other content, on which they mean nothing.
 
     Args:
         protocol: The protocol.

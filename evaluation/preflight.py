@@ -77,7 +77,7 @@ def check_counts(
         protocol: The protocol.
         loaded: Name → extractor.
         counts: ``generated``, ``real`` or both → number of clips.
-        described: The clips, for messages. Empty for their number.
+        described: Description of the clips in messages. Empty uses their number.
         way_to: Returns how to make a number of clips. None for "provide more".
 
     Raises:
@@ -137,7 +137,7 @@ def fitting_protocols(frames: int, fps: Sequence[float], count: int) -> list[str
 
 
 def other_protocols(sources: Sequence[VideoSource], protocol: Protocol) -> str:
-    """Return a sentence that names the shipped protocols which generated clips fit, judging by the first clip.
+    """Return a sentence that names the shipped protocols that fit the generated clips, judged by the first clip.
 
     Args:
         sources: The clips.

@@ -101,8 +101,8 @@ class ProtocolFields:
         stride: Take every `stride`-th stored frame, whatever the frame rate. None if `fps` is given.
         resize: Steps by which frames are resized before any extractor, which may resize them further. Empty leaves
             frames as stored.
-        seed: Seed of everything drawn.
-        batch: Clips an extractor processes at once; it moves the last digit.
+        seed: Seed of all random choices.
+        batch: Clips an extractor processes at once; it can change the last digits of results.
         generated: Which generated clips are measured.
         real: Which real clips are measured. None if no metric needs any.
         extractors: Name, as the metrics use it → settings.
@@ -127,7 +127,7 @@ class ProtocolFields:
 
 @dataclass(frozen=True)
 class Protocol(ProtocolFields):
-    """How clips are turned into numbers.
+    """Evaluation protocol: every choice that affects the numbers computed from clips.
 
     Attributes:
         name: Name of a shipped protocol, or path of the user's own file as it was given; not part of the hash.
@@ -151,7 +151,7 @@ class Protocol(ProtocolFields):
 
     @property
     def hash(self) -> str:
-        """16 hexadecimal digits over every field that moves numbers: those of different hashes are not comparable."""
+        """16 hexadecimal digits over every field that affects numbers; results of other hashes are not comparable."""
         plain = {key: value for key, value in self._plain().items() if key not in ("name", "follows", "unknown")}
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -167,10 +167,10 @@ class Protocol(ProtocolFields):
         return found
 
     def valueless(self, facts: frozenset[str]) -> dict[str, list[str]]:
-        """Return the numbers that can have no value: name → what must be known of the clips for it and is not.
+        """Return the numbers that cannot have a value: name → unknown attributes of the clips that they need.
 
         Args:
-            facts: What is known of every generated clip, see `PlannedClips.facts`.
+            facts: Known attributes of every generated clip; see `PlannedClips.facts`.
         """
         return {
             number: sorted(lacking)

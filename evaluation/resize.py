@@ -52,7 +52,9 @@ def resizer(name: str, size: int) -> Resize:
             of shape (T, H, W, 3).
     """
     if name not in RESIZERS:
-        raise UserError(f"no resizing `{name}`; known: {', '.join(RESIZERS)}.", suggestion=nearest(name, RESIZERS))
+        raise UserError(
+            f"unknown resizing rule `{name}`; known are {', '.join(RESIZERS)}.", suggestion=nearest(name, RESIZERS)
+        )
     if size < 1:
         raise UserError(f"resizing `{name}`: size must be at least 1 pixel, got {size}; I3D takes 224, Inception 299.")
     return partial(_resized, name=name, size=size)
@@ -76,7 +78,7 @@ class ResizeStep:
         """Check the rule's name."""
         if self.rule not in STEPS:
             raise UserError(
-                f"no resizing `{self.rule}`; known: {', '.join(STEPS)}.",
+                f"unknown resizing rule `{self.rule}`; known are {', '.join(STEPS)}.",
                 argument="rule",
                 suggestion=nearest(self.rule, STEPS),
             )

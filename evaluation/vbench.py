@@ -45,7 +45,7 @@ _LONGEST = 240  # bytes of a file's stem
 
 @dataclass(frozen=True)
 class VBenchClip:
-    """What VBench writes of one clip.
+    """Entry of one clip in VBench's results.
 
     Attributes:
         video_path: Path of the clip.
@@ -154,7 +154,7 @@ def _dimension(found: Any, where: str, scale: float) -> tuple[float, dict[str, f
         clip = build(VBenchClip, known, f"{where}.1.{number}")
         score = float(clip.video_results) / scale
         if each.setdefault(clip.video_path, score) != score:
-            raise UserError(f"{where}.1.{number}: another score of {clip.video_path}; the file is damaged.")
+            raise UserError(f"{where}.1.{number}: a second score of {clip.video_path}; the file is damaged.")
     low, high = min(each.values(), default=value), max(each.values(), default=value)
     if not low - _ROUNDING <= value <= high + _ROUNDING:
         raise UserError(

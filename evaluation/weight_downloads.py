@@ -88,19 +88,23 @@ def _download(weights: Weights, file: WeightsFile, folder: Path, track: "Track |
                 target.write(piece)
         found = file_hashes(partial)
         if problem := found.mismatch(file.sha256, file.git_blob):
-            raise UserError(f"{url}: the file that came {problem}; it was not kept. Get it elsewhere: {weights.where}.")
+            raise UserError(f"{url}: the file that came {problem}; it was not kept. Other sources: {weights.where}.")
     return found.sha256
 
 
 def _length(url: str, response: Any, most: int) -> int | None:
     """Return the number of bytes that the server announces, or None."""
     if response.headers.get_content_type() == "text/html":
-        raise UserError(f"{url}: gave a web page, no file; open it in a browser and get the file by hand.")
+        raise UserError(
+            f"{url}: returned a web page instead of a file; open it in a browser and download the file manually."
+        )
     announced = response.headers.get("Content-Length") or ""
     if not announced.isdecimal():
         return None
     if int(announced) > most:
-        raise UserError(f"{url}: announces {announced} bytes, more than the {most} expected; get the file by hand.")
+        raise UserError(
+            f"{url}: announces {announced} bytes, more than the {most} expected; download the file manually."
+        )
     return int(announced)
 
 
@@ -113,10 +117,10 @@ def _pieces(url: str, response: Any, length: int | None, most: int) -> Iterator[
             break
         got += len(piece)
         if got > most:
-            raise UserError(f"{url}: gives more than the {most} bytes expected; get the file by hand.")
+            raise UserError(f"{url}: gives more than the {most} bytes expected; download the file manually.")
         yield piece
     if length is not None and got != length:
-        raise UserError(f"{url}: broke off after {got} of {length} bytes; try again.")
+        raise UserError(f"{url}: the connection ended after {got} of {length} bytes; try again.")
 
 
 @contextmanager
@@ -124,4 +128,4 @@ def _network(url: str) -> Iterator[None]:
     try:
         yield
     except (OSError, HTTPException, ValueError) as error:
-        raise UserError(f"{url}: not fetched ({error}); try again, or get the file by hand.") from error
+        raise UserError(f"{url}: the download failed ({error}); try again, or download the file manually.") from error

@@ -214,7 +214,10 @@ def _weights(path: Path, name: str, entry: WeightsEntry) -> Weights:
     for file in files:
         _require_name(path, file.name)
         if file.instead_of is not None and file.instead_of not in names:
-            raise UserError(f"{path}: `{name}.files.{file.name}.instead_of` names `{file.instead_of}`, no file of it.")
+            raise UserError(
+                f"{path}: `{name}.files.{file.name}.instead_of` names `{file.instead_of}`, which is not one of its "
+                "files."
+            )
     if not files or (name in names and len(files) > 1):
         raise UserError(f"{path}: `{name}` must have one file of its own name, or files of other names; got {names}.")
     return Weights(name, entry.what, entry.where, entry.licence, files)

@@ -40,8 +40,8 @@ class AdoptCLIP(Task):
 
         Args:
             place: Folder for the result.
-            seed: Ignored, since nothing is random.
-            track: Ignored, since nothing is iterated over.
+            seed: Ignored; the task is deterministic.
+            track: Ignored; the task reports no progress.
 
         Raises:
             UserError: If a file is missing, the hash differs, or the extra `clip` is not installed.
@@ -75,8 +75,8 @@ class AdoptNetwork(Task):
 
         Args:
             place: Folder for the result.
-            seed: Ignored, since nothing is random.
-            track: Ignored, since nothing is iterated over.
+            seed: Ignored; the task is deterministic.
+            track: Ignored; the task reports no progress.
 
         Raises:
             UserError: If the file is missing, the hash differs, or the weights do not fit: the number of unexpected,
@@ -129,7 +129,7 @@ def _pretrained(source: Path, sha256: str) -> tuple[Any, Any]:
     for file in ("config.json", "model.safetensors"):
         if not (source / file).is_file():
             raise UserError(
-                f"{source}: no CLIP in Hugging Face's format here, `{file}` is missing; give a folder that "
+                f"{source}: not a CLIP in Hugging Face's format, `{file}` is missing; give a folder that "
                 "`huggingface-cli download` or `save_pretrained` wrote.",
                 argument="source",
             )
@@ -147,7 +147,7 @@ def _normalization(source: Path) -> dict[str, list[float]]:
 def _check_sha256(file: Path, sha256: str) -> None:
     if (found := file_sha256(file)) != sha256:
         raise UserError(
-            f"the hash is that of other weights ({sha256}) than {file} holds; if those are meant, give "
+            f"the weights in {file} have another hash than {sha256}; if they are the intended ones, give "
             f"source_sha256={found}",
             argument="source_sha256",
         )

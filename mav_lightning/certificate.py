@@ -57,7 +57,7 @@ def certify_frames(denoiser: NetDenoiser) -> Certificate:
 
 
 def certify_parent(child: NetDenoiser, parent: NetDenoiser, size: int) -> Certificate:
-    """Compare a denoiser's output for clips with that of the parent whose weights it took, weights as they are.
+    """Compare a denoiser's output for clips with its parent's, with the weights unchanged.
 
     With an image denoiser as parent the comparison is per frame, with a clip denoiser per clip. Input channels that
     only the child has are filled with noise.

@@ -39,7 +39,7 @@ class NetworkCost:
             first trained layer.
         state_bytes: Weights and their moving average, and for trained weights gradients and one momentum. AdamW needs a
             quarter more.
-        activation_bytes: What the forward pass keeps for the backward pass, on a CPU.
+        activation_bytes: Activations stored for the backward pass, on a CPU.
         peak_bytes: Most memory that a step needs at once: the states, and the tensors of forward and backward pass.
             Gradients of the previous step are held until the forward pass has ended, as Lightning does. What an
             optimizer needs besides its momentum, workspaces of libraries and unused memory of an allocator are not
@@ -135,7 +135,7 @@ def _on_meta(node: Mapping[str, Any], stage: str) -> NetDenoiser:
 def training_inputs(
     denoiser: NetDenoiser, size: int, frames: int | None, batch: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
-    """Return what a denoiser is trained with, filled with constants: x, sigma, cond, fps and concat_cond.
+    """Return inputs of a denoiser's training step, filled with constants: x, sigma, cond, fps and concat_cond.
 
     Args:
         denoiser: The denoiser.

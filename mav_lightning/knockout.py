@@ -29,11 +29,11 @@ class KnockOut(Task):
     layers: Sequence[str] = ()
 
     def run(self, place: Path, *, seed: int | None, track: Track) -> None:
-        """Write the network.
+        """Write the network with the layers knocked out.
 
         Args:
             place: Folder for the result.
-            seed: Ignored, since nothing is random.
+            seed: Ignored; the task is deterministic.
             track: Ignored, since this takes no time.
 
         Raises:

@@ -86,7 +86,7 @@ def test_names_that_fall_together_are_refused(tmp_path: Path) -> None:
 
 def test_another_file_than_was_meant_is_refused_and_named(tmp_path: Path) -> None:
     file, sha256 = theirs(tmp_path)
-    with pytest.raises(UserError, match=f"that of other weights .* give source_sha256={sha256}"):
+    with pytest.raises(UserError, match=f"have another hash than .* give source_sha256={sha256}"):
         AdoptNetwork(instantiate(NODE), file, "0" * 64).run(tmp_path / "out", seed=None, track=untracked)
     with pytest.raises(UserError, match="none.safetensors does not exist; give weights as safetensors"):
         AdoptNetwork(instantiate(NODE), tmp_path / "none.safetensors", sha256).run(

@@ -29,7 +29,7 @@ WRONG = {
     ),
     "a missing clip checkpoint": (
         ("train", "stage/spatial_tiny.yaml", "needs.data={tmp}", "needs.clip={tmp}/none"),
-        "no trained network here",
+        "not a trained network",
     ),
     "a missing pipeline": (
         ("generate", "a red circle", "--pipeline", "{tmp}/none", "--out", "{tmp}/o"),

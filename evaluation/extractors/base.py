@@ -96,7 +96,7 @@ class LoadedExtractor:
 
 
 class ExtractorSettings(ABC):
-    """Settings of an extractor in a protocol; subclasses are frozen dataclasses, and every field moves numbers.
+    """Settings of an extractor in a protocol: a frozen dataclass, whose fields are part of the protocol's hash.
 
     Attributes:
         kind: Name in protocols. Set it in this project's own extractors; others are named by their dotted class name.

@@ -174,7 +174,7 @@ def _weights(folder: Path) -> Path:
     there = [folder / name for name in WEIGHTS if (folder / name).is_file()]
     if not (folder / _CONFIG).is_file() or not there:
         raise UserError(
-            f"{folder}: no CLIP in Hugging Face's format; expected {_CONFIG} and {' or '.join(WEIGHTS)}, as "
+            f"{folder}: not a CLIP in Hugging Face's format; expected {_CONFIG} and {' or '.join(WEIGHTS)}, as "
             "`huggingface-cli download openai/clip-vit-base-patch32 --local-dir DIR` writes."
         )
     return there[0]
@@ -198,7 +198,7 @@ def _load(folder: Path) -> tuple[Any, Any, Any]:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         images = processor.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, RuntimeError, SafetensorError, UnpicklingError) as error:
-        raise UserError(f"{folder}: not a readable CLIP ({str(error).splitlines()[0]}); get it again.") from error
+        raise UserError(f"{folder}: not a readable CLIP ({str(error).splitlines()[0]}); download it again.") from error
     if lost := sorted(found["missing_keys"]):
-        raise UserError(f"{folder}: {len(lost)} weights of the CLIP are missing, first `{lost[0]}`; get it whole.")
+        raise UserError(f"{folder}: {len(lost)} weights of the CLIP are missing, first `{lost[0]}`; download it again.")
     return model.eval().requires_grad_(False), tokenizer, images

@@ -97,7 +97,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
         found = _loaded(path)
     except Exception as error:  # a damaged pickle can raise anything
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"not readable as tensors alone ({reason}); give a state dict, no TorchScript.") from error
+        raise UserError(f"not a file of tensors only ({reason}); provide a state dict, not TorchScript.") from error
     if not _is_state_dict(found):
         raise UserError(f"not a state dict but a {type(found).__name__}; provide one of names and tensors only.")
     return found

@@ -98,8 +98,9 @@ def state_dict_of(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
     layout = max(layouts, key=lambda layout: len(layout.keys() & keys))  # their name → ours
     if not layout.keys() & keys:
         raise UserError(
-            f"no I3D: none of its weights is among {', '.join(f'`{key}`' for key in sorted(keys)[:3]) or 'nothing'}; "
-            "give rgb_imagenet.pt, i3d_pretrained_400.pt or model_rgb.pth."
+            "not an I3D: none of its weights is among "
+            f"{', '.join(f'`{key}`' for key in sorted(keys)[:3]) or 'nothing'}; give rgb_imagenet.pt, "
+            "i3d_pretrained_400.pt or model_rgb.pth."
         )
     misfits = {
         f"`{theirs}` of shape {tuple(found[theirs].shape)} instead of {tuple(shapes[ours])}"
@@ -112,7 +113,7 @@ def state_dict_of(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
         "wrongly shaped": misfits,
     }
     if details := [f"{len(names)} {kind}, first {min(names)}" for kind, names in problems.items() if names]:
-        raise UserError(f"no RGB I3D of {CLASSES} classes: {'; '.join(details)}; get the file again, or the right one.")
+        raise UserError(f"not an RGB I3D of {CLASSES} classes: {'; '.join(details)}; download the right file.")
     return {ours: found[theirs].float() for theirs, ours in layout.items()}
 
 

@@ -23,7 +23,7 @@ _LEAST = 63  # pixels per side, below which a layer of AlexNet has no output
 class LPIPSFeatures(FrameFeatures):
     """One vector per frame; the squared distance of two of them is LPIPS (version 0.1, AlexNet) of the frames.
 
-    LPIPS is a mean over positions of weighted squared differences of features, so weights and means become factors.
+    LPIPS is a weighted mean of squared feature differences, so features are scaled by the roots of its weights.
 
     References:
         The Unreasonable Effectiveness of Deep Features as a Perceptual Metric (Zhang et al., 2018).
@@ -112,6 +112,6 @@ def _alexnet_features(path: Path) -> nn.Sequential:
         backbone.load_state_dict(torch.load(path, map_location="cpu", weights_only=True), assign=True)
     except Exception as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"{path}: not the weights of torchvision's AlexNet ({reason}); get them again.") from error
+        raise UserError(f"{path}: not the weights of torchvision's AlexNet ({reason}); download them again.") from error
     features: nn.Sequential = backbone.features
     return features

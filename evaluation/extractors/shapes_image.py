@@ -36,7 +36,7 @@ class ShapesImage(ShapesExtractor, FrameFeatures):
         return features
 
     def classify(self, features: Tensor) -> dict[str, Tensor]:
-        """Compute logits over `APPEARANCE`, by attribute: (N, 32) → (N, classes)."""
+        """Compute logits of each attribute in `APPEARANCE` from features: (N, 32) → (N, classes)."""
         return {name: head(features) for name, head in self.heads.items()}
 
 

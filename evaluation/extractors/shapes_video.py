@@ -45,7 +45,7 @@ class ShapesVideo(ShapesExtractor, ClipFeatures):
         return self.features_and_centers(prepared)[0][:, None]
 
     def features_and_centers(self, prepared: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute features (N, 32), and the first key point, (N, T, 2) in widths, which training ties to the object."""
+        """Compute features (N, 32), and the object's key point (N, T, 2) in frame widths, the first of several."""
         clips = prepared.shape[:2]
         maps = self.stem(prepared.flatten(0, 1))
         looks, places = self.appearance(maps).unflatten(0, clips), _expected_places(self.points(maps))
@@ -55,7 +55,7 @@ class ShapesVideo(ShapesExtractor, ClipFeatures):
         return self.features(torch.cat(pooled, dim=1)), places[:, 0].unflatten(0, clips)
 
     def classify(self, features: Tensor) -> dict[str, Tensor]:
-        """Compute logits over `APPEARANCE` and `MOTIONS`, by attribute: (N, 32) → (N, classes)."""
+        """Compute logits of each attribute in `APPEARANCE` and of `MOTIONS` from features: (N, 32) → (N, classes)."""
         return {name: head(features) for name, head in self.heads.items()}
 
 

@@ -22,7 +22,7 @@ WEIGHTS = Path(__file__).parent / "weights"
 
 @dataclass(frozen=True)
 class WeightsCard:
-    """What is recorded about the weights of an extractor.
+    """Record of the shipped weights of an extractor.
 
     Attributes:
         name: Kind of the extractor.

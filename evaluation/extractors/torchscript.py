@@ -18,7 +18,7 @@ __all__ = ["clip_rows", "freeze", "load_torchscript", "network_input"]
 
 
 def load_torchscript(path: Path) -> Any:
-    """Load a network in evaluation mode on the CPU. Typed `Any`, since only the file defines its arguments.
+    """Load a network in evaluation mode on the CPU. It is typed `Any` because the file defines its arguments.
 
     Raises:
         UserError: If the file is missing or is not TorchScript.
@@ -29,7 +29,7 @@ def load_torchscript(path: Path) -> Any:
         network = torch.jit.load(str(path), map_location="cpu").eval()
     except RuntimeError as error:
         raise UserError(
-            f"{path}: no TorchScript file ({str(error).splitlines()[0]}); give one that torch.jit.save wrote, not a "
+            f"{path}: not a TorchScript file ({str(error).splitlines()[0]}); give one that torch.jit.save wrote, not a "
             "state dict."
         ) from error
     return freeze(network)
@@ -43,7 +43,7 @@ def freeze(network: nn.Module) -> Any:
 
 
 def network_input(frames: Frames, resize: Resize | None) -> Tensor:
-    """Lay out frames (T, H, W, 3) as (3, T, h, w): float32 in [0, 255] after a resize, else uint8 as decoded."""
+    """Lay out frames (T, H, W, 3) as (3, T, h, w): float32 in [0, 255] if they were resized, uint8 otherwise."""
     if resize is not None:
         return rearrange(resize(frames), "t c h w -> c t h w").contiguous()
     check_frames(frames)

@@ -28,7 +28,7 @@ def flicker(video: NDArray[np.uint8], track: NDArray[np.float64], fps: float) ->
 
     Args:
         video: One clip, shape (T, H, W, 3), uint8, T ≥ 2.
-        track: Its object's centers, shape (T, 2), in widths, NaN where there is none.
+        track: Centers of the object, shape (T, 2), in frame widths; NaN in frames without an object.
         fps: Frames per second.
     """
     pixels, weight = video.astype(np.float64), object_weight(video).astype(np.float64)

@@ -33,7 +33,7 @@ Side = Literal["generated", "real"]
 
 
 class Number(NamedTuple):
-    """What a metric declares about one of its numbers.
+    """Direction and unit of one number that a metric computes.
 
     Attributes:
         better: Which values are better; ``one`` means near 1. None if the number only describes.
@@ -105,7 +105,7 @@ class ExtractedFeatures(Protocol):
 
 @dataclass(frozen=True)
 class MetricResult:
-    """What one metric adds to the results.
+    """Result of one metric.
 
     Attributes:
         scores: Name → score.
@@ -114,7 +114,7 @@ class MetricResult:
         by_fps: Frame rate → values of the clips at that rate.
         reference: Name → value of the real clips: what a perfect model would score.
         jackknife: Name → jackknife of a distance; its sets are the generated and the real clips.
-        notes: What to know before the numbers are used.
+        notes: Warnings about the use of the numbers.
     """
 
     scores: Mapping[str, Score]
@@ -127,7 +127,7 @@ class MetricResult:
 
 
 class Metric(ABC):
-    """A metric with its settings in a protocol; subclasses are frozen dataclasses, and every field moves numbers.
+    """A metric with its settings in a protocol: a frozen dataclass, whose fields are part of the protocol's hash.
 
     Attributes:
         kind: Name in protocols. Set it in this project's own metrics; others are named by their dotted class name.
@@ -138,7 +138,7 @@ class Metric(ABC):
         independent_of_count: Whether the expected numbers are the same for any number of clips, as those of means over
             clips are. Otherwise results of other numbers of clips are not compared.
         reads_real: Whether the metric uses features of real clips, if the protocol has real clips.
-        reads_prompts: Whether prompts or known content of clips move the numbers.
+        reads_prompts: Whether the numbers depend on prompts or on known content of clips.
         needs_facts: What must be known of a generated clip, or the metric has no value for it: ``prompt``, or names of
             attributes.
     """
@@ -190,7 +190,7 @@ class Metric(ABC):
         return replace(result, scores={key: replace(result.scores[key], value=values[key]) for key in values})
 
     def fewest_clips(self, shape_of: Callable[[str], tuple[int, int]]) -> int:
-        """Return how many clips of each side the metric needs, so that too few are found before they are extracted.
+        """Return how many clips of each side the metric needs, so that too few are rejected before extraction.
 
         Args:
             shape_of: Returns rows and columns of the features of one clip, by the extractor's name in the protocol.

@@ -53,12 +53,12 @@ class _ClipStates(torchmetrics.Metric):
 
 
 class TwoSets(_ClipStates):
-    """Base of distances between generated and real clips: features, ids and groups of both sides.
+    """Base of distances between generated and real clips; its states are features, ids and groups of both sides.
 
     Args:
         name: Name in messages.
-        required: Number of clips of each side that `compute` needs; other sides may have any. None for any.
-        force: Whether to compute with other numbers of clips.
+        required: Number of clips that `compute` requires, by side; any number for other sides. None for no requirement.
+        force: If True, compute with any number of clips instead of raising an error.
         kwargs: Arguments of `torchmetrics.Metric`.
     """
 
@@ -147,12 +147,12 @@ class FeatureSets(TwoSets):
 
 
 class OneSet(_ClipStates):
-    """Base of scores of generated clips: one row of values and the id of each clip.
+    """Base of scores of generated clips, with one row of values per clip.
 
     Args:
         name: Name in messages.
         required: Number of generated clips that `compute` needs, under the key ``generated``. None for any.
-        force: Whether to compute with another number of clips.
+        force: If True, compute with any number of clips instead of raising an error.
         kwargs: Arguments of `torchmetrics.Metric`.
     """
 
@@ -180,10 +180,10 @@ class OneSet(_ClipStates):
         self.keys.append(keys_of(ids).to(values.device))
 
     def rows(self) -> Tensor:
-        """Return the values of the required number of clips, each once, ordered by key.
+        """Return the values of all added clips, each once, ordered by key, after checking their number.
 
         Raises:
-            UserError: If there are none, or another number than required, unless `force`.
+            UserError: If there are none, or not the required number and `force` is False.
         """
         rows = unique_by_key(self.keys, self.values)[0]
         if self.required is not None:
@@ -198,8 +198,8 @@ def require_count(name: str, side: Side, found: int, wanted: int, force: bool) -
 
     Args:
         name: Name of the metric, for the message.
-        side: Which clips were counted.
-        found: Their number.
+        side: Side whose clips were counted.
+        found: Number of clips.
         wanted: The number that the protocol requires.
         force: Accept any number.
 
@@ -208,8 +208,8 @@ def require_count(name: str, side: Side, found: int, wanted: int, force: bool) -
     """
     if found != wanted and not force:
         raise UserError(
-            f"{name}: stands for {wanted} {side} clips, got {found}; provide that many, or set `force` and do not "
-            "compare with numbers of this name."
+            f"{name}: is defined for {wanted} {side} clips, got {found}; provide that many, or set `force` and do not "
+            "compare with other values of this metric."
         )
 
 

@@ -41,7 +41,7 @@ class ClipSimilarity(Metric):
     of: str
 
     def measure(self, name: str, extracted: ExtractedFeatures) -> MetricResult:
-        """Compute the mean cosine, and that of each clip."""
+        """Compute the mean cosine and the cosine of each clip."""
         found, texts = extracted.features(self.of, "generated"), extracted.texts(self.of)
         prompts = [cut.source.prompt for cut in extracted.cuts("generated")]
         rows = [row for row, prompt in enumerate(prompts) if prompt]

@@ -45,7 +45,7 @@ class FrameConsistency(Metric):
     against: Against = "previous"
 
     def measure(self, name: str, extracted: ExtractedFeatures) -> MetricResult:
-        """Compute the mean cosine, that of each clip, and that of the real clips.
+        """Compute the mean cosine, the cosine of each clip, and the mean over the real clips.
 
         Raises:
             UserError: If clips have a single frame.

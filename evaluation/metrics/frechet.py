@@ -60,7 +60,7 @@ class Frechet(Metric):
     divisor: Divisor
 
     def fewest_clips(self, shape_of: Callable[[str], tuple[int, int]]) -> int:
-        """Return the clips whose rows outnumber the features: with fewer, a covariance is singular."""
+        """Return the number of clips that gives more rows than features; with fewer, a covariance is singular."""
         rows, columns = shape_of(self.of)
         return -(-(columns + 1) // rows)
 
@@ -147,8 +147,8 @@ class FrechetStates(TwoSets):
         needed = features.shape[-1] + 1 if rows else 2
         if self.force and 2 <= rows < needed:
             log.warning(
-                "%s: %s %s feature vectors leave a covariance of %s features singular: the distance is far from that "
-                "of many clips, and only large differences mean anything.",
+                "%s: %s %s feature vectors leave a covariance of %s features singular: the distance is far from its "
+                "value for many clips, and only large differences mean anything.",
                 self.name, rows, side, needed - 1,
             )  # fmt: skip
         if rows < (2 if self.force else needed):

@@ -34,7 +34,7 @@ class Ghosts(Metric):
     every: Annotated[int, Ge(2)]
 
     def measure(self, name: str, extracted: ExtractedFeatures) -> MetricResult:
-        """Compute the mean growth of the area, that of each clip, and that of the real clips.
+        """Compute the mean growth of the area, its value for each clip, and its mean over the real clips.
 
         Raises:
             UserError: If clips have no interpolated frame.
@@ -56,6 +56,7 @@ class Ghosts(Metric):
         given = np.arange(areas.shape[1]) % self.every == 0
         if given.all():
             raise UserError(
-                f"{name}: clips of {counted(areas.shape[1], 'frame')} have no frame between given ones; take longer."
+                f"{name}: clips of {counted(areas.shape[1], 'frame')} have no frame between given ones; use longer "
+                "clips."
             )
         return ghosting(areas, given)

@@ -24,7 +24,7 @@ Pairs = Literal["distinct", "all"]
 
 @dataclass(frozen=True)
 class PolynomialKernel:
-    r"""What a kernel distance averages: :math:`k(x, y) = (x \cdot y / d + c)^p` of features of length d.
+    r"""Polynomial kernel of the kernel distance: :math:`k(x, y) = (x \cdot y / d + c)^p` of features of length d.
 
     Attributes:
         degree: The power p; 3 in KID and KVD, 2 in JEDi.
@@ -74,7 +74,7 @@ class Kernel(Metric):
     scale: PositiveFloat = 1.0
 
     def fewest_clips(self, shape_of: Callable[[str], tuple[int, int]]) -> int:
-        """Return 2, for a pair."""
+        """Return 2, the fewest clips that form a pair."""
         return 2
 
     def measure(self, name: str, extracted: ExtractedFeatures) -> MetricResult:

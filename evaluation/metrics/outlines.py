@@ -36,7 +36,7 @@ class Outlines(Metric):
     of: str
 
     def measure(self, name: str, extracted: ExtractedFeatures) -> MetricResult:
-        """Compute both numbers, those of each clip, and those of the real clips."""
+        """Compute both numbers, their values for each clip, and those of the real clips."""
         ids, values = self._per_clip(extracted, "generated")
         scores = {key.format(name=name): self._mean(key, column) for key, column in zip(_NUMBERS, values, strict=True)}
         clips = {clip: dict(zip(scores, map(float, own), strict=True)) for clip, own in zip(ids, values.T, strict=True)}

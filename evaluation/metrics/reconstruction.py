@@ -51,29 +51,32 @@ class TrueFrames(Metric):
         """Return the value of each frame, shape (T,), from the features of two clips, shape (T, …)."""
 
     def measure(self, name: str, extracted: ExtractedFeatures) -> MetricResult:
-        """Compute the mean, and that of each clip.
+        """Compute the mean over clips and the value of each clip.
 
         Raises:
-            UserError: If a generated clip has no real clip of its id, or one of another size; if no frame is counted.
+            UserError: If a generated clip has no real clip with its id or with its size, or `every` leaves out all
+                frames.
         """
         generated, real = extracted.features(self.of, "generated"), extracted.features(self.of, "real")
         truths = {_base(key): row for row, key in enumerate(real.ids)}
         rows = [truths.get(_base(key)) for key in generated.ids]
         if lost := [key for key, row in zip(generated.ids, rows, strict=True) if row is None]:
             raise UserError(
-                f"{name}: {len(lost)} generated clips have no real clip of the same id, first `{lost[0]}`; name the "
-                "true clip of each like it."
+                f"{name}: {len(lost)} generated clips have no real clip of the same id, first `{lost[0]}`; give the "
+                "true clip of each the same id."
             )
         sides = [self._frames(extracted, "generated", generated), self._frames(extracted, "real", real)]
         if sides[0].shape[1:] != sides[1].shape[1:]:
             raise UserError(
-                f"{name}: generated and real clips have other sizes; add a step `resize` to the protocol, or provide "
+                f"{name}: generated and real clips differ in size; add a step `resize` to the protocol, or provide "
                 "true frames of the generated size."
             )
         counted = np.arange(sides[0].shape[1]) % (self.every or sides[0].shape[1] + 1) != 0
         counted |= self.every is None
         if not counted.any():
-            raise UserError(f"{name}: clips of {len(counted)} frames have no frame between given ones; take longer.")
+            raise UserError(
+                f"{name}: clips of {len(counted)} frames have no frame between given ones; use longer clips."
+            )
         each = np.array([
             self.compare(clip[counted], sides[1][row or 0][counted]).mean()
             for clip, row in zip(sides[0], rows, strict=True)
@@ -104,7 +107,7 @@ class _Pixels(TrueFrames):
 
 @dataclass(frozen=True)
 class PSNR(_Pixels):
-    """Peak signal-to-noise ratio of RGB frames in [0, 255]; equal frames count 100 dB."""
+    """Peak signal-to-noise ratio of RGB frames in [0, 255]; equal frames have 100 dB."""
 
     kind = "psnr"
     numbers = {"{name}": Number("higher", "dB")}

@@ -30,7 +30,7 @@ _CLIPS, _SPEED = "share of clips", "of the law's speed"
 
 @dataclass(frozen=True)
 class ShapesWorld(Metric):
-    """All measures of clips whose color and shape are known; other clips are not counted.
+    """All measures of Shapes World clips; clips whose color and shape are not recorded are left out.
 
     Attributes:
         appearance: Extractor that classifies colors and shapes.
@@ -59,7 +59,7 @@ class ShapesWorld(Metric):
     tracks: str
 
     def measure(self, name: str, extracted: ExtractedFeatures) -> MetricResult:
-        """Compute all measures, those by frame rate, and what the real clips score."""
+        """Compute all measures, overall and by frame rate, for generated and real clips."""
         clips, rates = self._known(extracted, "generated"), extracted.rates
         by_fps = {f"{rate:g}": self._values_at(clips, clips.fps == rate) for rate in rates}
         real = self._known(extracted, "real") if extracted.cuts("real") else None
@@ -192,7 +192,7 @@ class KnownClips:
         return log_log_slope(self.arc[rows], self.fps[rows])
 
     def per_clip(self) -> dict[str, dict[str, Any]]:
-        """Return id → what was measured of the clip, as plain data."""
+        """Return id → measured values of the clip, as plain data."""
         verdict = self.verdict
         columns: Mapping[str, NDArray[Any]] = {
             "fps": self.fps,

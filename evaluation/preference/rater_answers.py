@@ -40,7 +40,7 @@ class RatingKey:
         systems: Name of each system.
         questions: Names of the questions, in the order asked.
         items: Id of an item → what it is.
-        seed: Seed of everything drawn.
+        seed: Seed of all random choices.
         version: Version of the file.
     """
 
@@ -92,7 +92,7 @@ def read_key(path: Path) -> RatingKey:
     """Read the key that was written with a page.
 
     Raises:
-        UserError: If the file is missing, is no such key, or has items of questions that it does not list.
+        UserError: If the file is missing, is not such a key, or has items of questions that it does not list.
     """
     hint = "name the folder that `mav rate A B --out FOLDER` wrote"
     content: dict[str, Any] = read_json(path, dict[str, Any], hint)
@@ -119,7 +119,7 @@ def read_answers(files: Sequence[Path], key: RatingKey) -> list[RaterAnswers]:
             RaterAnswers, read_json(path, dict[str, Any], "name a file that the page saved"), str(path)
         )
         if own.form != key.form:
-            raise UserError(f"{path}: has answers to page {own.form}, not to {key.form}; collect each page by itself.")
+            raise UserError(f"{path}: has answers to page {own.form}, not to {key.form}; collect each page separately.")
         items = [answer.item for answer in own.answers]
         if unknown := set(items) - key.items.keys():
             raise UserError(f"{path}: answers `{min(unknown)}`, which the page does not ask; the file is damaged.")
@@ -127,7 +127,8 @@ def read_answers(files: Sequence[Path], key: RatingKey) -> list[RaterAnswers]:
             raise UserError(f"{path}: answers a question twice; the file is damaged.")
         if found.setdefault(_identity(own.rater), own) != own:
             raise UserError(
-                f"{path}: rater `{own.rater}` has another file; name the later one only, or give two raters two names."
+                f"{path}: rater `{own.rater}` has a second file; pass only the later one, or, if these are two "
+                "people, give them different names."
             )
     return list(found.values())
 

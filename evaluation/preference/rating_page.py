@@ -33,10 +33,10 @@ def write_rating(
     seed: int = 0,
     track: Track = untracked,
 ) -> Path:
-    """Write the folder ``page``, which raters open in a browser without a network, and ``key.json``, not for raters.
+    """Write the folder ``page``, which raters open in a browser offline, and ``key.json``, which they must not see.
 
     The page and the names of its files do not tell the systems apart: of each question, the seed draws which clip is
-    `x`. The page draws order and sides for each rater anew, so that what favors a side cancels over raters. Clips are
+    `x`. The page randomizes order and sides for each rater, so that a habit of choosing one side cancels out. Clips are
     stored losslessly, as images of all frames.
 
     Args:
@@ -44,7 +44,7 @@ def write_rating(
         asked: The questions, asked one after the other about all pairs.
         systems: Name of each system, for the key.
         out: Folder to write; must be new or empty.
-        seed: Seed of everything drawn.
+        seed: Seed of all random choices.
         track: Wraps the pairs, to show progress.
 
     Returns:

@@ -129,7 +129,7 @@ def _require_unlike(folders: tuple[Path, Path], pairs: Sequence[RatedPair]) -> N
         raise UserError(f"{folders[0]} and {folders[1]} hold the same clips; name the folders of two systems.")
     if same:
         log.warning(
-            "%s of %s with the same bytes on both sides, first `%s`; raters can only call them equal.",
+            "%s of %s with the same bytes on both sides, first `%s`; raters cannot distinguish them.",
             len(same), counted(len(pairs), "pair"), same[0].prompt,
         )  # fmt: skip
 

@@ -27,7 +27,7 @@ _CONTENT = FolderContent(("*/events.out.tfevents.*",), "*/events.out.tfevents.*"
 
 
 def write_board(results: StudyResults) -> Path:
-    """Write ``<study>/tensorboard`` from scratch: appended events would show every trial twice.
+    """Write ``<study>/tensorboard`` from scratch, because appended events would show every trial twice.
 
     The run ``<variant>-seed<seed>`` holds the settings and metrics of a trial, some of its clips as animations, and
     links to the logs of its trainings; ``all-seed<seed>`` links to those of the trainings that all variants share.

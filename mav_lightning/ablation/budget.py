@@ -47,7 +47,7 @@ class Budget:
 
 
 def steps_within(budget: Budget, config: Mapping[str, Any]) -> int:
-    """Return the number of optimizer steps that a budget pays for: at least one, otherwise rounded down.
+    """Convert a budget to optimizer steps, rounded down, but at least one.
 
     Args:
         budget: Budget of the stage.
@@ -74,7 +74,7 @@ def training_flops(config: Mapping[str, Any], needs: Mapping[str, Path] = Mappin
 
     Args:
         config: Resolved config of a training stage.
-        needs: Role → folder of the stage that fills it, for a denoiser that another stage has written.
+        needs: Role → folder of the needed stage, for a denoiser that another stage has written.
 
     Returns:
         The operations; 0 if the stage trains no denoiser. None if they cannot be counted, because the folder of a

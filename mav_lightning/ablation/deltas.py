@@ -29,7 +29,7 @@ def deltas_for_all(study: Study, recipe: Recipe) -> dict[str, Any]:
 
 
 def check_deltas(study: Study, recipe: Recipe, stages: Mapping[str, Collection[str]]) -> None:
-    """Check that deltas change their variants and that overrides concern a stage of at least one variant.
+    """Check that every delta changes its variant, and that every override applies to a stage of some variant.
 
     A factor must change every variant that has it. If it has several deltas (a group, or a level of a product), each
     must have an effect in at least one of these variants: `temporal.fit.steps` next to `spatial.fit.steps` does, even

@@ -12,13 +12,13 @@ __all__ = ["check_metrics"]
 def check_metrics(
     where: str, metrics: Sequence[StudyMetric], score: Mapping[str, Any], facts: frozenset[str] | None = None
 ) -> None:
-    """Check that the score stage gives the numbers a study asks for, in the direction it states, and with a value.
+    """Check that the score stage can compute a study's metrics on its clips, and that `better` is right for each.
 
     Args:
         where: First words of messages.
         metrics: Metrics of the study.
         score: Config of the score stage. Without a protocol its numbers are unknown, and nothing is checked.
-        facts: What will be known of every clip, see `PlannedClips.facts`. None if unknown.
+        facts: Known attributes of every clip; see `PlannedClips.facts`. None if unknown.
 
     Raises:
         UserError: If the protocol is invalid, or a metric has an unknown name, another direction, or can have no value
@@ -44,8 +44,8 @@ def check_metrics(
             needs, able = " and ".join(lacking[metric.name]), [name for name in known if name not in lacking]
             refusals.add(
                 UserError(
-                    f"{where}: metric `{metric.name}` has no value on these clips: it needs the true {needs} of each, "
-                    f"which is not known; metrics of protocol {protocol.name} that have one are "
+                    f"{where}: metric `{metric.name}` has no value on these clips: it needs the ground-truth {needs} "
+                    f"of each, which is not known; metrics of protocol {protocol.name} that have one are "
                     f"{', '.join(able) or 'none'}."
                 )
             )

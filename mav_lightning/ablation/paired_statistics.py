@@ -80,7 +80,7 @@ class Comparison:
 
     @property
     def differences(self) -> NDArray[np.float64]:
-        """Tested differences, variant − baseline at each of `seeds`; if `better` is ``one``, of distances from 1."""
+        """Tested differences, variant − baseline at each seed; of the distances from 1 if `better` is ``one``."""
         return _differences(self.metric.better, self.baseline, self.values)
 
     @property
@@ -90,7 +90,7 @@ class Comparison:
 
 
 def goodness(value: float, better: Better) -> float:
-    """Return a number that increases with quality.
+    """Map a metric's value to a number that is larger for better results.
 
     Args:
         value: Value of a metric.

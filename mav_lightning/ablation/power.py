@@ -42,7 +42,7 @@ class Needed:
 
 
 def power(results: StudyResults, metric: str, effect: float) -> list[Needed]:
-    """Return, for every variant, the seeds at which a true difference of `effect` gets a star with probability 0.8.
+    """Estimate the number of seeds at which each variant detects a true difference with 80 % power.
 
     Args:
         results: Results of a study with some finished trials.

@@ -56,7 +56,7 @@ class StudyResults:
     Attributes:
         root: Folder of the study.
         plan: The planned trials.
-        trials: Their results so far.
+        trials: Results of the trials so far.
     """
 
     root: Path

@@ -27,7 +27,7 @@ class StudyRun:
     Attributes:
         root: Folder of the study.
         plan: The planned trials.
-        outcome: What happened to each stage.
+        outcome: Outcome of each stage.
     """
 
     root: Path
@@ -98,7 +98,7 @@ def submit_study(
     Args:
         study: Study file; `find_config` also finds shipped ones.
         out: Folder of the study, on a file system that all nodes share.
-        slurm: How to submit, from the checked study.
+        slurm: Submission settings, built from the checked study.
         overrides: ``<stage>.<key>=value`` for all variants; ``seeds=[…]`` or ``threads=n`` for the study itself.
         console: Console for messages; None prints to stdout.
         beside: Folder of another study to share stages with; None keeps this study's stages in `out`.

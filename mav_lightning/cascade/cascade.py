@@ -82,7 +82,7 @@ class Cascade:
         self._check_latents()
         if self.prior.network.keeps_captions and not space_time_network(self.decoder.network).reads_captions:
             raise UserError(
-                "gives captions together with image embeddings, and `decoder` reads embeddings only; choose networks "
+                "returns captions together with image embeddings, but `decoder` reads embeddings only; choose networks "
                 "of the same pipeline.",
                 argument="prior",
             )
@@ -101,7 +101,9 @@ class Cascade:
         made, own = self.decoder.network.channels, 3 if self.vae is None else self.vae.network.channels
         trained = self.decoder.vae
         if self.vae is not None and made == 3 != own:
-            raise UserError("`decoder` makes pixels, which no autoencoder decodes; leave it out.", argument="vae")
+            raise UserError(
+                "`decoder` generates pixels, not latents, so no autoencoder is needed; leave it out.", argument="vae"
+            )
         if made != own or (trained is not None and self.vae is not None and self.vae.id not in (None, trained)):
             of = f"latents of autoencoder {trained}" if trained else f"{made} channels"
             given = "there is none" if self.vae is None else f"it is {self.vae.id}, of {own} channels"

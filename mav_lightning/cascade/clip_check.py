@@ -41,7 +41,7 @@ _LEAST_STEP = 1.0  # gray levels: the noise of a still picture is no motion to c
 
 
 class ClipWarning(UserWarning):
-    """A generated clip is probably not what was requested."""
+    """Warning that a generated clip is probably not what was requested."""
 
 
 @dataclass(frozen=True)
@@ -116,12 +116,12 @@ def find_jumps(frames: Clips, loop: bool = False, given: int | None = None) -> l
 
 
 def last_given(request: ClipRequest) -> int | None:
-    """Return the number of the given frame that a request's clip goes on from, or None if there is none."""
+    """Return the number of the given frame after which a request's clip continues, or None if there is none."""
     return len(request.frames) - 1 if isinstance(request, AnimateRequest | ExtrapolateRequest) else None
 
 
 def describe_jump(name: str, jump: Jump, request: ClipRequest, sampling: Sampling, until: Until = "sr_high") -> str:
-    """Describe a jump for the user: the clip, the frames, the likely cause and the way out.
+    """Describe a jump for the user: the clip, the frames, the likely cause and a remedy.
 
     Args:
         name: Name of the clip.

@@ -132,7 +132,7 @@ class FramesRequest(ClipRequest):
 class VariationRequest(FramesRequest):
     """A new clip with the content of a given clip: the mean embedding of its frames replaces the text's (§4).
 
-    Its noise is not that of a text's clip of the same seed, which would give almost the given clip again.
+    Its noise differs from that of a text request with the same seed, which would almost reproduce the given clip.
     """
 
     use, first = "variation", "decoder"

@@ -36,7 +36,7 @@ class DistributedGeneration(LightningModule):
         self.networks = nn.ModuleList(one.network for one in generation.pipeline.cascade.members.values())
 
     def predict_dataloader(self) -> DataLoader[int]:
-        """Return the number of this rank: all its clips are one prediction."""
+        """Return this rank as the only item: all its clips are one prediction."""
         return DataLoader([self.global_rank], batch_size=None)  # type: ignore[arg-type]  # a list is a dataset
 
     def on_predict_start(self) -> None:
@@ -46,7 +46,7 @@ class DistributedGeneration(LightningModule):
         self.trainer.strategy.barrier()
 
     def predict_step(self, rank: int, batch_idx: int) -> None:
-        """Generate and write this rank's missing clips; the first rank shows the progress of its own."""
+        """Generate and write this rank's missing clips; only the first rank shows a progress bar, for its own clips."""
         self.generation.run(self.track if self.trainer.is_global_zero else untracked, rank, self.trainer.world_size)
 
     def on_predict_end(self) -> None:

@@ -35,7 +35,7 @@ _CHAIN = 3  # raised when the sampling chain gives other bits for the same reque
 
 
 class Generation:
-    """Generates clips into a folder.
+    """Generates the clips of requests and writes them to a folder.
 
     Every file appears complete or not at all, and its metadata holds the hash of the manifest that it belongs to. So a
     second run of the same requests generates only the missing clips, and a clip of other requests is never mistaken
@@ -55,7 +55,7 @@ class Generation:
 
     Attributes:
         records: Manifest entry of each clip.
-        made: How all clips are made, for the manifest.
+        made: Settings with which the clips are generated, for the manifest.
         jumps: Jumps in the clips that this process has generated, by the clip's number.
 
     Raises:

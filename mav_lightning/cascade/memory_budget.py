@@ -36,7 +36,7 @@ class SamplingMemory:
 
     Attributes:
         weights: All networks.
-        kept: What is kept of each clip of a batch while the networks after the decoder run.
+        kept: Bytes of each clip of the batch that stay in memory while the networks after the decoder run.
         decoder: The most that the decoder takes for one clip.
         interpolator: The most that the interpolator takes for one clip. 0 if it does not run.
         super_resolution: The most that super-resolution takes for one clip. 0 if it does not run.
@@ -143,9 +143,9 @@ def _peak(cascade: Cascade, sampling: Sampling, request: ClipRequest, until: Unt
                 pass
     except RuntimeError as error:  # .item() and the like
         raise UserError(
-            "cannot be used with this pipeline: a network computes with values, which PyTorch's meta device lacks "
-            f"({str(error).splitlines()[0]}); leave it out, or give batch_size, interpolator_batch and sr_batch to "
-            "`Pipeline.from_pretrained`.",
+            "cannot be used with this pipeline: a network's computation depends on tensor values, which PyTorch's "
+            f"meta device lacks ({str(error).splitlines()[0]}); leave it out, or give batch_size, interpolator_batch "
+            "and sr_batch to `Pipeline.from_pretrained`.",
             argument="memory",
         ) from error
     return allocations.peak

@@ -23,7 +23,7 @@ class NetworkCall(NamedTuple):
     Attributes:
         role: The denoiser's role.
         fps: Frame rate of the clip that it samples, relative to the fps of the request.
-        purpose: Why it is needed, for messages.
+        purpose: Use that needs the network, for messages.
     """
 
     role: Role
@@ -46,7 +46,9 @@ def network_calls(kind: type[ClipRequest], loop: bool, sampling: Sampling, until
     s, calls = sampling, list[NetworkCall]()
     if until == "decoder" and (kind.first != "decoder" or loop):
         option = "a loop" if loop else f"`{kind.use}`"
-        raise UserError(f"{option} needs frames from after the decoder; use `interpolator` or later.", argument="until")
+        raise UserError(
+            f"{option} needs at least the interpolator; use until=`interpolator` or a later network.", argument="until"
+        )
     factor = output_fps(kind, s, until)
     if kind.first == "decoder":
         calls.append(NetworkCall("decoder", 1, kind.use))
@@ -64,7 +66,7 @@ def network_calls(kind: type[ClipRequest], loop: bool, sampling: Sampling, until
 
 
 def embeds_frames(kind: type[ClipRequest], loop: bool, sampling: Sampling, until: Until) -> bool:
-    """Return whether a request needs embeddings of images: of given frames, or of those that a loop leads back to.
+    """Return whether a request needs the image encoder, to embed given frames or the frames that close a loop.
 
     Args:
         kind: Class of the request.
@@ -96,7 +98,7 @@ def check_request(
 
     Args:
         kind: Class of the requests.
-        fps: Their frame rates, frames per second.
+        fps: Frame rate of each request, frames per second.
         loop: `ClipRequest.loop`.
         rates: Lowest and highest trained frame rate of each network of the cascade, by role; None if unknown.
         sampling: Settings of the pipeline.

@@ -10,7 +10,7 @@ _SHOWN = 60  # characters of a caption in a message
 
 
 def describe_caption(caption: str, encoder: TextImageEncoder, words: Collection[str] | None) -> list[str]:
-    """Describe what a text encoder makes nothing of; empty if it reads and knows the whole caption.
+    """Describe words of a caption that the text encoder does not know or cuts off; empty if there are none.
 
     Args:
         caption: A caption or prompt.

@@ -45,7 +45,7 @@ _DECODER, _INTERPOLATOR, _SR_LOW, _SR_HIGH = 0, 2, 3, 4
 
 
 def no_step() -> None:
-    """Show no progress."""
+    """Do nothing: the progress callback of callers that show none."""
 
 
 def sample_decoder(

@@ -158,7 +158,7 @@ class Sampling:
                 raise UserError(f"{shown} has no effect with low_factor=1 and high_factor=1.", argument=name)
         if self.output_size is not None and self.output_size >= self.largest:
             raise UserError(
-                f"frames are only reduced: must be below the {self.largest} pixels of the last network, got "
+                f"frames can only be reduced in size: must be below the {self.largest} pixels of the last network, got "
                 f"{self.output_size}.",
                 argument="output_size",
             )

@@ -60,7 +60,7 @@ class SamplingChain:
 
     @torch.inference_mode()
     def run(self, requests: Sequence[ClipRequest], until: Until) -> Iterator[Tensor]:
-        """Generate the clips of one batch, of which only those are kept that a network is processing or has yet to.
+        """Generate the clips of one batch; clips that are finished are not kept in memory.
 
         Args:
             requests: At most `Sampling.batch_size` requests of one class, which the cascade can serve, with the same

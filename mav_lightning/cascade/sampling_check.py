@@ -15,7 +15,7 @@ _SR = ("sr_low", "sr_high")
 
 
 def check_sampling(cascade: Cascade, sampling: Sampling) -> None:
-    """Check settings against the networks that they are for.
+    """Check sampling settings against the networks of a cascade.
 
     Args:
         cascade: The networks.
@@ -44,7 +44,8 @@ def _check_levels(networks: Collection[NetDenoiser], sampling: Sampling) -> None
     discrete = [network.net.training_sigmas() is not None for network in networks]
     if not any(discrete):
         raise UserError(
-            "`trained` needs a network of discrete noise levels, and this pipeline has none; use noise_levels=karras.",
+            "`trained` needs a network with discrete noise levels, but this pipeline has none; use "
+            "noise_levels=karras.",
             argument="noise_levels",
         )
     if all(discrete) and sampling.sigma_max != Sampling.sigma_max:

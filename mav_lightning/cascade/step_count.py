@@ -43,7 +43,7 @@ def denoising_steps(requests: Sequence[ClipRequest], sampling: Sampling, until: 
 
 
 def frame_count(request: ClipRequest, sampling: Sampling, until: Until = "sr_high") -> int:
-    """Return the number of frames of the clip that a request gives.
+    """Return the number of frames of the clip that a request results in.
 
     Args:
         request: The request.
@@ -65,7 +65,7 @@ def frame_count(request: ClipRequest, sampling: Sampling, until: Until = "sr_hig
 
 
 def given_frames(request: ClipRequest, sampling: Sampling) -> list[int]:
-    """Return the numbers of the frames that show a given one, from 0; the other frames of the clip are sampled.
+    """Return the numbers, from 0, of the frames of a clip that are given rather than sampled.
 
     Args:
         request: The request.

@@ -210,7 +210,7 @@ class Pipeline:
 
         Args:
             kind: Class of the requests.
-            fps: Their frame rates, frames per second.
+            fps: Frame rate of each request, frames per second.
             loop: `ClipRequest.loop`.
             until: Last network to run.
 

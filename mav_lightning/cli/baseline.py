@@ -16,7 +16,7 @@ __all__ = ["baseline"]
 def baseline(
     kind: Annotated[
         Literal["static", "shuffled", "real", "nearest"],
-        typer.Argument(help="What to write, see below.", show_default=False),
+        typer.Argument(help="Kind of baseline, see above.", show_default=False),
     ],
     source: Annotated[
         Path,
@@ -45,7 +45,7 @@ def baseline(
         ),
     ] = None,
     seed: Annotated[
-        int, typer.Option(min=0, help="Seed of everything drawn; the same seed writes the same bytes.")
+        int, typer.Option(min=0, help="Seed of all random choices; the same seed writes the same bytes.")
     ] = 0,
     split: Annotated[Literal["train", "val"], typer.Option(help="Split of a dataset.")] = "train",
     prompts: Annotated[
@@ -69,12 +69,12 @@ def baseline(
     overwrite: Overwrite = False,
     allow: Allow = None,
 ) -> None:
-    """Write a trivial baseline: clips without a generator, as floor or ceiling of a table of results.
+    """Write clips of a trivial baseline: a lower or upper bound to compare generated clips with.
 
-    static repeats the first frame of real clips and shuffled permutes their frames: floors of motion with perfect
-    frames. real writes OUT/generated and OUT/real from two halves of the videos: real against real, the ceiling.
-    nearest retrieves the real clip that matches each prompt best: a system that only memorizes. All are cut as the
-    protocol cuts real clips.
+    static repeats the first frame of real clips and shuffled permutes their frames: both have perfect frames and no
+    true motion. real writes OUT/generated and OUT/real from two halves of the videos, so that real clips can be scored
+    against real clips. nearest retrieves the real clip that matches each prompt best: a system that only memorizes. All
+    are cut as the protocol cuts real clips.
 
     Examples:
         mav baseline static --source runs/shapes --protocol shapes-tiny --out runs/static

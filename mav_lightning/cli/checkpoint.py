@@ -17,7 +17,7 @@ Place = Annotated[Path, typer.Argument(help="Folder of a training, or a .ckpt fi
 
 @app.command()
 def inspect(path: Place) -> None:
-    """Print what a training is, how far it is and which checkpoints it has, or what one checkpoint holds.
+    """Print the config, progress and checkpoints of a training, or the content of one checkpoint.
 
     Example: mav checkpoint inspect runs/temporal
     """
@@ -70,7 +70,7 @@ def export(
     ] = None,
     form: Annotated[
         Literal["mav", "diffusers"],
-        typer.Option("--format", help="diffusers: for networks that were extended from one of diffusers."),
+        typer.Option("--format", help="diffusers is possible for extended diffusers networks only."),
     ] = "mav",
     overwrite: Overwrite = False,
     allow: Allow = None,
@@ -96,6 +96,6 @@ def _export_diffusers(run: Path, out: Path, step: int | None, overwrite: bool) -
     from mav_lightning.pretrained.diffusers_export import export_diffusers
 
     if step is not None:
-        raise UserError("takes the result of a training; export the step first, then that folder.", argument="step")
+        raise UserError("cannot be combined with --format; first export the step, then that folder.", argument="step")
     export_diffusers(run, out, overwrite)
     echo(f"exported: {out}")

@@ -19,7 +19,7 @@ _MOST_FRAMES = 4096  # of a given clip
 
 @dataclass(frozen=True)
 class ClipInputs:
-    """What all requests of one command share.
+    """Settings that all requests of one command share.
 
     Attributes:
         pipeline: Pipeline folder that is to serve them.
@@ -72,7 +72,9 @@ class ClipInputs:
         }
         if use in ("extrapolate", "precede") and len(self.fps) > 1:
             raise UserError(
-                f"a clip is continued at the rate it is read at; give one, got {len(self.fps)}.", argument="fps"
+                "a clip has the same frame rate before and after it is extended, so give exactly one; got "
+                f"{len(self.fps)}.",
+                argument="fps",
             )
         self._check(kinds[use])
         clip_requests.check_clip_count(len(self.fps) * len(self.seeds))

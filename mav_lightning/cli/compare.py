@@ -29,8 +29,8 @@ def compare(
 ) -> None:
     """Show results side by side, if they were measured in the same way; else report what differs.
 
-    The best value of each metric is bold. Below are the differences from the first result: paired by clip for metrics
-    that each clip has for itself, and by the shared real clips for distances. Intervals are at 95 %. Two systems
+    The best value of each metric is bold. Below are the differences from the first result. They are paired: by clip for
+    metrics that are means over clips, and by the shared real clips for distances. Intervals are at 95 %. Two systems
     trained once each can differ by their seeds alone: to compare methods, run a study with several seeds, `mav ablate`.
 
     Example: mav compare ours.json baseline.json

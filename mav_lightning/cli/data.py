@@ -133,7 +133,8 @@ def lint(
 ) -> None:
     """Verify checksums, decode every sample and check its caption; the exit code is 1 if there is a problem.
 
-    Words of captions that a text encoder does not know or does not read are no problem, but listed.
+    It also lists words of captions that are unknown to the text encoder or cut off by its length limit; they are not
+    counted as problems.
 
     Examples:
         mav data lint runs/mydata
@@ -238,7 +239,7 @@ def encode(
 
     network, identity, device = load_network(vae), network_id(vae), torch.device(default_device())
     if not isinstance(network, ImageAutoencoder):
-        raise UserError(f"{vae}: holds a {type(network).__name__}; needed is an autoencoder.", argument="vae")
+        raise UserError(f"{vae}: holds a {type(network).__name__}; expected an autoencoder.", argument="vae")
     if size % network.factor:
         raise UserError(f"must be a multiple of {network.factor}, got {size}.", argument="size")
     network.to(device)

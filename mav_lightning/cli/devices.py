@@ -10,7 +10,7 @@ __all__ = ["is_first_process", "predict_on"]
 
 
 def is_first_process() -> bool:
-    """Return whether this process was not launched by another one to share its work."""
+    """Return whether this is the main process, not one that another process launched to share its work."""
     return os.environ.get("LOCAL_RANK", "0") == "0"
 
 

@@ -117,8 +117,8 @@ def generate(
         typer.Option(
             callback=memory_size,
             metavar="SIZE",
-            help="Memory per device, for example 8GiB, that weights and tensors may take: every network processes as "
-            "many clips at once as fit. Batches are always full, so give it for many clips. Default: the pipeline's "
+            help="Memory per device for weights and tensors, for example 8GiB. Every network processes as many clips "
+            "at once as fit. Useful for many clips only, as batches are filled with copies. Default: the pipeline's "
             "batch sizes.",
         ),
     ] = None,
@@ -133,7 +133,8 @@ def generate(
     memory give the same pixels, alone or in a batch. If interrupted, rerun the command to resume. Every file records
     that it is synthetic and has a visible mark unless --no-mark is given; `mav inspect` reads both.
 
-    Every clip is checked: words that the text encoder does not know, and jumps from one frame to the next, are named.
+    Every clip is checked: the command warns of words that are unknown to the text encoder and of jumps from one frame
+    to the next.
 
     Examples:
         mav generate "a red circle on a dark background" --out clips --fps 8

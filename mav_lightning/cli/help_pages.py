@@ -14,7 +14,7 @@ _AS_IT_STANDS = "\b"  # first line of a paragraph whose lines are not wrapped
 
 
 class RootGroup(TyperGroup):
-    """The command ``mav``. Messages about values of options begin with what is wrong."""
+    """The command ``mav``; removes the prefix "Value error" from messages about values of options."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run a subcommand."""

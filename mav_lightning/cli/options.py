@@ -94,7 +94,7 @@ def existing(
     """Return a Typer callback that checks that given paths exist, before anything heavy is imported.
 
     Args:
-        kind: What the path must be.
+        kind: Required kind of the path.
         way_out: How to get such a file or folder, for the message.
         holds: Name of a file that the folder must hold. None if any folder will do.
     """

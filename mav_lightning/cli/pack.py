@@ -80,7 +80,7 @@ def pack(
     shard_size: Annotated[int, typer.Option(callback=within(PositiveInt), help="Samples per shard.")] = 1000,
     cut_scenes: Annotated[
         bool,
-        typer.Option("--cut-scenes", help="Cut films into shots, each a clip encoded anew; needs the extra `scenes`."),
+        typer.Option("--cut-scenes", help="Cut films into shots, each re-encoded as a clip; needs the extra `scenes`."),
     ] = False,
     min_motion: Annotated[
         float,

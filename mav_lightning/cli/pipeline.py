@@ -93,8 +93,8 @@ def pipeline(
         float | None,
         typer.Option(
             callback=within(NonNegativeFloat),
-            help="Standard deviation of the noise added to the input of those super-resolution networks that read its "
-            "level; 0 if none does. Default: 0.1, or 0 for the super-resolution of --from.",
+            help="Standard deviation of noise added to the input of super-resolution (noise conditioning "
+            "augmentation). 0 if no network reads its level. Default: 0.1, or 0 for the super-resolution of --from.",
         ),
     ] = None,
     sampler: Annotated[
@@ -137,10 +137,10 @@ def pipeline(
 ) -> None:
     """Put trained networks together into one folder for `mav generate`.
 
-    The weights are copied, so the folder does not depend on the trainings. With --from karlo, networks of Karlo's
-    format (text encoder, prior, decoder, super-resolution) become those of the cascade, decoder and super-resolution
-    extended by time; the defaults are then those of its own pipeline. With --from stable-unclip, image encoder, decoder
-    and autoencoder become a pipeline without texts, for `mav generate --variation`.
+    The weights are copied, so the folder does not depend on the trainings. With --from karlo, text encoder, prior,
+    decoder and super-resolution of a Karlo folder become the networks of the cascade. Decoder and super-resolution get
+    temporal layers, and the defaults of the options are those of Karlo's own pipeline. With --from stable-unclip, image
+    encoder, decoder and autoencoder become a pipeline without text input, for `mav generate --variation`.
 
     Examples:
         mav pipeline --clip runs/clip --prior runs/prior --decoder runs/temporal --out runs/pipeline

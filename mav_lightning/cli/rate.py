@@ -42,7 +42,7 @@ def rate(
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the page, its key and the results.")] = Path("rating"),
-    seed: Annotated[int, typer.Option(min=0, help="Seed of everything drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random choices.")] = 0,
     fps: Annotated[
         float | None,
         typer.Option(callback=within(PositiveFloat), help="Frames per second of .png frames or .npy arrays."),
@@ -73,7 +73,7 @@ def rate(
     if collect:
         if systems or prompts or ask:
             raise UserError(
-                "only --out is used beside it; leave out the folders, --prompts and --ask.", argument="collect"
+                "only --out can be combined with it; leave out the folders, --prompts and --ask.", argument="collect"
             )
         _collect(collect, out)
         return

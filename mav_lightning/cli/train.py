@@ -87,7 +87,7 @@ def train(
         typer.Option(
             min=0,
             metavar="STEP",
-            help="Repeat one step of the run in --out, as nonfinite.json or spikes.json there count it, and print its "
+            help="Repeat one step of the run in --out, numbered as in its nonfinite.json or spikes.json, and print its "
             "samples, its loss, and the first layer that was not finite. The run is not changed.",
             show_default=False,
         ),
@@ -97,10 +97,9 @@ def train(
 ) -> None:
     """Train a stage, or resume its training: rerun the same command after an interruption to get the same bits.
 
-    Writes checkpoints, TensorBoard logs, and at the end weights.safetensors with the averaged weights. run.json holds
-    what the run is; the same folder with another config, other data or another machine is an error. Given a recipe,
-    trains every stage in dependency order in DIR/stages and assembles the pipeline for `mav generate` if the recipe
-    has one.
+    Writes checkpoints, TensorBoard logs, and at the end weights.safetensors with the averaged weights. run.json records
+    config, data and machine; continuing a run in this folder with others is an error. Given a recipe, trains every
+    stage in dependency order in DIR/stages and assembles the pipeline for `mav generate` if the recipe has one.
 
     Examples:
         mav data shapes --out runs/shapes
@@ -191,7 +190,7 @@ def _trial(
     resolved = load_config(config, [*rest, *length, "fit.logger=false"])
     _check_roles(needs, resolved.get("needs", {}))
     if resolved["kind"] != "train" or "task" in resolved:
-        raise UserError(f"{config}: is no training by steps.", argument=argument)
+        raise UserError(f"{config}: is not trained by steps, so this option has no effect; omit it.", argument=argument)
     return resolved, needs
 
 

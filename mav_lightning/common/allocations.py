@@ -12,7 +12,7 @@ __all__ = ["Allocations"]
 
 
 class Allocations(TorchDispatchMode):
-    """Notes the tensors that operations allocate, without keeping them alive.
+    """Records the tensors that operations allocate, without keeping them alive.
 
     Args:
         without: Tensors whose views are not counted, such as weights.

@@ -20,7 +20,7 @@ _UNLIMITED = 10_000  # columns
 
 
 class SafeConsole(Console):
-    """A Rich console for text from anywhere.
+    """A Rich console that escapes control characters and markup in untrusted text.
 
     Args:
         stderr: Whether it writes to standard error.
@@ -32,10 +32,10 @@ class SafeConsole(Console):
         super().__init__(stderr=stderr, file=file, **{**options, "markup": False, "emoji": False})
 
     def print_table(self, table: Table) -> None:
-        """Print a table of plain cells; where it does not fit, every row as a line that wraps, so that nothing is cut.
+        """Print a table of plain cells; if it does not fit, each row is a wrapped line, so that nothing is cut off.
 
         Args:
-            table: Its first column names the rows.
+            table: The table; the first column names the rows.
         """
         unlimited = self.options.update(max_width=_UNLIMITED)
         if self.measure(table, options=unlimited).maximum <= self.width:

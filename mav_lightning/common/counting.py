@@ -9,7 +9,7 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
     Args:
         number: The number.
         noun: The noun in the singular.
-        plural: Its plural. None appends an ``s``.
+        plural: Plural of the noun. None appends an ``s``.
 
     Example:
         >>> counted(1, "clip"), counted(0, "clip"), counted(2, "entry", "entries")

@@ -69,13 +69,13 @@ class Refusals:
             self.add(error)
 
     def raise_any(self, what: str) -> None:
-        """Raise if there is any mistake.
+        """Raise one error that lists all recorded mistakes; do nothing if there are none.
 
         Args:
-            what: What the mistakes prevent, after their number: ``reasons why this study cannot be scored``.
+            what: Words after the number of mistakes, such as ``reasons why this study cannot be scored``.
 
         Raises:
-            UserError: A single mistake as it is; several as a numbered list.
+            UserError: A single mistake unchanged; several as a numbered list.
         """
         if len(self.errors) == 1:
             raise self.errors[0]

@@ -37,7 +37,7 @@ def shown_frames(count: int, fps: float) -> list[int]:
 
     Args:
         count: Number of frames of the clip.
-        fps: Its frame rate in frames per second.
+        fps: Frame rate of the clip in frames per second.
     """
     if fps <= MOST_FPS:
         return list(range(count))

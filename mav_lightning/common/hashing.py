@@ -17,13 +17,13 @@ _known: dict[tuple[int, ...], str] = {}  # identity and times of a file → its 
 
 
 def derived_seed(seed: int, purpose: str) -> int:
-    """Return a seed whose random numbers have nothing to do with those of `seed`, or of another purpose.
+    """Derive a seed whose random numbers are independent of those of `seed` and of other purposes.
 
     PyTorch's generator on the CPU uses the lower 32 bits of a seed only, so these are hashed.
 
     Args:
         seed: The seed.
-        purpose: What the random numbers are for.
+        purpose: Use of the random numbers; every use has its own stream.
 
     Example:
         >>> derived_seed(0, "variation") != derived_seed(1, "variation") != derived_seed(0, "loop")

@@ -44,7 +44,7 @@ class Misfit(UserError):
 
     Args:
         path: Dotted path of the value.
-        expected: What would fit, as it continues "must be …".
+        expected: Description of valid values that continues the sentence "must be …".
         value: The value received.
         suggestion: The nearest value that fits. None if none is near.
     """

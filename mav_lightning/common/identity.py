@@ -105,7 +105,7 @@ class Difference(NamedTuple):
 
 
 def without_harmless(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what counts of a config: harmless keys are left out, and paths whose content is hashed next to them.
+    """Return a config without the keys that do not affect results and without paths whose content is hashed in it.
 
     Args:
         config: Config as plain containers. Where a key ``<key>_sha256`` is set, the path ``<key>`` is left out.
@@ -118,7 +118,7 @@ def without_harmless(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def with_added(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a config with every argument that was added after it was written, at the value that it stands for.
+    """Return a config completed by arguments that were added after it was written, at the values that it implies.
 
     Args:
         config: Config as plain containers.

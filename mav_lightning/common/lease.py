@@ -66,7 +66,7 @@ class Lease:
         if not here:
             raise UserError(
                 f"{folder}: was moved, deleted or replaced while this process worked in it, so nothing more is "
-                "written; move it back and run the command again, or begin anew."
+                "written; move it back and run the command again, or start from scratch."
             )
 
     def release(self) -> None:
@@ -103,7 +103,7 @@ def claim(folder: Path) -> Lease | None:
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[Lease]:
-    """Hold the claim on a folder, which is created if it does not exist; within the block it may be taken again.
+    """Hold the claim on a folder, which is created if it does not exist; within the block it may be claimed again.
 
     Raises:
         UserError: If another process or thread holds it; the message names the process.

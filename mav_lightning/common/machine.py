@@ -48,7 +48,7 @@ def limit_busy_waiting() -> None:
 
 
 def machine_identity(device: str) -> dict[str, str | int]:
-    """Return what determines the bits of a computation besides the program: processor, threads, version of PyTorch.
+    """Return the properties of the machine that determine the bits of a result: processor, threads, version of PyTorch.
 
     Args:
         device: Device that computes: ``cpu``, ``cuda`` or ``cuda:N``. With a GPU the number of threads does not count.

@@ -28,7 +28,7 @@ _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def fault_message(error: BaseException | None, place: Path | None = None) -> str | None:
-    """Return what is wrong with the machine, and the way out, or None if an error is not of that kind.
+    """Describe a fault of the machine and a remedy; None if an error is of another kind.
 
     Libraries wrap the operating system's error in their own, so the chain of causes is searched.
 
@@ -45,7 +45,7 @@ def fault_message(error: BaseException | None, place: Path | None = None) -> str
 
 
 def is_disk_fault(error: BaseException) -> bool:
-    """Return whether an error, or one of its causes, is that a disk is full or fails, or too many files are open."""
+    """Return whether an error or one of its causes is a full or failing disk, or too many open files."""
     chain = _chain(error)
     if any("/torch_" in str(one) for one in chain):  # shared memory
         return False
@@ -53,7 +53,7 @@ def is_disk_fault(error: BaseException) -> bool:
 
 
 def unreadable(path: Path, error: OSError) -> UserError:
-    """Return the error for a file that cannot be read, a `MachineError` if that is no property of the file."""
+    """Return the error to raise for a file that cannot be read; a `MachineError` if the machine is at fault."""
     if is_disk_fault(error):
         return MachineError(str(fault_message(error, path)))
     return UserError(f"{path}: cannot be read ({error.strerror}); give a readable file.")
@@ -61,7 +61,7 @@ def unreadable(path: Path, error: OSError) -> UserError:
 
 @contextmanager
 def write_faults_name(path: Path) -> Iterator[None]:
-    """Name the file that a block writes if the disk is full or fails, or no more files can be opened; few libraries do.
+    """Add the name of the file that a block writes to errors of a full or failing disk, which most libraries omit.
 
     Args:
         path: The file or folder.

@@ -56,7 +56,7 @@ def write_manifest(folder: Path, clips: Sequence[ClipRecord], made: Mapping[str,
     Args:
         folder: Folder of the clips.
         clips: One record per clip.
-        made: How they were made, as plain data. None if unknown.
+        made: Settings with which the clips were generated, as plain data. None if unknown.
     """
     _refuse_duplicates(folder, (clip.id for clip in clips))
     with whole_file(folder / MANIFEST) as partial:
@@ -95,10 +95,10 @@ def read_manifest(folder: Path) -> list[ClipRecord]:
 
 
 def display_only(folder: Path) -> str | None:
-    """Return why the clips of a folder are meant for the eye and cannot be scored as they are; None if they can.
+    """Return why the clips of a folder are for display only and must not be scored; None if they may be scored.
 
     Args:
-        folder: Folder of clips; without a manifest, nothing is known against them.
+        folder: Folder of clips. Clips without a manifest may be scored.
     """
     path = folder / MANIFEST
     content: dict[str, Any] = read_json(path, dict[str, Any]) if path.is_file() else {}

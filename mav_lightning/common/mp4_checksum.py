@@ -32,7 +32,7 @@ def checksum_matches(file: BinaryIO, found: list[Box]) -> bool | None:
 
     Args:
         file: The file, opened for reading; its position is moved.
-        found: Its boxes.
+        found: Boxes of the file.
     """
     for box in found:
         if box.kind == b"uuid":

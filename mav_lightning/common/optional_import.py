@@ -18,7 +18,7 @@ def optional_module(module: str, extra: str) -> Any:
 
     Args:
         module: Dotted name of the module.
-        extra: This project's extra that installs the library, for the message.
+        extra: Name of this project's extra that installs the library, for the message.
 
     Raises:
         UserError: If the library is not installed.
@@ -35,7 +35,7 @@ def optional_class(module: str, name: str, extra: str) -> Any:
     Args:
         module: Dotted name of its module.
         name: Name of the class.
-        extra: This project's extra that installs the library, for the message.
+        extra: Name of this project's extra that installs the library, for the message.
 
     Raises:
         UserError: If the library is not installed, or has no such class.
@@ -44,4 +44,4 @@ def optional_class(module: str, name: str, extra: str) -> Any:
     try:
         return getattr(library, name)
     except AttributeError as error:
-        raise UserError(f"{module} has no `{name}`; {how_to_install(extra)} for a version that has.") from error
+        raise UserError(f"{module} has no `{name}`; {how_to_install(extra)} to get a version that has it.") from error

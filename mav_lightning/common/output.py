@@ -35,7 +35,7 @@ def check_output(
     """Check that output can be written to a path.
 
     Args:
-        path: Where the output goes. Missing parent folders are fine; they are created on writing.
+        path: Path of the output. Missing parent folders are fine; they are created on writing.
         kind: ``file`` may replace a regular file; ``new file`` must be absent; ``folder`` may exist and hold something,
             for work that resumes; ``new folder`` must be absent or empty.
         argument: Name of the argument that gave the path, for messages. None if there is none.

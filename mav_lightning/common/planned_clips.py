@@ -13,8 +13,8 @@ class PlannedClips:
         count: Number of clips.
         frames: Frames of each clip.
         fps: Frame rates, in frames per second; the clips of a rate are equally many.
-        facts: What will be known of every clip: ``prompt``, and names of attributes such as ``shape``. None if unknown.
-        counted: How the number comes about, for messages; empty for nothing.
+        facts: Names of what will be known of every clip: ``prompt``, and attributes such as ``shape``. None if unknown.
+        counted: Settings from which the number results, for messages. Empty for none.
         setting: Setting that is proportional to the number of clips, for example ``task.per_prompt``; empty for none.
         each: Clips for each unit of the setting.
     """
@@ -29,7 +29,7 @@ class PlannedClips:
 
     @property
     def described(self) -> str:
-        """The number of clips and how it comes about, for messages."""
+        """Description for messages: the number of clips and the settings that it results from."""
         return f"{self.count} clips" + (f" ({self.counted})" if self.counted else "")
 
     def way_to(self, fewest: int) -> str:

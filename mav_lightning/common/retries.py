@@ -18,11 +18,11 @@ _LASTING = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR
 
 
 class MachineError(UserError):
-    """An error of disk, network or memory, such as EIO, ESTALE or EMFILE. A reader must not take it for bad data."""
+    """An error of disk, network or memory, such as EIO, ESTALE or EMFILE. Readers must not treat it as bad data."""
 
 
 def attempts(where: object) -> Iterator["_Attempt"]:
-    """Yield contexts in which to try something that may fail for a while, until one of them is left without an error.
+    """Yield contexts for repeated attempts at something that may fail temporarily, until one succeeds.
 
     Use it as ``for attempt in attempts(path):`` and, within the loop, ``with attempt:``.
 

@@ -27,7 +27,7 @@ def plural(name: str) -> str:
 
 
 def first_text(content: Mapping[str, Any], name: str) -> str | None:
-    """Return the text that counts where one is needed, stripped of white space at both ends; None if there is none.
+    """Return the text to use where only one is needed, without white space at both ends; None if there is none.
 
     Args:
         content: Plain data by name.

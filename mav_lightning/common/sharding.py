@@ -17,7 +17,7 @@ def is_sharded(tensor: Tensor) -> bool:
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """Return a sharded tensor as a whole one, gathered from all processes, which must all call this.
+    """Gather a sharded tensor from all processes, all of which must call this function.
 
     Args:
         tensor: The tensor. One that is not sharded is returned as it is.
@@ -27,7 +27,7 @@ def whole(tensor: Tensor) -> Tensor:
 
 
 def shard_like(tensor: Tensor, like: Tensor) -> Tensor:
-    """Shard a whole tensor that all processes hold as another one is sharded; nothing is exchanged.
+    """Shard a tensor that all processes hold in full in the same way as another one; no data is exchanged.
 
     Args:
         tensor: The whole tensor.
@@ -40,7 +40,7 @@ def shard_like(tensor: Tensor, like: Tensor) -> Tensor:
 
 @contextmanager
 def whole_weights(module: nn.Module) -> Iterator[None]:
-    """Gather the weights of a sharded module within the block; they are for reading. All processes must enter it.
+    """Gather the weights of a sharded module inside a ``with`` block, read-only. All processes must enter the block.
 
     Args:
         module: The module. Nothing happens if it is not sharded.

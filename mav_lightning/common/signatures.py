@@ -46,7 +46,7 @@ _OTHERS = {
 
 
 def known_as(head: bytes) -> str | None:
-    """Return what the first bytes of a file are known to begin, or None."""
+    """Return the kind of file that begins with these bytes, or None if it is unknown."""
     for magic, (kind, tool) in _COMPRESSED.items():
         if head.startswith(magic):
             return f"compressed ({kind}); unpack it with `{tool}`"
@@ -57,7 +57,7 @@ def known_as(head: bytes) -> str | None:
 
 
 def posing_as_text(head: bytes) -> str | None:
-    """Return what the first bytes of a file begin that can be read as text but is no list, table or caption, or None.
+    """Return the kind of a text file that is not a list, table or caption, such as a web page, by its first bytes.
 
     Downloads that fail leave web pages and pointers in place of the file.
     """

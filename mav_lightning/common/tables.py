@@ -25,7 +25,7 @@ _TEXTS = frozenset("caption captions text texts prompt prompts description descr
 
 
 class Cells(dict[str, str]):
-    """Cells of a row by column, without white space around them; of a list, the first text that is not blank.
+    """Cells of a row by column, without surrounding white space; for a cell with a list, its first non-blank text.
 
     Args:
         values: Column → text or list of texts.
@@ -52,7 +52,7 @@ class Cells(dict[str, str]):
 
 
 def is_table(first: str, columns: Sequence[str]) -> bool:
-    """Return whether the first line of a file is that of a table, whose columns may have any order, case and company.
+    """Return whether the first line of a file is the header of a table; columns may have any order and case.
 
     Args:
         first: First line that is not blank.
@@ -191,7 +191,7 @@ def _json_rows(
         try:
             row = json.loads(line)
             if not isinstance(row, dict):
-                raise UserError("is no object")
+                raise UserError("is not an object")
             values = {_canonical(name, columns): value for name, value in row.items()}
             if len(values) < len(row):
                 raise UserError(f"names a column twice, in capitals and without: {', '.join(row)}")

@@ -22,7 +22,7 @@ class Task(ABC):
 
         Args:
             place: Folder for the result. It appears complete or not at all.
-            seed: Seed of everything drawn. None for stages without randomness.
+            seed: Seed of all random choices. None for stages without randomness.
             track: Wraps the items worked on, to show progress.
 
         Raises:
@@ -30,7 +30,7 @@ class Task(ABC):
         """
 
     def planned_clips(self) -> PlannedClips | None:
-        """Return what clips the task will write, so that their scoring can be checked before anything runs.
+        """Describe the clips that the task will write, so that their scoring can be checked before anything runs.
 
         Returns:
             The clips. None if the task writes none, or it is not known before.

@@ -20,7 +20,7 @@ class _Hook:
 
 
 def add_import_hook() -> None:
-    """Declare the schemas as soon as torchvision is imported in this process, by whatever package.
+    """Declare the schemas as soon as any package imports torchvision in this process.
 
     Nothing happens if it is imported already, or if the hook is in place.
     """

@@ -9,7 +9,7 @@ __all__ = ["demand_no_code", "transformers_library"]
 
 
 def transformers_library() -> Any:
-    """Return the imported library.
+    """Import Hugging Face's ``transformers`` and return it.
 
     Raises:
         UserError: If it is not installed.
@@ -18,7 +18,7 @@ def transformers_library() -> Any:
 
 
 def demand_no_code(config: Mapping[str, Any]) -> None:
-    """Reject settings by which transformers would import code or fetch kernels; the config may be a stranger's.
+    """Reject settings that make transformers import code or download kernels, since the config may be untrusted.
 
     Args:
         config: Content of a model's ``config.json``.

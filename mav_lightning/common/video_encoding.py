@@ -40,7 +40,7 @@ def encode_mp4_stream(
 
     Args:
         frames: Frames (H, W, 3), uint8 RGB.
-        size: Their height and width, even.
+        size: Height and width of the frames, both even.
         fps: Frame rate in frames per second.
         crf: Constant rate factor.
         gop: Largest keyframe interval in frames.
@@ -52,7 +52,7 @@ def encode_mp4_stream(
 
 
 def write_mp4(path: Path, frames: NDArray[np.uint8], fps: float, comment: str = "") -> None:
-    """Write a clip of any size as H.264, yuv420p, that players and browsers show at once: its index comes first.
+    """Write a clip of any size as H.264, yuv420p, with the index first, so that browsers can play it while it loads.
 
     Args:
         path: The new file.

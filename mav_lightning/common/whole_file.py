@@ -28,7 +28,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     The content is flushed to disk before the rename, and the rename before this returns, so neither a killed process
     nor a power cut leaves a partial file. If the block raises, `path` is unchanged and the temporary file is deleted.
     The temporary file is in the same folder because a rename is atomic within one file system only. Its name is random
-    and it is created anew, so that it is no other process's file and no link.
+    and it is created exclusively, so that it is neither another process's file nor a link.
 
     Raises:
         UserError: `path` cannot be written, see `check_output`, or the disk is full or fails.

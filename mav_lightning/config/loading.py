@@ -66,7 +66,7 @@ def read_yaml(path: Path, above: Sequence[Path] = ()) -> dict[str, Any]:
     """
     if path in above:
         cycle = " → ".join(str(file) for file in (*above, path))
-        raise UserError(f"{path}: `bases` lead back to the file itself ({cycle}); remove one of them.")
+        raise UserError(f"{path}: `bases` refer back to the file itself ({cycle}); remove one of them.")
     own = read_mapping(path)
     bases = own.pop("bases", [])
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):

@@ -158,7 +158,7 @@ def _network(value: Mapping[str, Any], hint: Any, path: str, build: bool) -> Any
 
     network = load_network(Path(folder))
     if isinstance(hint, type) and not _is_instance(network, hint):
-        raise UserError(f"{path}: {folder} holds a {type(network).__name__}; needed is a {hint.__name__}.")
+        raise UserError(f"{path}: {folder} holds a {type(network).__name__}; expected a {hint.__name__}.")
     return network
 
 
@@ -173,7 +173,7 @@ def _demand_class(target: type, hint: Any, path: str, partial: bool) -> None:
     elif not isinstance(kind, type) or kind in (Any, object) or getattr(kind, "_is_protocol", False):
         return
     elif partial:
-        raise UserError(f"{path}._partial_: a complete {kind.__name__} is needed; take `_partial_` out.")
+        raise UserError(f"{path}._partial_: a complete {kind.__name__} is needed; remove `_partial_`.")
     elif not issubclass(target, kind):
         raise WrongClass(f"{path}._target_: a {target.__name__} is not a {kind.__name__}, which is needed here.")
 

@@ -23,8 +23,8 @@ class Trunk:
 
     Attributes:
         name: Name of the stage and of its folder; not part of its identity.
-        kind: What the stage does: data, train, pipeline, sample or score.
-        needs: Role → folder of the stage that fills it. ``"@role"`` stands for the folder until it is known.
+        kind: Kind of work: data, train, pipeline, sample or score.
+        needs: Role → folder of the needed stage. ``"@role"`` stands for the folder until it is known.
         seed: Seed of data order, initial weights and noise. None in stages without randomness of their own.
         size: Side of the square frames, in pixels. None where no frames are involved.
         frames: Frames of a clip. None where no clips are involved.

@@ -27,7 +27,7 @@ __all__ = [
 
 
 class Denoiser(Protocol):
-    """What samplers and guidance call: ``denoiser(x, sigma, cond, fps, concat_cond)`` estimates x0."""
+    """Protocol of denoisers that samplers call; ``denoiser(x, sigma, cond, fps, concat_cond)`` estimates x0."""
 
     def __call__(
         self, x: Tensor, sigma: Tensor, cond: Tensor, fps: Tensor | None = None, concat_cond: Tensor | None = None

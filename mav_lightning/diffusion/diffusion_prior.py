@@ -22,7 +22,7 @@ PRIOR_STREAM = 1  # of the clip's seed: the decoder's noise does not depend on t
 
 
 class DiffusionPrior(X0Denoiser, ImagePrior):
-    """Denoiser of image embeddings conditioned on captions; the only component that sees text.
+    """Denoiser of image embeddings, conditioned on captions.
 
     Embeddings are diffused at unit variance: unit vectors times the square root of their length D.
 

@@ -47,7 +47,7 @@ def noise_like(x: Tensor, correlation: float = 0.0, offset: float = 0.0) -> Tens
 
 
 class SeededNoise:
-    """Source of unit noise for a batch of clips, each with its own generator, so that it depends on no other clip.
+    """Source of unit noise for a batch of clips, each with its own generator, so that clips are independent.
 
     Sampling starts from the first draw; samplers that add noise draw again. Row *i* of each draw depends only on
     ``seeds[i]``, `shape` and the number of earlier draws.

@@ -68,7 +68,7 @@ def flow_sigmas(steps: int, sigma_max: float = 80.0, shift: float = 1.0) -> Tens
 
 
 def trained_sigmas(levels: Tensor, steps: int) -> Tensor:
-    """Compute a sampler's noise levels as evenly spaced ones of a training on discrete levels, with its first and last.
+    """Select evenly spaced noise levels from the discrete ones of a training, including the first and the last.
 
     References:
         Improved DDPM (Nichol and Dhariwal, 2021), §4: fewer steps. https://arxiv.org/abs/2102.09672

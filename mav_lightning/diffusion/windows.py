@@ -37,7 +37,7 @@ class Windows:
 
     @property
     def steps(self) -> int:
-        """Steps from known frame to known frame in a window."""
+        """Number of intervals between known frames in a window."""
         return (self.frames - 1) // self.skip
 
     def count(self, known: int) -> int:
@@ -78,7 +78,7 @@ class Windows:
 
 
 class SlidingDenoiser:
-    """A denoiser of clips of any length, made from one of windows, without seams; for super-resolution.
+    """Denoiser of clips of any length that averages a denoiser's estimates over overlapping windows.
 
     At every noise level the x0 estimates of overlapping windows are averaged, with weights that decrease from the
     center of a window, so that neighbors agree. Memory is that of one window.

@@ -16,7 +16,7 @@ _COLOR_TABLE = 0x80  # flag of GIF: a color table follows
 
 @dataclass(frozen=True)
 class AnimationTable:
-    """What an animation holds.
+    """Frame table of an animation.
 
     Attributes:
         width: Largest width of the canvas and the pictures in pixels.

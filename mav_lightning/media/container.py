@@ -42,10 +42,10 @@ class MediaFile:
     """An opened file.
 
     Attributes:
-        name: Name for messages.
+        name: Name of the source in messages.
         file: The bytes.
-        size: Their number.
-        format: What they are.
+        size: Number of bytes.
+        format: Format of the bytes.
     """
 
     name: str
@@ -114,10 +114,10 @@ class OpenVideo:
         is_verified: Whether the bytes have been compared with a checksum.
 
     Attributes:
-        name: Name for messages.
+        name: Name of the source in messages.
         is_verified: Whether the bytes have been compared with a checksum, of the caller's or in the file.
         container: PyAV's container.
-        stream: Its video stream.
+        stream: The video stream.
         decoder: PyAV's decoder of the stream.
         deadline: When reading stops.
 

@@ -32,7 +32,7 @@ class MediaFormat(NamedTuple):
     """A format that is read.
 
     Attributes:
-        kind: What reads it: FFmpeg a video; Pillow an animation or a picture.
+        kind: Kind of media. FFmpeg reads videos; Pillow reads animations and pictures.
         library_name: Name of FFmpeg's demuxer or of Pillow's plugin. No other is tried.
     """
 
@@ -50,7 +50,7 @@ def recognize(head: bytes, name: str, *, pictures_only: bool = False) -> MediaFo
     """Return the format of a file.
 
     Args:
-        head: Its first `HEAD_BYTES` bytes, or all if there are fewer.
+        head: First `HEAD_BYTES` bytes of the file, or all if there are fewer.
         name: Name of the file, for the message.
         pictures_only: If True, only JPEG, PNG and WebP are accepted.
 

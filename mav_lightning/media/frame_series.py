@@ -59,7 +59,7 @@ class ArrayFrames:
     """Frames in memory or in a mapped file; see `mav_lightning.media.media_reader.FrameSource`.
 
     Args:
-        name: Name for messages.
+        name: Name of the source in messages.
         frames: Frames, shape (T, H, W, 3), uint8, T ≥ 1.
         fps: Frames per second.
     """
@@ -98,14 +98,14 @@ def frame_files(folder: Path) -> list[Path]:
     """Return the images in a folder in the order of their numbers.
 
     Raises:
-        MediaError: There is none, one is a link to nothing, or they are no single series: numbered names of several
+        MediaError: There is none, one is a broken link, or they are not a single series: numbered names of several
             kinds, several images without a number, or two of one number.
     """
     listing = list_folder(folder, recursive=False)
     files = listing.with_suffix(*PICTURE_SUFFIXES)
     gone = [name for name in listing.unused.get(BROKEN_LINK, ()) if Path(name).suffix[1:].lower() in PICTURE_SUFFIXES]
     if gone:
-        raise MediaError(f"{visible(folder)}: frame `{visible(gone[0])}` is a link to nothing; fetch the clip again.")
+        raise MediaError(f"{visible(folder)}: frame `{visible(gone[0])}` is a broken link; download the clip again.")
     if not files:
         raise MediaError(
             f"{visible(folder)}: holds no frames ({', '.join(f'.{suffix}' for suffix in PICTURE_SUFFIXES)}); write "

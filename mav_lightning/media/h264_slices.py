@@ -17,7 +17,7 @@ __all__ = ["SliceEnds"]
 
 
 class SliceEnds:
-    """Check of the ends of slices, by a second decoder that sees taller pictures.
+    """Detects damaged slices by their ends, with a second decoder whose header declares taller pictures.
 
     Damage changes one picture: what is parsed of a slice depends on no other. Files whose pictures all fail the check
     come from an encoder that ends slices in another way; they pass. So do those whose errors have other reasons, such

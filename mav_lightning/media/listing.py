@@ -36,7 +36,7 @@ _SHOWN = 3  # names in a message
 _TEXT = 1 << 30  # sorts text behind numbers, whose rank is their number of digits
 
 HIDDEN = "hidden, or a companion file of an operating system or editor"
-BROKEN_LINK = "a link to nothing"
+BROKEN_LINK = "a broken link"
 LISTED_TWICE = "linked, but listed already"
 LOOP = "a link to a folder that holds this one"
 SPECIAL = "not a regular file"
@@ -49,7 +49,7 @@ class Listing:
     Attributes:
         root: The folder.
         files: Data files, sorted by `natural_key` of their path relative to `root`. Paths start with `root`.
-        unused: Reason → names relative to `root` of what is no data. A folder that is passed over is named once.
+        unused: Reason → names, relative to `root`, of files that are not data. A skipped folder is named once.
         copies: Link to a file → the file that it leads to, by the name under which that is listed first. Frames may be
             repeated by links; a clip, of which each counts, should not be.
     """
@@ -97,10 +97,10 @@ def is_folder(path: Path) -> bool:
     """Return whether a path is a folder, or a link to one.
 
     Raises:
-        UserError: It is a link to nothing: what it should hold would be passed over.
+        UserError: It is a broken link, so files would be skipped unnoticed.
     """
     if path.is_symlink() and not path.exists():
-        raise UserError(f"{visible(path)}: is a link to nothing; restore what it leads to, or remove it.")
+        raise UserError(f"{visible(path)}: is a broken link; restore the file it leads to, or remove the link.")
     return path.is_dir()
 
 
@@ -129,7 +129,7 @@ def ascii_digits(name: str) -> str:
 
 
 def describe_unused(unused: Mapping[str, Iterable[str]]) -> str:
-    """Describe what a folder holds and is not used, in one line; empty if there is nothing.
+    """Describe the unused files of a folder in one line; empty if there are none.
 
     Example:
         >>> describe_unused({"hidden": ["._a.mp4"], "not media": ["a.txt", "b.txt", "c.txt", "d.txt"]})

@@ -40,10 +40,10 @@ __all__ = [
 
 
 class FrameSource(Protocol):
-    """What one video, animation or series of images presents.
+    """Source of frames: one video, animation or series of images, as a player presents it.
 
     Attributes:
-        name: Name for messages.
+        name: Name of the source in messages.
         timeline: Times of its frames.
     """
 

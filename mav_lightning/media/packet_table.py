@@ -65,7 +65,7 @@ class PacketTable:
         pts: Time stamp of every packet; None if it has none. Decoded frames inherit them.
         keys: Packets at which decoding can begin, ascending, at least one.
         in_order: Whether decoded frames are the presented ones one after the other, and time stamps mean nothing.
-        identities: What tells each packet from the others, to check where a seek ended.
+        identities: Identity of each packet, see `identity_of`; used to check where a seek ended.
     """
 
     packet_of: tuple[int, ...]
@@ -94,7 +94,7 @@ class PacketTable:
         return self.keys[0]
 
     def frame_of(self, tick: int | None, after: int) -> int | None:
-        """Return the first presented frame behind the frame `after` with a time stamp, or None; no stamp, no frame."""
+        """Return the first presented frame after the frame `after` with a given time stamp, or None."""
         if tick is None:
             return None
         number = max(bisect_left(self.ticks, tick), after + 1)
@@ -102,7 +102,7 @@ class PacketTable:
 
 
 def identity_of(packet: Any) -> Identity:
-    """Return what tells a packet from the others of its stream."""
+    """Return values that identify a packet among the others of its stream."""
     return packet.pos, packet.pts, packet.dts, packet.size
 
 

@@ -49,7 +49,7 @@ def decode_picture(source: Source, limits: MediaLimits = DEFAULT_LIMITS) -> Imag
         limits: Limits checked before decoding.
 
     Raises:
-        MediaError: The image is no JPEG, PNG or WebP, is damaged, exceeds a limit, or has more than 8 bits per channel.
+        MediaError: The image is not a JPEG, PNG or WebP, is damaged, exceeds a limit, or has over 8 bits per channel.
     """
     with open_picture(source, limits) as image, pillow_errors(source_name(source)):
         return as_displayed(image)
@@ -65,7 +65,7 @@ def open_picture(source: Source, limits: MediaLimits) -> Iterator[Image.Image]:
     """Open an image without decoding it.
 
     Raises:
-        MediaError: The image is no JPEG, PNG or WebP, exceeds a limit, or has more than 8 bits per channel.
+        MediaError: The image is not a JPEG, PNG or WebP, exceeds a limit, or has more than 8 bits per channel.
     """
     with open_file(source, limits, pictures_only=True) as file:
         with open_with_pillow(file.file, file.format.library_name, file.name, limits) as image:

@@ -19,7 +19,7 @@ __all__ = ["ImageEncoder", "NetworkModule"]
 
 
 class NetworkModule(LightningModule):
-    """LightningModule whose result is one network.
+    """Base LightningModule that trains one network.
 
     Training saves that network alone, under the keys of its own state dict, so that it loads without the module.
 

@@ -69,7 +69,7 @@ class CLIPModule(NetworkModule):
             self.words.update(*ranks)
 
     def training_facts(self) -> dict[str, Any]:
-        """Return the words of the training captions, so that a prompt with others can be named."""
+        """Return the words of the training captions, so that unknown words of a prompt can be reported."""
         return {"words": tuple(sorted(self.words)) if len(self.words) <= _MOST_WORDS else None}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

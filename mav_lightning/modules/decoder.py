@@ -49,7 +49,7 @@ class TemporalDecoder(DenoisingModule[ClipBatch | JointBatch]):
         denoiser: The denoiser, with temporal layers, or a network, which is then wrapped in an `EDMDenoiser`.
         denoising: Settings of the training. None for the defaults of `Denoising`.
         parent: The trained spatial denoiser. None to train from scratch.
-        spatial_lr: Learning-rate factor of the spatial layers. 0 freezes them; 1 trains all layers alike.
+        spatial_lr: Learning-rate factor of the spatial layers. 0 freezes them; 1 uses the same rate for all layers.
         preview: Samples clips at every validation. None for no preview.
 
     Raises:

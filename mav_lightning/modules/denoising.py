@@ -131,7 +131,7 @@ class DenoisingModule(NetworkModule, Generic[B]):
         denoising: Settings of the training. None for the defaults of `Denoising`.
         parent: Trained denoiser to start from; all its weights must have a counterpart in `denoiser`. None to train
             from scratch.
-        spatial_lr: Learning-rate factor of the spatial layers. 0 freezes them; 1 trains all layers alike.
+        spatial_lr: Learning-rate factor of the spatial layers. 0 freezes them; 1 uses the same rate for all layers.
 
     Attributes:
         concat_channels: Number of input channels besides the noisy pixels.
@@ -195,7 +195,7 @@ class DenoisingModule(NetworkModule, Generic[B]):
 
     @torch.no_grad()
     def predict_step(self, batch: B, batch_idx: int) -> Tensor:
-        """Sample an image or a clip for each sample of a batch, conditioned on what the batch holds.
+        """Sample an image or a clip for each sample of a batch, conditioned on the batch's embeddings and frame rates.
 
         Args:
             batch: Batch as in training; its pixels are used for conditioning only.
@@ -218,7 +218,7 @@ class DenoisingModule(NetworkModule, Generic[B]):
         return self.denoiser
 
     def sampling_condition(self, batch: ImageBatch | ClipBatch) -> Tensor:
-        """Return what `predict_step` is conditioned on, (B, D): as in training, but exact, and no frame is random."""
+        """Return the conditioning of `predict_step`, (B, D): as in training, but without noise and random frames."""
         exact, channels = replace(self.denoising, cond_dropout=0.0, cond_noise=0.0), self.net.cond_channels
         if isinstance(batch, ImageBatch):
             return exact.condition(batch.pixels, batch.embedding, channels)
@@ -277,8 +277,8 @@ class DenoisingModule(NetworkModule, Generic[B]):
             )
         if batch.latent and batch.embedding is None and self.denoising.encoder is not None:
             raise UserError(
-                "latents are no images, which the encoder needs; cache embeddings with `mav data embed` and give "
-                "data.embeddings=ID.",
+                "the encoder needs images, but the batches hold latents; cache embeddings with `mav data embed` and "
+                "give data.embeddings=ID.",
                 argument="embeddings",
             )
 

@@ -24,7 +24,7 @@ class Interpolator(DenoisingModule[ClipBatch]):
         denoising: Settings of the training. None for the defaults of `Denoising`.
         masks: Draws which frames are known. None for the defaults of `MaskSampler`.
         parent: The trained temporal denoiser. None to train from scratch.
-        spatial_lr: Learning-rate factor of the spatial layers. 0 freezes them; 1 trains all layers alike.
+        spatial_lr: Learning-rate factor of the spatial layers. 0 freezes them; 1 uses the same rate for all layers.
 
     Raises:
         UserError: If `parent` does not fit, or the network's channels do not fit its inputs, outputs or encoder.
@@ -44,7 +44,7 @@ class Interpolator(DenoisingModule[ClipBatch]):
         self.masks = MaskSampler() if masks is None else masks
 
     def sampling_denoiser(self, batch: ImageBatch | ClipBatch) -> BoundDenoiser:
-        """Return the denoiser conditioned on every known frame: those that its largest fitting skip leaves."""
+        """Return the denoiser conditioned on the frames that remain at the largest frame skip that fits."""
         frames = batch.pixels.shape[2]
         mask = every(frames - 1, frames).to(self.device).expand(len(batch), frames)
         return MaskedDenoiser(self.denoiser, MaskedFrames(batch.pixels, mask))

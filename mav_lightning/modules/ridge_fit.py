@@ -25,10 +25,10 @@ class FitRidge(Task):
 
     Attributes:
         network: The prior to fit.
-        clip: Encoder of both sides.
+        clip: Encoder of the images and the captions.
         data: Image-text pairs; the first `batches` training batches are used.
         batches: Number of batches.
-        penalty: Weight of the squared weights, per sample; see `RidgePrior.fit`.
+        penalty: Strength of the L2 penalty on the weights, per sample; see `RidgePrior.fit`.
     """
 
     network: RidgePrior
@@ -72,7 +72,7 @@ class FitRidge(Task):
 
 @dataclass(frozen=True)
 class IdentityPrior(Task):
-    """Write the prior that returns the text embedding: no prior at all.
+    """Write a prior that returns the text embedding unchanged, as the baseline without a prior.
 
     Attributes:
         network: The prior to set to the identity.
@@ -85,8 +85,8 @@ class IdentityPrior(Task):
 
         Args:
             place: Folder for the result.
-            seed: Ignored, since nothing is random.
-            track: Ignored, since nothing takes time.
+            seed: Ignored; the task is deterministic.
+            track: Ignored; the task reports no progress.
         """
         self.network.set_identity()
         write_network(place, self.network.state_dict())

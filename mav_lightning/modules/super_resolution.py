@@ -32,7 +32,7 @@ class SuperResolution(DenoisingModule[ImageBatch | ClipBatch]):
         augmentation: Distribution of the noise level of the conditioning. None for a mean of -2.0 and a standard
             deviation of 0.7.
         parent: The trained denoiser to start from. None to train from scratch.
-        spatial_lr: Learning-rate factor of the spatial layers. 0 freezes them; 1 trains all layers alike.
+        spatial_lr: Learning-rate factor of the spatial layers. 0 freezes them; 1 uses the same rate for all layers.
 
     Raises:
         UserError: If `crop` is not a multiple of `factor`, `parent` does not fit, or the network's channels do not fit

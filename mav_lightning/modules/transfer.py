@@ -72,7 +72,7 @@ def transfer(parent: NetDenoiser, child: NetDenoiser) -> TransferReport:
 
 
 def freeze_spatial(denoiser: NetDenoiser) -> None:
-    """Make the temporal weights, and adapters of spatial layers, the only trainable ones.
+    """Freeze all weights except temporal ones and adapters of spatial layers.
 
     Raises:
         UserError: If the network has no temporal weights.

@@ -26,7 +26,7 @@ NETWORK = FolderContent((WEIGHTS, CARD, SUMS), sign=CARD)
 
 @dataclass(frozen=True)
 class Trained:
-    """What a network was trained for, as far as known. It is the folder's own claim.
+    """Conditions under which a network was trained, as far as known. The folder claims them; they are not verified.
 
     Attributes:
         name: Name of the stage. None if unknown.
@@ -55,7 +55,7 @@ class Card:
 
     Attributes:
         network: Description of the network, see `describe_network`.
-        trained: What it was trained for.
+        trained: Conditions of its training.
         weights_sha256: sha256 of ``weights.safetensors``; None while the training goes on.
         format: Version of the format.
     """
@@ -114,4 +114,4 @@ def require_file(folder: Path, file: str) -> None:
         UserError: If it does not.
     """
     if not (folder / file).is_file():
-        raise UserError(f"{folder}: no trained network here, `{file}` is missing; train the stage with `mav train`.")
+        raise UserError(f"{folder}: not a trained network, `{file}` is missing; train the stage with `mav train`.")

@@ -149,9 +149,9 @@ def _class(name: object, path: str) -> type[nn.Module]:
 def _demand_sane(description: Any, path: str) -> None:
     for where, value in _leaves(description, path):
         if isinstance(value, list) and len(value) > _LONGEST:
-            raise UserError(f"{where}: has {len(value)} items, and no network takes more than {_LONGEST}.")
+            raise UserError(f"{where}: has {len(value)} items; at most {_LONGEST} are accepted.")
         if isinstance(value, int | float) and abs(value) > _LARGEST:
-            raise UserError(f"{where}: is {value:g}, and no network has a size above {_LARGEST}.")
+            raise UserError(f"{where}: must be between -{_LARGEST} and {_LARGEST}, got {value:g}.")
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:

@@ -39,7 +39,7 @@ def checkpoint_files(path: Path) -> list[Path]:
 
 
 def shard_entry(shard: Tensor, shape: Sequence[int]) -> dict[str, Any]:
-    """Return what stands in a file for a sharded tensor.
+    """Return the file entry that represents one shard of a sharded tensor.
 
     Args:
         shard: This process's part of the tensor, along the first axis; it may have no rows.

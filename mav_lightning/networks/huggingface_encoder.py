@@ -27,7 +27,7 @@ def read_encoder(kind: Any, folder: Path, tokenizer_kind: Any, tokenizer_folder:
         folder: Folder of the model.
         tokenizer_kind: Class of the tokenizer in transformers.
         tokenizer_folder: Folder of the tokenizer.
-        what: What the model is called in messages.
+        what: Name of the model in messages.
 
     Returns:
         The model in float32, in evaluation mode, and the tokenizer.
@@ -44,7 +44,7 @@ def read_model(kind: Any, folder: Path, what: str) -> Any:
     Args:
         kind: Class of the model in transformers.
         folder: Folder of the model.
-        what: What the model is called in messages.
+        what: Name of the model in messages.
 
     Returns:
         The model in float32, in evaluation mode.
@@ -105,7 +105,7 @@ def write_encoder(
         place: Folder for the network.
         kind: Class of the network, which holds the model as ``model``.
         model: The model.
-        name: What the source is called in the network's description.
+        name: Name of the source in the network's description.
         tokenizer: Tokenizer of the model, an argument of `kind`. None for a model that reads no texts.
         **further: Arguments of `kind` besides ``config`` and ``tokenizer``.
     """

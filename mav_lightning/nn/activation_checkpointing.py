@@ -28,7 +28,7 @@ _EXPENSIVE = [
 
 
 def run_layer(layer: Callable[..., Output], mode: ActivationCheckpointing, *inputs: Any, **named: Any) -> Output:
-    """Run a layer, and keep for the backward pass what the mode names.
+    """Run a layer, and store the activations that the mode names for the backward pass.
 
     Output and gradients have the same bits in every mode.
 

@@ -36,7 +36,7 @@ class MultiHeadAttention(nn.Module):
         position: PositionTerms = NO_TERMS,
         allowed: Tensor | None = None,
     ) -> Tensor:
-        """Attend.
+        """Compute the attention output, to be added to the tokens.
 
         Args:
             x: Tokens, shape (N, L, C).
@@ -46,7 +46,7 @@ class MultiHeadAttention(nn.Module):
                 excludes context.
 
         Returns:
-            What is to be added to the tokens, shape (N, L, C).
+            Residual to add to the tokens, shape (N, L, C).
         """
         x = self.norm(x)
         if position.shift is not None:

@@ -40,7 +40,7 @@ class TemporalLayer(nn.Module, ABC):
         """Return a nonnegative number that is 0 if and only if the layer acts as the identity along time."""
 
     def temporal_parts(self) -> Iterator[nn.Module]:
-        """Yield the submodules that images skip. All of the layer by default; none if it mixes no frames."""
+        """Yield the submodules that images skip: by default the whole layer; none if it mixes no frames."""
         yield self
 
 
@@ -49,7 +49,7 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, x: Tensor, noise: Tensor, cond: Tensor, fps: Tensor | None = None) -> Tensor:
-        """Run the network.
+        """Compute the network's output for noisy samples.
 
         Args:
             x: Noisy samples: images (B, C, H, W), clips (B, C, T, H, W) or embeddings (B, D).
@@ -195,7 +195,7 @@ class ImagePrior(nn.Module, ABC):
 
 
 class ImageAutoencoder(nn.Module, ABC):
-    """A frozen autoencoder, in whose latents a decoder of the cascade may work.
+    """A frozen autoencoder for latent diffusion: the cascade's decoder may work on its latents.
 
     Attributes:
         channels: Channels C of the latents.
@@ -221,8 +221,8 @@ class TextImageEncoder(nn.Module, ABC):
         channels: Length D of the embeddings.
         length: Maximum number of tokens in a caption.
         size: Height and width of the images it was trained on, in pixels.
-        no_images: Why it embeds no images, for messages. Empty if it does.
-        no_texts: Why it embeds no captions, for messages. Empty if it does.
+        no_images: Why the encoder embeds no images, for messages. Empty if it does.
+        no_texts: Why the encoder embeds no captions, for messages. Empty if it does.
     """
 
     no_images: str = ""

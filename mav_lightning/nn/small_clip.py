@@ -129,7 +129,7 @@ class SmallCLIP(TextImageEncoder):
         return [word for word, tokens in parts.items() if not tokens or not set(tokens) <= set(known)]
 
     def loss(self, pixels: Tensor, captions: Sequence[str]) -> Tensor:
-        """Compute the symmetric contrastive loss of a batch; equal captions count as matches of each other."""
+        """Compute the symmetric contrastive loss of a batch; samples with equal captions count as positive pairs."""
         names = {caption: number for number, caption in enumerate(dict.fromkeys(captions))}
         ids = torch.tensor([names[caption] for caption in captions])
         return self.contrast(self.encode_image(pixels), self.encode_text(captions), ids)

@@ -56,7 +56,7 @@ class AbsoluteTime(nn.Linear):
         super().__init__(time_channels, channels)
 
     def forward(self, time: Tensor) -> PositionTerms:  # type: ignore[override]  # nn.Linear returns a tensor
-        """Compute the terms of time embeddings, shape (B, T, E)."""
+        """Compute the terms that encode frame times, from time embeddings of shape (B, T, E)."""
         return PositionTerms(shift=super().forward(time))
 
 
@@ -85,7 +85,7 @@ class RotaryTime(nn.Module):
         self.used = [round(last * pair / max(pairs - 1, 1)) for pair in range(pairs)]
 
     def forward(self, time: Tensor) -> PositionTerms:
-        """Compute the terms of time embeddings, shape (B, T, E)."""
+        """Compute the terms that encode frame times, from time embeddings of shape (B, T, E)."""
         return PositionTerms(rotation=_cosines_and_sines(time)[..., self.used])
 
 
@@ -105,7 +105,7 @@ class RelativeTime(nn.Linear):
         super().__init__(time_channels, channels // head_channels, bias=False)  # a constant shifts all scores alike
 
     def forward(self, time: Tensor) -> PositionTerms:  # type: ignore[override]  # nn.Linear returns a tensor
-        """Compute the terms of time embeddings, shape (B, T, E)."""
+        """Compute the terms that encode frame times, from time embeddings of shape (B, T, E)."""
         (cos_q, sin_q), (cos_k, sin_k) = (
             _cosines_and_sines(time)[..., :, None, :],
             _cosines_and_sines(time)[..., None, :, :],

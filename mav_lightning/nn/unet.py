@@ -62,7 +62,7 @@ class SpaceTimeUNet(SpaceTimeNetwork):
         temporal_position: How temporal attention distinguishes frames: by an ``absolute`` embedding of their time added
             to the tokens, by ``rotary`` embeddings, or by a ``relative`` bias of the attention scores. The unit of time
             is that of `fps`.
-        activation_checkpointing: What training keeps of each block for the backward pass, with the same result:
+        activation_checkpointing: Activations of each block that are stored for the backward pass, with the same result:
             everything (``off``), the outputs of convolutions, matrix products and attention (``selective``), or only
             its input, so that the whole block is computed twice (``full``).
 

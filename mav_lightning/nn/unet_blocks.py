@@ -67,7 +67,7 @@ class LayerFactory:
             layer = self.temporal_layer(channels, self.time_channels)
         except TypeError as error:
             raise UserError(
-                f"is called with the number of channels and the length of the time embedding, which failed: {error}.",
+                f"cannot be built from the number of channels and the length of the time embedding: {error}.",
                 argument="temporal_layer",
             ) from error
         if self.temporal.identity_init:

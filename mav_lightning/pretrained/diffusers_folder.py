@@ -74,7 +74,7 @@ def read_part(folder: Path, kinds: Iterable[str]) -> Part:
     stored = _read_config(folder, kinds)
     kind = stored.get("_class_name")
     if kind not in kinds:
-        raise UserError(f"{folder}: holds a {kind}; needed is {' or '.join(kinds)}.", argument="source")
+        raise UserError(f"{folder}: holds a {kind}; expected {' or '.join(kinds)}.", argument="source")
     if "auto_map" in stored:
         raise UserError(
             f"{folder}: `auto_map` in {CONFIG} asks for code from the model's repository, which is never run; give a "
@@ -102,12 +102,12 @@ def check_pipeline(source: Path, kind: str, parts: Mapping[str, str | None]) -> 
             f"{source}: no such folder; give one that `save_pretrained` of diffusers wrote.", argument="source"
         )
     if not (source / INDEX).is_file():
-        raise UserError(f"{source}: no pipeline of diffusers here, `{INDEX}` is missing.", argument="source")
+        raise UserError(f"{source}: not a diffusers pipeline, `{INDEX}` is missing.", argument="source")
     index = read_json(source / INDEX, dict[str, Any])
     if (found := index.get("_class_name")) != kind:
         code = " of code in its own folder, which is never run" if isinstance(found, list) else ""
         article = "an" if kind.startswith("U") else "a"
-        raise UserError(f"{source}: holds a {found}{code}; needed is {article} {kind}.", argument="source")
+        raise UserError(f"{source}: holds a {found}{code}; expected {article} {kind}.", argument="source")
     for part, needed in parts.items():
         found = index.get(part)
         if not (isinstance(found, list) and len(found) == 2) or None in found or not (source / part).is_dir():
@@ -115,7 +115,7 @@ def check_pipeline(source: Path, kind: str, parts: Mapping[str, str | None]) -> 
         library, name = map(str, found)
         if library not in _LIBRARIES or needed not in (None, name.removesuffix("Fast")):
             raise UserError(
-                f"{source}: `{part}` is a {name} of {library}, whose code is not run; needed is "
+                f"{source}: `{part}` is a {name} of {library}, whose code is not run; expected "
                 f"{f'the {needed}' if needed else 'a class'} of diffusers or transformers.",
                 argument="source",
             )
@@ -174,7 +174,7 @@ def read_scheduler(file: Path) -> dict[str, Any]:
 
 
 def files_sha256(files: Iterable[Path]) -> str:
-    """Compute one sha256 of several files: of the names, with that of the folder each lies in, and the contents."""
+    """Compute one sha256 over the contents of several files, their names and the names of their folders."""
     lines = sorted(f"{file.resolve().parent.name}/{file.name} {file_sha256(file)}\n" for file in set(files))
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
@@ -192,7 +192,7 @@ def check_sha256(files: Iterable[Path], expected: str, source: Path) -> None:
     """
     if (found := files_sha256(files)) != expected:
         raise UserError(
-            f"the hash is that of other files ({expected}) than {source} holds; if those are meant, give "
+            f"the files in {source} have another hash than {expected}; if they are the intended ones, give "
             f"source_sha256={found}",
             argument="source_sha256",
         )
@@ -216,7 +216,7 @@ def _read_config(folder: Path, kinds: list[str]) -> dict[str, Any]:
             f"{folder}: is a whole pipeline; give one of its models: {', '.join(parts) or 'it has none that fits'}.",
             argument="source",
         )
-    raise UserError(f"{folder}: no model of diffusers here, `{CONFIG}` is missing.", argument="source")
+    raise UserError(f"{folder}: not a diffusers model, `{CONFIG}` is missing.", argument="source")
 
 
 def weights_file(folder: Path, name: str = MODEL_WEIGHTS) -> Path:

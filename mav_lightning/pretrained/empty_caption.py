@@ -86,7 +86,7 @@ def fill_empty_caption(place: Tensor, folder: Path, projected: bool) -> None:
     """Copy the embeddings of the empty caption into a network.
 
     Args:
-        place: Where the network keeps them.
+        place: Buffer of the network that stores the embeddings.
         folder: Folder of a model whose pipeline has the parts ``text_encoder`` and ``tokenizer``.
         projected: As of `encode_caption`.
 

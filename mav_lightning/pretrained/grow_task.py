@@ -27,7 +27,7 @@ GROWN = "grown.json"
 
 @dataclass(frozen=True)
 class GrowDiffusers(Task):
-    """Extend an image network of diffusers by time, and check that a clip equals its frames.
+    """Add temporal layers to an image network of diffusers, and check that each frame's output stays the same.
 
     The result is a trained network like any other, and ``grown.json``: which layers are followed by a temporal one,
     which are not and why, which weights are new, and the certificate.
@@ -37,7 +37,7 @@ class GrowDiffusers(Task):
             of its pipeline that it needs are read from the folders next to it.
         source_sha256: Hash of all files that are read, which identifies the network wherever they are stored.
         grown: Builds the network; its arguments that describe the source are filled in from `source`.
-        scheduler: The ``scheduler_config.json`` of the source's training. None for that of its pipeline.
+        scheduler: ``scheduler_config.json`` of the source's training. None reads the one of its pipeline.
         temporal: Weights of the temporal layers: the ``temporal.safetensors`` of an exported network. Trained layers
             cannot be certified. None for new layers.
     """
@@ -54,7 +54,7 @@ class GrowDiffusers(Task):
         Args:
             place: Folder for the result.
             seed: Ignored; temporal layers that start at random take PyTorch's global generator.
-            track: Ignored, since nothing is iterated over.
+            track: Ignored; the task reports no progress.
 
         Raises:
             UserError: If a file is missing or not what it should be, the hash differs, the network cannot be extended,
@@ -68,7 +68,7 @@ class GrowDiffusers(Task):
 
 @dataclass(frozen=True)
 class GrowTrained(Task):
-    """Write a trained image network in the format of diffusers, and extend what is read from there by time.
+    """Write a trained image network in the format of diffusers, read it back and add temporal layers.
 
     The result is that of `GrowDiffusers`, and the folder ``diffusers``, which it was extended from.
 
@@ -87,7 +87,7 @@ class GrowTrained(Task):
         Args:
             place: Folder for the result.
             seed: Ignored; temporal layers that start at random take PyTorch's global generator.
-            track: Ignored, since nothing is iterated over.
+            track: Ignored; the task reports no progress.
 
         Raises:
             UserError: If the network is of another kind or has further weights, cannot be extended, or the certificate

@@ -24,7 +24,7 @@ __all__ = [
 
 
 class Conditioned(NamedTuple):
-    """What an image network reads besides the noisy image and its level.
+    """Conditioning of an image network, besides the noise level.
 
     Attributes:
         emb: Added to the embedding of the noise level, shape (B, E). None for nothing.
@@ -72,7 +72,7 @@ class AddedConditioning(NetworkConditioning):
             self.register_buffer("null_context", torch.zeros(tokens, context_channels))
 
     def forward(self, cond: Tensor) -> Conditioned:
-        """Convert conditions."""
+        """Convert conditioning inputs to `Conditioned`, which the layers of the network read."""
         if cond.ndim == 2:
             return Conditioned(self.cond_proj(cond), _context(self.null_context, cond) if self.text else {})
         return Conditioned(None, _context(self.null_context, cond, cond))
@@ -163,7 +163,7 @@ class UnclipConditioning(NetworkConditioning):
         self.register_buffer("null_text", torch.zeros(1 + tokens, self.channels))
 
     def forward(self, cond: Tensor) -> Conditioned:
-        """Convert conditions."""
+        """Convert conditioning inputs to `Conditioned`, which the layers of the network read."""
         image, text = (cond, None) if cond.ndim == 2 else (cond[:, 0], cond[:, 1:])
         rows = caption_or_empty(self.null_text, image, text)
         image = torch.where(_absent(image)[:, None], self.text_proj.learned_classifier_free_guidance_embeddings, image)

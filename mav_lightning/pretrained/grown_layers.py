@@ -20,7 +20,7 @@ __all__ = ["ClipContext", "GrownBlock", "GrownConv", "GrownEmbedding", "GrowthSe
 
 
 class ClipContext:
-    """What runs through a network at this moment: shared by its layers, which the image network calls without it.
+    """State of the current forward pass, which the layers share because the image network does not pass it to them.
 
     Attributes:
         time: Time embedding of each frame, shape (B, T, F). None for images.
@@ -51,7 +51,7 @@ class GrowthSettings:
         head_channels: Channels of each head of temporal attention.
         time_channels: Length of the time embedding.
         temporal_layer: Builds a further temporal layer after each residual block. None for none.
-        checkpointing: What is kept of residual blocks and attention for the backward pass.
+        checkpointing: Which activations of residual blocks and attention are stored for the backward pass.
     """
 
     temporal: TemporalSettings
@@ -175,7 +175,7 @@ class GrownEmbedding(nn.Module):
 
 
 def add_time(unet: nn.Module, clip: ClipContext, settings: GrowthSettings) -> None:
-    """Replace the layers of a U-Net of diffusers by ones that extend them by time.
+    """Replace the layers of a diffusers U-Net by layers followed by temporal ones.
 
     Every convolution with a kernel larger than 1 becomes a `GrownConv`; residual blocks and attention become a
     `GrownBlock` each, even where no temporal layer follows, so that the names of weights do not depend on settings.

@@ -46,7 +46,7 @@ class _Noising(NamedTuple):
 
 @dataclass(frozen=True)
 class GrownSource:
-    """A source that was extended by time.
+    """An image network of diffusers with added temporal layers.
 
     Attributes:
         folder: The source's folder.
@@ -67,7 +67,7 @@ class GrownSource:
     files: list[Path]
 
     def complete(self, temporal: Path | None = None) -> Certificate | None:
-        """Encode the empty caption, and check that a clip equals its frames.
+        """Encode the empty caption, and check that the output for a clip equals the outputs for its frames.
 
         Args:
             temporal: Weights of trained temporal layers, which cannot be certified. None for new layers.
@@ -87,13 +87,13 @@ class GrownSource:
 
 
 def read_grown_source(source: Path, grown: Callable[..., GrownUNet], scheduler: Path | None = None) -> GrownSource:
-    """Read an image network of diffusers and extend it by time.
+    """Read an image network of diffusers and add temporal layers to it.
 
     Args:
         source: Folder of a ``UNet2DModel`` or ``UNet2DConditionModel``. The other parts of its pipeline that it needs
             are read from the folders next to it.
         grown: Builds the network; its arguments that describe the source are filled in.
-        scheduler: The ``scheduler_config.json`` of the source's training. None for that of its pipeline.
+        scheduler: ``scheduler_config.json`` of the source's training. None reads the one of its pipeline.
 
     Raises:
         UserError: If a file is missing or not what it should be, or the network cannot be extended.
@@ -145,7 +145,7 @@ def noise_schedule(levels: Mapping[str, Any], file: Path) -> NoiseSchedule:
         file: The config, for messages.
 
     Raises:
-        UserError: If it describes none, or one of another kind.
+        UserError: If the config describes no noise schedule, or one that is not supported.
     """
     if "Flow" in str(levels.get("_class_name")) or levels.get("trained_betas") or levels.get("rescale_betas_zero_snr"):
         raise UserError(

@@ -71,8 +71,8 @@ class GrownUNet(SpaceTimeNetwork):
         temporal_position: How temporal attention distinguishes frames, see `SpaceTimeUNet`.
         lora_rank: Rank of low-rank adapters of spatial attention, which start at zero and are trained even if the
             spatial layers are frozen. 0 for none.
-        activation_checkpointing: What training keeps of residual blocks and attention for the backward pass, with the
-            same result: everything (``off``), the outputs of convolutions, matrix products and attention
+        activation_checkpointing: Activations of residual blocks and attention that are stored for the backward pass,
+            with the same result: everything (``off``), the outputs of convolutions, matrix products and attention
             (``selective``), or only inputs, so that they are computed twice (``full``).
 
     Raises:

@@ -73,8 +73,8 @@ class AdoptAutoencoder(Task):
 
         Args:
             place: Folder for the result.
-            seed: Ignored, since nothing is random.
-            track: Ignored, since nothing is iterated over.
+            seed: Ignored; the task is deterministic.
+            track: Ignored; the task reports no progress.
 
         Raises:
             UserError: If a file is missing or not what it should be, or the hash differs.

@@ -53,7 +53,7 @@ class StableUnclipImageEncoder(TextImageEncoder):
         return F.normalize(embeds, dim=-1)
 
     def encode_words(self, captions: Sequence[str]) -> Tensor:
-        """Raise an error: there is no encoder of captions.
+        """Raise an error: this encoder embeds no captions.
 
         Raises:
             UserError: Always.
@@ -62,7 +62,7 @@ class StableUnclipImageEncoder(TextImageEncoder):
 
 
 class AbsentPrior(ImagePrior):
-    """The place of the prior in a pipeline without one, which makes clips of given ones alone."""
+    """Placeholder for the prior in a pipeline without text input, which can only generate variations of given clips."""
 
     def predict(self, captions: Tensor, seeds: Sequence[int]) -> Tensor:
         """Raise an error: there is no prior.
@@ -70,4 +70,6 @@ class AbsentPrior(ImagePrior):
         Raises:
             UserError: Always.
         """
-        raise UserError("this pipeline has no prior, so it makes variations of given clips alone.", argument="prior")
+        raise UserError(
+            "this pipeline has no prior, so it can only generate variations of given clips.", argument="prior"
+        )

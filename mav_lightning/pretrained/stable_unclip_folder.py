@@ -45,7 +45,7 @@ def stable_unclip_sampling(source: Path) -> dict[str, Any]:
         source: Folder that ``save_pretrained`` of a ``StableUnCLIPImg2ImgPipeline`` wrote.
 
     Raises:
-        UserError: If the folder is no such pipeline, or lacks a part.
+        UserError: If the folder is not such a pipeline, or lacks a part.
     """
     check_pipeline(source, _KIND, _PARTS)
     return {
@@ -55,7 +55,7 @@ def stable_unclip_sampling(source: Path) -> dict[str, Any]:
 
 
 def write_stable_unclip_networks(source: Path, out: Path, roles: Collection[str]) -> dict[str, Path]:
-    """Write the networks of a Stable unCLIP pipeline; the decoder of latents is extended by time and certified.
+    """Write the networks of a Stable unCLIP pipeline; the latent decoder gets temporal layers and is certified.
 
     Args:
         source: Folder that ``save_pretrained`` of a ``StableUnCLIPImg2ImgPipeline`` wrote.
@@ -66,7 +66,7 @@ def write_stable_unclip_networks(source: Path, out: Path, roles: Collection[str]
         Role → the network's folder.
 
     Raises:
-        UserError: If the folder is no such pipeline, or a part cannot be read or is not what it should be.
+        UserError: If the folder is not such a pipeline, or a part cannot be read or is not what it should be.
     """
     check_pipeline(source, _KIND, _PARTS)
     writers: dict[str, Callable[[Path, Path], None]] = {

@@ -70,7 +70,7 @@ def unclip_sampling(source: Path) -> dict[str, Any]:
         source: Folder that ``save_pretrained`` of a ``UnCLIPPipeline`` wrote.
 
     Raises:
-        UserError: If the folder is no such pipeline, or lacks a part.
+        UserError: If the folder is not such a pipeline, or lacks a part.
     """
     schedulers = _check_folder(source)
     sizes = {name: _config(source, name).get("sample_size") for name in ("decoder", "super_res_first")}
@@ -92,7 +92,7 @@ def unclip_sampling(source: Path) -> dict[str, Any]:
 
 
 def write_unclip_networks(source: Path, out: Path, roles: Collection[str]) -> dict[str, Path]:
-    """Write the networks of an unCLIP pipeline; decoder and super-resolution are extended by time and certified.
+    """Write the networks of an unCLIP pipeline; decoder and super-resolution get temporal layers and are certified.
 
     Args:
         source: Folder that ``save_pretrained`` of a ``UnCLIPPipeline`` wrote.
@@ -103,7 +103,7 @@ def write_unclip_networks(source: Path, out: Path, roles: Collection[str]) -> di
         Role → the network's folder.
 
     Raises:
-        UserError: If the folder is no such pipeline, or a part cannot be read or is not what it should be.
+        UserError: If the folder is not such a pipeline, or a part cannot be read or is not what it should be.
     """
     _check_folder(source)
     with torch.random.fork_rng(devices=[]):
@@ -197,7 +197,7 @@ def _levels(source: Path, name: str) -> _Levels:
     kind = diffusers_class("diffusers.schedulers.scheduling_unclip", "UnCLIPScheduler")
     stored = read_scheduler(file)
     if stored.get("_class_name") != kind.__name__:
-        raise UserError(f"{file}: is of a {stored.get('_class_name')}; needed is {kind.__name__}.", argument="source")
+        raise UserError(f"{file}: is of a {stored.get('_class_name')}; expected {kind.__name__}.", argument="source")
     found: _Levels = check(_known(kind, stored, file), _Levels, str(file))
     return found
 

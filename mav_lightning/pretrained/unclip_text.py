@@ -50,7 +50,7 @@ class UnclipTextEncoder(TextImageEncoder):
         self._tokenizer = CaptionTokenizer(tokenizer, self.length, parsed.eos_token_id)
 
     def encode_image(self, pixels: Tensor) -> Tensor:
-        """Raise an error: there is no encoder of images.
+        """Raise an error: this encoder embeds no images.
 
         Raises:
             UserError: Always.

@@ -35,7 +35,7 @@ _SUPPORTED: dict[str, tuple[Any, ...]] = {
 
 
 def check_unet_config(kind: str, config: Mapping[str, Any]) -> None:
-    """Check that the config of an image network of diffusers is one that can be extended by time.
+    """Check that temporal layers can be added to an image network of diffusers, given its config.
 
     Args:
         kind: Class of the network.

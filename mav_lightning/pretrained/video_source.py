@@ -55,7 +55,7 @@ class AdoptVideoNetwork(Task):
         source_sha256: Hash of all files that are read, which identifies the network wherever they are stored.
         adapter: Folder of a ``MotionAdapter``. None for a network that has its own layers of time.
         cond_channels: Length of the image embeddings that condition the result.
-        scheduler: The ``scheduler_config.json`` of the source's training. None for that of its pipeline.
+        scheduler: ``scheduler_config.json`` of the source's training. None reads the one of its pipeline.
     """
 
     source: Path
@@ -69,8 +69,8 @@ class AdoptVideoNetwork(Task):
 
         Args:
             place: Folder for the result.
-            seed: Ignored, since nothing is random.
-            track: Ignored, since nothing is iterated over.
+            seed: Ignored; the task is deterministic.
+            track: Ignored; the task reports no progress.
 
         Raises:
             UserError: If a file is missing or not what it should be, or the hash differs.

@@ -21,7 +21,7 @@ def check_determinism(
 
     Args:
         config: Resolved config of a stage of kind train, with the number of steps to compare in ``fit.steps``.
-        needs: Role → folder that fills it.
+        needs: Role → folder of the needed stage.
 
     Returns:
         The first tensor that differs, or None, and the number of tensors compared.

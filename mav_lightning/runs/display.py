@@ -58,13 +58,13 @@ class Display:
         self._progress.stop()
 
     def started(self, job: Running) -> None:
-        """Add a bar."""
+        """Add a progress bar for the stage."""
         if (bar := self._bars.get(job.stage.id)) is not None:  # it was started before, by a worker that came too late
             self._progress.remove_task(bar)
         self._bars[job.stage.id] = self._progress.add_task("", label=_label(job.stage), total=None, count="", unit="")
 
     def settled(self, stage: Stage, ending: Ending, seconds: float | None) -> None:
-        """Replace the bar by a line, and show the end of the log of a failed stage."""
+        """Replace the bar of a stage that has ended by one line; if it failed, also print the end of its log."""
         if (bar := self._bars.pop(stage.id, None)) is not None:
             self._progress.remove_task(bar)
         self._settled += 1

@@ -87,7 +87,7 @@ def _allow_packages(place: StageFolder) -> None:
         if source_sha256(package) != planned:
             raise UserError(
                 f"the source of `{package}` has changed since stage {stage.name} was planned; rerun the command that "
-                "planned it, to run the stage anew with the changed code."
+                "planned it, to run the stage again with the changed code."
             )
 
 
@@ -101,7 +101,7 @@ def run_training(
     extend: bool = False,
     any_machine: bool = False,
 ) -> None:
-    """Run a stage of kind train, or resume it. A finished one is left unchanged.
+    """Run a stage of kind train, or resume it. A finished run is left unchanged.
 
     Args:
         config: Resolved config; needed folders appear as ``@role``. It has either a `task`, which does the work, or
@@ -110,7 +110,7 @@ def run_training(
         callbacks: Lightning callbacks added to those of the config.
         tags: Tags for experiment trackers, for example variant and seed. None for none.
         track: Shows the progress of a task.
-        needs: Role → folder that fills it.
+        needs: Role → folder of the needed stage.
         extend: Continue a run of fewer steps; see `fit`.
         any_machine: Continue a run of another machine; see `fit`.
 

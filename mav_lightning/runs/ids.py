@@ -30,7 +30,7 @@ def stage_id(
 
     Args:
         config: Resolved config as plain containers, defaults included.
-        needs: Role → id of the stage that fills it.
+        needs: Role → id of the needed stage.
         schema: Version of the code's results.
         packages: Package of the user's own that the config names → sha256 of its source, see `packages_of`.
 
@@ -54,7 +54,7 @@ def run_identity(config: Mapping[str, Any], needs: Mapping[str, Path]) -> dict[s
 
     Args:
         config: Resolved config as plain containers; needed folders appear as ``@role``.
-        needs: Role → folder that fills it.
+        needs: Role → folder of the needed stage.
 
     Raises:
         UserError: If the content of a needed folder cannot be read.
@@ -146,7 +146,7 @@ def _sha256(path: Any, where: str, kind: str) -> str:
         raise UserError(f"{where}: must be the path of your {kind}, got {path!r}; set it in `overrides`.")
     if not (Path(path).is_dir() if kind == "folder" else Path(path).exists()):
         relative = "" if Path(path).is_absolute() else f", seen from the current directory {Path.cwd()}"
-        raise UserError(f"{where}: {path} is no {kind}{relative}; set it to that of your data in `overrides`.")
+        raise UserError(f"{where}: {path} is not a {kind}{relative}; set it to that of your data in `overrides`.")
     try:
         if not Path(path).is_dir():
             return file_sha256(Path(path))

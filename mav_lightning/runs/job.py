@@ -34,14 +34,14 @@ _KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "4000000000", "MALLOC_TRIM_THRESHOLD_"
 class Job:
     """A claimed stage that runs as a subprocess. The process writes the artifacts, `conclude` records how it ended.
 
-    The process leads its own group, dies with this one (see `parent_guard`), and shares the lease.
+    The process leads its own process group, ends when this process does (see `parent_guard`), and shares the lease.
 
     Args:
         stage: The stage.
-        folder: Its folder, created and claimed.
+        folder: Folder of the stage, created and claimed.
         lease: The claim; `conclude` and `abandon` release it.
         command: Command that receives the folder's path as its last argument.
-        threads: CPU threads of each of its processes; fixed, so that siblings agree.
+        threads: CPU threads of each process; fixed, since results depend on their number.
         stall: Seconds without progress, log or any other change in its folder after which the process is ended and
             started again, once; it resumes from its checkpoints. The second time, the stage has failed.
     """

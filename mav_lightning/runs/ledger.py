@@ -72,7 +72,8 @@ def share_stages(root: Path, other: Path) -> None:
         check_stages(root)
         if not here.samefile(there):
             raise UserError(
-                f"{root}: already has stages of its own; give a new output folder, or share no stages."
+                f"{root}: already has stages of its own; to share stages, choose a new output folder; otherwise "
+                "leave `beside` out."
             ) from None
 
 
@@ -95,6 +96,6 @@ def check_stages(root: Path) -> None:
     here = root / "stages"
     if here.is_symlink() and not here.exists():
         raise UserError(
-            f"{root}: its stages are in {here.readlink()}, which is gone; restore that folder, or remove {here} and "
-            "set `beside` again."
+            f"{root}: its stages are in {here.readlink()}, which no longer exists; restore that folder, or remove "
+            f"{here} and set `beside` again."
         )

@@ -19,7 +19,7 @@ def profile_training(config: Mapping[str, Any], needs: Mapping[str, Path] = Mapp
 
     Args:
         config: Resolved config of a stage of kind train, with the number of steps in ``fit.steps``.
-        needs: Role → folder that fills it.
+        needs: Role → folder of the needed stage.
 
     Raises:
         UserError: If the training cannot be run, see `run_training`.

@@ -22,7 +22,7 @@ class StageSpec:
 
     Attributes:
         config: The stage's config file.
-        needs: Role → name of the stage that fills it; None leaves the role empty.
+        needs: Role → name of the needed stage; None leaves the role empty.
         settings: Config key → value that the recipe sets in place of the file's.
         defaults: Resolved config of the file with these settings.
     """
@@ -158,7 +158,8 @@ def _ordered(where: str, needs: Mapping[str, Mapping[str, str | None]]) -> list[
         for role, needed in roles.items():
             if needed is not None and needed not in needs:
                 raise UserError(
-                    f"{where}: `{name}.needs.{role}` is `{needed}`, which is no stage; there are {', '.join(needs)}.",
+                    f"{where}: `{name}.needs.{role}` is `{needed}`, which is not a stage; there are "
+                    f"{', '.join(needs)}.",
                     suggestion=nearest(str(needed), needs),
                 )
     graph = {name: [needed for needed in roles.values() if needed is not None] for name, roles in needs.items()}
@@ -209,7 +210,9 @@ def _without_empty(config: dict[str, Any], given: Mapping[str, str | None], wher
     for path, value in leaves(kept):
         if isinstance(value, str) and value.startswith("@") and value[1:].partition("/")[0] in empty:
             owner = path.rpartition(".")[0]
-            raise UserError(f"{where}: nothing fills `{value[1:]}`, which `{path}` needs; set `{owner}: null` as well.")
+            raise UserError(
+                f"{where}: no stage has the role `{value[1:]}`, which `{path}` needs; set `{owner}: null` as well."
+            )
     return kept
 
 

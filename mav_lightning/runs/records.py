@@ -41,7 +41,7 @@ class StageCost:
         data_wait_seconds: Seconds in which no training batch was ready.
         step_seconds: Median seconds of an optimizer step.
         parameters: Parameters of the trained module, frozen ones included.
-        trainable_parameters: Those that the optimizer updates.
+        trainable_parameters: Number of parameters that the optimizer updates.
         peak_rss_bytes: Peak resident memory of the process.
         peak_cuda_bytes: Peak memory held by tensors on the CUDA device.
         device: Name of the device that computed.
@@ -114,7 +114,7 @@ class StageProgress:
     Attributes:
         done: Units finished.
         total: Units in all.
-        unit: What is counted, for example ``steps``.
+        unit: Unit of the counts, for example ``steps``.
     """
 
     done: NonNegativeInt

@@ -21,7 +21,7 @@ Ending = Literal["ran", "reused", "failed", "skipped"]
 
 @dataclass
 class StageOutcomes:
-    """What became of the stages of a plan.
+    """Outcomes of the stages of a plan.
 
     Attributes:
         ran: Stages finished by this call.

@@ -27,7 +27,7 @@ _OWN = ("array", "dependency", "parsable", "wrap", "signal", "requeue", "no-requ
 
 @dataclass(frozen=True)
 class Slurm:
-    """How stages are submitted.
+    """Settings with which stages are submitted.
 
     Attributes:
         threads: CPU threads of each stage.
@@ -82,7 +82,7 @@ class _QueuedStage:
 
 @dataclass
 class Submission:
-    """What became of the stages of a plan.
+    """Outcomes of the stages of a plan.
 
     Attributes:
         jobs: Number of each submitted array → its stages.
@@ -105,7 +105,7 @@ def submit_stages(root: Path, stages: Sequence[Stage], slurm: Slurm, name: str) 
     Args:
         root: Folder of the study, on a file system that all nodes share; its stages' folders exist.
         stages: Stages, needed ones before those that need them.
-        slurm: How to submit.
+        slurm: Submission settings.
         name: Name of the jobs.
 
     Raises:

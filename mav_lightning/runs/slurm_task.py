@@ -24,7 +24,7 @@ _POLL = 1.0  # seconds between two attempts to claim a stage that another proces
 
 @dataclass(frozen=True)
 class ArrayTasks:
-    """What the elements of an array run.
+    """Stages that the elements of a job array run.
 
     Attributes:
         folders: Folder of the stage of each element.

@@ -32,9 +32,9 @@ class Stage:
     Attributes:
         id: Content id, see `stage_id`.
         name: Name in the recipe; part of the folder's name, never of the id.
-        kind: What the stage does: data, train, pipeline, sample or score.
+        kind: Kind of work: data, train, pipeline, sample or score.
         config: Resolved config as plain containers; needed folders appear as ``@role``.
-        needs: Role → id of the stage that fills it.
+        needs: Role → id of the needed stage.
         schema: Version of the code's results that `id` was computed with.
         packages: Package of the user's own that `config` names → sha256 of its source when the stage was planned.
     """
@@ -95,7 +95,7 @@ class StageFolder:
             if written.id != stage.id:
                 raise UserError(
                     f"{self.stage_file}: describes stage {written.id}, not {stage.id}; it was edited or copied. Remove "
-                    "the folder, and the stage runs anew."
+                    "the folder, and the stage runs again."
                 )
             if self.done_file.exists() or written == stage:
                 return
@@ -118,7 +118,7 @@ class StageFolder:
         return self.path / _ARTIFACTS.get(self.read_stage().kind, "")
 
     def needed(self) -> dict[str, Path]:
-        """Return role → folder of the stage that fills it, found among the siblings by id.
+        """Return role → folder of the needed stage, found among the siblings by id.
 
         Raises:
             UserError: If a needed stage has no folder.

@@ -31,7 +31,7 @@ class StallWatch:
         self._changed = self._looked = 0.0
 
     def start(self) -> None:
-        """Begin anew, with an attempt of the stage."""
+        """Reset the clock at the start of an attempt of the stage."""
         self.ending, self._changed, self._looked = None, time.monotonic(), 0.0
 
     def moved(self) -> bool:

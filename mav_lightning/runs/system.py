@@ -42,7 +42,7 @@ def train_system(
         stall: Seconds without progress after which a stage is ended and started again, once.
 
     Returns:
-        What became of the stages, and the folders of the pipelines that are ready for `Pipeline.from_pretrained`.
+        Outcomes of the stages, and the folders of the pipelines that are ready for `Pipeline.from_pretrained`.
 
     Raises:
         UserError: If sampled clips could not be scored, see `check_scores`; nothing has been run then.

@@ -25,7 +25,7 @@ class SampleFacts:
     """Facts of a sample.
 
     Attributes:
-        caption: Its text. None if it has none; empty if it has an empty one.
+        caption: Caption of the sample. None if there is none; empty if the caption is empty.
         attributes: Known content, such as color and shape.
         group: Source that it was cut from; samples of one group are not independent. Empty if it is not known.
     """

@@ -60,7 +60,7 @@ class ShardReader(Generic[Payload]):
     Args:
         stream: The shard; see `TarReader`.
         load: Called as ``load(member, read)`` for every member that is kept; ``read()`` returns its bytes.
-        size: Its size in bytes. None if it is not known.
+        size: Size of the shard in bytes. None if it is not known.
         skip: See `TarReader`.
 
     Attributes:

@@ -56,7 +56,7 @@ def _shards(root: Path, recursive: bool) -> list[Path]:
     gone = [name for name in listing.unused.get(BROKEN_LINK, ()) if name.lower().endswith(".tar")]
     if gone:
         raise UserError(
-            f"{root}: holds {counted(len(gone), 'link')} to shards that are gone, such as {visible(gone[0])}; restore "
+            f"{root}: holds {counted(len(gone), 'link')} to missing shards, such as {visible(gone[0])}; restore "
             "the shards, or remove the links."
         )
     return sorted(listing.with_suffix("tar"))

@@ -34,7 +34,7 @@ _WITHOUT_DATA = (*b"123456",)
 
 
 class ByteStream(Protocol):
-    """What can be read forward."""
+    """Protocol of a stream of bytes that is read forward only."""
 
     def read(self, size: int, /) -> bytes:
         """Return up to `size` bytes; none at the end."""

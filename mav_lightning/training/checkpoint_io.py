@@ -124,7 +124,7 @@ def newest_checkpoint(folder: Path) -> Path | None:
             continue
         _set_aside(path)
     if found:
-        rank_zero_warn(f"{folder}: no checkpoint matches its checksum, so the training begins anew.")
+        rank_zero_warn(f"{folder}: no checkpoint matches its checksum, so the training starts from scratch.")
     return None
 
 

@@ -45,7 +45,7 @@ class CheckpointWriter:
 
         Raises:
             UserError: If main memory is short for the copy.
-            Exception: What the previous write raised, or this one if it is written at once.
+            Exception: The error of the previous write, or of this one if it is written immediately.
         """
         self.wait()
         if not self.background:
@@ -65,7 +65,7 @@ class CheckpointWriter:
             raise error
 
     def wait(self) -> None:
-        """Return once nothing is being written; raise what the last write raised."""
+        """Return once nothing is being written; raise the error of the last write."""
         self._join()
         self.check()
 

@@ -221,7 +221,7 @@ def unfinished(trainer: Trainer, reason: str) -> UserError:
 
     Args:
         trainer: The Trainer.
-        reason: Why, as it follows "ended because".
+        reason: Reason why the training ended, which follows "because" in the message.
     """
     return UserError(
         f"{trainer.default_root_dir}: ended at step {trainer.global_step} of {trainer.max_steps}, because {reason}; it "

@@ -84,7 +84,7 @@ def describe(value: Any, depth: int = _DEPTH) -> Any:
 
     Args:
         value: The object.
-        depth: Levels of attributes that are followed.
+        depth: Number of levels of nested attributes to include.
     """
     if value is None or isinstance(value, bool | int | str):
         return value
@@ -105,8 +105,8 @@ def describe(value: Any, depth: int = _DEPTH) -> Any:
 def describe_module(module: LightningModule) -> dict[str, Any]:
     """Describe the module of a training: its class, hyperparameters, layers, and names and shapes of its weights.
 
-    The values of its weights do not count, as a checkpoint holds them. Those of networks that it uses without training
-    or saving them, such as an image encoder, do.
+    The description leaves out the values of weights that the checkpoint holds. It includes those of networks that the
+    module uses without training or saving them, such as an image encoder.
     """
     if isinstance(module, HasIdentity):
         return {**_kind(module), **describe(dict(module.identity()))}

@@ -47,8 +47,8 @@ class EMA(StepCallback):
         self._all = {name: weight for name, weight in pl_module.named_parameters() if weight.is_floating_point()}
         if unknown := sorted(self.average.keys() - self._all.keys()):
             raise UserError(
-                f"The checkpoint's average is of other weights than the module has ({len(unknown)} differ, first "
-                f"`{unknown[0]}`); restore the module's config or use another `out`."
+                f"The averaged weights in the checkpoint are not those that the module has ({len(unknown)} differ, "
+                f"first `{unknown[0]}`); restore the module's config or use another `out`."
             )
         self.average = {name: mean.to(self._all[name].device) for name, mean in self.average.items()}
         self._follow()
@@ -65,7 +65,7 @@ class EMA(StepCallback):
 
     @contextmanager
     def in_place(self, module: nn.Module) -> Iterator[None]:
-        """Put the average into `module`; the trained weights are restored on leaving, also after an exception."""
+        """Use the averaged weights in `module` inside a ``with`` block, and restore the trained weights at its end."""
         weights = {name: weight for name, weight in module.named_parameters() if name in self.average}
         trained = {name: weight.detach().clone() for name, weight in weights.items()}
         try:

@@ -37,8 +37,8 @@ def refuse_ended_schedule(module: LightningModule, steps: int) -> str:
             names.append(name)
             if end == steps:
                 raise UserError(
-                    f"the schedule {name} ends at step {end}, as the run does: a longer run has lower learning rates "
-                    "later, from its first steps on, so this one cannot be extended. Train anew in another `out`.",
+                    f"the schedule {name} ends at step {end}, as the run does: a longer run has other learning rates "
+                    "from its first steps on, so this one cannot be extended. Train from scratch in another `out`.",
                     argument="extend",
                 )
     return ", ".join(names) or "a constant learning rate"

@@ -79,7 +79,7 @@ class FiniteGuard(StepRecorder):
         super().on_before_backward(trainer, pl_module, loss)
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        """Drop the gradients of a non-finite step; log the gradient norm of any other whose curves have a point.
+        """Drop the gradients of a non-finite step; otherwise log the gradient norm if this step is logged.
 
         Raises:
             UserError: If more than `patience` consecutive steps were not finite; the message names the batches.

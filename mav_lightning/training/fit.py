@@ -88,7 +88,7 @@ def fit(
 
     The result is a function of the arguments and the module's initial weights. A run that is killed at any moment and
     called again with the same arguments ends with the same bits on the same machine type and thread count. A finished
-    run is left unchanged. What the run is stands in ``out/run.json`` and in every checkpoint; another run in the same
+    run is left unchanged. ``out/run.json`` and every checkpoint record what identifies the run; another run in the same
     folder is rejected. Writes ``out/checkpoints``, the loggers' files, and at the end ``out/weights.safetensors`` (the
     state dict of a `NetworkModule`'s network, otherwise of the whole module) and ``out/cost.json``, see `Cost.summary`.
 
@@ -115,7 +115,7 @@ def fit(
             change weights or batches, and those with a method ``identity()``, are part of what the run is.
         tags: Tag → value that loggers record with the run, for example variant and seed.
         name: Name of the run in loggers. None for the name of the folder `out`.
-        identity: What determines the result besides the other arguments, as plain data, for example the resolved config
+        identity: Everything else that determines the result, as plain data, for example the resolved config
             that `module` and `data` were built from. None describes the two objects; see `describe_module` and
             `describe_data`.
         extend: Accept that the run in `out` has fewer steps, and continue it, if its schedule allows that.

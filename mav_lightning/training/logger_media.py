@@ -21,7 +21,7 @@ BINS = 30
 
 
 class LoggerMedia(ABC):
-    """Contract of what one kind of logger does with clips and histograms.
+    """Base class: how clips and histograms are passed to one kind of logger.
 
     Loggers count optimizer steps from 0, as Lightning does; files are named after the number of steps done.
 
@@ -159,7 +159,8 @@ def _media(loggers: Sequence[Logger], out: Path) -> list[LoggerMedia]:
         kind = next((media for known, media in _KINDS.items() if isinstance(logger, known)), None)
         if kind is None:
             rank_zero_warn(
-                f"{type(logger).__name__} takes no clips and histograms: they are written to {folder} as GIF and JSON."
+                f"{type(logger).__name__} cannot log clips and histograms; they are written to {folder} as GIF and "
+                "JSON."
             )
         found.append((kind or FileMedia)(logger, folder))
     return found

@@ -53,7 +53,7 @@ def _chosen(run: Path, step: int | None) -> Path:
     for path in found:
         if is_intact(path):
             return path
-        rank_zero_warn(f"{path} does not match its checksum, and is left as it is.")
+        rank_zero_warn(f"{path} does not match its checksum and is skipped.")
     if found:
         raise UserError(f"{run}: no checkpoint matches its checksum; none can be exported.")
     if step is not None:

@@ -54,11 +54,11 @@ class RankWatch(Callback):
         self._thread.start()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stop to watch."""
+        """Stop watching the other ranks."""
         self._stop()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Stop to watch."""
+        """Stop watching the other ranks."""
         self._stop()
 
     def _stop(self) -> None:

@@ -59,12 +59,12 @@ class SeedEveryBatch(Callback):
         self._begin(trainer, batch, interleaved=False)
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        """Draw as usual in the optimizer: it has no samples, and `SampleRandom` slows each of its many calls."""
+        """Do not draw by sample in the optimizer, which has no samples: `SampleRandom` slows each of its many calls."""
         if pl_module.automatic_optimization:
             self._end()
 
     def on_train_batch_end(self, trainer: Trainer, *_: object) -> None:
-        """Draw as usual between batches."""
+        """Stop drawing random numbers by sample until the next batch."""
         self._end()
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -74,18 +74,18 @@ class SeedEveryBatch(Callback):
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Seed alike for all batches; the numbers of the samples distinguish them."""
+        """Use the same seed for all batches; sample numbers make their noise differ."""
         if batch_idx == 0:
             self._seen = []
         seed_generators(self.seed, VALIDATION, dataloader_idx, process=(trainer.global_rank, batch_idx))
         self._begin(trainer, batch, interleaved=True)
 
     def on_validation_batch_end(self, trainer: Trainer, *_: object) -> None:
-        """Draw as usual between batches."""
+        """Stop drawing random numbers by sample until the next batch."""
         self._end()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Draw as usual again."""
+        """Stop drawing random numbers by sample after an error."""
         self._end()
         self._skipped.close()
 
@@ -120,7 +120,7 @@ def sample_numbers(size: int, seen: int, rank: int, world: int, interleaved: boo
 
 
 def seed_generators(*key: int, process: tuple[int, ...]) -> None:
-    """Seed the generators of PyTorch, alike on all processes, and those of Python and NumPy.
+    """Seed the generators of PyTorch, with the same seed on all processes, and those of Python and NumPy.
 
     Args:
         *key: Numbers that determine the draws, 0 or greater.

@@ -34,14 +34,14 @@ class RunFolder:
 
     Args:
         out: The folder; it may not exist yet.
-        any_machine: Accept that the run was begun on another machine or with another number of threads.
-        extend: Accept that the run was begun with fewer steps.
+        any_machine: Accept that the run was started on another machine or with another number of threads.
+        extend: Accept that the run was started with fewer steps.
 
     Attributes:
         newest: Newest checkpoint that matches its checksum. None without one.
 
     Raises:
-        UserError: If ``run.json`` is damaged, and only the result of the run is left.
+        UserError: If ``run.json`` is damaged and there is no checkpoint from which to restore it.
     """
 
     def __init__(self, out: Path, any_machine: bool = False, extend: bool = False) -> None:
@@ -97,8 +97,10 @@ class RunFolder:
                 rank_zero_warn(f"{error} The record of the newest checkpoint is used.")
                 return None
             if (self.out / WEIGHTS).is_file():
-                raise UserError(f"{error} No checkpoint is left to tell the run from; use another `out`.") from error
-            rank_zero_warn(f"{error} There is nothing to continue either, so the training begins anew.")
+                raise UserError(
+                    f"{error} There is no checkpoint either from which to identify the run; use another `out`."
+                ) from error
+            rank_zero_warn(f"{error} There is no checkpoint to resume from, so the training starts from scratch.")
             return None
 
     def _is_finished(self) -> bool:
@@ -129,7 +131,7 @@ class RunFolder:
                 refuse_other_run(where, was, now, self._any_machine)
             except UserError as error:
                 raise UserError(
-                    f"cannot continue {had} steps to {has}, since the longer run is another one from its first step "
+                    f"cannot continue {had} steps to {has}, because a longer run would differ from its first step "
                     f"on. {error}",
                     argument="extend",
                 ) from error

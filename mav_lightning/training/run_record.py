@@ -53,7 +53,7 @@ def read_run(out: Path) -> RunRecord | None:
         return None
     record: RunRecord = read_json(file, RunRecord)
     if record.id != identity_sha256(record.run):
-        raise UserError(f"{file}: its id is not the sha256 of its `run`: the file was edited or damaged; restore it.")
+        raise UserError(f"{file}: its id is not the sha256 of its `run`; the file was edited or damaged: restore it.")
     return record
 
 

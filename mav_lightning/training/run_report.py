@@ -28,7 +28,7 @@ class FileCheck:
 
     Attributes:
         file: The file.
-        problem: What is wrong with it. None if it is intact.
+        problem: Description of the damage. None if the file is intact.
     """
 
     file: Path
@@ -43,7 +43,9 @@ def describe_run(run: Path) -> tuple[RunRecord | None, list[dict[str, str]]]:
     """
     record, found = read_run(run), checkpoints(run / "checkpoints")
     if record is None and not found:
-        raise UserError(f"{run}: no training here; give a folder that `mav train` wrote, or a checkpoint in it.")
+        raise UserError(
+            f"{run}: not the folder of a training; give a folder that `mav train` wrote, or a checkpoint in it."
+        )
     return record, [_facts(path) for path in found]
 
 

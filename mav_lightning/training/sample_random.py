@@ -22,7 +22,7 @@ _SMALL = 1024  # values per sample up to which hashing is faster than seeding a 
 
 
 class SampleRandom(TorchFunctionMode):
-    """Draw each sample's row of a random tensor from a stream of its own.
+    """Draw random tensors by sample: each row comes from a random stream of its sample.
 
     While active, functions such as `torch.randn`, `torch.rand_like`, `Tensor.normal_` and `functional.dropout` fill the
     row of a sample from its number, so that a training is the same on any number of processes and with any accumulation

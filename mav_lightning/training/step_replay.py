@@ -23,7 +23,7 @@ __all__ = ["ReplayedStep", "replay_step"]
 
 @dataclass
 class ReplayedStep:
-    """What a repeated step computed, and what the run recorded of it.
+    """Values of a repeated step, and those that the run recorded.
 
     Attributes:
         step: Optimizer steps done before.

@@ -20,7 +20,7 @@ class TracedTensor(NamedTuple):
 
     Attributes:
         step: Optimizer steps done before.
-        kind: What it is: input, output, gradient or weight.
+        kind: ``input``, ``output``, ``gradient`` or ``weight``.
         name: Layer or weight, dotted.
         sha256: Hash of its type, shape and values.
     """

@@ -177,7 +177,7 @@ def lightning_accepts(options: Mapping[str, Any]) -> Iterator[None]:
     except (MisconfigurationException, ImportError, TypeError, ValueError) as error:
         given = ", ".join(f"{name}={value}" for name, value in options.items())
         reason = (str(error).strip().splitlines() or [repr(error)])[0]
-        raise UserError(f"trainer: Lightning cannot work here with {given or 'its defaults'}: {reason}") from error
+        raise UserError(f"trainer: Lightning rejects {given or 'its defaults'}: {reason}") from error
 
 
 def check_on_device(trainer: Trainer, options: Mapping[str, Any]) -> None:
@@ -185,7 +185,7 @@ def check_on_device(trainer: Trainer, options: Mapping[str, Any]) -> None:
 
     Args:
         trainer: The Trainer.
-        options: Its arguments as the caller gave them.
+        options: Arguments of the Trainer as the caller gave them.
 
     Raises:
         UserError: If several machines are requested of a process that nothing connects with them, or float16 on a CPU,
@@ -238,7 +238,7 @@ def trainer_identity(trainer: Trainer, options: Mapping[str, Any]) -> dict[str, 
 
     Args:
         trainer: The Trainer, which has resolved shorthands such as ``precision=16``.
-        options: Its arguments as the caller gave them.
+        options: Arguments of the Trainer as the caller gave them.
     """
     resolved = {
         "ranks": trainer.world_size,

@@ -94,9 +94,9 @@ def test_a_metric_without_a_value_on_own_data_is_refused_with_those_that_have_on
         own(lines="protocol: shapes-tiny\nmetrics: [{name: flicker, better: lower}, {name: shapes-kvd, better: lower}]")
 
     assert str(caught.value) == (
-        "mine: metric `flicker` has no value on these clips: it needs the true colour and shape of each, which is not "
-        "known; metrics of protocol shapes-tiny that have one are shapes-fvd, shapes-fvd-inf, shapes-kvd, shapes-fid, "
-        "shapes-fid-inf, shapes-clipsim."
+        "mine: metric `flicker` has no value on these clips: it needs the ground-truth colour and shape of each, "
+        "which is not known; metrics of protocol shapes-tiny that have one are shapes-fvd, shapes-fvd-inf, "
+        "shapes-kvd, shapes-fid, shapes-fid-inf, shapes-clipsim."
     )
 
 

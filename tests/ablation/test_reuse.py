@@ -113,7 +113,7 @@ def test_a_study_cannot_be_beside_nothing_nor_give_up_stages_of_its_own(
     assert not (tmp_path / "new").exists()
     second = shutil.copytree(out, tmp_path / "second")
 
-    with pytest.raises(UserError, match=r"second: already has stages of its own; give a new output folder"):
+    with pytest.raises(UserError, match=r"second: already has stages of its own; to share stages, choose a new"):
         run_study(study, second, ["seeds=[0]"], stubs, beside=out)
 
 
@@ -125,7 +125,9 @@ def test_shared_stages_that_are_gone_are_reported_with_the_way_out(
     first.rename(tmp_path / "moved")
 
     for options in ({}, {"beside": tmp_path / "moved"}):
-        with pytest.raises(UserError, match=r"its stages are in ../out/stages, which is gone; restore that folder"):
+        with pytest.raises(
+            UserError, match=r"its stages are in ../out/stages, which no longer exists; restore that folder"
+        ):
             ran(study, second, stubs, **options)
     (second / "stages").unlink()
     assert ran(study, second, stubs, beside=tmp_path / "moved") == []

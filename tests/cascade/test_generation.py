@@ -201,7 +201,10 @@ def test_a_loop_needs_the_network_for_it_before_anything_is_drawn(text_pipeline:
         (["--prompts-file", "{tmp}/blank.txt"], "{tmp}/blank.txt: has no prompts; write one per line"),
         ([], "give either prompts or one of --animate, .* got none"),
         (["--animate", "none.png"], "animate: none.png: no such file"),
-        (["--extrapolate", "{tmp}/blank.txt", "--fps", "4", "--fps", "8"], "fps: a clip is continued at the rate it"),
+        (
+            ["--extrapolate", "{tmp}/blank.txt", "--fps", "4", "--fps", "8"],
+            "fps: a clip has the same frame rate before",
+        ),
     ],
 )
 def test_a_mistake_is_told_before_anything_is_written(

@@ -257,7 +257,7 @@ def test_a_folder_without_a_pipeline_is_refused(tmp_path: Path) -> None:
         ({"interpolation": "repeat"}, "interpolation: `repeat` has no effect with skip=1"),
         ({"size": 4096, "batch_size": 1024}, "one batch of the decoder has 576 GiB of pixels as float32, at most 16"),
         ({"size": 2048, "high_factor": 16}, "one clip has 36.0 GiB"),
-        ({"output_size": 8}, "output_size: frames are only reduced: must be below the 8 pixels .*, got 8"),
+        ({"output_size": 8}, "output_size: frames can only be reduced in size: must be below the 8 pixels .*, got 8"),
         ({"skip": 4}, "skip: a frame skip of 4 does not fit 3 frames, .*; use one of 1, 2"),
     ],
 )
@@ -297,7 +297,7 @@ def test_a_network_of_another_shape_is_refused_by_the_name_of_a_weight(stages: d
 
 
 def test_a_folder_without_weights_says_how_to_train(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no trained network here, `weights.safetensors` is missing; train the stage"):
+    with pytest.raises(UserError, match="not a trained network, `weights.safetensors` is missing; train the stage"):
         load_network(tmp_path)
 
 

@@ -94,7 +94,7 @@ def test_exporting_leaves_a_checkpoint_without_a_checksum_where_it_is(trained: P
     (folder / "checkpoints" / "step-00000008.ckpt.sha256").unlink()
     before = sorted(path.name for path in folder.rglob("*"))
 
-    with pytest.warns(UserWarning, match="step-00000008.ckpt does not match its checksum, and is left as it is"):
+    with pytest.warns(UserWarning, match="step-00000008.ckpt does not match its checksum and is skipped"):
         assert mav("export", str(folder), "--out", str(tmp_path / "out"))[0] == 0
     assert sorted(path.name for path in folder.rglob("*")) == before
 
@@ -102,4 +102,4 @@ def test_exporting_leaves_a_checkpoint_without_a_checksum_where_it_is(trained: P
 @pytest.mark.parametrize("command", ["inspect", "verify"])
 def test_a_folder_without_a_training_is_one_message(command: str, tmp_path: Path) -> None:
     code, printed = mav(command, str(tmp_path))
-    assert code == 2 and "no training here; give a folder that `mav train` wrote" in printed
+    assert code == 2 and "not the folder of a training; give a folder that `mav train` wrote" in printed

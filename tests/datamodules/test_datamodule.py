@@ -88,7 +88,7 @@ def test_without_a_val_folder_there_is_no_validation(clip_folder: Path) -> None:
 
 def test_a_split_that_is_gone_is_not_taken_for_none(clip_folder: Path) -> None:
     (clip_folder.parent / "val").symlink_to("/mnt/gone")
-    with pytest.raises(UserError, match="val: is a link to nothing; restore what it leads to, or remove it"):
+    with pytest.raises(UserError, match="val: is a broken link; restore the file it leads to, or remove the link"):
         clips(clip_folder.parent).val_dataloader()
 
 

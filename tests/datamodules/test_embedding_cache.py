@@ -70,7 +70,9 @@ def test_embeddings_are_kept_until_the_shards_change(clip_folder: Path) -> None:
 
 def test_another_encoders_embeddings_are_not_taken(shapes: Path) -> None:
     write_embeddings(shapes / "images", embed, "e1", size=16)
-    with pytest.raises(UserError, match=r"embeddings-e2\.safetensors: no such .*\(of other encoders: e1\); run `mav"):
+    with pytest.raises(
+        UserError, match=r"embeddings-e2\.safetensors: no such .*\(found those of other encoders: e1\); run `mav"
+    ):
         ImageData(shapes, size=16, batch_size=5, embeddings="e2").setup("fit")
 
 

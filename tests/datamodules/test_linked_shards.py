@@ -48,7 +48,7 @@ def test_indexing_again_follows_the_shards(read_only: Path, tmp_path: Path) -> N
     (read_only / "clips" / "train" / "00000.tar").unlink()
     os.link(read_only / "clips" / "val" / "00000.tar", read_only / "clips" / "train" / "00009.tar")
 
-    with pytest.raises(UserError, match=r"holds 1 link to shards that are gone, such as 00000\.tar; restore"):
+    with pytest.raises(UserError, match=r"holds 1 link to missing shards, such as 00000\.tar; restore"):
         load_index(place)
     link_shards(read_only, tmp_path / "mine")
     assert [shard.name for shard in build_index(place).shards] == ["00001.tar", "00009.tar"]
@@ -59,7 +59,7 @@ def test_places_that_would_mix_data_are_refused(read_only: Path, tmp_path: Path)
         link_shards(read_only, read_only / "mine")
     (tmp_path / "other" / "clips" / "train").mkdir(parents=True)
     (tmp_path / "other" / "clips" / "train" / "x.tar").write_bytes(b"")
-    with pytest.raises(UserError, match=r"index: .*x\.tar: is no link; choose an empty folder"):
+    with pytest.raises(UserError, match=r"index: .*x\.tar: is not a link; choose an empty folder"):
         link_shards(read_only, tmp_path / "other")
 
 

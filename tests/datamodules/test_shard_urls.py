@@ -54,11 +54,11 @@ def test_more_than_a_million_shards_are_refused_before_they_are_expanded(pattern
         ("{0..1}}.tar", "a brace is closed that was not opened"),
         ("{" * 30 + "a" + "}" * 30, "more than 20 levels of braces"),
         ("a" * 20_000, "the pattern of shards has 20000 characters, more than 10000"),
-        ("", "`` is no address of a shard"),
-        ("https://h/a\nb.tar", r"`https://h/a\\nb.tar` is no address"),
+        ("", "`` is not the address of a shard"),
+        ("https://h/a\nb.tar", r"`https://h/a\\nb.tar` is not the address"),
         ("https:///a.tar", "names no host"),
-        ("https://h:99999999/a.tar", "is no address of a shard"),
-        ("https://[::1/a.tar", "is no address of a shard"),
+        ("https://h:99999999/a.tar", "is not the address of a shard"),
+        ("https://[::1/a.tar", "is not the address of a shard"),
     ],
 )
 def test_what_is_no_pattern_is_one_message(pattern: str, reason: str) -> None:

@@ -81,7 +81,11 @@ def test_captions_are_the_users_prompts_or_else_the_words_of_the_class(lists: Pa
         ("testlist01.txt", "../v_Archery_g01_c01.avi\n", r"line 1, `../v_Archery_g01_c01.avi`, is not of the form"),
         ("testlist01.txt", "Archry/v_Archry_g01_c01.avi\n", "line 1, .* with a class of classInd.txt"),
         ("trainlist01.txt", f"{ARCHERY.format('08')} 2\n", "gives the class Archery the number 2, classInd.txt 1"),
-        ("testlist01.txt", f"{ARCHERY.format('08')}\n", "v_Archery_g08_c01.avi` is on the other side of the split too"),
+        (
+            "testlist01.txt",
+            f"{ARCHERY.format('08')}\n",
+            "v_Archery_g08_c01.avi` is in both the training and the test list",
+        ),
     ],
 )
 def test_lists_that_are_not_the_official_ones_are_refused(

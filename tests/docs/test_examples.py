@@ -24,6 +24,7 @@ from mav_lightning.runs.recipe import load_recipe
 # Pages that run; later pages of a row continue in the folder of the first.
 PAGES = [
     ("README.md", "docs/cascade.md"),
+    ("docs/shapes-world.md",),
     ("docs/tutorial.md",),
     ("docs/measures.md",),
     ("docs/studies.md",),

@@ -226,9 +226,9 @@ def test_the_identity_is_of_the_files_that_are_read(source: Path, copy: Path) ->
     [
         (
             "config.json",
-            "no CLIP in Hugging Face's format; expected config.json and model.safetensors or",
+            "not a CLIP in Hugging Face's format; expected config.json and model.safetensors or",
         ),
-        ("model.safetensors", "no CLIP in Hugging Face's format"),
+        ("model.safetensors", "not a CLIP in Hugging Face's format"),
         ("preprocessor_config.json", "has no file of an image processor, such as preprocessor_config.json; copy it"),
         ("tokenizer*.json", "has no file of a tokenizer, such as tokenizer.json"),
     ],
@@ -245,10 +245,12 @@ def test_folders_with_a_part_missing_or_broken_are_refused(copy: Path) -> None:
     weights = load_file(copy / "model.safetensors")
     kept = {name: value for name, value in weights.items() if not name.startswith("visual_projection")}
     save_file(kept, copy / "model.safetensors", {"format": "pt"})
-    with pytest.raises(UserError, match="1 weights of the CLIP are missing, first `visual_projection.weight`; get it"):
+    with pytest.raises(
+        UserError, match="1 weights of the CLIP are missing, first `visual_projection.weight`; download it"
+    ):
         CLIP(copy)
     (copy / "model.safetensors").write_bytes(b"broken")
-    with pytest.raises(UserError, match=r"not a readable CLIP \(.*\); get it again"):
+    with pytest.raises(UserError, match=r"not a readable CLIP \(.*\); download it again"):
         CLIP(copy)
 
 

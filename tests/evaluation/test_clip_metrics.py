@@ -236,7 +236,7 @@ def test_two_processes_give_the_value_of_one(tmp_path: Path) -> None:
         (lambda x: x[..., :1], r"got \(4, 9, 16, 16, 1\)\."),
         (lambda x: x[:, :3], r"got \(4, 3, 16, 16, 3\), which could be either"),
         (lambda x: x[:, :8], r"clips: must have 9 frames or more, got 8"),
-        (lambda x: [x[0], x[1][:5]], r"clips: must have one size and one number of frames; add others apart"),
+        (lambda x: [x[0], x[1][:5]], r"clips: must all have the same size and number of frames; pass others"),
     ],
 )
 def test_clips_of_another_kind_are_refused_with_the_fix(bad: Callable[[Array], Array], message: str) -> None:
@@ -266,7 +266,9 @@ def test_another_number_of_clips_than_the_protocols_needs_force() -> None:
     fvd.update(clips(40, 1))
     fvd.update(clips(40, 2), real=True)
 
-    with pytest.raises(UserError, match=r"shapes-fvd: stands for 288 real clips, got 40; provide that many, or set"):
+    with pytest.raises(
+        UserError, match=r"shapes-fvd: is defined for 288 real clips, got 40; provide that many, or set"
+    ):
         fvd.compute()
 
 

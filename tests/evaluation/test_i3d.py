@@ -234,15 +234,15 @@ def changed(layout: str, change: Callable[[Weights], object]) -> Callable[[], We
 MISFITS = {
     "a missing weight": (
         changed("pytorch-i3d", lambda given: given.pop("Mixed_4d.b2b.bn.running_mean")),
-        r"no RGB I3D of 400 classes: 1 missing, first `Mixed_4d\.b2b\.bn\.running_mean`; get",
+        r"not an RGB I3D of 400 classes: 1 missing, first `Mixed_4d\.b2b\.bn\.running_mean`; download",
     ),
     "a missing weight by its name in the file": (
         changed("kinetics_i3d_pytorch", lambda given: given.pop("mixed_4d.branch_2.1.batch3d.running_mean")),
-        r"1 missing, first `mixed_4d\.branch_2\.1\.batch3d\.running_mean`; get",
+        r"1 missing, first `mixed_4d\.branch_2\.1\.batch3d\.running_mean`; download",
     ),
     "an unknown weight": (
         changed("pytorch-i3d", lambda given: given.update({"Mixed_6a.b0.conv3d.weight": torch.zeros(1)})),
-        r"1 unknown, first `Mixed_6a\.b0\.conv3d\.weight`; get",
+        r"1 unknown, first `Mixed_6a\.b0\.conv3d\.weight`; download",
     ),
     "600 classes": (
         changed(
@@ -251,7 +251,7 @@ MISFITS = {
                 "logits.conv3d.weight": torch.zeros(600, 1024, 1, 1, 1), "logits.conv3d.bias": torch.zeros(600),
             }),
         ),
-        r"2 wrongly shaped, first `logits\.conv3d\.bias` of shape \(600,\) instead of \(400,\); get",
+        r"2 wrongly shaped, first `logits\.conv3d\.bias` of shape \(600,\) instead of \(400,\); download",
     ),
     "optical flow": (
         changed(
@@ -262,13 +262,13 @@ MISFITS = {
     ),
     "two mistakes at once": (
         changed("pytorch-i3d", lambda given: given.update({"fc.weight": given.pop("logits.conv3d.bias")})),
-        r"1 missing, first `logits\.conv3d\.bias`; 1 unknown, first `fc\.weight`; get",
+        r"1 missing, first `logits\.conv3d\.bias`; 1 unknown, first `fc\.weight`; download",
     ),
     "another network": (
         lambda: {"fc.weight": torch.zeros(1)},
-        r"no I3D: none of its weights is among `fc\.weight`; give rgb_",
+        r"not an I3D: none of its weights is among `fc\.weight`; give rgb_",
     ),
-    "nothing": (dict, r"no I3D: none of its weights is among nothing; give rgb_imagenet\.pt"),
+    "nothing": (dict, r"not an I3D: none of its weights is among nothing; give rgb_imagenet\.pt"),
 }  # fmt: skip
 
 
@@ -289,10 +289,10 @@ def test_files_that_hold_no_state_dict_are_told(tmp_path: Path) -> None:
         "none.pt": "no such file; `mav weights list` shows",
         "list.pt": "not a state dict but a list; provide one of names and tensors",
         "checkpoint.pt": "not a state dict but a dict; provide one of names and tensors",
-        "module.pt": "not readable as tensors alone",
-        "text.pt": "not readable as tensors alone",
-        "text.safetensors": "not readable as tensors alone",
-        "script.pt": "not readable as tensors alone .*; give a state dict, no TorchScript",
+        "module.pt": "not a file of tensors only",
+        "text.pt": "not a file of tensors only",
+        "text.safetensors": "not a file of tensors only",
+        "script.pt": "not a file of tensors only .*; provide a state dict, not TorchScript",
     }
 
     for name, message in wanted.items():
@@ -307,7 +307,7 @@ def test_a_pickle_that_would_run_code_runs_none(tmp_path: Path) -> None:
 
     torch.save({"weight": Hostile()}, tmp_path / "hostile.pt")
 
-    with pytest.raises(UserError, match="not readable as tensors alone"):
+    with pytest.raises(UserError, match="not a file of tensors only"):
         I3D.from_file(tmp_path / "hostile.pt", as_they_are)
 
     assert not (tmp_path / "ran").exists()

@@ -77,7 +77,7 @@ def test_frames_may_be_repeated_by_links(root: Path) -> None:
 def test_a_frame_that_is_gone_is_named(root: Path) -> None:
     write_frames(root / "c", SERIES["no width"][:3])
     link(root / "c" / "3.png", "nowhere.png")
-    with pytest.raises(UserError, match=r"frame `3\.png` is a link to nothing; fetch the clip again"):
+    with pytest.raises(UserError, match=r"frame `3\.png` is a broken link; download the clip again"):
         open_clips(root, fps=8.0)[1].read()
 
 
@@ -131,7 +131,7 @@ def test_a_split_that_is_gone_or_another_one_is_refused(root: Path) -> None:
     (root / "clips" / "val").unlink()
     link(root / "clips" / "val", "/mnt/gone")
     for split in ("val", "all"):
-        with pytest.raises(UserError, match="val: is a link to nothing; restore what it leads to"):
+        with pytest.raises(UserError, match="val: is a broken link; restore the file it leads to"):
             open_clips(root, split)  # type: ignore[arg-type]
 
 
@@ -146,7 +146,7 @@ def test_a_split_that_is_missing_is_not_replaced_by_another(root: Path) -> None:
 def test_a_shard_that_is_gone_is_not_passed_over(root: Path) -> None:
     write_shard(root / "0.tar")
     link(root / "1.TAR", "/mnt/gone.tar")
-    with pytest.raises(UserError, match=r"holds 1 link to shards that are gone, such as 1\.TAR; restore the shards"):
+    with pytest.raises(UserError, match=r"holds 1 link to missing shards, such as 1\.TAR; restore the shards"):
         open_clips(root)
 
 

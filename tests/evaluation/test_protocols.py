@@ -93,7 +93,11 @@ def test_an_unknown_protocol_lists_the_known_ones() -> None:
         ("seed: 0", "seed: ${oc.env:HOME}", r"only references to keys are allowed"),
         ("batch: 16", "batch: ${nothing}", r"there is no such key"),
         ("size: 16", "size: 0", r"resize\.0\.size: must be a whole number above 0"),
-        ("rule: box", "rule: bix", r"resize\.0\.rule: no resizing `bix`; known: box, tats, .*Did you mean `box`"),
+        (
+            "rule: box",
+            "rule: bix",
+            r"resize\.0\.rule: unknown resizing rule `bix`; known are box, tats, .*Did you mean `box`",
+        ),
         ("choice: shuffled", "choice: windows", r"`real\.choice: windows` needs a `stride`"),
         ("choice: shuffled", "choice: all", r"real\.choice: must be one of `shuffled`, `first`, `windows`, got 'all'"),
         ("fps: [4, 8, 16]", "fps: [.nan]", r"fps\.0: must be a finite number above 0, got nan"),

@@ -66,7 +66,7 @@ def test_mistakes_are_told_before_anything_is_written(systems: tuple[Path, Path]
         ((*systems, "--out", systems[0]), "already holds something"),
         ((systems[0], tmp_path / "none", "--out", out), "none: no such folder"),
         (("--collect", systems[0] / "manifest.json", "--out", out), "key.json"),
-        ((*systems, "--collect", systems[0] / "manifest.json"), "--collect: only --out is used beside it"),
+        ((*systems, "--collect", systems[0] / "manifest.json"), "--collect: only --out can be combined with it"),
     ):
         code, told = rate(*words)
         assert code == 2 and message in told, told
@@ -81,7 +81,7 @@ def test_the_same_clips_are_no_two_systems(
 
     (systems[1] / "0.mkv").write_bytes((systems[0] / "0.mkv").read_bytes())
     code, _ = rate(*systems, "--out", tmp_path / "rating")
-    assert code == 0 and "1 of 2 pairs with the same bytes on both sides, first `a`; raters can only" in caplog.text
+    assert code == 0 and "1 of 2 pairs with the same bytes on both sides, first `a`; raters cannot" in caplog.text
 
 
 def test_a_page_of_no_prompts_is_rejected(systems: tuple[Path, Path], tmp_path: Path, rate: Rate) -> None:

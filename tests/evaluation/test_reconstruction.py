@@ -75,7 +75,7 @@ def test_ssim_is_that_of_torchmetrics_per_clip() -> None:
 
 def test_other_sizes_are_refused() -> None:
     small = TRUTH[:, :, :8]
-    with pytest.raises(UserError, match="generated and real clips have other sizes; add a step `resize`"):
+    with pytest.raises(UserError, match="generated and real clips differ in size; add a step `resize`"):
         score(small, kind="psnr")
     mixed = [Clip("a", TRUTH[0], 8.0), Clip("b", small[1], 8.0)]
     with pytest.raises(UserError, match="features of other shapes .* add a step `resize`"):

@@ -176,7 +176,9 @@ def test_rules_differ() -> None:
 
 
 def test_wrong_names_sizes_and_frames_are_refused() -> None:
-    with pytest.raises(UserError, match=r"no resizing `clean-bicubik`; known: tf1-bil.*Did you mean `clean-bicubic`\?"):
+    with pytest.raises(
+        UserError, match=r"unknown resizing rule `clean-bicubik`; known are tf1-bil.*Did you mean `clean-bicubic`\?"
+    ):
         resizer("clean-bicubik", 299)
     with pytest.raises(UserError, match="size must be at least 1 pixel, got 0"):
         resizer("clean-bicubic", 0)
@@ -231,5 +233,7 @@ def test_steps_are_applied_in_order_and_give_bytes() -> None:
 
 
 def test_a_step_of_an_unknown_rule_is_rejected() -> None:
-    with pytest.raises(UserError, match=r"rule: no resizing `boxx`; known: box, tats, cd-fvd, .*Did you mean `box`"):
+    with pytest.raises(
+        UserError, match=r"rule: unknown resizing rule `boxx`; known are box, tats, cd-fvd, .*Did you mean `box`"
+    ):
         ResizeStep("boxx", 16)

@@ -104,7 +104,7 @@ def test_files_that_are_no_torchscript_are_refused(kind: type, tmp_path: Path) -
     torch.save({"weight": torch.ones(2)}, tmp_path / "state.pt")
     (tmp_path / "broken.pt").write_bytes(b"broken")
     for name in ("state.pt", "broken.pt"):
-        with pytest.raises(UserError, match=rf"{name}: no TorchScript file .* not a state dict"):
+        with pytest.raises(UserError, match=rf"{name}: not a TorchScript file .* not a state dict"):
             kind(tmp_path / name)
 
 

@@ -79,7 +79,7 @@ def test_results_keep_vbench_values_and_get_intervals_over_prompts(tmp_path: Pat
         ({"color": [0.5]}, "color: must be a value and a list of clips, got 1"),
         ({"color": [0.5, [{"video_path": "a.mp4"}]]}, "color.1.0"),
         ({"color": ["high", []]}, "color.0"),
-        ({"color": [0.5, [*rows(a=0.5), *rows(a=0.6)]]}, r"color\.1\.1: another score of \./videos/a\.mp4"),
+        ({"color": [0.5, [*rows(a=0.5), *rows(a=0.6)]]}, r"color\.1\.1: a second score of \./videos/a\.mp4"),
         ({"color": [0.5, [*rows(a=0.5), *rows(**{"../a": 0.5})]]}, "color: has `a.mp4` of two folders; import each by"),
         ({"imaging_quality": [0.6, rows(a=0.6)]}, "the score 0.6 is not between those of its clips, 0.006 to 0.006"),
         ({"imaging_quality": [60.0, rows(a=60.0)]}, "the score 60 is not between those of its clips, 0.6 to 0.6"),

@@ -75,20 +75,20 @@ def test_the_right_bytes_get_their_name(tmp_path: Path) -> None:
 
 
 BROKEN = {
-    "other bytes": (b"hallo\n", r"the file that came has sha256 \w{64}, not 5891\w+; it was not kept\. Get it"),
+    "other bytes": (b"hallo\n", r"the file that came has sha256 \w{64}, not 5891\w+; it was not kept\. Other"),
     "a longer file": (b"hello\n\n", "announces 7 bytes, more than the 6 expected"),
     "an unannounced longer file": (
         response("https://x.org/a.pt", b"hello\n\n", headers={"Content-Length": ""}),
         "gives more than the 6 bytes expected",
     ),
-    "half a file": (response("https://x.org/a.pt", b"hel", 200, {"Content-Length": "6"}), "broke off after 3 of 6"),
+    "half a file": (response("https://x.org/a.pt", b"hel", 200, {"Content-Length": "6"}), "ended after 3 of 6"),
     "a web page": (
         response("https://x.org/a.pt", HELLO, headers={"Content-Type": "text/html; charset=utf-8"}),
-        "gave a web page, no file; open it in a browser",
+        "returned a web page instead of a file; open it in a browser",
     ),
-    "no such page": (HTTPError("https://x.org/a.pt", 404, "Not Found", Message(), None), "fetched .*404: Not Found"),
-    "no network": (URLError("no route to host"), r"not fetched \(<urlopen error no route to host>\); try again"),
-    "a silent server": (TimeoutError("timed out"), r"not fetched \(timed out\)"),
+    "no such page": (HTTPError("https://x.org/a.pt", 404, "Not Found", Message(), None), "failed .*404: Not Found"),
+    "no network": (URLError("no route to host"), r"failed \(<urlopen error no route to host>\); try again"),
+    "a silent server": (TimeoutError("timed out"), r"the download failed \(timed out\)"),
 }  # fmt: skip
 
 
@@ -108,7 +108,7 @@ def test_a_connection_that_breaks_leaves_nothing_behind(tmp_path: Path) -> None:
             return super().read(3)
 
     answer = addinfourl(Breaking(HELLO), Message(), "https://x.org/a.pt", 200)
-    with pytest.raises(UserError, match=r"a\.pt: not fetched \(connection reset by peer\); try again"):
+    with pytest.raises(UserError, match=r"a\.pt: the download failed \(connection reset by peer\); try again"):
         fetch_weights(one(), tmp_path, opener=stub({"https://x.org/a.pt": answer}))
 
     assert list(tmp_path.iterdir()) == []
@@ -198,7 +198,7 @@ def test_redirections_are_followed_to_https_alone(tmp_path: Path) -> None:
         opener = build_opener(HTTPSRedirects, Hops(hops))
         return lambda: fetch_weights(one(sha256=HELLO_SHA256), tmp_path, opener=opener)
 
-    with pytest.raises(UserError, match=r"a\.pt: not fetched .*sent on to http://z\.org/c, which is not https"):
+    with pytest.raises(UserError, match=r"a\.pt: the download failed .*sent on to http://z\.org/c, which is not https"):
         fetched("http://z.org/c")()
     assert list(tmp_path.iterdir()) == []
     assert fetched("https://z.org/c")() == {tmp_path / "a.pt": HELLO_SHA256}

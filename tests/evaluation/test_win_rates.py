@@ -114,7 +114,7 @@ def test_a_rater_counts_once(tmp_path: Path) -> None:
     first, copy = (answer_file(tmp_path, "Ann", {"i0": "x"}) for _ in range(2))
     assert len(read_answers([first, copy], key)) == 1
     later = answer_file(tmp_path, "Ann", {"i0": "x", "i1": "y"})
-    with pytest.raises(UserError, match="rater `Ann` has another file; name the later one only"):
+    with pytest.raises(UserError, match="rater `Ann` has a second file; pass only the later one"):
         read_answers([first, later], key)
 
 
@@ -122,7 +122,10 @@ def test_a_rater_counts_once(tmp_path: Path) -> None:
 def test_other_spellings_of_a_name_are_the_same_rater(tmp_path: Path, other: str) -> None:
     key = read_key(key_file(tmp_path))
     files = [answer_file(tmp_path, "Ann", {"i0": "x"}), answer_file(tmp_path, "other", {"i0": "y"}, rater=other)]
-    with pytest.raises(UserError, match="has another file; name the later one only, or give two raters two names"):
+    with pytest.raises(
+        UserError,
+        match="has a second file; pass only the later one, or, if these are two people, give them different names",
+    ):
         read_answers(files, key)
 
 

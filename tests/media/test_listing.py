@@ -139,7 +139,9 @@ def test_a_link_to_nothing_is_no_missing_folder(tmp_path: Path) -> None:
     (tmp_path / "val").symlink_to("gone")
     (tmp_path / "self").symlink_to("self")
     for name in ("val", "self"):
-        with pytest.raises(UserError, match=f"{name}: is a link to nothing; restore what it leads to, or remove it"):
+        with pytest.raises(
+            UserError, match=f"{name}: is a broken link; restore the file it leads to, or remove the link"
+        ):
             is_folder(tmp_path / name)
     assert (is_folder(tmp_path), is_folder(tmp_path / "none")) == (True, False)
 
@@ -150,7 +152,7 @@ def test_links_to_nothing_and_special_files_are_named(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
     listing = list_folder(tmp_path)
     assert names(listing) == ["a.mp4"]
-    assert listing.unused == {"a link to nothing": ("gone.mp4",), "not a regular file": ("pipe.mp4",)}
+    assert listing.unused == {"a broken link": ("gone.mp4",), "not a regular file": ("pipe.mp4",)}
 
 
 def test_a_cache_of_several_revisions_is_not_one_dataset(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_it_takes_the_small_clips_place(adopted: HuggingFaceCLIP) -> None:
 
 
 def test_other_weights_are_refused_and_told(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=f"that of other weights .* give source_sha256={sha256(source)}"):
+    with pytest.raises(UserError, match=f"have another hash than .* give source_sha256={sha256(source)}"):
         AdoptCLIP(source, "0" * 64).run(tmp_path / "out", seed=None, track=untracked)
     assert not (tmp_path / "out").exists()
     words = ["stage/clip_huggingface.yaml", f"task.source={source}", f"task.source_sha256={sha256(source)}"]
@@ -133,5 +133,5 @@ def test_a_network_for_other_embeddings_is_told_which_key_to_set(adopted: Huggin
 
 
 def test_a_folder_without_safetensors_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no CLIP in Hugging Face's format here, `config.json` is missing; give a"):
+    with pytest.raises(UserError, match=r"not a CLIP in Hugging Face's format, `config.json` is missing; give a"):
         AdoptCLIP(tmp_path, "0" * 64).run(tmp_path / "out", seed=None, track=untracked)

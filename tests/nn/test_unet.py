@@ -137,7 +137,7 @@ def test_a_temporal_layer_with_another_constructor_is_refused_with_a_reason() ->
         def __init__(self, channels: int) -> None:
             super().__init__()
 
-    with pytest.raises(UserError, match="temporal_layer: is called with the number of channels and the length"):
+    with pytest.raises(UserError, match="temporal_layer: cannot be built from the number of channels and the length"):
         SpaceTimeUNet(temporal_layer=Own)  # type: ignore[arg-type]
 
 

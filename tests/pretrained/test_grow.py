@@ -231,7 +231,7 @@ def test_bad_folders_are_named_each_with_one_message(sources: dict[str, Path], t
         "`auto_map` in config.json asks for code .*, which is never run": _edited(
             good, tmp_path / "code", auto_map={"AutoModel": "model.Net"}
         ),
-        "holds a AutoencoderKL; needed is UNet2DModel or": _edited(good, tmp_path / "vae", _class_name="AutoencoderKL"),
+        "holds a AutoencoderKL; expected UNet2DModel or": _edited(good, tmp_path / "vae", _class_name="AutoencoderKL"),
         "blocks of type 'SkipDownBlock2D' are not supported": _edited(
             good, tmp_path / "blocks", down_block_types=["SkipDownBlock2D", "AttnDownBlock2D"]
         ),

@@ -121,7 +121,9 @@ def test_an_interrupted_encoding_goes_on_with_the_first_shard_that_is_missing(sh
 
 def test_latents_of_another_autoencoder_or_size_are_refused_with_the_way_out(shards: Path) -> None:
     write_latents(shards, lambda images: images[:, :, ::FACTOR, ::FACTOR], "fake", SIZE)
-    with pytest.raises(UserError, match=r"no such latents \(of other .*: .*fake-16.*\); run `mav data encode"):
+    with pytest.raises(
+        UserError, match=r"no such latents \(found those of other .*: .*fake-16.*\); run `mav data encode"
+    ):
         ImageData(shards, size=SIZE, batch_size=2, latents="other").train_dataloader()
     with pytest.raises(UserError, match="--vae <folder of the autoencoder fake> --size 8"):
         ImageData(shards, size=8, batch_size=2, latents="fake").train_dataloader()
@@ -173,7 +175,9 @@ def test_pixels_are_no_latents(shards: Path, stages: dict[str, Path], tmp_path: 
 def test_a_decoder_of_pixels_needs_no_autoencoder(vae: Path, stages: dict[str, Path], tmp_path: Path) -> None:
     grow(text_to_image(tmp_path / "source"), tmp_path / "grown", cond_channels=8)
     folders = NetworkFolders(clip=stages["clip"], prior=stages["prior"], decoder=tmp_path / "grown", vae=vae)
-    with pytest.raises(UserError, match="vae: `decoder` makes pixels, which no autoencoder decodes; leave it out"):
+    with pytest.raises(
+        UserError, match="vae: `decoder` generates pixels, not latents, so no autoencoder is needed; leave it out"
+    ):
         write_pipeline(tmp_path / "pipeline", Sampling(size=SIZE, frames=3, steps=2, batch_size=1), folders)
 
 
@@ -193,14 +197,14 @@ def test_an_exact_autoencoder_adds_no_flicker_and_an_unsteady_one_does(shards: P
     ("damage", "message"),
     [
         (lambda f: (f / "diffusion_pytorch_model.safetensors").rename(f / "model.bin"), "are pickles, which can run"),
-        (lambda f: (f / "config.json").unlink(), "no model of diffusers here, `config.json` is missing"),
+        (lambda f: (f / "config.json").unlink(), "not a diffusers model, `config.json` is missing"),
         (
             lambda f: _edit(f, '"latent_channels": 4', '"latent_channels": 4, "tiles": 2'),
             "config.json: `tiles` is not an argument",
         ),
         (lambda f: _edit(f, '"latent_channels": 4', '"latent_channels": 5'), "of another shape, first `"),
         (lambda f: _edit(f, "{", '{"auto_map": {"a": "b.C"},', 1), "asks for code from the model's repository"),
-        (lambda f: _edit(f, "AutoencoderKL", "VQModel"), "holds a VQModel; needed is AutoencoderKL"),
+        (lambda f: _edit(f, "AutoencoderKL", "VQModel"), "holds a VQModel; expected AutoencoderKL"),
         (lambda f: _halve(f), "missing, first `"),
     ],
     ids=["pickle", "no config", "another version", "other weights", "code", "another class", "half of the weights"],

@@ -111,11 +111,11 @@ def edit(file: Path, **changes: object) -> None:
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "another pipeline": (
         lambda at: edit(at / "model_index.json", _class_name="UnCLIPPipeline"),
-        "holds a UnCLIPPipeline; needed is a StableUnCLIPImg2ImgPipeline",
+        "holds a UnCLIPPipeline; expected a StableUnCLIPImg2ImgPipeline",
     ),
     "code as part": (
         lambda at: edit(at / "model_index.json", scheduler=["my_scheduler", "Mine"]),
-        "`scheduler` is a Mine of my_scheduler, whose code is not run; needed is a class of diffusers",
+        "`scheduler` is a Mine of my_scheduler, whose code is not run; expected a class of diffusers",
     ),
     "no image encoder": (lambda at: shutil.rmtree(at / "image_encoder"), "the part `image_encoder` is missing"),
     "pickled image encoder": (

@@ -241,8 +241,8 @@ def test_networks_of_our_own_keep_their_noise_levels_and_inputs_beside_those_of_
         (["--augmentation", "0.1"], "augmentation: 0.1 has no effect: `sr_low` reads no level of added noise"),
         (["--size", "32"], "was trained for frames of 16 pixels, and the pipeline's have 32"),
         (["--sampler", "ddmi"], "sampler: must be one of .* Did you mean `dd"),
-        (["--vae", "{vae}"], "vae: `decoder` makes pixels, which no autoencoder decodes; leave it out"),
-        (["--decoder", "{decoder}"], "prior: gives captions together with image embeddings, and `decoder` reads"),
+        (["--vae", "{vae}"], "vae: `decoder` generates pixels, not latents, so no autoencoder is needed; leave it out"),
+        (["--decoder", "{decoder}"], "prior: returns captions together with image embeddings, but `decoder` reads"),
         (["--interpolator", "{decoder}"], "interpolator: takes image embeddings of length 8, and those of `clip` have"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
@@ -260,7 +260,7 @@ def test_options_that_do_not_fit_the_folder_are_refused(
 
 
 def test_trained_levels_of_a_pipeline_without_any_are_refused(text_pipeline: Path) -> None:
-    with pytest.raises(UserError, match="noise_levels: `trained` needs a network of discrete noise levels, and this"):
+    with pytest.raises(UserError, match="noise_levels: `trained` needs a network with discrete noise levels, but this"):
         Pipeline.from_pretrained(text_pipeline, noise_levels="trained")
 
 
@@ -314,18 +314,18 @@ def test_a_scheduler_that_does_not_name_its_only_schedule_is_read_as_its_class_i
 # What is done to a copy of the folder → the message.
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing folder": (lambda at: shutil.rmtree(at), "no such folder; give one"),
-    "no index": (lambda at: (at / "model_index.json").unlink(), "no pipeline of diffusers here, `model_index.json` is"),
+    "no index": (lambda at: (at / "model_index.json").unlink(), "not a diffusers pipeline, `model_index.json` is"),
     "another pipeline": (
         lambda at: edit(at / "model_index.json", _class_name="StableDiffusionPipeline"),
-        "holds a StableDiffusionPipeline; needed is an UnCLIPPipeline",
+        "holds a StableDiffusionPipeline; expected an UnCLIPPipeline",
     ),
     "code as pipeline": (
         lambda at: edit(at / "model_index.json", _class_name=["my_pipeline", "MyPipeline"]),
-        "of code in its own folder, which is never run; needed is an UnCLIPPipeline",
+        "of code in its own folder, which is never run; expected an UnCLIPPipeline",
     ),
     "code as part": (
         lambda at: edit(at / "model_index.json", prior=["my_prior", "PriorTransformer"]),
-        "`prior` is a PriorTransformer of my_prior, whose code is not run; needed is",
+        "`prior` is a PriorTransformer of my_prior, whose code is not run; expected",
     ),
     "part not named": (lambda at: edit(at / "model_index.json", prior=[None, None]), "the part `prior` is missing"),
     "part not there": (lambda at: shutil.rmtree(at / "super_res_last"), "the part `super_res_last` is missing"),
@@ -351,7 +351,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "another scheduler": (
         lambda at: edit(at / "decoder_scheduler" / "scheduler_config.json", _class_name="DDIMScheduler"),
-        "is of a DDIMScheduler; needed is UnCLIPScheduler",
+        "is of a DDIMScheduler; expected UnCLIPScheduler",
     ),
     "code as model": (
         lambda at: edit(at / "prior" / "config.json", auto_map={"AutoModel": "net.Net"}),

@@ -88,7 +88,7 @@ def test_what_still_refers_to_an_empty_role_is_told_with_the_way_out(tmp_path: P
     parent = f"module: {{_target_: {target}, denoiser: '???', denoising: '???', parent: {{_network_: '@parent'}}}}\n"
     (tmp_path / "temporal.yaml").write_text((tmp_path / "temporal.yaml").read_text() + parent)
     recipe, empty = load_recipe(file), {"temporal.needs.parent": None}
-    message = "nothing fills `parent`, which `module.parent._network_` needs; set `module.parent: null` as well"
+    message = "no stage has the role `parent`, which `module.parent._network_` needs; set `module.parent: null` as well"
     with pytest.raises(UserError, match=message):
         plan_recipe(recipe, empty, 0, "study")
     assert "temporal" in plan_recipe(recipe, {**empty, "temporal.module.parent": None}, 0, "study")
@@ -126,7 +126,7 @@ def test_a_recipe_may_set_what_a_stage_starts_from_and_a_delta_overrules_it(tmp_
         (
             "sample.needs.decoder",
             "spatal",
-            "`sample.needs.decoder` is `spatal`, which is no stage; there are .*. Did you mean `spatial`?",
+            "`sample.needs.decoder` is `spatal`, which is not a stage; there are .*. Did you mean `spatial`?",
         ),
         ("spatial.needs.data", "sample", "stages need each other in a cycle (.*sample.*); change one of the needs"),
     ],

@@ -151,7 +151,7 @@ def test_a_step_is_repeated_and_the_run_left_as_it_is(clip: Path, shapes: Path) 
 
 @pytest.mark.parametrize("option", ["--check-determinism", "--profile", "--replay"])
 def test_a_closed_form_is_no_training_by_steps(option: str, shapes: Path) -> None:
-    with pytest.raises(UserError, match="is no training by steps"):
+    with pytest.raises(UserError, match="is not trained by steps"):
         train(*RIDGE, f"needs.data={shapes}", option, "5")
 
 

@@ -159,5 +159,5 @@ def test_damaged_checkpoints_are_set_aside_and_a_training_without_any_other_begi
         assert checkpoint_io.newest_checkpoint(tmp_path) == tmp_path / "step-00000002.ckpt"
 
     (tmp_path / "step-00000002.ckpt").write_bytes(b"")
-    with pytest.warns(UserWarning, match="no checkpoint matches its checksum, so the training begins anew"):
+    with pytest.warns(UserWarning, match="no checkpoint matches its checksum, so the training starts from scratch"):
         assert checkpoint_io.newest_checkpoint(tmp_path) is None

@@ -128,7 +128,9 @@ def test_a_checkpoint_that_averages_other_weights_is_refused() -> None:
     ema, net = started()
     del net.a
 
-    with pytest.raises(UserError, match=r"average is of other weights .* \(2 differ, first `a.bias`\)"):
+    with pytest.raises(
+        UserError, match=r"averaged weights in the checkpoint are not those .* \(2 differ, first `a.bias`\)"
+    ):
         ema.on_fit_start(NO_TRAINER, net)
 
 

@@ -61,7 +61,7 @@ def test_an_unfinished_training_is_exported_from_its_newest_checkpoint_with_aver
 
 
 def test_what_cannot_be_exported_is_told(trained: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no trained network here, `network.json` is missing"):
+    with pytest.raises(UserError, match="not a trained network, `network.json` is missing"):
         export_network(tmp_path / "none", tmp_path / "out")
     (tmp_path / "early").mkdir()
     write_card(tmp_path / "early", Card.of(NODE))

@@ -95,7 +95,7 @@ class Other(Logger):
 
 def test_another_logger_gets_scalars_and_a_warning_about_media(tmp_path: Path) -> None:
     other = Other()
-    with pytest.warns(UserWarning, match="Other takes no clips and histograms: they are written to .*media"):
+    with pytest.warns(UserWarning, match="Other cannot log clips and histograms; they are written to .*media"):
         run(tmp_path, module=Toy(), logger=other, steps=4, tags={"seed": 1})
 
     assert any("temporal/mid" in metrics for metrics in other.metrics)

@@ -227,7 +227,9 @@ class Scheduled(ToyModule):
 )
 def test_a_schedule_that_ends_with_the_run_cannot_be_extended(name: str, schedule: Any, tmp_path: Path) -> None:
     run(tmp_path, steps=5, module=Scheduled(schedule))
-    with pytest.raises(UserError, match=f"extend: the schedule {name} ends at step 5, as the run does: .* Train anew"):
+    with pytest.raises(
+        UserError, match=f"extend: the schedule {name} ends at step 5, as the run does: .* Train from scratch"
+    ):
         run(tmp_path, steps=9, module=Scheduled(schedule), extend=True)
 
 
@@ -246,7 +248,7 @@ def test_a_callback_that_changes_batches_or_weights_counts(folder: Path) -> None
 def test_a_damaged_record_of_nothing_is_replaced(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_bytes(content)
 
-    with pytest.warns(UserWarning, match="run.json: .* the training begins anew"):
+    with pytest.warns(UserWarning, match="run.json: .* the training starts from scratch"):
         run(tmp_path, steps=2)
 
     assert json.loads((tmp_path / "run.json").read_text())["state"] == "finished"

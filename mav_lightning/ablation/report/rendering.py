@@ -61,7 +61,7 @@ class Plot:
         name: Name, unique in the report.
         title: Title on the page.
         label: Label of the vertical axis, which a file shows in place of a title.
-        words: What to know to read it; empty for nothing.
+        words: Explanation below the figure. Empty for none.
         draw: Draws the data on axes.
         legend: Variant → its index in the study's order, for the variants that the axes do not name.
         note: Sentence shown under the figure on the page; empty for none.
