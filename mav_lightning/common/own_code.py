@@ -19,6 +19,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 _LIBRARY = Path(sysconfig.get_path("stdlib")).resolve()
 _INSTALLED = {"site-packages", "dist-packages"}
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
+_base_names: dict[type, set[str]] = {}
 _NO_CODE = compile("", "", "exec")
 _FUNCTIONS = (FunctionType, functools._lru_cache_wrapper)
 
@@ -70,11 +71,13 @@ def code_sha256(value: Any) -> str | None:
     return digest.hexdigest()
 
 
-@functools.cache
-def base_names(kind: Any) -> set[str]:
+def base_names(kind: type) -> set[str]:
     """Return the names that the code of a class's bases uses, as far as the bases are not the user's own."""
-    members = (member for base in kind.__mro__ if not is_own(base) for member in vars(base).values())
-    return {name for member in members for name in getattr(_unwrapped(member), "__code__", _NO_CODE).co_names}
+    if kind not in _base_names:
+        members = (member for base in kind.__mro__ if not is_own(base) for member in vars(base).values())
+        codes = [getattr(_unwrapped(member), "__code__", _NO_CODE) for member in members]
+        _base_names[kind] = {name for code in codes for name in code.co_names}
+    return _base_names[kind]
 
 
 def _parts(value: Any, seen: set[int]) -> Iterator[str]:
