@@ -11,6 +11,7 @@ _COMPRESSED = {
     b"LZIP": ("lzip", "lzip -d"), b"\x89LZO": ("lzop", "lzop -d"), b"\xff\x06\x00\x00sNaPpY": ("snappy", "snzip -d"),
     **{bytes((first, 0x2A, 0x4D, 0x18)): ("zstd", "unzstd") for first in range(0x50, 0x60)},  # frames to be skipped
 }  # fmt: skip
+_OFFICE = (b"[Content_Types].xml", b"mimetypeapplication/vnd.oasis")  # first file of these archives
 _TEXTS = {  # in lower case, white space before them left out
     b"version https://git-lfs": "a Git LFS pointer; fetch the file with `git lfs pull`",
     b"<!doctype html": "a web page",
@@ -47,6 +48,8 @@ _OTHERS = {
 
 def known_as(head: bytes) -> str | None:
     """Return the kind of file that begins with these bytes, or None if it is unknown."""
+    if head.startswith(b"PK") and any(name in head[:100] for name in _OFFICE):
+        return "a spreadsheet or another Office document; export a table as CSV"
     for magic, (kind, tool) in _COMPRESSED.items():
         if head.startswith(magic):
             return f"compressed ({kind}); unpack it with `{tool}`"

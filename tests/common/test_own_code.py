@@ -162,9 +162,7 @@ def test_functions_that_call_each_other_end() -> None:
     assert code_sha256(even) != code_sha256(odd)
 
 
-@pytest.mark.parametrize(
-    "other", [torch.nn.Linear, SpaceTimeUNet, Path, len, torch.relu, functools.partial(len)], ids=str
-)
+@pytest.mark.parametrize("other", [torch.nn.Linear, SpaceTimeUNet, Path, len, torch.relu, functools.partial(len)])
 def test_code_of_others_has_no_hash(other: Any) -> None:
     assert code_sha256(other) is None and not is_own(other)
 

@@ -42,6 +42,14 @@ def test_text_is_utf8_without_its_mark_and_composed(data: bytes, text: str, tmp_
         ("a cat".encode("utf-16-be"), r"not UTF-8 \(NUL characters, as in UTF-16\)"),
         (b"a\0b", r"not UTF-8 \(NUL characters, as in UTF-16\)"),
         (b"\x1f\x8b\x08\x00", r"not UTF-8 \(compressed \(gzip\); unpack it with `gunzip`\)"),
+        (
+            b"PK\x03\x04" + bytes(26) + b"[Content_Types].xml",
+            "a spreadsheet or another Office document; export a table",
+        ),
+        (
+            b"PK\x03\x04" + bytes(26) + b"mimetypeapplication/vnd.oasis.opendocument.spreadsheet",
+            "export a table as CSV",
+        ),
         (b"PK\x03\x04\x14\x00", r"not UTF-8 \(compressed \(zip\); unpack it with `unzip`\)"),
         (b"\xed\xa0\x80", "not UTF-8"),
         (b"\xc0\xaf", "not UTF-8"),

@@ -213,7 +213,6 @@ def decaying(rate: float) -> Any:
         (Private(1.0).__init__, Private(2.0).__init__),  # type: ignore[misc]
         ([0] * 2000, [0] * 1999 + [1]),
     ],
-    ids=str,
 )
 def test_settings_of_every_kind_count(one: Any, other: Any) -> None:
     assert describe(one) != describe(other)
