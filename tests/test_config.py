@@ -213,7 +213,7 @@ def test_a_wrong_file_is_rejected_with_the_way_out(tmp_path: Path, text: str, me
 def test_a_file_that_is_its_own_base_is_rejected(tmp_path: Path) -> None:
     file = tmp_path / "circle.yaml"
     file.write_text(f"bases: [{file}]\nname: x\nkind: train\n")
-    with pytest.raises(UserError, match="`bases` lead back to the file itself"):
+    with pytest.raises(UserError, match="`bases` refer back to the file itself"):
         load_config(file)
 
 

@@ -110,7 +110,7 @@ def test_quoted_texts_of_csv_span_lines(tmp_path: Path) -> None:
         ('{"file": "a", "captions": "b"}\n', "line 1 has no `caption`.* Did you mean `captions`"),
         ('{"file": "a", "caption": {"en": "b"}}\n', "line 1 is not JSON Lines"),
         ('{"file": "a", "caption": "b"\n', "line 1 is not JSON Lines"),
-        ('{"file": "a", "caption": "b"}\n7\n', r"line 2 is not JSON Lines \(is no object\)"),
+        ('{"file": "a", "caption": "b"}\n7\n', r"line 2 is not JSON Lines \(is not an object\)"),
         ("{" * 100_000, "line 1 is not JSON Lines"),
         ('{"a":' * 100_000, "line 1 is not JSON Lines"),
         ('[{"file": "a"}]', "is a JSON array; write one object on each line, for example with `jq -c"),

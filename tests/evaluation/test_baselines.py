@@ -211,7 +211,7 @@ def test_what_cannot_be_done_is_told(tmp_path: Path, ramps: Path) -> None:
 
     with pytest.raises(UserError, match=r"no baseline `statik`; known are static, shuffled.*Did you mean `static`\?"):
         write_baseline("statik", ramps, PROTOCOL, out)
-    with pytest.raises(UserError, match=r"shuffled: protocol shapes-tiny has clips of one frame"):
+    with pytest.raises(UserError, match=r"shuffled: protocol shapes-tiny has clips of a single frame"):
         write_baseline("shuffled", ramps, one, out)
     with pytest.raises(UserError, match=r"needs videos of 2 groups, but all 1 are of group `a.mkv`"):
         write_baseline("real", lone, PROTOCOL, out)

@@ -161,7 +161,10 @@ def test_unknown_weights_are_told_apart() -> None:
         ("a.pt: {what: x, where: y, base: 'http://x/', files: {a.pt: {}}}", "begins with https://; got http://x/a.pt"),
         ("../a.pt: {what: x, where: y, files: {b.pt: {}}}", r"`\.\./a\.pt` must be a name inside the folder"),
         ("a: {what: x, where: y, files: {/b.pt: {}}}", "`/b.pt` must be a name inside the folder"),
-        ("a: {what: x, where: y, files: {b: {instead_of: c}}}", r"`a\.files\.b\.instead_of` names `c`, no file of it"),
+        (
+            "a: {what: x, where: y, files: {b: {instead_of: c}}}",
+            r"`a\.files\.b\.instead_of` names `c`, which is not one of its files",
+        ),
     ],
 )
 def test_a_catalogue_with_a_mistake_names_it(tmp_path: Path, text: str, message: str) -> None:

@@ -93,12 +93,12 @@ def test_the_shards_are_linked_and_refused_once_they_changed(recipe: Recipe, sha
             {"data.task.root": None},
             "stage `data`: `task.root`: must be the path of your folder, got None",
         ),
-        ({"data.task.root": "/not/there"}, "`task.root`: /not/there is no folder; set it to that of your data"),
+        ({"data.task.root": "/not/there"}, "`task.root`: /not/there is not a folder; set it to that of your data"),
         (
             {"data.task.root": "not/there"},
-            "`task.root`: not/there is no folder, seen from the current directory /.*; set it",
+            "`task.root`: not/there is not a folder, seen from the current directory /.*; set it",
         ),
-        ({"data.task.root": __file__}, "`task.root`: .*test_ids_of_user_files.py is no folder; set it"),
+        ({"data.task.root": __file__}, "`task.root`: .*test_ids_of_user_files.py is not a folder; set it"),
         ({"sample.task.prompts": None}, "stage `sample`: .*task.prompts: must be a path, got None"),
         (
             {"spatial.data.root": "."},
