@@ -70,7 +70,6 @@ def rename(file: Path, names: dict[str, str], *sections: str) -> None:
     file.write_text(json.dumps(content))
 
 
-@pytest.mark.usefixtures("all_figures")
 @pytest.mark.filterwarnings("ignore:constrained_layout not applied")
 @pytest.mark.parametrize(("variant", "metric", "question", "name", "prompt"), NAMES)
 def test_every_file_of_a_report_shows_names_as_they_are(

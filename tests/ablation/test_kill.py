@@ -61,7 +61,13 @@ def trace(out: Path) -> Counter[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("victim", "stage"), [("driver", "data"), ("driver", "temporal"), ("child", "spatial"), ("both", "temporal")]
+    ("victim", "stage"),
+    [
+        ("driver", "data"),
+        pytest.param("driver", "temporal", marks=pytest.mark.slow),
+        ("child", "spatial"),
+        ("both", "temporal"),
+    ],
 )
 def test_only_missing_work_runs_after_a_kill(
     victim: str,

@@ -1,5 +1,7 @@
 """Progress is counted in sampler steps, and every one of them is taken; which frames of a clip were given."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,15 @@ from mav_lightning.cascade.network_calls import Until
 from mav_lightning.cascade.step_count import denoising_steps, frame_count, given_frames
 from mav_lightning.cascade.video_pipeline import Pipeline
 from mav_lightning.prompts import Prompt
+
+With = Callable[..., Pipeline]
+
+
+@pytest.fixture(scope="module")
+def pipeline_with(cascade_folder: Path) -> With:
+    """Makes a pipeline with other settings of networks that are loaded once."""
+    loaded = Pipeline.from_pretrained(cascade_folder)
+    return lambda **settings: Pipeline(loaded.cascade, replace(loaded.sampling, **settings))
 
 
 def text(seed: int = 0, loop: bool = False) -> ClipRequest:
@@ -54,10 +65,10 @@ def given(kind: type, frames: int, loop: bool = False) -> ClipRequest:
     ],
 )
 def test_as_many_steps_are_taken_as_are_counted(
-    requests: list[ClipRequest], until: Until, sampler: str, cascade_folder: Path, monkeypatch: pytest.MonkeyPatch
+    requests: list[ClipRequest], until: Until, sampler: str, pipeline_with: With, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mav_lightning.cascade.sampling_chain.LOOP_ATTEMPTS", 1)
-    pipeline, taken = Pipeline.from_pretrained(cascade_folder, sampler=sampler), list[None]()
+    pipeline, taken = pipeline_with(sampler=sampler), list[None]()
     (clips,) = pipeline.generate(requests, until, on_step=lambda: taken.append(None))
     assert len(taken) == denoising_steps(requests, pipeline.sampling, until)
     assert clips.shape[1] == frame_count(requests[0], pipeline.sampling, until)
@@ -74,18 +85,18 @@ def test_as_many_steps_are_taken_as_are_counted(
     ids=["text", "loop", "morph", "super-resolution"],
 )
 def test_steps_are_counted_by_the_batches_of_each_network(
-    requests: list[ClipRequest], steps: int, cascade_folder: Path, monkeypatch: pytest.MonkeyPatch
+    requests: list[ClipRequest], steps: int, pipeline_with: With, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mav_lightning.cascade.sampling_chain.LOOP_ATTEMPTS", 1)
     batches, taken = {"batch_size": 4, "interpolator_batch": 2, "sr_batch": 4}, list[None]()
-    pipeline = Pipeline.from_pretrained(cascade_folder, **batches)
+    pipeline = pipeline_with(**batches)
     list(pipeline.generate(requests, on_step=lambda: taken.append(None)))
     assert len(taken) == denoising_steps(requests, pipeline.sampling) == steps
 
 
-def test_every_network_is_sampled_as_its_own_settings_ask(cascade_folder: Path) -> None:
+def test_every_network_is_sampled_as_its_own_settings_ask(pipeline_with: With) -> None:
     def clip(**settings: object) -> NDArray[np.uint8]:
-        pipeline, taken = Pipeline.from_pretrained(cascade_folder, **settings), list[None]()
+        pipeline, taken = pipeline_with(**settings), list[None]()
         (found,) = pipeline.generate([text()], on_step=lambda: taken.append(None))
         assert len(taken) == denoising_steps([text()], pipeline.sampling)
         return found
@@ -94,8 +105,8 @@ def test_every_network_is_sampled_as_its_own_settings_ask(cascade_folder: Path) 
     np.testing.assert_array_equal(clip(sampler="heun", steps=2), clip(sampler="heun", steps=2, **later))
     own = clip(sampler="ddpm", steps=5, **later)
     shape = {"until": "decoder", "on_step": lambda: None}
-    (alone,) = Pipeline.from_pretrained(cascade_folder, sampler="ddpm", steps=5).generate([text()], **shape)
-    (beside,) = Pipeline.from_pretrained(cascade_folder, sampler="ddpm", steps=5, **later).generate([text()], **shape)
+    (alone,) = pipeline_with(sampler="ddpm", steps=5).generate([text()], **shape)
+    (beside,) = pipeline_with(sampler="ddpm", steps=5, **later).generate([text()], **shape)
     np.testing.assert_array_equal(alone, beside)
     assert not np.array_equal(own, clip(sampler="ddpm", steps=5))
 
@@ -119,9 +130,9 @@ def test_every_network_is_sampled_as_its_own_settings_ask(cascade_folder: Path) 
     ids=lambda value: type(value).__name__ if isinstance(value, ClipRequest) else "",
 )
 def test_given_frames_are_those_that_no_network_samples(
-    request_: ClipRequest, numbers: list[int], cascade_folder: Path
+    request_: ClipRequest, numbers: list[int], pipeline_with: With
 ) -> None:
-    pipeline = Pipeline.from_pretrained(cascade_folder)
+    pipeline = pipeline_with()
     assert given_frames(request_, pipeline.sampling) == numbers
     if numbers and isinstance(request_, FramesRequest):
         (clip,) = next(iter(pipeline.generate([request_], "interpolator")))
