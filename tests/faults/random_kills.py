@@ -136,11 +136,11 @@ def kill_after_checkpoint(out: Path, pids: list[int], draw: random.Random, which
 
 
 def state(out: Path) -> dict[str, Any]:
-    """Return the last checkpoint without the time that it took, and Lightning's counts of epochs and validations."""
+    """Return the last checkpoint without the time that it took, and Lightning's counts of validations."""
     saved: dict[str, Any] = torch.load(checkpoints(out / "checkpoints")[0], weights_only=True)
-    del saved["callbacks"]["Cost"], saved["loops"]["validate_loop"], saved["epoch"]
+    del saved["callbacks"]["Cost"], saved["loops"]["validate_loop"]
     loop = saved["loops"]["fit_loop"]
-    saved["loops"]["fit_loop"] = {k: v for k, v in loop.items() if "val_loop" not in k and k != "epoch_progress"}
+    saved["loops"]["fit_loop"] = {k: v for k, v in loop.items() if "val_loop" not in k}
     return saved
 
 
