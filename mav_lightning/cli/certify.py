@@ -20,7 +20,7 @@ def certify(
     ] = None,
     allow: Allow = None,
 ) -> None:
-    """Check in float64 that an untrained decoder gives the same output for a clip as for its frames one by one.
+    """Check in float64 that an untrained decoder's output for a clip equals its output for each frame.
 
     All spatial weights are randomized first. If the check fails, the first layer that differs is named and the exit
     code is 1. With a trained parent, the network must also equal it frame by frame.

@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 __all__ = [
+    "SPINS",
     "cpu_name",
     "default_device",
     "limit_busy_waiting",
@@ -17,7 +18,7 @@ __all__ = [
 ]
 
 # The fewest that make sampling and training on an idle machine no slower: see benchmarks/contention.py.
-_SPINS = "5000"
+SPINS = "5000"
 
 
 def cpu_name() -> str:
@@ -44,7 +45,7 @@ def limit_busy_waiting() -> None:
     ``GOMP_SPINCOUNT`` and ``OMP_WAIT_POLICY`` of the user's environment are kept.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
+        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
 
 
 def machine_identity(device: str) -> dict[str, str | int]:
