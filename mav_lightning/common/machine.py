@@ -17,7 +17,7 @@ __all__ = [
     "peak_rss_bytes",
 ]
 
-# The fewest that make sampling and training on an idle machine no slower: see benchmarks/contention.py.
+# A compromise between an idle machine, on which more are hardly faster, and a shared one: benchmarks/contention.py.
 SPINS = "5000"
 
 
